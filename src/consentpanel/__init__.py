@@ -1,0 +1,132 @@
+"""Mixpanel with consent in front: a typed client that sends, redacts or drops each call by opt-in status and policy.
+
+``import consentpanel as mixpanel`` is enough for existing code: the vendor's public names are here too.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixpanel import Consumer as Consumer
+    from mixpanel import DatetimeSerializer as DatetimeSerializer
+    from mixpanel import LocalFlagsConfig as LocalFlagsConfig
+    from mixpanel import MixpanelException as MixpanelException
+    from mixpanel import RemoteFlagsConfig as RemoteFlagsConfig
+    from mixpanel import ServiceAccountCredentials as ServiceAccountCredentials
+    from mixpanel import json_dumps as json_dumps
+
+    from consentpanel import policy as policy
+    from consentpanel import registry as registry
+    from consentpanel import testing as testing
+    from consentpanel._config import configure, reset
+    from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose
+    from consentpanel._decision import Decision, Outcome, Reason
+    from consentpanel._regime import Regime, by_country
+    from consentpanel.client import Mixpanel
+    from consentpanel.errors import (
+        ConfigurationError,
+        ConsentPanelError,
+        InvalidRecordError,
+        MessageError,
+        RegistryError,
+    )
+    from consentpanel.policy import (
+        FieldPolicy,
+        drop,
+        generalize,
+        keep,
+        mask,
+        pseudonymize,
+        redact,
+        refuse,
+        transform,
+        truncate,
+    )
+    from consentpanel.transport import BufferedConsumer
+
+    __version__: str
+
+__all__ = [
+    "BufferedConsumer",
+    "ConfigurationError",
+    "ConsentPanelError",
+    "ConsentRecord",
+    "ConsentStatus",
+    "Consumer",
+    "DatetimeSerializer",
+    "Decision",
+    "FieldPolicy",
+    "InvalidRecordError",
+    "LocalFlagsConfig",
+    "MessageError",
+    "Mixpanel",
+    "MixpanelException",
+    "Outcome",
+    "Purpose",
+    "Reason",
+    "Regime",
+    "RegistryError",
+    "RemoteFlagsConfig",
+    "ServiceAccountCredentials",
+    "by_country",
+    "configure",
+    "drop",
+    "generalize",
+    "json_dumps",
+    "keep",
+    "mask",
+    "pseudonymize",
+    "redact",
+    "refuse",
+    "reset",
+    "transform",
+    "truncate",
+]
+
+_HOMES = {
+    "_config": ("configure", "reset"),
+    "_consent": ("ConsentRecord", "ConsentStatus", "Purpose"),
+    "_decision": ("Decision", "Outcome", "Reason"),
+    "_regime": ("Regime", "by_country"),
+    "client": ("Mixpanel",),
+    "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "MessageError", "RegistryError"),
+    "policy": (
+        "FieldPolicy",
+        "drop",
+        "generalize",
+        "keep",
+        "mask",
+        "pseudonymize",
+        "redact",
+        "refuse",
+        "transform",
+        "truncate",
+    ),
+    "transport": ("BufferedConsumer",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = {"policy", "registry", "testing", "transport"}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are found at first use: the pytest plugin is in this package and must not load the vendor's client.
+    if name in _HOME_OF:
+        found = getattr(import_module(f"consentpanel.{_HOME_OF[name]}"), name)
+    elif name in _MODULES:
+        found = import_module(f"consentpanel.{name}")
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        found = version("consentpanel")
+    elif not name.startswith("_") and hasattr(vendor := import_module("mixpanel"), name):
+        found = getattr(vendor, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

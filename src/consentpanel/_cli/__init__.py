@@ -1,0 +1,110 @@
+"""The command line: `python -m consentpanel`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import consentpanel
+from consentpanel._cli import demo, preview
+from consentpanel._cli._usage import UsageError
+
+_FOUND_WRONG = 1
+_USAGE = 2
+# What a shell reports of a program that a signal ended.
+_INTERRUPTED = 128 + signal.SIGINT
+_BROKEN_PIPE = 128 + 13
+
+_EPILOG = "exit codes: 0 all is right; 1 the job found something wrong; 2 wrong usage."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The arguments; those of the process when left out.
+
+    Returns:
+        The exit code: 0, 1 when the job found something wrong, 2 for wrong usage; 130 after Ctrl-C, and 141 when
+        the reader of the output went away, as a shell reports them.
+    """
+    _print_anything()
+    try:
+        try:
+            code = _run(argv)
+        finally:
+            # Here, so that a reader that went away is noticed while it can still be handled.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return _BROKEN_PIPE
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except UsageError as error:
+        print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
+        return _USAGE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m consentpanel",
+        description="A Mixpanel client that sends nothing about a person without that person's consent.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    demo_parser = commands.add_parser(
+        "demo",
+        help="make a small shop's calls and show what the vendor would receive",
+        description="Make a small shop's calls, on this machine only, and show what the vendor's server receives.",
+        epilog="exit codes: 0 exactly what may be disclosed was received; 1 something else was.",
+        allow_abbrev=False,
+    )
+    demo.add_arguments(demo_parser)
+    demo_parser.set_defaults(run=demo.run)
+    preview_parser = commands.add_parser(
+        "preview",
+        help="say what a policy would do to real records",
+        description=preview.DESCRIPTION,
+        epilog=preview.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    preview.add_arguments(preview_parser)
+    preview_parser.set_defaults(run=preview.run)
+    return parser
+
+
+class _Version(argparse.Action):
+    # Not argparse's own: that one reads the package's metadata also when nobody asks.
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"consentpanel {consentpanel.__version__}")
+        parser.exit()
+
+
+def _print_anything() -> None:
+    # A name in another script must not end the report on a terminal that cannot show it.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    # The interpreter flushes once more at its exit, and would complain of the same broken pipe.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

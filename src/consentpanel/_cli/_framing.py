@@ -1,0 +1,285 @@
+"""Records cut out of a byte stream of any size, in constant memory: lines of NDJSON, or elements of a JSON array."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import re
+import zlib
+from typing import IO, TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MAX_RECORD = 4 * 1024 * 1024
+"""Longest record in bytes that is read; the vendor takes less than 1 MB an event."""
+
+_CHUNK = 64 * 1024
+_WHITE = b" \t\r\n"
+_GZIP = b"\x1f\x8b"
+_UTF8_MARK = b"\xef\xbb\xbf"
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_OUTSIDE_STRING = re.compile(rb'["\[\]{},]')
+_INSIDE_STRING = re.compile(rb'\\(?:.|\Z)|"', re.DOTALL)
+
+
+class UnreadableInputError(Exception):
+    """The input is of a kind that holds no records that can be read."""
+
+
+@attrs.frozen
+class Frame:
+    """The bytes of one record, or why there are none.
+
+    Attributes:
+        line: The number of the line on which the record starts, from 1.
+        text: The bytes; None if there is a problem.
+        problem: What is wrong, in words without any value of the input; None if nothing is.
+    """
+
+    line: int
+    text: bytes | None = attrs.field(default=None, repr=False)
+    problem: str | None = None
+
+
+def frames(
+    stream: IO[bytes], *, limit: int = MAX_RECORD, on_bytes: Callable[[int], object] | None = None
+) -> Iterator[Frame]:
+    r"""Cut a stream into records, whatever its form.
+
+    Args:
+        stream: Plain or gzip-compressed UTF-8, with or without a byte-order mark: a JSON array, else NDJSON.
+        limit: Longest record in bytes; a longer one is reported and skipped without being held.
+        on_bytes: Called with the number of bytes, each time that some were read from `stream`.
+
+    Yields:
+        A `Frame` for each record and for each thing that is wrong with the stream itself.
+
+    Raises:
+        UnreadableInputError: The input is UTF-16 or UTF-32.
+
+    Example:
+        >>> import io
+        >>> [(frame.line, frame.text) for frame in frames(io.BytesIO(b'{"a": 1}\n\n{"a": 2}'))]
+        [(1, b'{"a": 1}'), (3, b'{"a": 2}')]
+    """
+    source = _Source(stream, on_bytes)
+    line = 1
+    chunks = iter(source)
+    last = line
+    for chunk in chunks:
+        text = chunk.lstrip(_WHITE)
+        line += chunk[: len(chunk) - len(text)].count(b"\n")
+        if text:
+            is_array = text.startswith(b"[")
+            rest = itertools.chain([text[1:] if is_array else text], chunks)
+            for frame in (_elements if is_array else _lines)(rest, line, limit):
+                last = frame.line
+                yield frame
+    if source.damage:
+        yield Frame(last, problem=source.damage)
+
+
+class _Source:
+    """The chunks of a stream, decompressed, without a byte-order mark; damage ends it and is remembered."""
+
+    def __init__(self, stream: IO[bytes], on_bytes: Callable[[int], object] | None) -> None:
+        self._stream = stream
+        self._on_bytes = on_bytes
+        self.damage: str | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        chunks = _with_long_head(self._raw())
+        head = next(chunks, b"")
+        chunks = itertools.chain([head], chunks)
+        if head.startswith(_GZIP):
+            chunks = _with_long_head(self._decompressed(chunks))
+            head = next(chunks, b"")
+            chunks = itertools.chain([head], chunks)
+        if head.startswith(_WIDE_MARKS):
+            raise UnreadableInputError("the input is UTF-16 or UTF-32; save it as UTF-8")
+        next(chunks)
+        return itertools.chain([head.removeprefix(_UTF8_MARK)], chunks)
+
+    def _raw(self) -> Iterator[bytes]:
+        # One system call a chunk: a slow pipe shows its records as they come.
+        read = getattr(self._stream, "read1", self._stream.read)
+        while True:
+            try:
+                chunk = read(_CHUNK)
+            except OSError as error:
+                self.damage = f"reading failed: {error.strerror or type(error).__name__}"
+                return
+            if not chunk:
+                return
+            if self._on_bytes:
+                self._on_bytes(len(chunk))
+            yield chunk
+
+    def _decompressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with gzip.GzipFile(fileobj=io.BufferedReader(_Chunks(chunks))) as file:
+            while True:
+                try:
+                    chunk = file.read1(_CHUNK)
+                except (EOFError, OSError, zlib.error):
+                    self.damage = self.damage or "the gzip data is damaged or ends too early"
+                    return
+                if not chunk:
+                    return
+                yield chunk
+
+
+class _Chunks(io.RawIOBase):
+    """An iterator of chunks as a file, for `gzip`."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        chunk = self._rest or next(self._chunks, b"")
+        size = min(len(chunk), len(buffer))
+        buffer[:size] = chunk[:size]
+        self._rest = chunk[size:]
+        return size
+
+
+def _with_long_head(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= len(_WIDE_MARKS[-1]):
+            break
+    return itertools.chain([head], chunks)
+
+
+class _Record:
+    """The bytes of one record so far, forgotten as soon as they pass the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = bytearray()
+        self._is_too_long = False
+
+    def add(self, part: bytes) -> None:
+        if self._is_too_long or len(self._bytes) + len(part) > self._limit:
+            self._is_too_long = True
+            self._bytes.clear()
+        else:
+            self._bytes += part
+
+    def frame(self, line: int) -> Frame | None:
+        """The finished record, None if there is only white space; the next one starts empty."""
+        text = bytes(self._bytes).strip(_WHITE)
+        is_too_long = self._is_too_long
+        self._bytes.clear()
+        self._is_too_long = False
+        if is_too_long:
+            return Frame(line, problem=f"longer than {self._limit:,} bytes; skipped")
+        return Frame(line, text) if text else None
+
+    @property
+    def is_blank(self) -> bool:
+        return not self._bytes and not self._is_too_long
+
+
+def _lines(chunks: Iterable[bytes], line: int, limit: int) -> Iterator[Frame]:
+    record = _Record(limit)
+    for chunk in chunks:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            record.add(chunk[start:end])
+            if frame := record.frame(line):
+                yield frame
+            line += 1
+            start = end + 1
+        record.add(chunk[start:])
+    if frame := record.frame(line):
+        yield frame
+
+
+def _elements(chunks: Iterable[bytes], line: int, limit: int) -> Iterator[Frame]:
+    # The end of an element is found by its brackets, not by parsing it, so that a broken one can be skipped.
+    element = _Element(line, limit)
+    separators = _Separators()
+    is_first = True
+    for chunk in chunks:
+        start = 0
+        for separator in separators.positions(chunk):
+            element.add(chunk[start:separator])
+            yield from element.finished(may_be_blank=is_first and separators.is_closed)
+            is_first = False
+            start = separator + 1
+        element.add(chunk[start:])
+    frame = element.frame()
+    if frame and separators.is_closed:
+        yield Frame(frame.line, problem="something follows the end of the JSON array")
+    elif frame:
+        yield frame
+    if not separators.is_closed:
+        yield Frame(element.line, problem="the JSON array is not closed; the input may be cut short")
+
+
+class _Separators:
+    """Finds the commas between the elements of an array, and the bracket that closes it, chunk after chunk."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._is_escaped = False
+        self.is_closed = False
+
+    def positions(self, chunk: bytes) -> Iterator[int]:
+        position = int(self._is_escaped)
+        self._is_escaped = False
+        while not self.is_closed:
+            found = (_INSIDE_STRING if self._in_string else _OUTSIDE_STRING).search(chunk, position)
+            if found is None:
+                return
+            position, mark = found.end(), found[0]
+            if self._in_string:
+                self._in_string = mark != b'"'
+                self._is_escaped = mark == b"\\"
+            elif mark == b'"':
+                self._in_string = True
+            elif mark in b"[{":
+                self._depth += 1
+            elif self._depth:
+                self._depth -= mark in b"]}"
+            elif mark in b",]":
+                self.is_closed = mark == b"]"
+                yield found.start()
+
+
+class _Element:
+    """An element of an array as it comes, and the lines it spans."""
+
+    def __init__(self, line: int, limit: int) -> None:
+        self._record = _Record(limit)
+        self._first_line = line
+        self.line = line
+
+    def add(self, part: bytes) -> None:
+        if self._record.is_blank:
+            text = part.lstrip(_WHITE)
+            self._first_line = self.line + part[: len(part) - len(text)].count(b"\n")
+        else:
+            text = part
+        self.line += part.count(b"\n")
+        self._record.add(text)
+
+    def frame(self) -> Frame | None:
+        return self._record.frame(self._first_line)
+
+    def finished(self, *, may_be_blank: bool) -> Iterator[Frame]:
+        frame = self.frame()
+        if frame:
+            yield frame
+        elif not may_be_blank:
+            yield Frame(self.line, problem="nothing between two commas")

@@ -1,0 +1,167 @@
+"""`preview`: what a policy would do to real records, before any is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from consentpanel._cli._framing import UnreadableInputError
+from consentpanel._cli._progress import Progress
+from consentpanel._cli._records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
+from consentpanel._cli._report import as_json, as_text
+from consentpanel._cli._tally import MAX_LISTED, Tally
+from consentpanel._cli._usage import UsageError
+from consentpanel.policy import FieldPolicy
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+Read records and say, property by property, in how many a policy would keep it, change it or drop it.
+Nothing is sent, no consent is asked for, and no value is printed.
+
+FILE is the vendor's raw export (a line of JSON for each event), or a JSON array, or lines of JSON, of any
+records: say with --event, --distinct-id and --properties where these stand. It may be compressed by gzip.
+"""
+EPILOG = """\
+A path names a key, or a key in a key: payload.actor. A single dot names the whole record.
+
+exit codes: 0 every record was judged; 1 some could not be judged (they are listed); 2 wrong usage.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `preview`."""
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help="the records; - or nothing reads what is piped to standard input"
+    )
+    parser.add_argument(
+        "--policy", required=True, metavar="MODULE:ATTRIBUTE", help="the FieldPolicy, such as shop.analytics:POLICY"
+    )
+    parser.add_argument(
+        "--scope",
+        choices=[scope.value for scope in Scope],
+        default=Scope.EVENTS.value,
+        help="which rules of the policy: events (the default), people or groups",
+    )
+    parser.add_argument("--event", type=_path, metavar="PATH", help="where the event's name stands (event)")
+    parser.add_argument(
+        "--distinct-id", type=_path, metavar="PATH", help="where the person's id stands (properties.distinct_id)"
+    )
+    parser.add_argument("--properties", type=_path, metavar="PATH", help="where the properties stand (properties)")
+    parser.add_argument("--by-event", action="store_true", help="count for each event apart")
+    parser.add_argument("--show-values", action="store_true", help="print at most 3 values of each property")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--progress", action="store_true", help="tell the progress also when standard error is no terminal"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge every record and print the report.
+
+    Returns:
+        0 when every record was judged, 1 when some could not be.
+
+    Raises:
+        UsageError: The policy or the file cannot be used.
+    """
+    policy = load_policy(arguments.policy)
+    scope = Scope(arguments.scope)
+    paths = RecordPaths.of(
+        scope, event=arguments.event, distinct_id=arguments.distinct_id, properties=arguments.properties
+    )
+    tally = Tally(policy, scope, by_event=arguments.by_event, with_samples=arguments.show_values)
+    with _opened(arguments.file) as (stream, size):
+        progress = Progress(sys.stderr, is_shown=arguments.progress or sys.stderr.isatty(), size=size)
+        try:
+            for record in records(stream, scope, paths, on_bytes=progress.read):
+                progress.records += 1
+                tally.add(record)
+                if isinstance(record, Unjudged):
+                    _warn(record, tally.unjudged, progress)
+        except UnreadableInputError as error:
+            raise UsageError(f"{_name(arguments.file)}: {error}") from None
+        progress.done()
+    if arguments.json:
+        print(json.dumps(as_json(tally, arguments.policy), indent=2))
+    else:
+        print(as_text(tally, arguments.policy))
+    return 1 if tally.unjudged else 0
+
+
+def load_policy(reference: str) -> FieldPolicy:
+    """Import a policy by its name.
+
+    Args:
+        reference: ``"module:attribute"``; modules of the current directory are found.
+
+    Raises:
+        UsageError: There is no such module or attribute, or it is no `FieldPolicy`.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not (colon and module_name and attribute):
+        raise UsageError(f"--policy must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds text)
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    found: object = _imported(module_name)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise UsageError(f"--policy: module {module_name!r} has no {attribute!r}")
+        found = getattr(found, name)
+    if not isinstance(found, FieldPolicy):
+        raise UsageError(f"--policy: {reference} must be a FieldPolicy, not {type(found).__name__}")
+    return found
+
+
+def _imported(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(f"--policy: there is no module {error.name!r}") from None
+        raise UsageError(f"--policy: module {name!r} needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise UsageError(f"--policy: module {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
+    if file in {None, "-"}:
+        if file is None and sys.stdin.isatty():
+            raise UsageError("name a FILE, or pipe the records to standard input")
+        yield sys.stdin.buffer, None
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open(str(file), "rb"))  # noqa: PTH123 (a path of the command line)
+        except OSError as error:
+            raise UsageError(f"{file}: {error.strerror}") from None
+        yield stream, os.fstat(stream.fileno()).st_size or None
+
+
+def _path(text: str) -> str:
+    import argparse
+
+    if text != WHOLE_RECORD and not all(text.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path such as payload.actor")
+    return text
+
+
+def _warn(record: Unjudged, number: int, progress: Progress) -> None:
+    if number > MAX_LISTED:
+        return
+    progress.interrupt()
+    print(f"line {record.line:,}: {record.problem}", file=sys.stderr)
+    if number == MAX_LISTED:
+        print("more such records are only counted", file=sys.stderr)
+
+
+def _name(file: str | None) -> str:
+    return "standard input" if file in {None, "-"} else str(file)

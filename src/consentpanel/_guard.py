@@ -1,0 +1,364 @@
+"""One client's guard: asks, has the gate judge, delivers, counts and tells. I/O around the pure gate."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from consentpanel._asking import as_standing, note_failure, question_to, regimes_of, standings_of
+from consentpanel._config import LOGGER, Settings, process
+from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing
+from consentpanel._decision import Decision, Outcome, Reason
+from consentpanel._express import event_text, update_text
+from consentpanel._gate import UnwritableError, Verdict, judge, questions
+from consentpanel._message import ODD_NAMES, Message, take_apart
+from consentpanel._regime import Regime
+from consentpanel._wire import Wire
+from consentpanel.errors import MessageError
+
+_NO_REGISTRY = (
+    "no consent registry is configured: nothing that needs consent is sent; "
+    "pass registry= to Mixpanel() or call consentpanel.configure(registry=..., policy=...)"
+)
+_NO_POLICY = (
+    "no field policy is configured: every property is dropped; "
+    "pass policy= to Mixpanel() or call consentpanel.configure(registry=..., policy=...)"
+)
+_REMEMBERED = 1024
+
+
+class Outlet(Protocol):
+    """Where a guard delivers what the gate let through."""
+
+    @property
+    def wants_tickets(self) -> bool:
+        """Whether messages wait here, so that consent has to be asked for again."""
+        ...
+
+    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Pass | None) -> None:
+        """Hands a message over; raises what the consumer raises."""
+        ...
+
+    def observe(self, decision: Decision) -> None:
+        """Tells the consumer of a decision, if it wants to know."""
+        ...
+
+
+class Guard:
+    """Guards the calls of one client.
+
+    Args:
+        own: The checked keywords of the client's constructor; the rest comes from `configure`.
+    """
+
+    def __init__(self, own: Mapping[str, Any]) -> None:
+        self._own = own
+        self._settings: Settings | None = None
+        self._generation = -1
+        self._counts: dict[tuple[Outcome, Reason], int] = {}
+        self._lock = threading.Lock()
+        self._turned_away: dict[tuple[str, Purpose, Standing], Decision] = {}
+        self._let_through: dict[tuple[str, str | None, Purpose], Decision] = {}
+        self._ask_quickly: Callable[[str, Purpose], object] | None = None
+        self._allowing: frozenset[Standing] = frozenset()
+        self._may_express = False
+
+    def settings(self) -> Settings:
+        """What holds now."""
+        settings = self._settings
+        if settings is None or self._generation != process.generation:
+            generation = process.generation
+            settings = process.settings(self._own)
+            regime = settings.regime
+            if settings.registry is not None and isinstance(regime, Regime):
+                self._ask_quickly = question_to(settings.registry)
+                self._allowing = frozenset(standing for standing in Standing if regime.allows(standing))
+            else:
+                self._ask_quickly = None
+            self._may_express = self._ask_quickly is not None and not settings.policy.keeps_all
+            self._settings, self._generation = settings, generation
+        return settings
+
+    def turn_away(
+        self, subject: str, event: str, properties: object, outlet: Outlet
+    ) -> tuple[Decision | None, Standing | None]:
+        """Drops an event before it is built, when the one person whom it surely names does not allow it.
+
+        Returns:
+            The decision to drop, or None; and the standing that was learnt on the way, or None.
+        """
+        settings = self._settings
+        if settings is None or self._generation != process.generation:
+            settings = self.settings()
+        ask = self._ask_quickly
+        purposes = settings.purposes.of_event(event, "track")
+        if ask is None or len(purposes) != 1 or len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None, None
+        if properties is not None and (type(properties) is not dict or not ODD_NAMES.isdisjoint(properties)):
+            return None, None
+        purpose = purposes[0]
+        standing = self._standing(ask, subject, purpose)
+        if standing in self._allowing:
+            return None, standing
+        decision = self._turned_away.get((event, purpose, standing))
+        if decision is None:
+            decision = Decision(
+                outcome=Outcome.DROPPED,
+                reason=Reason(standing.cause),
+                endpoint="events",
+                event=event,
+                purpose=purpose,
+                status=standing.status,
+            )
+            if len(self._turned_away) < _REMEMBERED:
+                self._turned_away[event, purpose, standing] = decision
+        return self._settle(decision, settings, outlet), standing
+
+    def express_event(
+        self, subject: str, record: dict[str, Any], present: object, known: Standing, outlet: Outlet
+    ) -> Decision | None:
+        """Sends an event that needs no gate; None when it does.
+
+        Args:
+            subject: The person, whose `known` standing was asked a moment ago and allows it.
+            record: The record that the vendor's client built.
+            present: The object that the record's ``time`` holds when it means now.
+            known: The standing.
+            outlet: Where to deliver.
+        """
+        settings = self.settings()
+        if not self._may_express or known is not Standing.GRANTED:
+            return None
+        event = record["event"] if type(record.get("event")) is str else ""
+        text = event_text(record, subject, present, settings.policy.plain("events", event))
+        if text is None:
+            return None
+        purpose = settings.purposes.of_event(event, "track")[0]
+        return self._expressed("events", event, purpose, text, subject, settings, outlet)
+
+    def express_update(self, record: dict[str, Any], present: object, outlet: Outlet) -> Decision | None:
+        """Sends a profile update that needs no gate; None when it does."""
+        settings = self.settings()
+        ask = self._ask_quickly
+        if not self._may_express or ask is None or not settings.purposes.is_default:
+            return None
+        found = update_text(record, present, settings.policy.plain("people"))
+        if found is None:
+            return None
+        subject, _, text = found
+        if len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None
+        if self._standing(ask, subject, Purpose.PROFILES) is not Standing.GRANTED:
+            return None
+        return self._expressed("people", None, Purpose.PROFILES, text, subject, settings, outlet)
+
+    def _expressed(
+        self,
+        endpoint: str,
+        event: str | None,
+        purpose: Purpose,
+        text: str,
+        subject: str,
+        settings: Settings,
+        outlet: Outlet,
+    ) -> Decision:
+        decision = self._let_through.get((endpoint, event, purpose))
+        if decision is None:
+            decision = Decision(
+                outcome=Outcome.SENT,
+                reason=Reason.CONSENT_GRANTED,
+                endpoint=endpoint,
+                event=event,
+                purpose=purpose,
+                status=Standing.GRANTED.status,
+            )
+            if len(self._let_through) < _REMEMBERED:
+                self._let_through[endpoint, event, purpose] = decision
+        ticket = None
+        if outlet.wants_tickets:
+            ticket = Pass(self, outlet, endpoint, event, (subject,), (), (purpose,), settings)
+        outlet.deliver(endpoint, text, None, ticket)
+        return self._settle(decision, settings, outlet)
+
+    def submit(self, message: Message, credentials: object, outlet: Outlet, known: Standing | None = None) -> Decision:
+        """Judges a message, delivers what may be sent, and says what was done.
+
+        Args:
+            message: The message, taken apart.
+            credentials: What the vendor's client hands to the consumer as `api_key`; None for nothing.
+            outlet: Where to deliver.
+            known: The present standing of the message's only person, when it was asked a moment ago.
+
+        Raises:
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+            TypeError: As the vendor's client, under `FieldPolicy.keep_all()`: a value cannot be serialised.
+        """
+        settings = self.settings()
+        verdict, purposes = self._judged(message, settings, known)
+        if verdict.text is not None:
+            ticket = None
+            if outlet.wants_tickets:
+                needed = purposes if verdict.needs_consent else ()
+                ticket = Pass(
+                    self, outlet, message.endpoint, message.event, message.persons, message.devices, needed, settings
+                )
+            outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
+        return self._settle(verdict.decision, settings, outlet)
+
+    @staticmethod
+    def _standing(ask: Callable[[str, Purpose], object], subject: str, purpose: Purpose) -> Standing:
+        try:
+            answer = ask(subject, purpose)
+            return answer if type(answer) is Standing else as_standing(answer)
+        except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
+            note_failure("registry", error)
+            return Standing.UNAVAILABLE
+
+    def _judged(
+        self, message: Message, settings: Settings, known: Standing | None
+    ) -> tuple[Verdict, tuple[Purpose, ...]]:
+        purposes: tuple[Purpose, ...] = ()
+        verdict: Verdict | None = None
+        fault: TypeError | None = None
+        try:
+            purposes = settings.purposes.of(message)
+            asked = questions(message, purposes)
+            if known is not None and len(asked) == 1:
+                standings = {asked[0]: known}
+            else:
+                standings = standings_of(settings.registry, asked) if asked else {}
+            regime = regimes_of(settings.regime, message.persons)
+            verdict = judge(message, purposes, standings, settings.policy, regime)
+        except UnwritableError as error:
+            fault = error.fault
+        except Exception as error:  # noqa: BLE001 - rule 1.8: nothing of ours raises into a request
+            note_failure("judging a message", error)
+        if fault is not None:
+            raise fault
+        if verdict is None:
+            message.fault = Reason.INVALID_MESSAGE
+            verdict = judge(message, purposes, {}, settings.policy)
+        return verdict, purposes
+
+    def refuse(self, endpoint: str, reason: Reason, outlet: Outlet, event: str | None = None) -> Decision:
+        """Drops what cannot even be taken apart."""
+        shown = endpoint if isinstance(endpoint, str) and endpoint in _KNOWN_ENDPOINTS else "unknown"
+        decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, event=event)
+        return self._settle(decision, self.settings(), outlet)
+
+    def context(self, context: object, outlet: Outlet) -> dict[str, Any] | None:
+        """What may be sent of the context of a remote flag; None when no request may be made (contract rule 1.7).
+
+        Raises:
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        message = take_apart("flags", context, Wire())
+        verdict = self._judged(message, self.settings(), None)[0]
+        self._settle(verdict.decision, self.settings(), outlet)
+        said: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
+        return said
+
+    def settle(self, decision: Decision, outlet: Outlet) -> Decision:
+        """Counts a decision and tells it to whoever wants to know."""
+        return self._settle(decision, self.settings(), outlet)
+
+    def _settle(self, decision: Decision, settings: Settings, outlet: Outlet) -> Decision:
+        reason = decision.reason
+        key = (decision.outcome, reason)
+        with self._lock:
+            self._counts[key] = self._counts.get(key, 0) + 1
+        outlet.observe(decision)
+        if settings.observers:
+            self._tell(decision, settings)
+        if decision.outcome is Outcome.DROPPED:
+            if reason in _FAULTS:
+                self._report(decision, settings)
+        elif not settings.has_policy and decision.dropped:
+            process.warn_once(_NO_POLICY)
+        return decision
+
+    def _tell(self, decision: Decision, settings: Settings) -> None:
+        for observer in settings.observers:
+            try:
+                observer(decision)
+            except Exception as error:  # noqa: BLE001 - rule 4.3: an observer that raises is logged and ignored
+                note_failure("observer", error)
+
+    def _report(self, decision: Decision, settings: Settings) -> None:
+        if decision.reason is Reason.NOT_CONFIGURED:
+            process.warn_once(_NO_REGISTRY)
+        else:
+            LOGGER.warning("dropped a message to %s: %s", decision.endpoint, decision.reason.value)
+        if settings.on_error == "raise":
+            raise MessageError(decision)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """How often each outcome and reason came about."""
+        with self._lock:
+            counts = dict(self._counts)
+        found: dict[str, dict[str, int]] = {}
+        for (outcome, reason), count in counts.items():
+            found.setdefault(outcome, {})[reason] = count
+        return found
+
+
+_FAULTS = frozenset(reason for reason in Reason if reason.is_error)
+_KNOWN_ENDPOINTS = frozenset({"events", "people", "groups", "imports", "flags"})
+
+
+@attrs.define(eq=False, repr=False)
+class Pass:
+    """The ticket of one message: consent is asked again when a buffer is flushed (contract rule 2.11)."""
+
+    _guard: Guard
+    _outlet: Outlet
+    _endpoint: str
+    _event: str | None
+    _persons: tuple[str, ...]
+    _devices: tuple[str, ...]
+    _purposes: tuple[Purpose, ...]
+    _settings: Settings
+    _refusal: Standing = Standing.WITHDRAWN
+
+    @property
+    def subject_ids(self) -> frozenset[str]:
+        """Lookup keys of all whom the message names."""
+        return frozenset(self._persons + self._devices)
+
+    def still_allowed(self) -> bool:
+        """Whether everybody whom the message names still allows it."""
+        asked = [(subject, purpose, None) for purpose in self._purposes for subject in self._persons + self._devices]
+        if not asked:
+            return True
+        try:
+            standings = standings_of(self._settings.registry, asked)
+            regime = regimes_of(self._settings.regime, self._persons)
+            for (subject, _, _), standing in standings.items():
+                theirs = regime if isinstance(regime, Regime) else regime(subject)
+                if not (theirs if subject in self._persons else Regime.OPT_OUT).allows(standing):
+                    self._refusal = standing
+                    return False
+        except Exception as error:  # noqa: BLE001 - a ticket never raises; what cannot be judged does not go
+            note_failure("judging a message", error)
+            self._refusal = Standing.UNAVAILABLE
+            return False
+        return True
+
+    def discarded(self) -> None:
+        """Counts and reports that the message was thrown away."""
+        decision = Decision(
+            outcome=Outcome.DROPPED,
+            reason=Reason(self._refusal.cause),
+            endpoint=self._endpoint,
+            event=self._event,
+            purpose=self._purposes[0] if self._purposes else None,
+            status=self._refusal.status,
+        )
+        try:
+            self._guard.settle(decision, self._outlet)
+        except MessageError:
+            LOGGER.debug("a buffer cannot raise into the call that made the message")

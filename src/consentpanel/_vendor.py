@@ -1,0 +1,43 @@
+"""The vendor's property names: structural ones, ids, personal ones, operators (contract rules 2.7 and 3.4)."""
+
+from __future__ import annotations
+
+PERSON_IDS = frozenset({"distinct_id", "$distinct_id", "$user_id", "alias", "$identified_id"})
+"""Properties that hold the id of a person whose consent is asked for."""
+PERSON_ID_LISTS = frozenset({"$distinct_ids"})
+"""Properties that hold several such ids."""
+DEVICE_IDS = frozenset({"$device_id", "$anon_id"})
+"""Properties that hold another id of the same person: only a recorded denial counts."""
+IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
+
+TIMES = frozenset({"time", "$time"})
+
+EVENT_STRUCTURE = (
+    frozenset({"token", "$token", "$insert_id", "mp_lib", "$lib_version", "$ignore_time", "$ignore_alias"})
+    | TIMES
+    | IDS
+)
+"""Properties of an event that always pass."""
+PROFILE_STRUCTURE = frozenset({"$token", "token", "$ignore_time", "$ignore_alias"}) | TIMES | IDS
+"""Top-level names of a message that always pass."""
+GROUP_NAMES = frozenset({"$group_key", "$group_id"})
+"""Top-level names of a group update that say which group it is."""
+
+DICT_OPERATORS = frozenset({"$set", "$set_once", "$add", "$append", "$union", "$remove"})
+"""Operators of a profile update whose properties the policy judges."""
+LIST_OPERATORS = frozenset({"$append", "$remove"})
+"""Operators whose values stand for one item of a list."""
+REMOVALS = frozenset({"$unset", "$delete"})
+"""Operators that only take data away (contract rule 2.9)."""
+
+PERSONAL_PROFILE = frozenset(
+    "$name $first_name $last_name $email $phone $avatar $ip $city $region $country_code $timezone $geo_source "
+    "$latitude $longitude $created $last_seen $transactions".split()
+)
+"""Profile properties of the vendor that say who somebody is; each needs a rule."""
+PERSONAL_EVENT = frozenset(
+    "ip $ip $city $region mp_country_code $latitude $longitude $current_url $referrer $initial_referrer $carrier "
+    "$device $model".split()
+)
+"""Event properties of the vendor that say who or where somebody is; each needs a rule."""
+PERSONAL = PERSONAL_PROFILE | PERSONAL_EVENT

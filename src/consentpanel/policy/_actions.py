@@ -1,0 +1,420 @@
+"""What a rule does to a value: keep, drop, redact, mask, pseudonymize, truncate, generalize, transform, refuse."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy._generalize import WAYS, whole_number
+
+
+class ActionError(Exception):
+    """A value that the action cannot treat; the property is dropped. `cause` says why in one word."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _categories(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"categories must be several str, such as ('contact',), not {type(value).__name__}")
+    found = tuple(value)
+    if not all(isinstance(each, str) and each for each in found):
+        raise ConfigurationError("categories must hold non-empty str")
+    return found
+
+
+def _reason(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"reason must be a non-empty str or None, not {type(value).__name__}")
+    return value
+
+
+@attrs.frozen(kw_only=True)
+class Action:
+    """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).
+
+    Made by the functions of this module, not by hand.
+
+    Attributes:
+        categories: What kinds of personal data the property is, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+    """
+
+    name: ClassVar[str]
+    """The word that a `Decision` uses for it."""
+    whole: ClassVar[bool] = True
+    """Whether the action takes a list or dict as one value; if not, it takes each scalar of a list."""
+    categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
+    reason: str | None = attrs.field(default=None, converter=_reason)
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        """The value to send in the place of `value`, a JSON tree.
+
+        Raises:
+            ActionError: There is none: the property is dropped.
+        """
+        raise NotImplementedError
+
+
+@attrs.frozen(kw_only=True)
+class Keep(Action):
+    name: ClassVar[str] = "keep"
+    whole: ClassVar[bool] = False
+    deep: bool = False
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        return value
+
+
+@attrs.frozen(kw_only=True)
+class Scalar(Action):
+    name: ClassVar[str] = "keep"
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        if isinstance(value, (dict, list)):
+            raise ActionError("not_a_scalar")
+        return value
+
+
+@attrs.frozen(kw_only=True)
+class Drop(Action):
+    name: ClassVar[str] = "drop"
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        raise ActionError(self.name)
+
+
+@attrs.frozen(kw_only=True)
+class Refuse(Action):
+    name: ClassVar[str] = "refuse"
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        raise ActionError(self.name)
+
+
+@attrs.frozen(kw_only=True)
+class Redact(Action):
+    name: ClassVar[str] = "redact"
+    text: str
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        return self.text
+
+
+@attrs.frozen(kw_only=True)
+class Mask(Action):
+    name: ClassVar[str] = "mask"
+    whole: ClassVar[bool] = False
+    last: int
+
+    _DOMAIN: ClassVar[re.Pattern[str]] = re.compile(r"[^@\s]+@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63})", re.ASCII)
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        text = _text(value)
+        if text is None:
+            return None
+        address = self._DOMAIN.fullmatch(text) if len(text) <= 320 else None
+        if address is not None:
+            return f"****@{address[1]}"
+        # Never more than half of a short value, or the mask would show most of it.
+        shown = min(self.last, len(text) // 2)
+        return "****" + (text[-shown:] if shown else "")
+
+
+@attrs.frozen(kw_only=True)
+class Pseudonymize(Action):
+    name: ClassVar[str] = "pseudonymize"
+    whole: ClassVar[bool] = False
+    prefix: str
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        text = _text(value)
+        if text is None:
+            return None
+        if not secret:
+            raise ActionError("no_secret")
+        return self.prefix + hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+@attrs.frozen(kw_only=True)
+class Truncate(Action):
+    name: ClassVar[str] = "truncate"
+    whole: ClassVar[bool] = False
+    length: int
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        text = _text(value)
+        return value if text is None or len(text) <= self.length else text[: self.length]
+
+
+@attrs.frozen(kw_only=True)
+class Transform(Action):
+    name: ClassVar[str] = "transform"
+    function: Callable[[Any], Any] = attrs.field(repr=False)
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        failed = False
+        changed: Any = None
+        try:
+            # A copy, so that a function which changes a list or dict in place is seen to have changed it.
+            changed = self.function(copy.deepcopy(value))
+        except Exception:  # noqa: BLE001 - the user's function; its exception may hold the value
+            failed = True
+        if failed:
+            raise ActionError("transform_failed")
+        return changed
+
+
+@attrs.frozen(kw_only=True)
+class Generalize(Action):
+    name: ClassVar[str] = "generalize"
+    whole: ClassVar[bool] = False
+    how: str
+    coarsen: Callable[[Any], Any] = attrs.field(repr=False, eq=False)
+    detail: Any = None
+
+    def apply(self, value: Any, secret: bytes | None) -> Any:
+        if value is None:
+            return None
+        failed = False
+        coarse: Any = None
+        try:
+            coarse = self.coarsen(value)
+        except (ValueError, TypeError, OverflowError, ArithmeticError, OSError):
+            failed = True
+        if failed:
+            raise ActionError("generalize_failed")
+        return coarse
+
+
+def keep(*, deep: bool = False, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Sends the value as it is (contract rule 3.2).
+
+    A string, a number, a boolean, None, or a list of these is kept. A dict, or a list that holds dicts or lists,
+    is opened only by rules for what is inside, or by ``deep=True`` (contract rule 3.3).
+
+    Args:
+        deep: Whether everything inside a dict or list is kept as well.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> FieldPolicy(events={"plan": keep()}).apply_event("Signed up", {"plan": "pro", "name": "Ada"}).properties
+        {'plan': 'pro'}
+    """
+    if not isinstance(deep, bool):
+        raise ConfigurationError(f"deep must be a bool, not {type(deep).__name__}")
+    return Keep(deep=deep, categories=categories, reason=reason)
+
+
+def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
+
+    What no rule names is dropped too; use this to except a part of something kept deep, or to write the decision down.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> policy = FieldPolicy(events={"cart": keep(deep=True), "cart.note": drop()})
+        >>> policy.apply_event("Ordered", {"cart": {"total": 9, "note": "for Ada"}}).properties
+        {'cart': {'total': 9}}
+    """
+    return Drop(categories=categories, reason=reason)
+
+
+def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Drops the whole message when the property is there (contract rule 3.2).
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> FieldPolicy(events={"diagnosis": refuse()}).apply_event("Visit", {"diagnosis": "..."}).refused
+        True
+    """
+    return Refuse(categories=categories, reason=reason)
+
+
+def redact(text: str = "[redacted]", *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Sends a fixed text in the place of the value (contract rule 3.2).
+
+    Args:
+        text: What to send.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> FieldPolicy(people={"$name": redact()}).apply_people({"$set": {"$name": "Ada"}}).properties
+        {'$set': {'$name': '[redacted]'}}
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"text must be a str, not {type(text).__name__}")
+    return Redact(text=text, categories=categories, reason=reason)
+
+
+def mask(last: int = 4, *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
+
+    Four stars stand for what is hidden, however long it is. At most half of a value is shown.
+
+    Args:
+        last: How many characters at the end are shown, at most; 0 shows none.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> policy = FieldPolicy(events={"card": mask(), "email": mask()})
+        >>> policy.apply_event("Paid", {"card": "4242424242424242", "email": "ada@mail.example"}).properties
+        {'card': '****4242', 'email': '****@mail.example'}
+    """
+    return Mask(last=whole_number("last", last, least=0), categories=categories, reason=reason)
+
+
+def pseudonymize(prefix: str = "psn_", *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
+
+    The same value has the same pseudonym wherever it stands, so that reports can count and join; nobody without
+    the secret can go back, or try out guesses (contract rule 3.2; RFC 2104). None stays None.
+
+    Args:
+        prefix: What a pseudonym starts with, so that a reader tells it from a raw value.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> policy = FieldPolicy(events={"email": pseudonymize()}, secret=b"kept in a vault, never in the code")
+        >>> policy.apply_event("Signed up", {"email": "a@b.example"}).properties["email"][:12]
+        'psn_aa3a1e91'
+    """
+    if not isinstance(prefix, str) or not prefix or len(prefix) > 32:
+        raise ConfigurationError("prefix must be a str of 1 to 32 characters")
+    return Pseudonymize(prefix=prefix, categories=categories, reason=reason)
+
+
+def truncate(n: int, *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Sends the first `n` characters (contract rule 3.2).
+
+    Args:
+        n: How many characters, 1 or more. A number whose text is longer is sent as the start of its text.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> FieldPolicy(events={"postcode": truncate(2)}).apply_event("Moved", {"postcode": "10117"}).properties
+        {'postcode': '10'}
+    """
+    return Truncate(length=whole_number("n", n, least=1), categories=categories, reason=reason)
+
+
+def transform(function: Callable[[Any], Any], *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+    """Sends what your own function makes of the value (contract rule 3.2).
+
+    Args:
+        function: Takes the value as it would stand on the wire, returns what to send. When it raises, the
+            property is dropped.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> FieldPolicy(events={"query": transform(len)}).apply_event("Searched", {"query": "flu"}).properties
+        {'query': 3}
+    """
+    if not callable(function):
+        raise ConfigurationError(f"function must be a callable, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError("function must return the value; a coroutine function does not")
+    return Transform(function=function, categories=categories, reason=reason)
+
+
+def generalize(
+    *,
+    bucket: float | None = None,
+    time: str | None = None,
+    ip: bool | tuple[int, int] | None = None,
+    decimals: int | None = None,
+    bands: Sequence[float] | None = None,
+    categories: Iterable[str] = (),
+    reason: str | None = None,
+) -> Action:
+    """Sends a coarser value; exactly one of the five ways is named (contract rule 3.2).
+
+    A value that the way cannot read is dropped, and the `Decision` says so. None stays None.
+
+    Args:
+        bucket: Width of a bucket; a number becomes the lower end of its bucket.
+        time: ``"day"``, ``"month"`` or ``"year"``; an ISO 8601 text, or seconds or milliseconds since 1970, becomes
+            its UTC date cut there.
+        ip: True, or the bits to keep of an IPv4 and an IPv6 address; the rest becomes zero. True means (24, 48).
+        decimals: Decimals to keep of a coordinate or another number, 0 to 12.
+        bands: Rising lower ends of bands, such as ``(18, 25, 35)`` for ages: 30 becomes ``"25-34"``.
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: None or several of the ways are named, or an argument has a wrong type or value.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> policy = FieldPolicy(events={
+        ...     "price": generalize(bucket=10), "born": generalize(time="year"), "ip": generalize(ip=True),
+        ...     "lat": generalize(decimals=1), "age": generalize(bands=(18, 25, 35)),
+        ... })
+        >>> policy.apply_event("Bought", {
+        ...     "price": 42, "born": "1990-05-17", "ip": "192.0.2.77", "lat": 52.5163, "age": 30,
+        ... }).properties
+        {'price': 40, 'born': '1990', 'ip': '192.0.2.0', 'lat': 52.5, 'age': '25-34'}
+    """
+    ways = {"bucket": bucket, "time": time, "ip": ip, "decimals": decimals, "bands": bands}
+    named = [way for way, value in ways.items() if value is not None]
+    if len(named) != 1:
+        raise ConfigurationError(f"generalize() takes exactly one of {', '.join(ways)}, not {len(named)}")
+    how = named[0]
+    coarsen = WAYS[how](ways[how])
+    detail = tuple(bands) if bands is not None else ways[how]
+    return Generalize(how=how, coarsen=coarsen, detail=detail, categories=categories, reason=reason)
+
+
+def _text(value: Any) -> str | None:
+    """The text of a scalar, as JSON writes it; None for null."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

@@ -1,0 +1,58 @@
+"""What a consent registry is: five methods (contract rule 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+from consentpanel._consent import ConsentRecord, ConsentStatus
+
+
+@runtime_checkable
+class ConsentRegistry(Protocol):
+    """Keeps what people said about the use of their data, and answers for it.
+
+    A class of anybody's that has these methods is a registry; there is nothing to inherit. A registry that fails, or
+    that answers with something else than a `ConsentStatus`, is taken for a denial (contract rule 2.6).
+    `consentpanel.testing.RegistryContract` proves one.
+    """
+
+    def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        """The status of one person for one purpose.
+
+        Args:
+            subject_id: The data subject: a `str`, `int` or `UUID`; looked up by its string.
+            purpose: The purpose, or its name.
+            at: The moment asked about, aware; None, or a moment to come, asks about now.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or the id is malformed.
+        """
+        ...
+
+    def statuses(
+        self, subject_ids: Iterable[str], purpose: str, *, at: datetime | None = None
+    ) -> dict[Any, ConsentStatus]:
+        """The status of several people for one purpose, by the ids as they were given."""
+        ...
+
+    def record(self, record: ConsentRecord, /) -> None:
+        """Appends a record; it is kept when this returns."""
+        ...
+
+    def history(self, subject_id: str) -> list[ConsentRecord]:
+        """All records of one person, oldest first."""
+        ...
+
+    def forget(self, subject_id: str) -> object:
+        """Erases all records of one person."""
+        ...
+
+
+_METHODS = ("status", "statuses", "record", "history", "forget")
+
+
+def missing_methods(registry: object) -> list[str]:
+    """The methods of `ConsentRegistry` that an object lacks."""
+    return [name for name in _METHODS if not callable(getattr(registry, name, None))]

@@ -1,0 +1,184 @@
+"""What the registries of the package have in common: grant and deny, and statuses from standings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from consentpanel._consent import (
+    BUILT_IN_PURPOSES,
+    ConsentRecord,
+    ConsentStatus,
+    Purpose,
+    Standing,
+    now,
+    utc,
+)
+from consentpanel.errors import ConfigurationError, InvalidRecordError
+
+
+class RecordingRegistry(ABC):
+    """Grants and denials over an append-only store. For the package's own registries; yours need not inherit it."""
+
+    _required: str | None
+
+    @abstractmethod
+    def _append(self, records: list[ConsentRecord]) -> None:
+        """Appends all records, or none."""
+
+    @abstractmethod
+    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
+        """The status of one person for one purpose, with its cause."""
+
+    @abstractmethod
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given."""
+
+    def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        """The status of one person for one purpose (contract rules 2.3 and 2.4).
+
+        Args:
+            subject_id: The data subject: a `str`, `int` or `UUID`.
+            purpose: The purpose, or its name.
+            at: The moment asked about, aware; None, or a moment to come, asks about now.
+
+        Returns:
+            The `ConsentStatus` by the latest record.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or the id is malformed.
+            RegistryError: The store failed.
+        """
+        return self.standing(subject_id, purpose, at=at).status
+
+    def statuses(
+        self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
+    ) -> dict[Any, ConsentStatus]:
+        """The status of several people for one purpose (contract rule 2.3).
+
+        Args:
+            subject_ids: The data subjects.
+            purpose: The purpose, or its name.
+            at: The moment asked about, aware; None, or a moment to come, asks about now.
+
+        Returns:
+            The statuses, by the ids as they were given.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or an id is malformed.
+            RegistryError: The store failed.
+        """
+        return {subject: standing.status for subject, standing in self.standings(subject_ids, purpose, at=at).items()}
+
+    def record(self, record: ConsentRecord) -> None:
+        """Appends a record (contract rule 2.4); it is kept when this returns.
+
+        Args:
+            record: What was said.
+
+        Raises:
+            InvalidRecordError: It is not a `ConsentRecord`.
+            RegistryError: The store failed; nothing was appended.
+        """
+        if not isinstance(record, ConsentRecord):
+            raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
+        self._append([record])
+
+    def grant(
+        self,
+        subject_id: Any,
+        *purposes: str,
+        recorded_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        policy_version: str | None = None,
+        source: str | None = None,
+        jurisdiction: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Records that a person consents, one record for each purpose, all or none (contract rule 2.3).
+
+        Args:
+            subject_id: The data subject: a `str`, `int` or `UUID`.
+            purposes: The purposes; the three built-in ones when none is named.
+            recorded_at: When it was said, aware; now when left out.
+            expires_at: When the grant ends by itself, aware; never when left out.
+            policy_version: The version of the published policy that the person saw.
+            source: Where it was said, such as ``"signup-form"``.
+            jurisdiction: Where the person is, such as ``"DE"``.
+            evidence: A small JSON mapping that helps to prove it.
+
+        Raises:
+            InvalidRecordError: An argument is malformed.
+            RegistryError: The store failed; nothing was appended.
+        """
+        self._say(
+            ConsentStatus.GRANTED,
+            subject_id,
+            purposes,
+            recorded_at,
+            expires_at=expires_at,
+            policy_version=policy_version,
+            source=source,
+            jurisdiction=jurisdiction,
+            evidence={} if evidence is None else evidence,
+        )
+
+    def deny(
+        self,
+        subject_id: Any,
+        *purposes: str,
+        recorded_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        policy_version: str | None = None,
+        source: str | None = None,
+        jurisdiction: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Records that a person refuses or withdraws consent; the arguments are those of `grant`.
+
+        A denial never expires by itself (contract rule 2.4).
+
+        Raises:
+            InvalidRecordError: An argument is malformed.
+            RegistryError: The store failed; nothing was appended.
+        """
+        self._say(
+            ConsentStatus.DENIED,
+            subject_id,
+            purposes,
+            recorded_at,
+            expires_at=expires_at,
+            policy_version=policy_version,
+            source=source,
+            jurisdiction=jurisdiction,
+            evidence={} if evidence is None else evidence,
+        )
+
+    def _say(
+        self,
+        status: ConsentStatus,
+        subject_id: Any,
+        purposes: tuple[str, ...],
+        recorded_at: datetime | None,
+        **fields: Any,
+    ) -> None:
+        said_at = now() if recorded_at is None else recorded_at
+        named = dict.fromkeys(Purpose(purpose) for purpose in purposes or BUILT_IN_PURPOSES)
+        self._append([ConsentRecord(subject_id, purpose, status, said_at, **fields) for purpose in named])
+
+
+def required_version(value: object) -> str | None:
+    """The checked `required_policy_version` of a registry."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError("required_policy_version must be a non-empty str or None")
+    return value
+
+
+def asked_moment(at: datetime | None) -> datetime | None:
+    """The moment asked about, in UTC; None for now and for a moment to come (contract rule 2.4)."""
+    if at is None:
+        return None
+    moment = utc(at, "at")
+    return None if moment >= now() else moment

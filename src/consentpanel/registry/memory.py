@@ -1,0 +1,106 @@
+"""A registry in memory: for tests, examples and short-lived processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from consentpanel._consent import ConsentRecord, Standing, now, standing_by, standing_of, subject_key
+from consentpanel.registry._recording import RecordingRegistry, asked_moment, required_version
+
+_NOBODY: dict[str, ConsentRecord] = {}
+
+
+class MemoryRegistry(RecordingRegistry):
+    """Keeps consent records in this process; they are gone when it ends. Safe for many threads.
+
+    Args:
+        required_policy_version: A grant under an older policy version does not hold; None accepts any.
+
+    Raises:
+        ConfigurationError: The version is not a non-empty text.
+
+    Example:
+        >>> registry = MemoryRegistry()
+        >>> registry.grant("user-1", "analytics", source="signup-form")
+        >>> registry.status("user-1", "analytics")
+        <ConsentStatus.GRANTED: 'granted'>
+        >>> registry.deny("user-1")
+        >>> registry.status("user-1", "analytics"), len(registry.history("user-1"))
+        (<ConsentStatus.DENIED: 'denied'>, 4)
+    """
+
+    def __init__(self, *, required_policy_version: str | None = None) -> None:
+        self._required = required_version(required_policy_version)
+        self._lock = threading.Lock()
+        self._records: dict[str, list[ConsentRecord]] = {}
+        self._latest: dict[str, dict[str, ConsentRecord]] = {}
+
+    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
+        """The status of one person for one purpose, with its cause.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or the id is malformed.
+        """
+        if type(subject_id) is not str or not subject_id:
+            subject_id = subject_key(subject_id)
+        if at is not None:
+            at = asked_moment(at)
+        if at is not None:
+            with self._lock:
+                records = [record for record in self._records.get(subject_id, ()) if record.purpose == purpose]
+            return standing_of(records, at=at, required_policy_version=self._required)
+        latest = self._latest.get(purpose, _NOBODY).get(subject_id)
+        if latest is None:
+            return Standing.NOT_RECORDED
+        return standing_by(
+            latest.status,
+            expired=latest.expires_at is not None and latest.expires_at <= now(),
+            policy_version=latest.policy_version,
+            required_policy_version=self._required,
+        )
+
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given."""
+        asked = asked_moment(at)
+        return {subject: self.standing(subject, purpose, at=asked) for subject in subject_ids}
+
+    def history(self, subject_id: Any) -> list[ConsentRecord]:
+        """All records of one person, oldest first.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+        """
+        key = subject_key(subject_id)
+        with self._lock:
+            return sorted(self._records.get(key, ()), key=lambda record: record.recorded_at)
+
+    def forget(self, subject_id: Any) -> int:
+        """Erases all records of one person.
+
+        Returns:
+            How many were erased.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+        """
+        key = subject_key(subject_id)
+        with self._lock:
+            records = self._records.pop(key, [])
+            for record in records:
+                self._latest[record.purpose].pop(key, None)
+        return len(records)
+
+    def _append(self, records: list[ConsentRecord]) -> None:
+        with self._lock:
+            for record in records:
+                self._records.setdefault(record.subject_id, []).append(record)
+                latest = self._latest.setdefault(str(record.purpose), {})
+                before = latest.get(record.subject_id)
+                if before is None or record.recorded_at >= before.recorded_at:
+                    latest[record.subject_id] = record
+
+    def __repr__(self) -> str:
+        return f"<MemoryRegistry of {len(self._records)} subjects>"

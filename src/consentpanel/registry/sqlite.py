@@ -1,0 +1,391 @@
+"""A registry in one SQLite file: durable, for many threads and processes of one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import Any, TypeVar
+
+from typing_extensions import Self
+
+from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, standing_by, subject_key
+from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
+from consentpanel.registry._recording import RecordingRegistry, asked_moment, required_version
+
+_T = TypeVar("_T")
+
+_APPLICATION_ID = 0x434E5350
+"""Marks the file as ours in its header ("CNSP"), so that another application's file is not written to."""
+
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE consent_record (
+            written INTEGER PRIMARY KEY AUTOINCREMENT,
+            subject_id TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            status TEXT NOT NULL,
+            recorded_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            policy_version TEXT,
+            source TEXT,
+            jurisdiction TEXT,
+            evidence TEXT NOT NULL,
+            record_id TEXT NOT NULL
+        )""",
+        # All that a question needs, so that it is answered without the table.
+        """CREATE INDEX consent_record_deciding ON consent_record
+            (subject_id, purpose, recorded_at, written, status, expires_at, policy_version)""",
+        """CREATE TRIGGER consent_record_is_append_only BEFORE UPDATE ON consent_record
+            BEGIN SELECT RAISE(ABORT, 'consent records are appended, never changed'); END""",
+    ),
+)
+"""The statements that lead from each version of the schema to the next; the file's user_version counts them."""
+
+_LATEST = (
+    "SELECT status, expires_at, policy_version FROM consent_record WHERE subject_id = ? AND purpose = ?"
+    " ORDER BY recorded_at DESC, written DESC LIMIT 1"
+)
+_LATEST_THEN = _LATEST.replace(" ORDER", " AND recorded_at <= ? ORDER")
+_FIELDS = (
+    "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id"
+)
+_INSERT = f"INSERT INTO consent_record ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE subject_id = ? ORDER BY recorded_at, written"  # noqa: S608 - constants
+_STATUS = {status.value: status for status in ConsentStatus}
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SQLiteRegistry(RecordingRegistry):
+    """Keeps consent records in a SQLite file. Safe for many threads, processes and forks of one machine.
+
+    A record is on the disk before `record`, `grant` or `deny` returns (write-ahead log, ``synchronous=FULL``). The
+    schema is versioned and migrated when the file is opened. Put the file on a local disk: SQLite's write-ahead log
+    does not work over a network file system (https://www.sqlite.org/wal.html).
+
+    Args:
+        path: The file; made when it does not exist. Its directory must exist.
+        required_policy_version: A grant under an older policy version does not hold; None accepts any.
+        timeout: How long to wait for another writer, in seconds.
+
+    Raises:
+        ConfigurationError: The file cannot be opened, is not a consent registry, or comes from a newer version.
+
+    Example:
+        >>> registry = SQLiteRegistry("consent.db")
+        >>> registry.grant("user-1", source="signup-form")
+        >>> registry.status("user-1", "analytics")
+        <ConsentStatus.GRANTED: 'granted'>
+        >>> registry.close()
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, required_policy_version: str | None = None, timeout: float = 5.0
+    ) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError(f"path must be a str or a path, not {type(path).__name__}")
+        self._path = os.fspath(path)
+        if not isinstance(self._path, str) or self._path in {"", ":memory:"} or "\0" in self._path:
+            raise ConfigurationError("path must name a file; for a registry in memory take MemoryRegistry")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 86_400:
+            raise ConfigurationError("timeout must be a number of seconds, 0 or more")
+        self._path = os.path.abspath(self._path)  # noqa: PTH100 - Path would resolve nothing more
+        self._required = required_version(required_policy_version)
+        self._timeout = float(timeout)
+        self._closed = False
+        self._pid = os.getpid()
+        self._idle: deque[sqlite3.Connection] = deque()
+        # A connection of the parent must not be used, nor closed, in a child: that would drop the parent's locks.
+        self._inherited: list[deque[sqlite3.Connection]] = []
+        self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
+        problem = None
+        try:
+            connection = self._open()
+            try:
+                # Before the write-ahead log is asked for, which would change another application's file.
+                _version(connection)
+                _set_up(connection)
+                _migrate(connection)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            problem = f"the consent file cannot be opened: {error}"
+        if problem is not None:
+            raise ConfigurationError(problem)
+        _REGISTRIES[id(self)] = self
+
+    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
+        """The status of one person for one purpose, with its cause.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or the id is malformed.
+            RegistryError: The file could not be read.
+        """
+        if type(subject_id) is not str or not subject_id:
+            subject_id = subject_key(subject_id)
+        moment = None if at is None else _microseconds(asked_moment(at))
+        return self._with(lambda connection: self._standing(connection, subject_id, purpose, moment))
+
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or an id is malformed.
+            RegistryError: The file could not be read.
+        """
+        moment = _microseconds(asked_moment(at))
+        keys = {subject: subject_key(subject) for subject in subject_ids}
+
+        def ask(connection: sqlite3.Connection) -> dict[Any, Standing]:
+            return {subject: self._standing(connection, key, purpose, moment) for subject, key in keys.items()}
+
+        return self._with(ask)
+
+    def history(self, subject_id: Any) -> list[ConsentRecord]:
+        """All records of one person, oldest first.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The file could not be read.
+        """
+        key = subject_key(subject_id)
+        rows = self._with(lambda connection: connection.execute(_HISTORY, (key,)).fetchall())
+        return [_record(row) for row in rows]
+
+    def forget(self, subject_id: Any) -> int:
+        """Erases all records of one person, in the file and in its write-ahead log.
+
+        The log is emptied at once unless another process is reading; then SQLite empties it at its next checkpoint.
+
+        Returns:
+            How many records were erased.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The file could not be written.
+        """
+        key = subject_key(subject_id)
+
+        def erase(connection: sqlite3.Connection) -> int:
+            count = connection.execute("DELETE FROM consent_record WHERE subject_id = ?", (key,)).rowcount
+            with contextlib.suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return count
+
+        return self._with(erase)
+
+    def close(self) -> None:
+        """Closes the file; the registry answers no more questions."""
+        self._closed = True
+        _close_all(self._idle, self._pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SQLiteRegistry{' (closed)' if self._closed else ''}>"
+
+    def _append(self, records: list[ConsentRecord]) -> None:
+        rows = [
+            (
+                record.subject_id,
+                str(record.purpose),
+                record.status.value,
+                _microseconds(record.recorded_at),
+                _microseconds(record.expires_at),
+                record.policy_version,
+                record.source,
+                record.jurisdiction,
+                json.dumps(dict(record.evidence)),
+                record.record_id,
+            )
+            for record in records
+        ]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                connection.executemany(_INSERT, rows)
+
+        self._with(insert)
+
+    def _standing(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing:
+        if moment is None:
+            rows = connection.execute(_LATEST, (key, purpose)).fetchall()
+        else:
+            rows = connection.execute(_LATEST_THEN, (key, purpose, moment)).fetchall()
+        if not rows:
+            return Standing.NOT_RECORDED
+        status, expires_at, policy_version = rows[0]
+        return standing_by(
+            _STATUS[status],
+            expired=expires_at is not None and expires_at <= (time.time_ns() // 1000 if moment is None else moment),
+            policy_version=policy_version,
+            required_policy_version=self._required,
+        )
+
+    def _with(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `use` returns for a connection that no other thread has meanwhile."""
+        problem: Exception | None = None
+        connection: sqlite3.Connection | None = None
+        if self._closed:
+            raise RegistryError("the consent registry is closed")
+        if self._pid != os.getpid():
+            self._start_over()
+        idle = self._idle
+        try:
+            connection = idle.pop() if idle else self._connect()
+        except IndexError:
+            connection = self._connect_again()
+        except sqlite3.Error as error:
+            raise RegistryError(f"the consent file cannot be opened: {error}") from None
+        try:
+            return use(connection)
+        except sqlite3.Error as error:
+            problem = RegistryError(f"the consent file failed: {error}")
+        except UnicodeEncodeError:
+            # Its text and attributes hold the value, so it is left behind.
+            problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+        finally:
+            if self._closed or connection.in_transaction:
+                connection.close()
+            else:
+                idle.append(connection)
+        raise problem
+
+    def _connect_again(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise RegistryError(f"the consent file cannot be opened: {error}") from None
+
+    def _start_over(self) -> None:
+        self._finalizer.detach()
+        self._inherited.append(self._idle)
+        self._idle = deque()
+        self._pid = os.getpid()
+        self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = self._open()
+        try:
+            _set_up(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+
+
+_REGISTRIES: weakref.WeakValueDictionary[int, SQLiteRegistry] = weakref.WeakValueDictionary()
+
+
+def _close_before_fork() -> None:
+    # A child with an open file in its memory takes the parent's locks for its own, and may write to a log that the
+    # parent has deleted (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+    for reference in _REGISTRIES.valuerefs():
+        registry = reference()
+        if registry is not None:
+            _close_all(registry._idle, registry._pid)  # noqa: SLF001 - its own module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_before_fork)
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.execute("PRAGMA synchronous = FULL")
+    # 8 MB: in the 2 MB that are usual, questions among a million people push each other out.
+    connection.execute("PRAGMA cache_size = -8000")
+    # Erased bytes are overwritten, so that forget() leaves none behind.
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
+
+
+def _close_all(idle: deque[sqlite3.Connection], pid: int) -> None:
+    if pid != os.getpid():
+        return
+    with contextlib.suppress(IndexError):
+        while True:
+            idle.pop().close()
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some failures, such as a full disk.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Brings the file to the newest schema, in one transaction.
+
+    Raises:
+        ConfigurationError: The file is not ours, or newer than this version of the package.
+    """
+    with _transaction(connection):
+        for statements in islice(_MIGRATIONS, _version(connection), None):
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The version of the file's schema; 0 for an empty file.
+
+    Raises:
+        ConfigurationError: The file is not ours, or newer than this version of the package.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != _APPLICATION_ID and (application or version or tables):
+        raise ConfigurationError("the file is a SQLite database of another application")
+    if version > len(_MIGRATIONS):
+        raise ConfigurationError("the file was written by a newer version of consentpanel")
+    return version
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _record(row: tuple[Any, ...]) -> ConsentRecord:
+    subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id = (
+        row
+    )
+    return ConsentRecord(
+        subject_id,
+        Purpose(purpose),
+        _STATUS[status],
+        _moment(recorded_at),
+        None if expires_at is None else _moment(expires_at),
+        policy_version,
+        source,
+        jurisdiction,
+        json.loads(evidence),
+        record_id,
+    )

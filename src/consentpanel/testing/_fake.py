@@ -1,0 +1,242 @@
+"""A vendor for tests: takes what the vendor would take, keeps it decoded, and answers assertions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import mixpanel
+
+from consentpanel._decision import Decision
+from consentpanel.testing import _assertions
+from consentpanel.testing._personal import personal_places
+from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
+
+
+class FakeTransport:
+    """A consumer that keeps what it is sent, for tests (contract rule 5.3).
+
+    It refuses what the vendor would refuse, with the vendor's exception: a message of 1 MB (1,048,576 bytes) or
+    more, 255 properties or more, no token, an unknown endpoint, what is not JSON. A batch is taken apart into its
+    messages; one that holds a message to refuse is refused whole. Many threads may share one transport.
+
+    Example:
+        >>> from consentpanel import FieldPolicy, Mixpanel
+        >>> from consentpanel.registry import MemoryRegistry
+        >>> registry, vendor = MemoryRegistry(), FakeTransport()
+        >>> registry.grant("user-1")
+        >>> mp = Mixpanel("TOKEN", vendor, registry=registry, policy=FieldPolicy.keep_all())
+        >>> decision = mp.track("user-1", "Signed up", {"plan": "pro"})
+        >>> message = vendor.assert_tracked("Signed up", distinct_id="user-1", properties={"plan": "pro"})
+        >>> message.endpoint
+        'events'
+        >>> vendor.assert_nothing_sent("user-2")
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._messages: list[SentMessage] = []
+        self._decisions: list[Decision] = []
+        self._failures: int | None = 0
+        self._error: BaseException | type[BaseException] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} messages={len(self.messages)} decisions={len(self.decisions)}>"
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        """Keep a message, or each message of a batch; the vendor's consumers have this method.
+
+        Args:
+            endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
+            json_message: A record, or a list of up to 2,000 records, as JSON.
+            api_key: Accepted and not kept: it is a secret.
+            api_secret: Likewise.
+
+        Raises:
+            MixpanelException: The vendor would refuse it, or `fail` asked for it. Nothing is then kept.
+        """
+        del api_key, api_secret
+        error = self._next_failure()
+        if error is not None:
+            raise error
+        messages = received(endpoint, json_message)
+        with self._lock:
+            self._messages += messages
+
+    def observe(self, decision: Decision) -> None:
+        """Keep a `Decision`; the client tells each one that it makes."""
+        with self._lock:
+            self._decisions.append(decision)
+
+    def fail(self, *, times: int | None = 1, error: BaseException | type[BaseException] | None = None) -> None:
+        """Make the next calls of `send` fail, as they do when the network or the vendor is down.
+
+        Args:
+            times: How many calls fail; None for all of them until `clear`.
+            error: What is raised; a `MixpanelException` when left out.
+
+        Raises:
+            ValueError: `times` is negative.
+
+        Example:
+            >>> vendor = FakeTransport()
+            >>> vendor.fail(error=OSError("no network"))
+            >>> vendor.send("events", "{}")
+            Traceback (most recent call last):
+            OSError: no network
+        """
+        if times is not None and times < 0:
+            raise ValueError(f"times must be 0 or more, or None, not {times}")
+        with self._lock:
+            self._failures, self._error = times, error
+
+    def clear(self) -> None:
+        """Forget all messages and decisions, and the failures asked for."""
+        with self._lock:
+            self._messages, self._decisions = [], []
+            self._failures, self._error = 0, None
+
+    @property
+    def messages(self) -> list[SentMessage]:
+        """All messages, in the order of arrival."""
+        with self._lock:
+            return list(self._messages)
+
+    @property
+    def events(self) -> list[SentMessage]:
+        """The messages to the endpoint for events."""
+        return self._to("events")
+
+    @property
+    def people(self) -> list[SentMessage]:
+        """The updates of user profiles."""
+        return self._to("people")
+
+    @property
+    def groups(self) -> list[SentMessage]:
+        """The updates of group profiles."""
+        return self._to("groups")
+
+    @property
+    def imports(self) -> list[SentMessage]:
+        """The messages to the endpoint for events of the past, and merges."""
+        return self._to("imports")
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Each `Decision` of the clients that write here, in order."""
+        with self._lock:
+            return list(self._decisions)
+
+    @property
+    def dropped(self) -> list[Decision]:
+        """The decisions by which a message was not sent."""
+        return [decision for decision in self.decisions if not decision]
+
+    def assert_tracked(
+        self, event: str, distinct_id: object = None, properties: Mapping[str, Any] | None = None
+    ) -> SentMessage:
+        """Check that an event was sent, as an event or as an import.
+
+        Args:
+            event: The name of the event.
+            distinct_id: The id it must carry; None for any.
+            properties: Properties it must have; it may have more.
+
+        Returns:
+            The first message that matches.
+
+        Raises:
+            AssertionError: None matches. The text tells how those of that name differ.
+        """
+        __tracebackhide__ = True
+        found, differences = _assertions.search(self._events_named(event), distinct_id, properties)
+        if found is not None:
+            return found
+        summary = _assertions.tracked_summary(event, differences, self.messages, self.dropped)
+        raise AssertionError(summary)
+
+    def assert_not_tracked(
+        self, event: str, distinct_id: object = None, properties: Mapping[str, Any] | None = None
+    ) -> None:
+        """Check that no event was sent that `assert_tracked` would find with these arguments.
+
+        Raises:
+            AssertionError: There is one.
+        """
+        __tracebackhide__ = True
+        found, _ = _assertions.search(self._events_named(event), distinct_id, properties)
+        if found is not None:
+            raise AssertionError(f"event {event!r} was sent to the endpoint {found.endpoint!r}")
+
+    def assert_people_set(self, distinct_id: object, properties: Mapping[str, Any]) -> SentMessage:
+        """Check that properties of a user profile were set, by one update with ``$set``.
+
+        Args:
+            distinct_id: The id of the profile.
+            properties: Properties that must be set; the update may set more.
+
+        Returns:
+            The first message that matches.
+
+        Raises:
+            AssertionError: None matches. The text tells how the updates differ.
+        """
+        __tracebackhide__ = True
+        updates = [message for message in self.people if "$set" in message.properties]
+        found, differences = _assertions.search(updates, distinct_id, properties, operator="$set")
+        if found is not None:
+            return found
+        raise AssertionError(_assertions.people_summary(differences, self.messages, self.dropped))
+
+    def assert_nothing_sent(self, subject_id: object = None) -> None:
+        """Check that nothing was sent, or nothing that names a person.
+
+        Args:
+            subject_id: The person: a message names it by an id of its own, or by any text equal to the id. None
+                for nothing at all.
+
+        Raises:
+            AssertionError: Something was sent. The text tells where the id stands.
+        """
+        __tracebackhide__ = True
+        messages = self.messages
+        if subject_id is None:
+            if messages:
+                raise AssertionError(f"{len(messages)} sent, none expected: {_assertions.sent_summary(messages)}")
+            return
+        places = _assertions.places_of(messages, subject_id)
+        if places:
+            raise AssertionError("\n  ".join(["the person is named in what was sent:", *places]))
+
+    def assert_no_personal_data(self) -> None:
+        """Check that no message holds what looks like personal data.
+
+        That is: a property that the vendor reserves for personal data (``$email``, ``$name``, ``ip`` ...), and any
+        text in which an e-mail address, a telephone number or an IP address stands. It finds what has a known form;
+        that it finds nothing is no proof.
+
+        Raises:
+            AssertionError: Something was found. The text tells the place and the kind, never the value.
+        """
+        __tracebackhide__ = True
+        places = [
+            place for number, message in enumerate(self.messages, 1) for place in personal_places(number, message)
+        ]
+        if places:
+            raise AssertionError("\n  ".join(["personal data was sent:", *places]))
+
+    def _to(self, endpoint: str) -> list[SentMessage]:
+        return [message for message in self.messages if message.endpoint == endpoint]
+
+    def _events_named(self, event: str) -> list[SentMessage]:
+        return [message for message in self.messages if message.endpoint in EVENT_ENDPOINTS and message.event == event]
+
+    def _next_failure(self) -> BaseException | type[BaseException] | None:
+        with self._lock:
+            if self._failures == 0:
+                return None
+            if self._failures is not None:
+                self._failures -= 1
+            return self._error or mixpanel.MixpanelException("FakeTransport.fail() asked for this failure")

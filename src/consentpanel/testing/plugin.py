@@ -1,0 +1,116 @@
+"""The pytest plugin: an outbox for every client in the process, and no test reaches the vendor (contract rule 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from consentpanel.testing._guard_network import (
+    Watch,
+    guard_process,
+    refusal,
+    stopped_between_tests,
+    watching,
+)
+
+if TYPE_CHECKING:
+    from consentpanel.testing._fake import FakeTransport
+
+MARKER = "consentpanel_network"
+
+_WATCH = pytest.StashKey[Watch]()
+_BETWEEN_TESTS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def consentpanel_outbox() -> Iterator[FakeTransport]:
+    """A `FakeTransport` to which every client in the process writes during the test.
+
+    A client built before the test writes there too, whatever consumer it has.
+
+    Example:
+        .. code-block:: python
+
+            def test_checkout_is_tracked(client, consentpanel_outbox):
+                client.post("/checkout/")
+                consentpanel_outbox.assert_tracked("Checked out", properties={"plan": "pro"})
+    """
+    from consentpanel._config import redirect
+    from consentpanel.testing._fake import FakeTransport
+
+    outbox = FakeTransport()
+    with redirect(outbox):
+        yield outbox
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and begin to guard."""
+    config.addinivalue_line("markers", f"{MARKER}: this test may send real requests to the analytics vendor")
+    guard_process()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Watch each test from its set-up to its teardown."""
+    with watching(is_allowed=item.get_closest_marker(MARKER) is not None) as watch:
+        item.stash[_WATCH] = watch
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail the set-up that reached for the vendor."""
+    return (yield from _checked(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail the test that reached for the vendor, also when the application swallowed the error."""
+    return (yield from _checked(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail the teardown that reached for the vendor."""
+    return (yield from _checked(item))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when something reached for the vendor outside every test."""
+    hosts = stopped_between_tests()
+    if hosts:
+        session.config.stash[_BETWEEN_TESTS] = hosts
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what `pytest_sessionfinish` found."""
+    hosts = config.stash.get(_BETWEEN_TESTS, [])
+    if hosts:
+        terminalreporter.section("consentpanel", red=True)
+        terminalreporter.line(f"outside every test, real requests were stopped to {', '.join(hosts)}")
+
+
+def _checked(item: pytest.Item) -> Generator[None, Any, Any]:
+    watch = item.stash.get(_WATCH, None)
+    if watch is None:
+        return (yield)
+    try:
+        result = yield
+    except pytest.skip.Exception:
+        _fail_if_stopped(watch)
+        raise
+    except BaseException:
+        # It fails already, and its own failure tells more.
+        watch.take()
+        raise
+    _fail_if_stopped(watch)
+    return result
+
+
+def _fail_if_stopped(watch: Watch) -> None:
+    hosts = watch.take()
+    if hosts:
+        pytest.fail(refusal(hosts), pytrace=False)

@@ -1,0 +1,391 @@
+"""A buffer in front of the vendor: safe from many threads, and asked about consent once more when it is flushed."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import mixpanel
+from typing_extensions import Self
+
+from consentpanel._consent import subject_key
+from consentpanel.errors import ConfigurationError
+from consentpanel.transport._waiting import Credentials, Waiting, first_batch, settle
+
+if TYPE_CHECKING:
+    from consentpanel.transport._ticket import Ticket
+
+ENDPOINTS = ("events", "people", "groups", "imports")
+MAX_BATCH_MESSAGES = 2_000
+_DEEPEST_CAUSE = 4
+_VENDOR_HOST = "api.mixpanel.com"
+
+
+class BufferedConsumer:
+    """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
+
+    It differs from the vendor's in what contract rules 5.2 and 2.11 ask for: many threads may share one; a message
+    that was delivered is never sent again by a later flush; a message that was not delivered stays, in its place; and
+    consent is asked for again at the flush, so that what waited for somebody who has since withdrawn is discarded.
+
+    A batch whose sending failed is kept and sent again by the next flush. When the vendor had taken it and only the
+    answer was lost, it gets the batch twice: events are then de-duplicated by their ``$insert_id``, but ``$add`` and
+    ``$append`` of a profile update count twice. A batch that the vendor refuses for good also stays, at the front of
+    its endpoint, until its messages are purged or the buffer is full and says so.
+
+    After `os.fork` the child starts with empty buffers, so that parent and child do not send the same messages.
+
+    Args:
+        max_size: Messages of one endpoint that start a flush by themselves, and the most in one batch: 1 to 2,000.
+            (The vendor's class takes at most 50.)
+        events_url: Address for events, instead of the one at `api_host`.
+        people_url: Address for user profiles, likewise.
+        import_url: Address for imports, likewise.
+        request_timeout: Seconds to wait for the vendor; None waits without limit.
+        groups_url: Address for group profiles, likewise.
+        api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``.
+        retry_limit: How many times a request is tried again after a connection error or an HTTP status of 5xx.
+        retry_backoff_factor: Seconds that the waits between tries start from.
+        verify_cert: Whether the vendor's certificate is verified.
+        credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
+        consumer: The consumer that sends the batches, instead of a new `mixpanel.Consumer`; then none of the
+            arguments from `events_url` to `credentials` may be given.
+        max_buffered: The most messages of one endpoint that wait at a time, at least `max_size`. When they are
+            reached and a flush frees nothing, `send` raises and does not accept the message.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+
+    Example:
+        >>> from consentpanel import BufferedConsumer
+        >>> from consentpanel.testing import FakeTransport
+        >>> vendor = FakeTransport()
+        >>> with BufferedConsumer(max_size=500, consumer=vendor) as consumer:
+        ...     consumer.send("events", '{"event": "Viewed", "properties": {"token": "T", "distinct_id": "user-1"}}')
+        ...     len(vendor.events)
+        0
+        >>> len(vendor.events)
+        1
+    """
+
+    def __init__(
+        self,
+        max_size: int = 50,
+        events_url: str | None = None,
+        people_url: str | None = None,
+        import_url: str | None = None,
+        request_timeout: float | None = None,
+        groups_url: str | None = None,
+        api_host: str = _VENDOR_HOST,
+        retry_limit: int = 4,
+        retry_backoff_factor: float = 0.25,
+        verify_cert: bool = True,
+        credentials: Any = None,
+        *,
+        consumer: Any = None,
+        max_buffered: int = 10_000,
+    ) -> None:
+        self._max_size = _whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
+        self._max_buffered = _whole_number("max_buffered", max_buffered, self._max_size, None)
+        arguments: dict[str, Any] = {
+            "events_url": events_url,
+            "people_url": people_url,
+            "import_url": import_url,
+            "request_timeout": request_timeout,
+            "groups_url": groups_url,
+            "api_host": api_host,
+            "retry_limit": retry_limit,
+            "retry_backoff_factor": retry_backoff_factor,
+            "verify_cert": verify_cert,
+        }
+        if credentials is not None:
+            arguments["credentials"] = credentials
+        if consumer is None:
+            self._new_consumer = _vendor_consumer(arguments)
+            self._consumer = self._own_consumer = self._new_consumer()
+        else:
+            self._consumer = _accepted_consumer(consumer, arguments)
+            self._own_consumer = None
+        self._is_closed = False
+        self._reset()
+        _ALIVE.add(self)
+
+    def _reset(self) -> None:
+        self._buffers: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
+        # Re-entrant, because a signal handler may track or flush in the middle of either.
+        self._lock = threading.RLock()
+        self._flush_lock = threading.RLock()
+        self._flushing: str | None = None
+        self._left = 0
+
+    def _restart_in_child(self) -> None:
+        self._reset()
+        if self._own_consumer is not None and self._consumer is self._own_consumer:
+            # The parent's open connections must not be written to by two processes.
+            self._consumer = self._own_consumer = self._new_consumer()
+
+    def __repr__(self) -> str:
+        waiting = {endpoint: len(buffer) for endpoint, buffer in self._buffers.items()}
+        return f"<{type(self).__name__} max_size={self._max_size} waiting={waiting}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        """Add a message, and flush its endpoint when `max_size` is reached.
+
+        A message that comes this way was judged by whoever hands it over: it is not judged again at the flush.
+        A client of this package uses `send_guarded`.
+
+        Args:
+            endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
+            json_message: One message, as JSON.
+            api_key: The project's API key, or the vendor's tuple ``(api_key, api_secret)``.
+            api_secret: The project's API secret.
+
+        Raises:
+            MixpanelException: The endpoint is unknown, the message is no text, the buffer is full or closed (the
+                message is then not accepted), or the flush failed (the message is then kept).
+        """
+        credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
+        self._send(endpoint, json_message, credentials, None)
+
+    def send_guarded(self, endpoint: str, json_message: str, credentials: object, ticket: Ticket) -> None:
+        """Add a message that is judged again when it is flushed (contract rule 2.11).
+
+        Args:
+            endpoint: As for `send`.
+            json_message: As for `send`.
+            credentials: The vendor's tuple ``(api_key, api_secret)``, or None.
+            ticket: Asks the registry again, and is told when the message is discarded.
+
+        Raises:
+            MixpanelException: As for `send`.
+        """
+        self._send(
+            endpoint, json_message, credentials if isinstance(credentials, tuple) else (credentials, None), ticket
+        )
+
+    def flush(self) -> None:
+        """Send everything that waits now, endpoint by endpoint, in order (contract rules 5.2 and 2.11).
+
+        An endpoint that fails does not keep the others from being flushed.
+
+        Raises:
+            MixpanelException: A batch was not delivered and is kept. The first failure is raised; its attribute
+                `endpoint` names the endpoint. Unlike the vendor's, it does not carry the batch: a batch is full of
+                personal data, and error reports travel.
+        """
+        failures = [(endpoint, self._flush_endpoint(endpoint)) for endpoint in ENDPOINTS]
+        for endpoint, failure in failures:
+            if failure is not None:
+                raise _not_delivered(endpoint, failure)
+
+    def purge(self, subject_id: object) -> int:
+        """Discard what waits for a person (contract rules 5.2 and 7.1).
+
+        A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
+        this person is discarded instead of kept.
+
+        Args:
+            subject_id: The person: a `str`, an `int` or a `UUID`.
+
+        Returns:
+            How many messages were discarded.
+
+        Raises:
+            InvalidRecordError: `subject_id` is not an id.
+
+        Example:
+            >>> BufferedConsumer().purge("user-1")
+            0
+        """
+        key = subject_key(subject_id)
+        discarded: list[Waiting] = []
+        with self._lock:
+            for buffer in self._buffers.values():
+                named = [message for message in buffer if message.names(key)]
+                for message in named:
+                    message.is_unwanted = message.is_on_its_way
+                discarded += settle(buffer, [message for message in named if not message.is_on_its_way])
+        for message in discarded:
+            message.discard()
+        return len(discarded)
+
+    def close(self) -> None:
+        """Flush, and accept no more messages; a message after this would never be sent.
+
+        Raises:
+            MixpanelException: The flush failed. What was not delivered is kept: call `flush` or `close` again.
+        """
+        with self._lock:
+            self._is_closed = True
+        self.flush()
+
+    def _send(self, endpoint: str, json_message: str, credentials: Credentials, ticket: Ticket | None) -> None:
+        message = _message(endpoint, json_message, credentials, ticket)
+        waiting = self._add(endpoint, message)
+        if waiting is None:
+            failure = self._flush_endpoint(endpoint)
+            waiting = self._add(endpoint, message)
+            if waiting is None:
+                cause = "" if failure is None else f" ({failure})"
+                text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
+                raise _error(endpoint, f"{endpoint}: {text}")
+        if waiting >= self._max_size:
+            failure = self._flush_endpoint(endpoint)
+            if failure is not None:
+                raise _not_delivered(endpoint, failure)
+
+    def _add(self, endpoint: str, message: Waiting) -> int | None:
+        """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
+        with self._lock:
+            if self._is_closed:
+                raise _error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
+            buffer = self._buffers[endpoint]
+            if len(buffer) >= self._max_buffered:
+                return None
+            buffer.append(message)
+            return len(buffer) - (self._left if self._flushing == endpoint else 0)
+
+    def _flush_endpoint(self, endpoint: str) -> str | None:
+        """Flush one endpoint: what failed, or None. It raises nothing itself, because its frames hold the batch."""
+        with self._flush_lock:
+            if self._flushing is not None:
+                # This thread is flushing already: a registry or a consumer has called back into the buffer.
+                return None
+            try:
+                with self._lock:
+                    self._flushing = endpoint
+                    # What arrives from now on waits for the next flush, or busy threads would keep this one for ever.
+                    self._left = len(self._buffers[endpoint])
+                while self._left > 0:
+                    failure = self._deliver_batch(endpoint)
+                    if failure is not None:
+                        return failure
+            finally:
+                self._end_flush(endpoint)
+        return None
+
+    def _deliver_batch(self, endpoint: str) -> str | None:
+        # A message leaves the buffer only when it is settled, so that nothing can interrupt it out of existence.
+        with self._lock:
+            buffer = self._buffers[endpoint]
+            batch = list(first_batch(itertools.islice(buffer, min(self._left, self._max_size))))
+        withdrawn = [message for message in batch if not message.is_allowed()]
+        with self._lock:
+            withdrawn = settle(buffer, withdrawn)
+            sending = [message for message in batch if not message.is_settled]
+            for message in sending:
+                message.is_on_its_way = True
+        for message in withdrawn:
+            message.discard()
+        if sending:
+            try:
+                self._hand_over(endpoint, sending)
+            except Exception as error:  # noqa: BLE001 - any consumer may stand here, and its error may hold the batch
+                return _cause(error)
+        with self._lock:
+            settle(buffer, sending)
+            self._left = self._left - len(batch) if batch else 0
+        return None
+
+    def _hand_over(self, endpoint: str, sending: list[Waiting]) -> None:
+        body = f"[{','.join(message.json_message for message in sending)}]"
+        credentials = sending[0].credentials
+        if credentials == (None, None):
+            self._consumer.send(endpoint, body)
+        else:
+            self._consumer.send(endpoint, body, credentials)
+
+    def _end_flush(self, endpoint: str) -> None:
+        with self._lock:
+            self._flushing = None
+            self._left = 0
+            buffer = self._buffers[endpoint]
+            unwanted = settle(buffer, [message for message in buffer if message.is_unwanted])
+            for message in buffer:
+                message.is_on_its_way = False
+        for message in unwanted:
+            message.discard()
+
+
+def _message(endpoint: object, json_message: object, credentials: Credentials, ticket: Ticket | None) -> Waiting:
+    if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
+        raise _error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
+    if not isinstance(json_message, str):
+        raise _error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
+    size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
+    return Waiting(json_message, credentials, ticket, size)
+
+
+def _cause(error: BaseException) -> str:
+    """What failed, in names of types only: a text or an object inside an error may quote the batch."""
+    names = [type(error).__name__]
+    inner: object = error.args[0] if error.args else None
+    while isinstance(inner, BaseException) and len(names) < _DEEPEST_CAUSE:
+        names.append(type(inner).__name__)
+        inner = inner.args[0] if inner.args else None
+    if names == ["MixpanelException"] and isinstance(inner, str) and inner.startswith("Mixpanel error:"):
+        return "the vendor refused the batch"
+    return ": ".join(names)
+
+
+def _not_delivered(endpoint: str, failure: str) -> Exception:
+    return _error(endpoint, f"{endpoint}: a batch was not delivered and is kept ({failure})")
+
+
+def _error(endpoint: str | None, text: str) -> Exception:
+    error: Exception = mixpanel.MixpanelException(text)
+    error.endpoint = endpoint  # type: ignore[attr-defined]
+    return error
+
+
+def _whole_number(name: str, value: object, least: int, most: int | None) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be an int, not {type(value).__name__}")
+    if value < least or (most is not None and value > most):
+        limits = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ConfigurationError(f"{name} must be {limits}, not {value}")
+    return value
+
+
+def _vendor_consumer(arguments: Mapping[str, Any]) -> Callable[[], Any]:
+    parameters = inspect.signature(mixpanel.Consumer).parameters
+    if "credentials" in arguments and "credentials" not in parameters:
+        raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {mixpanel.__version__}")
+
+    def new_consumer() -> Any:
+        return mixpanel.Consumer(**arguments)
+
+    return new_consumer
+
+
+def _accepted_consumer(consumer: Any, arguments: Mapping[str, Any]) -> Any:
+    if not callable(getattr(consumer, "send", None)):
+        raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
+    defaults = inspect.signature(BufferedConsumer).parameters
+    given = [name for name, value in arguments.items() if value != defaults[name].default]
+    if given:
+        raise ConfigurationError(f"{', '.join(given)}: set on the consumer that is given, not beside it")
+    return consumer
+
+
+_ALIVE: weakref.WeakSet[BufferedConsumer] = weakref.WeakSet()
+
+
+def _restart_all_in_child() -> None:
+    for consumer in list(_ALIVE):
+        consumer._restart_in_child()  # noqa: SLF001 - the same file
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_restart_all_in_child)

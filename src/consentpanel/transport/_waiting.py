@@ -1,0 +1,91 @@
+"""Messages that wait in a buffer: each one by itself, and those that one request can carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from consentpanel._vendor import IDS
+
+if TYPE_CHECKING:
+    from consentpanel.transport._ticket import Ticket
+
+MAX_BATCH_BYTES = 2_000_000
+"""JSON bytes of a batch: the vendor takes 10 MB a request, and the form encoding can triple what is sent."""
+
+Credentials = tuple[Any, Any]
+"""The vendor's `(api_key, api_secret)`."""
+
+
+@attrs.define(eq=False)
+class Waiting:
+    """One message that waits. Its repr shows nothing of it."""
+
+    json_message: str = attrs.field(repr=False)
+    credentials: Credentials = attrs.field(repr=False)
+    ticket: Ticket | None = attrs.field(repr=False)
+    size: int
+    is_on_its_way: bool = False
+    is_unwanted: bool = False
+    """Purged while on its way: discarded if its sending fails."""
+    is_settled: bool = False
+    """Delivered or discarded. Set once, under the lock, by whoever then tells the ticket."""
+
+    def is_allowed(self) -> bool:
+        """Whether consent still holds. Without a ticket it was judged by the transport that handed it over."""
+        if self.ticket is None:
+            return True
+        try:
+            return self.ticket.still_allowed() is True
+        except Exception:  # noqa: BLE001 - whatever fails when consent is asked for means no
+            return False
+
+    def names(self, key: str) -> bool:
+        """Whether the message names the person with this look-up key."""
+        if self.ticket is not None:
+            return key in self.ticket.subject_ids
+        try:
+            record = json.loads(self.json_message)
+        except (ValueError, RecursionError):
+            return False
+        return key in map(str, _ids_in(record))
+
+    def discard(self) -> None:
+        """Tell the ticket that the message will never be sent."""
+        if self.ticket is not None:
+            self.ticket.discarded()
+
+
+def _ids_in(record: object) -> Iterator[object]:
+    if not isinstance(record, dict):
+        return
+    properties = record.get("properties")
+    for holder in (record, properties if isinstance(properties, dict) else {}):
+        for name in IDS & holder.keys():
+            value = holder[name]
+            yield from value if isinstance(value, list) else [value]
+
+
+def first_batch(messages: Iterable[Waiting]) -> Iterator[Waiting]:
+    """The messages from the front that one request can carry: of equal credentials, and not too many bytes."""
+    credentials: Credentials | None = None
+    total = 0
+    for message in messages:
+        total += message.size + 1
+        if credentials is not None and (message.credentials != credentials or total > MAX_BATCH_BYTES):
+            return
+        credentials = message.credentials
+        yield message
+
+
+def settle(buffer: list[Waiting], messages: Iterable[Waiting]) -> list[Waiting]:
+    """Take messages out of their buffer for good; the answer is those that nobody else has taken out."""
+    mine = [message for message in messages if not message.is_settled]
+    for message in mine:
+        message.is_settled = True
+    if mine:
+        buffer[:] = [message for message in buffer if not message.is_settled]
+    return mine
