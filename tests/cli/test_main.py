@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import consentpanel
+from consentpanel._cli import main
+
+COMMAND = [sys.executable, "-m", "consentpanel"]
+
+
+def test_the_version_is_told(capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"consentpanel {consentpanel.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["preview"]])
+def test_help_fits_the_screen_and_tells_the_exit_codes(command: list[str], capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "exit codes: 0" in out
+    assert max(map(len, out.splitlines())) <= 115
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such"], ["demo", "extra"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"usage: python -m consentpanel")
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "records").write_text('{"event": "x", "properties": {"distinct_id": "a", "名前": 1}}')
+    (tmp_path / "any_policy.py").write_text("from consentpanel import FieldPolicy\nPOLICY = FieldPolicy()")
+    done = subprocess.run(
+        [*COMMAND, "preview", "--policy", "any_policy:POLICY", "records"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert rb"\u540d\u524d" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "any_policy.py").write_text("from consentpanel import FieldPolicy\nPOLICY = FieldPolicy()")
+    child = subprocess.Popen(
+        [*COMMAND, "preview", "--policy", "any_policy:POLICY"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdin
+    assert child.stderr
+    # The first warning shows that the command is at work.
+    child.stdin.write(b"nonsense\n")
+    child.stdin.flush()
+    assert child.stderr.readline() == b"line 1: not JSON, at character 1 of the record\n"
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate()
+    assert (child.returncode, out, err) == (130, b"", b"")

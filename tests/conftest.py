@@ -1,0 +1,27 @@
+"""Hypothesis profiles, and the rule that continuous integration skips nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile(
+    "ci", deadline=None, max_examples=200, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("dev")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test of a service when CONSENTPANEL_REQUIRE_SERVICES is 1."""
+    report = yield
+    required = os.environ.get("CONSENTPANEL_REQUIRE_SERVICES") == "1"
+    if required and report.skipped and item.get_closest_marker("service") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report

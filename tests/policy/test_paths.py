@@ -1,0 +1,563 @@
+"""Which rule holds for which part of a message (contract rules 3.1 and 3.3)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from consentpanel import (
+    ConfigurationError,
+    FieldPolicy,
+    Mixpanel,
+    drop,
+    keep,
+    mask,
+    pseudonymize,
+    redact,
+    refuse,
+    transform,
+    truncate,
+)
+from consentpanel.policy import PolicyResult
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+
+ADA = "ada@mail.example"
+
+
+def judged(rules: dict[str, Any], properties: dict[Any, Any]) -> PolicyResult:
+    before = copy.deepcopy(properties)
+    result = FieldPolicy(events=rules).apply_event("E", properties)
+    assert properties == before  # rule 1.5: callers' values are never changed
+    return result
+
+
+def outcome(rules: dict[str, Any], properties: dict[Any, Any]) -> tuple[Any, Any, Any]:
+    result = judged(rules, properties)
+    assert not result.refused
+    return result.properties, result.dropped, result.changed
+
+
+# rule 3.1: a property that no rule names is dropped
+
+
+def test_what_no_rule_names_is_dropped_at_every_level():
+    rules = {"plan": keep(), "address.city": keep(), "items[].sku": keep()}
+    properties = {
+        "plan": "pro",
+        "email": ADA,
+        "address": {"city": "Berlin", "street": "Torstr. 1", "geo": {"lat": 1}},
+        "items": [{"sku": "a", "note": ADA}, {"sku": "b"}],
+        "cart": {"sku": "c"},
+        "list": [1],
+    }
+    assert outcome(rules, properties) == (
+        {"plan": "pro", "address": {"city": "Berlin"}, "items": [{"sku": "a"}, {"sku": "b"}]},
+        {
+            "email": "unnamed",
+            "address.street": "unnamed",
+            "address.geo": "unnamed",
+            "items[].note": "unnamed",
+            "cart": "unnamed",
+            "list": "unnamed",
+        },
+        {},
+    )
+
+
+@pytest.mark.parametrize("scope", ["events", "people", "groups", "flags"])
+def test_a_rule_holds_in_its_own_scope_alone(scope):
+    policy = FieldPolicy(**{scope: {"plan": keep()}})  # type: ignore[arg-type]
+    results = {
+        "events": policy.apply_event("E", {"plan": 1}).properties,
+        "people": policy.apply_people({"$set": {"plan": 1}}).properties.get("$set", {}),
+        "groups": policy.apply_group({"$set": {"plan": 1}}).properties.get("$set", {}),
+        "flags": policy.apply_flags({"plan": 1}).properties,
+    }
+    assert {name for name, sent in results.items() if sent == {"plan": 1}} == {scope}
+
+
+@pytest.mark.parametrize(
+    "name", ["Plan", "plan ", "plan.", "pla", "plans", "\uff50\uff4c\uff41\uff4e", "plan\u200b", ""]
+)
+def test_a_name_that_is_nearly_a_rule_s_is_not_the_rule_s(name):
+    assert outcome({"plan": keep()}, {name: ADA}) == ({}, {name: "unnamed"}, {})
+
+
+def test_a_very_long_name_is_reported_shortened():
+    result = judged({}, {"n" * 100_000: 1})
+    assert [len(path) for path in result.dropped] == [128]
+
+
+class Disguised(str):
+    """A name that says it is another."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other == "plan"
+
+    def __hash__(self) -> int:
+        return hash("plan")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_name_that_only_claims_to_be_a_rule_s_is_dropped(nested):
+    name = Disguised("email")
+    if nested:
+        sent, dropped, _ = outcome({"user.plan": keep(), "user.id": keep()}, {"user": {name: ADA, "id": 1}})
+        assert (sent, dropped) == ({"user": {"id": 1}}, {"user.email": "unnamed"})
+    else:
+        assert outcome({"plan": keep()}, {name: ADA}) == ({}, {"email": "unnamed"}, {})
+
+
+def test_a_name_that_is_no_text_is_named_as_it_is_written_or_dropped():
+    sent, dropped, _ = outcome({"1": keep(), "null": keep()}, {1: "a", None: "b", (1,): "d", b"e": "e"})
+    assert sent == {"1": "a", "null": "b"}
+    assert dropped == {"(a key that is not text)": "key_not_text"}
+
+
+# rule 3.3: paths reach into dicts and lists
+
+
+@pytest.mark.parametrize(
+    ("rules", "value", "kept", "dropped"),
+    [
+        ({"a.b": keep()}, {"b": 1}, {"b": 1}, {}),
+        ({"a.b.c.d": keep()}, {"b": {"c": {"d": 1, "e": 2}}}, {"b": {"c": {"d": 1}}}, {"a.b.c.e": "unnamed"}),
+        ({"a[].b": keep()}, [{"b": 1}, {"b": 2}], [{"b": 1}, {"b": 2}], {}),
+        ({"a[]": keep()}, [1, "x", None], [1, "x", None], {}),
+        ({"a[]": keep()}, [1, {"b": 2}, [3]], [1, [3]], {"a[]": "not_opened"}),
+        ({"a[][]": keep()}, [[1, 2], [], [3]], [[1, 2], [], [3]], {}),
+        ({"a[][].b": keep()}, [[{"b": 1, "c": 2}]], [[{"b": 1}]], {"a[][].c": "unnamed"}),
+        ({"a.b[].c": keep()}, {"b": [{"c": 1}], "x": 2}, {"b": [{"c": 1}]}, {"a.x": "unnamed"}),
+        ({"a": keep(), "a.b": keep()}, {"b": 1, "c": 2}, {"b": 1}, {"a.c": "unnamed"}),
+        ({"a": keep(), "a[].b": keep()}, [{"b": 1, "c": 2}], [{"b": 1}], {"a[].c": "unnamed"}),
+        ({"a": keep(deep=True)}, {"b": {"c": [1, {"d": [[2]]}]}}, {"b": {"c": [1, {"d": [[2]]}]}}, {}),
+        ({"a": keep(deep=True)}, [[{"b": 1}]], [[{"b": 1}]], {}),
+        ({"a.b": keep(deep=True)}, {"b": {"c": [1]}, "d": 1}, {"b": {"c": [1]}}, {"a.d": "unnamed"}),
+        ({"a[].b": keep(deep=True)}, [{"b": [[1]], "c": 1}], [{"b": [[1]]}], {"a[].c": "unnamed"}),
+    ],
+)
+def test_a_path_opens_what_it_names_and_nothing_else(rules, value, kept, dropped):
+    result = judged(rules, {"a": value})
+    assert result.properties == {"a": kept}
+    assert result.dropped == dropped
+    assert result.changed == {}
+
+
+@pytest.mark.parametrize(
+    ("rules", "value"),
+    [
+        ({"a.b": keep()}, "text"),
+        ({"a.b": keep()}, [{"b": 1}]),
+        ({"a.b": keep()}, {"c": 1}),
+        ({"a.b": keep()}, {}),
+        ({"a.b": keep()}, None),
+        ({"a[].b": keep()}, {"b": 1}),
+        ({"a[].b": keep()}, "text"),
+        ({"a[].b": keep()}, [1, 2]),
+        ({"a[].b": keep()}, [[{"b": 1}]]),
+        ({"a[].b": keep()}, [{"c": 1}]),
+        ({"a[][]": keep()}, [1, 2]),
+        ({"a[]": keep()}, "text"),
+        ({"a": keep()}, {"b": 1}),
+        ({"a": keep()}, [{"b": 1}]),
+        ({"a": keep()}, [[1]]),
+        ({"a": mask()}, {"b": 1}),
+        ({"a": truncate(1)}, {"b": 1}),
+    ],
+)
+def test_a_value_of_another_shape_than_the_path_is_dropped_and_reported(rules, value):
+    sent, dropped, changed = outcome(rules, {"a": value})
+    assert (sent, changed) == ({}, {})
+    assert "a" in dropped
+
+
+def test_an_empty_dict_or_list_under_a_keep_is_kept():
+    assert outcome({"a": keep(), "b": keep()}, {"a": {}, "b": []})[0] == {"a": {}, "b": []}
+
+
+# rule 3.3: rules below keep(deep=True) except parts from it
+
+
+@pytest.mark.parametrize(
+    ("path", "cart", "kept"),
+    [
+        ("cart.note", {"note": ADA, "total": 9}, {"total": 9}),
+        ("cart.gift.note", {"gift": {"note": ADA, "paper": "red"}, "total": 9}, {"gift": {"paper": "red"}, "total": 9}),
+        ("cart.lines[].note", {"lines": [{"note": ADA, "sku": 1}, 7]}, {"lines": [{"sku": 1}, 7]}),
+        ("cart.lines[][].note", {"lines": [[{"note": ADA, "sku": 1}]]}, {"lines": [[{"sku": 1}]]}),
+        ("cart.gift.note", {"gift": "a scalar", "total": 9}, {"gift": "a scalar", "total": 9}),
+        ("cart.gift.note", {"gift": [1, {"a": 1}]}, {"gift": [1, {"a": 1}]}),
+    ],
+)
+def test_drop_below_a_deep_keep_excepts_that_part_alone(path, cart, kept):
+    sent, dropped, changed = outcome({"cart": keep(deep=True), path: drop()}, {"cart": cart})
+    assert (sent, changed) == ({"cart": kept}, {})
+    assert dropped in ({path: "drop"}, {})
+    assert ADA not in str(sent)
+
+
+def test_a_shallow_keep_below_a_deep_keep_closes_again():
+    rules = {"cart": keep(deep=True), "cart.gift": keep()}
+    assert outcome(rules, {"cart": {"gift": {"to": ADA}, "total": 9}}) == (
+        {"cart": {"total": 9}},
+        {"cart.gift": "not_opened"},
+        {},
+    )
+
+
+def test_an_action_below_a_deep_keep_changes_that_part():
+    rules = {"cart": keep(deep=True), "cart.mail": redact(), "cart.lines[].to": mask(0)}
+    properties = {"cart": {"mail": ADA, "lines": [{"to": "Ada", "sku": 1}]}}
+    assert outcome(rules, properties) == (
+        {"cart": {"mail": "[redacted]", "lines": [{"to": "****", "sku": 1}]}},
+        {},
+        {"cart.mail": "redact", "cart.lines[].to": "mask"},
+    )
+
+
+# rule 3.3: an action on a dict, with and without rules for its parts
+
+
+def test_redact_of_a_dict_replaces_it_whole():
+    assert outcome({"user": redact()}, {"user": {"name": "Ada"}}) == ({"user": "[redacted]"}, {}, {"user": "redact"})
+
+
+def test_rules_for_parts_win_over_the_parent_s_redact():
+    rules = {"user": redact(), "user.plan": keep()}
+    assert outcome(rules, {"user": {"name": "Ada", "plan": "pro"}}) == (
+        {"user": {"plan": "pro"}},
+        {"user.name": "unnamed"},
+        {},
+    )
+    assert outcome(rules, {"user": "Ada"}) == ({"user": "[redacted]"}, {}, {"user": "redact"})
+
+
+def test_rules_for_parts_win_over_the_parent_s_drop():
+    rules = {"user": drop(), "user.plan": keep()}
+    assert outcome(rules, {"user": {"name": "Ada", "plan": "pro"}})[0] == {"user": {"plan": "pro"}}
+    assert outcome(rules, {"user": {"name": "Ada"}})[0] == {}
+    assert outcome(rules, {"user": {}}) == ({}, {"user": "drop"}, {})
+    assert outcome(rules, {"user": "Ada"}) == ({}, {"user": "drop"}, {})
+
+
+def test_the_order_of_rules_does_not_matter():
+    rules = {"cart": keep(deep=True), "cart.note": drop(), "cart.a.b": redact(), "cart.lines[].to": drop()}
+    properties = {"cart": {"note": ADA, "a": {"b": ADA, "c": 1}, "lines": [{"to": ADA, "n": 1}], "x": 1}}
+    assert outcome(rules, properties) == outcome(dict(reversed(rules.items())), properties)
+
+
+def test_what_is_kept_stays_in_its_order():
+    rules = {"c": keep(), "a": keep(), "b.z": keep(), "b.y": keep()}
+    sent = judged(rules, {"b": {"y": 1, "x": 2, "z": 3}, "a": 1, "x": 0, "c": 2}).properties
+    assert (list(sent), list(sent["b"])) == (["b", "a", "c"], ["y", "z"])
+
+
+# A property or key may be named with the dots of a path
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"referrer.host": "h"},
+        {"referrer": {"host": "h"}},
+        {"ctx.referrer.host": "h"},
+        {"ctx": {"referrer.host": "h"}},
+        {"ctx.referrer": {"host": "h"}},
+        {"ctx": {"referrer": {"host": "h"}}},
+        {"ctx.list": [{"a.b": "h"}]},
+        {"ctx": {"list": [{"a": {"b": "h"}}]}},
+    ],
+)
+def test_a_name_written_with_dots_obeys_the_same_rule(properties):
+    paths = ["referrer.host", "ctx.referrer.host", "ctx.list[].a.b"]
+    assert outcome(dict.fromkeys(paths, keep()), properties) == (properties, {}, {})
+    assert "'h'" not in str(outcome(dict.fromkeys(paths, redact()), properties)[0])
+    assert outcome(dict.fromkeys(paths, drop()), properties)[0] == {}
+    assert judged(dict.fromkeys(paths, refuse()), properties).refused
+    assert outcome({}, properties)[0] == {}
+
+
+def test_a_key_written_with_dots_does_not_escape_a_drop_below_a_deep_keep():
+    rules = {"cart": keep(deep=True), "cart.gift.note": drop()}
+    assert outcome(rules, {"cart": {"gift.note": ADA, "n": 1}}) == ({"cart": {"n": 1}}, {"cart.gift.note": "drop"}, {})
+
+
+# rule 3.2: refuse() anywhere drops the message
+
+
+@pytest.mark.parametrize(
+    ("rules", "properties", "path"),
+    [
+        ({"a": refuse()}, {"a": 1}, "a"),
+        ({"a.b": refuse()}, {"a": {"b": None}}, "a.b"),
+        ({"a[]": refuse()}, {"a": [1]}, "a[]"),
+        ({"a[].b": refuse()}, {"a": [{}, {"b": 1}]}, "a[].b"),
+        ({"a": keep(), "a.b": refuse()}, {"a": {"b": 1}}, "a.b"),
+        ({"a": drop(), "a.b": refuse()}, {"a": {"b": 1}}, "a.b"),
+        ({"a": redact(), "a.b": refuse()}, {"a": {"b": 1}}, "a.b"),
+        ({"a": keep(deep=True), "a.x[].b": refuse()}, {"a": {"x": [[], {"b": 1}]}}, "a.x[].b"),
+        ({"a": transform(str), "a[].b": refuse()}, {"a": [{"b": 1}]}, "a[].b"),
+        ({"a": refuse()}, {"a": object()}, "a"),
+    ],
+)
+def test_refuse_reaches_every_depth_whatever_the_parent_says(rules, properties, path):
+    result = FieldPolicy(events={"plan": keep(), **rules}).apply_event("E", {"plan": "pro", **properties})
+    assert (result.refused, result.properties, result.dropped, result.changed) == (True, {}, {path: "refuse"}, {})
+
+
+def test_an_empty_list_holds_nothing_to_refuse():
+    assert not judged({"a[]": refuse()}, {"a": []}).refused
+
+
+# rule 1.8: wrong configuration raises at construction
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "[]",
+        "[].a",
+        "a[0]",
+        "a[*]",
+        "a[",
+        "a]",
+        "a[]b",
+        "a.[]",
+        " a",
+        "a ",
+        "a. b",
+        "[]a",
+        "a[][",
+        "\ta",
+    ],
+)
+@pytest.mark.parametrize("scope", ["events", "people", "groups", "flags"])
+def test_a_malformed_path_is_refused_with_its_scope(scope, path):
+    with pytest.raises(ConfigurationError) as caught:
+        FieldPolicy(**{scope: {path: keep()}})  # type: ignore[arg-type]
+    assert scope in str(caught.value)
+    assert repr(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, 7, ("a", "b"), b"a"])
+def test_a_path_that_is_no_text_is_refused(path):
+    with pytest.raises(ConfigurationError, match="events"):
+        FieldPolicy(events={path: keep()})
+
+
+def test_a_path_deeper_than_any_value_is_refused():
+    with pytest.raises(ConfigurationError, match="32 steps"):
+        FieldPolicy(events={".".join("a" * 5000): keep()})
+
+
+@pytest.mark.parametrize(
+    "action", [keep, "keep", None, True, str.lower, lambda value: value, {"b": keep()}, [keep()], object()]
+)
+@pytest.mark.parametrize("scope", ["events", "people", "groups", "flags"])
+def test_what_is_no_action_is_refused_with_scope_and_path(scope, action):
+    with pytest.raises(ConfigurationError) as caught:
+        FieldPolicy(**{scope: {"address.city": action}})  # type: ignore[arg-type]
+    assert f"{scope}['address.city']" in str(caught.value)
+
+
+def test_an_action_without_its_call_is_told_to_be_called():
+    with pytest.raises(ConfigurationError, match=r"callable \(keep\): call it"):
+        FieldPolicy(events={"plan": keep})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("rules", [[("plan", keep())], "plan", 7, {"plan"}])
+def test_rules_are_a_mapping(rules):
+    with pytest.raises(ConfigurationError, match="events must be a mapping"):
+        FieldPolicy(events=rules)
+
+
+@pytest.mark.parametrize(
+    "name", ["time", "distinct_id", "$insert_id", "token", "$device_id", "$distinct_ids", "mp_lib"]
+)
+@pytest.mark.parametrize("action", [drop(), redact(), refuse(), mask(), truncate(3)])
+def test_a_rule_cannot_change_a_structural_property(name, action):
+    # rule 3.4: the vendor's structural properties always pass
+    with pytest.raises(ConfigurationError, match="structural"):
+        FieldPolicy(events={name: action})
+    with pytest.raises(ConfigurationError, match="structural"):
+        FieldPolicy().for_event("E", {name: action})
+    assert outcome({name: keep()}, {})[0] == {}
+
+
+def test_structural_properties_pass_without_a_rule_and_only_as_scalars():
+    # rule 3.4
+    structural = {
+        "time": 1,
+        "distinct_id": "u",
+        "$insert_id": "i",
+        "token": "t",
+        "mp_lib": "python",
+        "$lib_version": "1",
+    }
+    assert outcome({}, structural) == (structural, {}, {})
+    assert outcome({}, {"mp_lib": {"mail": ADA}}) == ({}, {"mp_lib": "not_a_scalar"}, {})
+    assert outcome({}, {"$insert_id": [ADA]}) == ({}, {"$insert_id": "not_a_scalar"}, {})
+
+
+# rule 3.1: for_event adds rules for one event
+
+
+def test_for_event_adds_and_overrides_for_one_event_alone():
+    first = FieldPolicy(events={"plan": keep(), "name": keep(), "cart": keep(deep=True)})
+    second = first.for_event("Paid", {"amount": keep(), "name": redact(), "cart.note": drop()})
+    properties = {"plan": "pro", "name": "Ada", "amount": 9, "cart": {"note": ADA, "n": 1}}
+    everywhere = {"plan": "pro", "name": "Ada", "cart": {"note": ADA, "n": 1}}
+    paid = {"plan": "pro", "name": "[redacted]", "amount": 9, "cart": {"n": 1}}
+    assert second.apply_event("Paid", properties).properties == paid
+    for policy, event in ((first, "Paid"), (first, "Other"), (second, "Other"), (second, "paid"), (second, None)):
+        assert policy.apply_event(event, properties).properties == everywhere
+    assert second is not first
+    assert set(first.rules("events", "Paid")) == {"plan", "name", "cart"}
+    assert set(second.rules("events", "Paid")) == {"plan", "name", "cart", "amount", "cart.note"}
+
+
+def test_for_event_can_be_called_again_and_the_last_rule_wins():
+    policy = (
+        FieldPolicy()
+        .for_event("Paid", {"a": keep(), "b": keep()})
+        .for_event("Paid", {"b": redact()})
+        .for_event("X", {})
+    )
+    assert policy.apply_event("Paid", {"a": 1, "b": 2}).properties == {"a": 1, "b": "[redacted]"}
+
+
+def test_for_event_keeps_the_secret_and_the_other_scopes():
+    policy = FieldPolicy(people={"plan": keep()}, secret=bytes(range(32))).for_event("E", {"a": pseudonymize()})
+    assert policy.apply_event("E", {"a": 1}).properties["a"].startswith("psn_")
+    assert policy.apply_people({"$set": {"plan": 1}}).properties == {"$set": {"plan": 1}}
+
+
+def test_rules_given_to_a_policy_can_be_changed_afterwards_without_effect():
+    rules = {"plan": keep()}
+    policy = FieldPolicy(events=rules)
+    rules["email"] = keep()
+    assert policy.apply_event("E", {"email": ADA}).properties == {}
+    assert "email" not in policy.rules("events")
+
+
+@pytest.mark.parametrize("name", ["", None, 7])
+def test_for_event_takes_the_name_of_an_event(name):
+    with pytest.raises(ConfigurationError, match="for_event"):
+        FieldPolicy().for_event(name, {})
+
+
+def test_for_event_names_the_event_of_a_malformed_rule():
+    with pytest.raises(ConfigurationError, match=r"for_event.*Paid.*plan"):
+        FieldPolicy().for_event("Paid", {"plan": keep})  # type: ignore[dict-item]
+
+
+def test_keep_all_takes_no_rules():
+    # rule 3.10
+    with pytest.raises(ConfigurationError, match="keep_all"):
+        FieldPolicy.keep_all().for_event("E", {"a": drop()})
+
+
+def test_there_are_four_scopes():
+    with pytest.raises(ConfigurationError, match="scope"):
+        FieldPolicy().rules("meta")
+
+
+# A profile update: each operator's properties are judged; a value of $append or $remove is an item of a list
+
+
+@pytest.mark.parametrize("operator", ["$append", "$remove"])
+@pytest.mark.parametrize("also", [{}, {"mails": keep()}, {"mails": drop()}, {"mails": keep(deep=True)}])
+def test_the_rule_for_items_holds_for_what_is_appended_or_removed(operator, also):
+    policy = FieldPolicy(people={**also, "mails[]": mask()})
+    result = policy.apply_people({operator: {"mails": ADA}})
+    assert (result.properties, result.changed) == ({operator: {"mails": "****@mail.example"}}, {"mails": "mask"})
+
+
+@pytest.mark.parametrize("operator", ["$append", "$remove"])
+def test_the_rule_for_keys_of_items_holds_for_what_is_appended_or_removed(operator):
+    policy = FieldPolicy(people={"lines[].sku": keep()})
+    result = policy.apply_people({operator: {"lines": {"sku": 1, "to": ADA}}})
+    assert (result.properties, result.dropped) == ({operator: {"lines": {"sku": 1}}}, {"lines.to": "unnamed"})
+
+
+@pytest.mark.parametrize("operator", ["$append", "$remove"])
+def test_refuse_of_items_refuses_what_is_appended_or_removed(operator):
+    assert FieldPolicy(people={"mails[]": refuse()}).apply_people({operator: {"mails": ADA}}).refused
+
+
+def test_a_rule_for_the_list_holds_for_an_item_when_there_is_no_other():
+    assert FieldPolicy(people={"mails": mask()}).apply_people({"$append": {"mails": ADA}}).changed == {"mails": "mask"}
+
+
+@pytest.mark.parametrize("operator", ["$set", "$set_once", "$union"])
+def test_the_rule_for_items_holds_for_a_whole_list(operator):
+    policy = FieldPolicy(people={"mails[]": mask()})
+    assert policy.apply_people({operator: {"mails": [ADA]}}).properties == {operator: {"mails": ["****@mail.example"]}}
+    assert policy.apply_people({operator: {"mails": ADA}}).properties == {}
+
+
+def test_only_what_the_vendor_knows_stands_beside_the_operators():
+    # rule 3.5: an unknown top-level key is dropped; a personal one needs a rule
+    update = {"$token": "t", "$distinct_id": "u", "$set": {"plan": 1}, "$ip": "192.0.2.1", "$x": ADA, "$unset": ["a"]}
+    result = FieldPolicy(people={"plan": keep()}).apply_people(update)
+    assert result.properties == {"$token": "t", "$distinct_id": "u", "$set": {"plan": 1}, "$unset": ["a"]}
+    assert result.dropped == {"$ip": "unnamed", "$x": "unnamed"}
+    assert FieldPolicy(people={"$ip": keep()}).apply_people({"$ip": "192.0.2.1"}).properties == {"$ip": "192.0.2.1"}
+
+
+def test_an_operator_that_holds_no_properties_is_dropped():
+    assert FieldPolicy(people={"plan": keep()}).apply_people({"$set": ADA}).dropped == {"$set": "unnamed"}
+
+
+# rule 4.1: the client's Decision has the same paths
+
+
+@pytest.fixture
+def client():
+    def build(policy: FieldPolicy) -> tuple[Mixpanel, FakeTransport]:
+        registry, vendor = MemoryRegistry(), FakeTransport()
+        registry.grant("user-1")
+        return Mixpanel("TOKEN", vendor, registry=registry, policy=policy), vendor
+
+    return build
+
+
+def test_a_decision_holds_the_paths_of_what_was_dropped_and_changed(client):
+    mp, vendor = client(FieldPolicy(events={"plan": keep(), "user.mail": mask(), "lines[].sku": keep()}))
+    properties = {"plan": "pro", "x": 1, "user": {"mail": ADA, "age": 7}, "lines": [{"sku": 1, "to": ADA}]}
+    decision = mp.track("user-1", "E", properties)
+    assert decision.dropped == {"x": "unnamed", "user.age": "unnamed", "lines[].to": "unnamed"}
+    assert decision.changed == {"user.mail": "mask"}
+    sent = vendor.events[0].properties
+    assert {name: sent[name] for name in sent if name in properties} == {
+        "plan": "pro",
+        "user": {"mail": "****@mail.example"},
+        "lines": [{"sku": 1}],
+    }
+
+
+def test_people_append_through_the_client_obeys_the_rule_for_items(client):
+    mp, vendor = client(FieldPolicy(people={"mails": keep(), "mails[]": mask()}))
+    assert mp.people_append("user-1", {"mails": ADA}).changed == {"mails": "mask"}
+    assert ADA not in vendor.people[0].raw
+
+
+def test_refuse_through_the_client_sends_nothing(client):
+    mp, vendor = client(FieldPolicy(events={"plan": keep(), "health.diagnosis": refuse()}))
+    decision = mp.track("user-1", "E", {"plan": "pro", "health": {"diagnosis": "flu"}})
+    assert (decision.outcome, decision.reason, decision.dropped) == (
+        "dropped",
+        "refused_by_policy",
+        {"health.diagnosis": "refuse"},
+    )
+    assert vendor.messages == []

@@ -1,0 +1,545 @@
+"""Rules 1.4, 1.6 and 5.1: whatever the way, a message meets the gate; whatever the consumer, it works."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+from unittest.mock import Mock
+
+import mixpanel
+import pytest
+import responses
+
+import consentpanel
+from consentpanel import ConfigurationError, FieldPolicy, MessageError, Mixpanel, Outcome, Reason, keep
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+
+EVENT = {
+    "event": "Signed up",
+    "properties": {"token": "TOKEN", "distinct_id": "ann", "plan": "pro", "email": "a@b.example"},
+}
+UPDATE = {"$token": "TOKEN", "$distinct_id": "ann", "$set": {"plan": "pro", "$email": "a@b.example"}}
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def send(self, *arguments: Any) -> None:
+        self.calls.append(arguments)
+
+
+class LaterVendor(Mixpanel):
+    """What a later vendor release may add: a method that nobody here has heard of."""
+
+    def track_later(self, distinct_id: str, **said: Any) -> Any:
+        record = {"event": "Later", "properties": {"token": self._token, "distinct_id": distinct_id, **said}}
+        return self._consumer.send("events", mixpanel.json_dumps(record, cls=self._serializer))
+
+    def track_batch(self, *people: str) -> Any:
+        records = [{"event": "Later", "properties": {"distinct_id": each}} for each in people]
+        return self._consumer.send("events", mixpanel.json_dumps(records))
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured() -> Iterator[None]:
+    consentpanel.reset()
+    yield
+    consentpanel.reset()
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    found = MemoryRegistry()
+    found.grant("ann")
+    return found
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def client(registry: MemoryRegistry) -> Callable[..., LaterVendor]:
+    policy = FieldPolicy(events={"plan": keep()}, people={"plan": keep()}, groups={"industry": keep()})
+
+    def build(consumer: Any, **keywords: Any) -> LaterVendor:
+        return LaterVendor("TOKEN", consumer, **{"registry": registry, "policy": policy, **keywords})
+
+    return build
+
+
+def test_a_method_that_a_later_vendor_adds_is_judged(client, recorder):
+    # rule 1.4
+    mp = client(recorder)
+    dropped = mp.track_later("bob", plan="pro")
+    sent = mp.track_later("ann", plan="pro", email="a@b.example")
+    assert (dropped.reason, sent.outcome) == (Reason.NO_CONSENT, Outcome.REDACTED)
+    ((endpoint, text),) = recorder.calls
+    assert endpoint == "events"
+    assert json.loads(text)["properties"] == {"token": "TOKEN", "distinct_id": "ann", "plan": "pro"}
+
+
+def test_each_record_of_a_list_is_judged_alone(client, recorder):
+    # rule 1.4
+    decisions = client(recorder).track_batch("ann", "bob", "ann")
+    assert [each.reason for each in decisions] == [Reason.CONSENT_GRANTED, Reason.NO_CONSENT, Reason.CONSENT_GRANTED]
+    assert [json.loads(text)["properties"]["distinct_id"] for _, text in recorder.calls] == ["ann", "ann"]
+
+
+@pytest.mark.parametrize(
+    "as_sent", [str, str.encode, lambda text: bytearray(text.encode())], ids=["str", "bytes", "bytearray"]
+)
+def test_a_call_by_hand_is_judged_whether_text_or_bytes(client, recorder, as_sent):
+    # rule 1.4
+    mp = client(recorder)
+    mp._consumer.send("events", as_sent(json.dumps(EVENT)))
+    mp._consumer.send("events", as_sent(json.dumps(EVENT).replace("ann", "bob")))
+    ((_, text),) = recorder.calls
+    assert type(text) is str
+    assert json.loads(text)["properties"] == {"token": "TOKEN", "distinct_id": "ann", "plan": "pro"}
+
+
+def test_a_profile_update_by_hand_is_judged(client, recorder):
+    # rule 1.4
+    mp = client(recorder)
+    mp._consumer.send("people", json.dumps(UPDATE))
+    mp._consumer.send("people", json.dumps(UPDATE).replace("ann", "bob"))
+    ((endpoint, text),) = recorder.calls
+    assert (endpoint, json.loads(text)["$set"]) == ("people", {"plan": "pro"})
+
+
+def test_a_group_update_by_hand_is_judged(client, recorder):
+    # rules 1.4 and 2.10
+    update = {"$token": "TOKEN", "$group_key": "company", "$group_id": "acme", "$set": {"industry": "x", "boss": "Ann"}}
+    client(recorder)._consumer.send("groups", json.dumps(update))
+    assert json.loads(recorder.calls[0][1])["$set"] == {"industry": "x"}
+
+
+def test_an_import_by_hand_is_judged_and_hands_its_credentials_on(client, recorder):
+    # rules 1.4 and 1.3
+    mp = client(recorder)
+    mp._consumer.send("imports", json.dumps(EVENT), "key", "secret")
+    mp._consumer.send("imports", json.dumps(EVENT), ("key", "secret"))
+    mp._consumer.send("imports", json.dumps(EVENT).replace("ann", "bob"), "key", "secret")
+    assert [arguments[2] for arguments in recorder.calls] == [("key", "secret")] * 2
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "",
+        "null",
+        "1",
+        '"Event"',
+        "{",
+        "[" * 100_000,
+        b"\xff\xfe\x00",
+        None,
+        7,
+        {"event": "Signed up"},
+        object(),
+        "{}",
+        '{"event": 1, "properties": {"distinct_id": "ann"}}',
+        '{"event": "E"}',
+        '{"event": "E", "properties": []}',
+        '{"event": "E", "properties": {}}',
+        '{"event": "E", "properties": {"distinct_id": ""}}',
+        '{"event": "E", "properties": {"distinct_id": {"a": 1}}}',
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+@pytest.mark.parametrize("endpoint", ["events", "people", "groups", "imports"])
+def test_garbage_by_hand_is_refused(client, recorder, endpoint, garbage):
+    # rule 1.4: parsed and judged, or refused; never let through unseen
+    assert not client(recorder)._consumer.send(endpoint, garbage)
+    assert recorder.calls == []
+
+
+@pytest.mark.parametrize("message", ["[1, null]", '[[{"event": "E"}]]', '["text"]'])
+def test_a_list_of_garbage_is_refused_one_by_one(client, recorder, message):
+    decisions = client(recorder)._consumer.send("events", message)
+    assert len(decisions) == len(json.loads(message))
+    assert not any(decisions)
+    assert recorder.calls == []
+
+
+def test_an_empty_list_sends_nothing(client, recorder):
+    assert client(recorder)._consumer.send("events", "[]") == []
+    assert recorder.calls == []
+
+
+@pytest.mark.parametrize("endpoint", ["track", "flags", "", "EVENTS", None, 3, ["events"], "ann@b.example"])
+def test_an_unknown_endpoint_is_refused_and_not_quoted(client, recorder, endpoint):
+    # rules 1.4 and 4.2
+    decision = client(recorder)._consumer.send(endpoint, json.dumps(EVENT))
+    assert (decision.reason, decision.endpoint in {"unknown", "flags"}) == (Reason.UNKNOWN_ENDPOINT, True)
+    assert recorder.calls == []
+
+
+def test_a_duplicate_name_in_json_cannot_smuggle_a_person(client, recorder):
+    text = '{"event": "E", "properties": {"distinct_id": "ann", "distinct_id": "bob"}}'
+    assert not client(recorder)._consumer.send("events", text)
+    text = '{"event": "E", "properties": {"distinct_id": "bob", "distinct_id": "ann"}}'
+    client(recorder)._consumer.send("events", text)
+    assert [json.loads(sent)["properties"] for _, sent in recorder.calls] == [{"distinct_id": "ann"}]
+
+
+def test_what_is_sent_by_hand_is_counted_and_told(client, recorder):
+    # rule 4.3
+    told: list[Any] = []
+    mp = client(recorder, observers=[told.append])
+    mp._consumer.send("events", json.dumps(EVENT))
+    mp._consumer.send("events", "garbage")
+    assert [each.reason for each in told] == [Reason.CONSENT_GRANTED, Reason.INVALID_MESSAGE]
+    assert mp.stats() == {"redacted": {"consent_granted": 1}, "dropped": {"invalid_message": 1}}
+
+
+def test_garbage_raises_without_its_text_when_asked_to(client, recorder):
+    # rules 1.8 and 4.2
+    with pytest.raises(MessageError) as raised:
+        client(recorder, on_error="raise")._consumer.send("events", '{"email": "a@b.example", ')
+    assert raised.value.decision.reason is Reason.INVALID_MESSAGE
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    assert "a@b.example" not in str(raised.value)
+
+
+# rule 5.1: consumers of every shape
+
+
+def _two() -> tuple[Any, list[Any]]:
+    calls: list[Any] = []
+
+    class Two:
+        def send(self, endpoint: str, message: str) -> None:
+            calls.append((endpoint, message))
+
+    return Two(), calls
+
+
+def _three() -> tuple[Any, list[Any]]:
+    calls: list[Any] = []
+
+    class Three:
+        def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+            calls.append((endpoint, json_message, api_key))
+
+    return Three(), calls
+
+
+def _four() -> tuple[Any, list[Any]]:
+    calls: list[Any] = []
+
+    class Four:
+        def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+            calls.append((endpoint, json_message, api_key))
+
+    return Four(), calls
+
+
+def _any_number() -> tuple[Any, list[Any]]:
+    found = Recorder()
+    return found, found.calls
+
+
+def _with_keywords() -> tuple[Any, list[Any]]:
+    calls: list[Any] = []
+
+    class Keywords:
+        def send(self, endpoint: str, json_message: str, api_key: Any = None, **_: Any) -> None:
+            calls.append((endpoint, json_message, api_key))
+
+    return Keywords(), calls
+
+
+def _static() -> tuple[Any, list[Any]]:
+    calls: list[Any] = []
+
+    class Static:
+        @staticmethod
+        def send(endpoint: str, json_message: str, api_key: Any = None) -> None:
+            calls.append((endpoint, json_message, api_key))
+
+    return Static, calls
+
+
+SHAPES = [_two, _three, _four, _any_number, _with_keywords, _static]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_consumer_of_each_shape_gets_every_kind_of_message(client, shape):
+    consumer, calls = shape()
+    mp = client(consumer)
+    mp.track("ann", "Signed up", {"plan": "pro"})
+    mp.people_set("ann", {"plan": "pro"})
+    mp.group_set("company", "acme", {"industry": "x"})
+    mp.people_delete("ann")
+    mp.alias("ann", "ann")
+    assert [each[0] for each in calls] == ["events", "people", "groups", "people", "events"]
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_a_consumer_that_takes_the_key_gets_the_vendors_tuple(client, shape):
+    # rule 1.3: the vendor passes (api_key, api_secret) as one argument
+    consumer, calls = shape()
+    client(consumer, registry=lambda subject, purpose, at=None: True).import_data(
+        "key", "ann", "Signed up", 1_600_000_000, api_secret="secret"
+    )
+    assert [each[2] for each in calls] == [("key", "secret")]
+
+
+def test_a_consumer_of_two_parameters_gets_imports_without_a_key(client):
+    consumer, calls = _two()
+    assert client(consumer, registry=lambda subject, purpose, at=None: True).import_data(
+        "key", "ann", "E", 1_600_000_000
+    )
+    assert [len(each) for each in calls] == [2]
+
+
+def test_a_mock_is_a_consumer(client):
+    consumer = Mock()
+    client(consumer).track("ann", "Signed up")
+    consumer.send.assert_called_once()
+    assert consumer.send.call_args.args[0] == "events"
+    assert len(consumer.send.call_args.args) == 2
+
+
+def test_a_mock_with_the_vendors_spec_is_a_consumer(client):
+    consumer = Mock(spec=mixpanel.Consumer)
+    mp = client(consumer)
+    mp.track("ann", "Signed up")
+    mp.track("bob", "Signed up")
+    mp.alias("ann", "ann")
+    assert [call.args[0] for call in consumer.send.call_args_list] == ["events", "events"]
+
+
+class NoSend:
+    pass
+
+
+class NotCallable:
+    send = "text"
+
+
+class TooFew:
+    def send(self, message: str) -> None: ...
+
+
+@pytest.mark.parametrize("consumer", [print, lambda endpoint, message: None, NoSend(), NotCallable(), TooFew(), 3, "x"])
+def test_what_cannot_send_is_refused_at_construction(client, consumer):
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match="consumer"):
+        client(consumer)
+
+
+def test_an_exception_of_the_consumer_passes_through(client):
+    # rule 1.8
+    fake = FakeTransport()
+    fake.fail(times=1)
+    mp = client(fake)
+    with pytest.raises(mixpanel.MixpanelException):
+        mp.track("ann", "Signed up")
+    assert mp.track("ann", "Signed up")
+
+
+def test_a_message_that_the_consumer_refused_is_not_counted_as_sent(client):
+    fake = FakeTransport()
+    fake.fail(times=1)
+    mp = client(fake)
+    with pytest.raises(mixpanel.MixpanelException):
+        mp.track("ann", "Signed up")
+    assert mp.stats() == {}
+
+
+class Falsy(Recorder):
+    def __len__(self) -> int:
+        return len(self.calls)
+
+
+def test_an_empty_consumer_is_used_and_not_replaced_by_a_default_one(client):
+    # rule 5.1: the vendor tests `consumer or Consumer()`
+    consumer = Falsy()
+    with responses.RequestsMock():
+        assert client(consumer).track("ann", "Signed up")
+    assert len(consumer) == 1
+
+
+def test_without_a_consumer_the_vendors_own_is_used(client):
+    with responses.RequestsMock() as network:
+        network.post("https://api.mixpanel.com/track", json={"status": 1, "error": None})
+        mp = client(None)
+        mp.track("bob", "Signed up")
+        mp.track("ann", "Signed up")
+        assert len(network.calls) == 1
+
+
+# rule 1.4: nothing that could send is reachable
+
+
+@pytest.mark.parametrize("name", ["_write_request", "_session", "_consumer", "_flush_endpoint", "send_guarded"])
+@pytest.mark.parametrize("build", [mixpanel.Consumer, mixpanel.BufferedConsumer, consentpanel.BufferedConsumer])
+def test_nothing_that_could_send_is_reachable(client, build, name):
+    sealed = client(build())._consumer
+    with pytest.raises(AttributeError):
+        getattr(sealed, name)
+
+
+def test_a_raw_consumer_cannot_be_reached_by_the_names_of_the_seal(client, recorder):
+    sealed = client(recorder)._consumer
+    assert sealed is not recorder
+    for name in ("__consumer", "consumer", "__wrapped__", "_SealedTransport__wrapped"):
+        with pytest.raises(AttributeError):
+            getattr(sealed, name)
+
+
+def test_what_a_consumer_keeps_as_values_can_be_read(client):
+    assert client(mixpanel.Consumer(request_timeout=7))._consumer._request_timeout == 7
+
+
+def test_flush_reaches_the_buffer(client):
+    mp = client(mixpanel.BufferedConsumer())
+    with responses.RequestsMock() as network:
+        network.post("https://api.mixpanel.com/track", json={"status": 1, "error": None})
+        mp.track("ann", "Signed up")
+        assert len(network.calls) == 0
+        mp._consumer.flush()
+        assert len(network.calls) == 1
+
+
+def test_a_consumer_put_in_later_is_sealed_again(client, recorder):
+    # rule 1.4
+    mp = client(FakeTransport())
+    mp._consumer = recorder
+    assert mp._consumer is not recorder
+    mp.track("bob", "Signed up")
+    mp._consumer.send("events", json.dumps(EVENT).replace("ann", "bob"))
+    assert recorder.calls == []
+    assert mp.track("ann", "Signed up")
+    assert len(recorder.calls) == 1
+
+
+def test_a_sealed_transport_put_in_another_client_is_judged_by_both(client, recorder):
+    outer = client(recorder, registry=lambda subject, purpose: subject == "bob")
+    outer._consumer = client(recorder)._consumer
+    assert not outer.track("ann", "Signed up")
+    outer.track("bob", "Signed up")
+    assert recorder.calls == []
+
+
+def test_a_consumer_put_in_later_must_have_send(client, recorder):
+    mp = client(recorder)
+    with pytest.raises(ConfigurationError, match="consumer"):
+        mp._consumer = object()
+    assert mp.track("ann", "Signed up")
+
+
+def test_a_repr_of_the_seal_names_only_the_type(client, recorder):
+    assert repr(client(recorder)._consumer) == "<SealedTransport to Recorder>"
+
+
+# rule 5.1: the vendor's own buffer
+
+
+def test_the_vendors_buffer_works_with_one_warning(client, caplog):
+    caplog.set_level(logging.WARNING)
+    with responses.RequestsMock() as network:
+        network.post("https://api.mixpanel.com/track", json={"status": 1, "error": None})
+        first, second = (client(mixpanel.BufferedConsumer(max_size=2)) for _ in range(2))
+        first.track("ann", "One")
+        first.track("bob", "Never")
+        first.track("ann", "Two")
+        assert len(network.calls) == 1
+        second.track("ann", "Three")
+    said = [record.getMessage() for record in caplog.records if "BufferedConsumer" in record.getMessage()]
+    assert len(said) == 1
+    assert "use consentpanel.BufferedConsumer" in said[0]
+
+
+def test_our_buffer_gives_no_warning(client, caplog):
+    caplog.set_level(logging.DEBUG)
+    client(consentpanel.BufferedConsumer())
+    assert caplog.records == []
+
+
+# rule 1.6: alias
+
+
+def test_alias_goes_through_the_configured_consumer_and_opens_no_connection(client, recorder):
+    with responses.RequestsMock() as network:
+        assert client(recorder).alias("ann", "ann")
+        assert len(network.calls) == 0
+    ((endpoint, text),) = recorder.calls
+    assert endpoint == "events"
+    assert json.loads(text) == {
+        "event": "$create_alias",
+        "properties": {"distinct_id": "ann", "alias": "ann", "token": "TOKEN"},
+    }
+
+
+def test_alias_never_builds_a_default_consumer(client, recorder, monkeypatch):
+    mp = client(recorder)
+    monkeypatch.setattr(mixpanel, "Consumer", Mock(side_effect=AssertionError("a default consumer was built")))
+    assert mp.alias("ann", "ann")
+
+
+def test_alias_goes_to_the_region_of_the_configured_consumer(client):
+    with responses.RequestsMock() as network:
+        network.post("https://api-eu.mixpanel.com/track", json={"status": 1, "error": None})
+        client(mixpanel.Consumer(api_host="api-eu.mixpanel.com")).alias("ann", "ann")
+        assert [call.request.url for call in network.calls] == ["https://api-eu.mixpanel.com/track"]
+
+
+@pytest.mark.parametrize("build", [mixpanel.BufferedConsumer, consentpanel.BufferedConsumer])
+def test_alias_empties_a_buffer_at_once_with_what_came_before_it(client, build):
+    with responses.RequestsMock() as network:
+        network.post("https://api-eu.mixpanel.com/track", json={"status": 1, "error": None})
+        mp = client(build(api_host="api-eu.mixpanel.com"))
+        mp.track("ann", "Before")
+        mp.alias("ann", "ann")
+        sent = "".join(str(call.request.body) for call in network.calls)
+        assert "Before" in sent
+        assert "create_alias" in sent
+
+
+@pytest.mark.parametrize("ids", [("ann", "bob"), ("bob", "ann"), ("ann", ""), ("ann", None)])
+def test_alias_needs_both_ids_to_consent_and_flushes_nothing_without(client, ids):
+    # rules 1.6 and 2.7
+    consumer = Mock()
+    assert not client(consumer).alias(*ids)
+    consumer.send.assert_not_called()
+    consumer.flush.assert_not_called()
+
+
+def test_alias_with_a_meta_that_names_somebody_else_is_judged_by_both(client, recorder):
+    # rules 1.4 and 2.7
+    assert not client(recorder).alias("ann", "ann", {"properties": {"distinct_id": "bob", "alias": "bob"}})
+    assert not client(recorder).alias("bob", "bob", {"properties": {"distinct_id": "ann", "alias": "ann"}})
+    assert recorder.calls == []
+
+
+def test_merge_goes_through_the_gate_with_its_key(client, recorder):
+    mp = client(recorder)
+    assert not mp.merge("key", "ann", "bob")
+    assert mp.merge("key", "ann", "ann", api_secret="secret")
+    assert [(each[0], each[2]) for each in recorder.calls] == [("imports", ("key", "secret"))]
+
+
+def test_dates_of_a_call_by_hand_ask_for_consent_then(client, recorder):
+    # rule 2.8
+    moments: list[datetime | None] = []
+
+    def ask(subject: str, purpose: str, at: datetime | None = None) -> bool:
+        moments.append(at)
+        return at is None
+
+    record = {"event": "E", "properties": {"distinct_id": "ann", "time": 1_600_000_000}}
+    decision = client(recorder, registry=ask)._consumer.send("events", json.dumps(record))
+    assert decision.reason is Reason.NO_CONSENT_THEN
+    assert [each and each.year for each in moments] == [None, 2020]
+    assert recorder.calls == []

@@ -1,0 +1,174 @@
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+"""The public names as strict type checkers see them. Read by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from uuid import UUID
+
+from typing_extensions import assert_type
+
+import consentpanel
+from consentpanel import (
+    BufferedConsumer,
+    ConsentPanelError,
+    ConsentRecord,
+    ConsentStatus,
+    Consumer,
+    Decision,
+    FieldPolicy,
+    MessageError,
+    Mixpanel,
+    Outcome,
+    Purpose,
+    Reason,
+    Regime,
+    by_country,
+    configure,
+    drop,
+    generalize,
+    keep,
+    mask,
+    pseudonymize,
+    redact,
+    refuse,
+    reset,
+    transform,
+    truncate,
+)
+from consentpanel.registry import CallableRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
+from consentpanel.testing import ConsentPanelTestMixin, FakeTransport, RegistryContract
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+
+class OwnRegistry:
+    """A registry by its methods alone: it inherits nothing."""
+
+    def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        return ConsentStatus.UNKNOWN
+
+    def statuses(self, subject_ids: object, purpose: str, *, at: datetime | None = None) -> dict[str, ConsentStatus]:
+        return {}
+
+    def record(self, record: ConsentRecord) -> None: ...
+
+    def history(self, subject_id: str) -> list[ConsentRecord]:
+        return []
+
+    def forget(self, subject_id: str) -> None: ...
+
+
+class HalfARegistry:
+    """Not a registry: it has one of five methods."""
+
+    def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        return ConsentStatus.UNKNOWN
+
+
+def says_yes(subject_id: str, purpose: Purpose) -> bool:
+    return True
+
+
+def watch(decision: Decision) -> None: ...
+
+
+own: ConsentRegistry = OwnRegistry()
+memory: ConsentRegistry = MemoryRegistry(required_policy_version="2")
+sqlite: ConsentRegistry = SQLiteRegistry("consent.db")
+called: ConsentRegistry = CallableRegistry(says_yes)
+half: ConsentRegistry = HalfARegistry()  # type: ignore[assignment]
+
+policy = FieldPolicy(
+    events={
+        "plan": keep(),
+        "address.city": drop(),
+        "items[].sku": truncate(8),
+        "note": redact(text="[gone]"),
+        "card": mask(),
+        "email": pseudonymize(),
+        "seen": generalize(time="day"),
+        "size": transform(len),
+        "password": refuse(),
+    },
+    people={"plan": keep(deep=True)},
+    groups={},
+    flags={},
+    secret=b"a key that stays on this machine",
+)
+assert_type(policy.for_event("Paid", {"total": keep()}), FieldPolicy)
+assert_type(FieldPolicy.keep_all(), FieldPolicy)
+FieldPolicy(events={"plan": "keep"})  # type: ignore[dict-item]
+FieldPolicy({"plan": keep()}, {}, {}, {}, b"secret")  # type: ignore[call-arg]
+
+mp = Mixpanel(
+    "TOKEN",
+    Consumer(),
+    registry=own,
+    policy=policy,
+    regime=Regime.OPT_IN,
+    purposes={"Targeted": "targeting"},
+    on_error="drop",
+    observers=[watch],
+)
+Mixpanel("TOKEN", registry=says_yes, regime=by_country({"user-1": "US"}.get, opt_out=("US",)))
+Mixpanel("TOKEN", registry=HalfARegistry())  # type: ignore[arg-type]
+Mixpanel("TOKEN", on_error="ignore")  # type: ignore[arg-type]
+Mixpanel("TOKEN", regime="opt_in")  # type: ignore[arg-type]
+
+assert_type(mp.track("user-1", "Paid", {"plan": "pro"}), Decision)
+assert_type(mp.track(42, "Paid"), Decision)
+assert_type(mp.track(UUID(int=1), "Paid", None, {"$ip": "0"}), Decision)
+assert_type(mp.import_data("api key", "user-1", "Paid", 1_777_000_000), Decision)
+assert_type(mp.alias("user-2", "user-1"), Decision)
+assert_type(mp.merge("api key", "user-1", "user-2"), Decision)
+assert_type(mp.people_set("user-1", {"plan": "pro"}), Decision)
+assert_type(mp.people_update({"$distinct_id": "user-1", "$set": {"plan": "pro"}}), Decision)
+assert_type(mp.group_set("company", "acme", {"plan": "pro"}), Decision)
+assert_type(mp.group_update({"$group_key": "company", "$group_id": "acme", "$set": {}}), Decision)
+mp.track("user-1")  # type: ignore[call-arg]
+
+decision = mp.track("user-1", "Paid")
+assert_type(decision.outcome, Outcome)
+assert_type(decision.reason, Reason)
+assert_type(decision.reason.is_error, bool)
+assert_type(decision.status, "ConsentStatus | None")
+assert_type(decision.purpose, "Purpose | None")
+assert_type(decision.dropped, Mapping[str, str])
+decision.outcome = Outcome.SENT  # type: ignore[misc]
+
+assert_type(own.status("user-1", Purpose.ANALYTICS), ConsentStatus)
+assert_type(own.history("user-1"), list[ConsentRecord])
+MemoryRegistry().grant("user-1", Purpose.ANALYTICS, "targeting", source="signup-form", recorded_at=NOON)
+MemoryRegistry().deny("user-1")
+
+record = ConsentRecord("user-1", "analytics", ConsentStatus.GRANTED, expires_at=NOON)
+assert_type(record.purpose, Purpose)
+assert_type(record.recorded_at, datetime)
+record.status = ConsentStatus.DENIED  # type: ignore[misc]
+
+configure(registry=memory, policy=policy, regime=Regime.OPT_OUT)
+configure(MemoryRegistry())  # type: ignore[call-arg]
+reset()
+assert_type(consentpanel.__version__, str)
+
+transport = FakeTransport()
+guarded = Mixpanel("TOKEN", transport, registry=memory)
+transport.assert_tracked("Paid", distinct_id="user-1", properties={"plan": "pro"})
+transport.assert_nothing_sent()
+assert_type(transport.decisions, list[Decision])
+
+buffered = BufferedConsumer(max_size=50)
+buffered.flush()
+buffered.purge("user-1")
+
+
+def handle(error: MessageError) -> tuple[ConsentPanelError, Decision]:
+    return error, error.decision
+
+
+class OwnRegistryTest(RegistryContract): ...
+
+
+class SignUpTest(ConsentPanelTestMixin): ...
