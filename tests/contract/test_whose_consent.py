@@ -244,7 +244,7 @@ def test_consent_is_looked_up_by_the_string_of_an_id(
     registry.grant(key)
     assert mp.track(given, "Signed up")
     assert mp.people_set(given, {"plan": "pro"})
-    assert mp.import_data(None, given, "Signed up", NOW.timestamp() + 60)
+    assert mp.import_data(None, given, "Signed up", NOW.timestamp() + 86_400)
     assert [message.distinct_id for message in vendor.messages] == [sent] * 3
     assert json.loads(vendor.messages[0].raw)["properties"]["distinct_id"] == sent
 
