@@ -187,10 +187,12 @@ def test_a_configured_client_logs_nothing_when_it_drops_for_want_of_consent(regi
 # rule 1.8: wrong configuration
 
 
-class NoHistory:
-    def status(self, subject_id: str, purpose: str, *, at: Any = None) -> Any: ...
-
+class NoStatus:
     def record(self, record: Any) -> None: ...
+
+
+class Later:
+    async def status(self, subject_id: str, purpose: str, *, at: Any = None) -> Any: ...
 
 
 async def coroutine(subject_id: str, purpose: str) -> bool:
@@ -199,8 +201,8 @@ async def coroutine(subject_id: str, purpose: str) -> bool:
 
 WRONG = {
     "a registry's class": ({"registry": MemoryRegistry}, "MemoryRegistry"),
-    "half a registry": ({"registry": NoHistory()}, "history"),
-    "half a registry, other methods": ({"registry": NoHistory()}, "statuses"),
+    "a registry that cannot answer": ({"registry": NoStatus()}, "status"),
+    "a registry that answers later": ({"registry": Later()}, "coroutine"),
     "a mapping as registry": ({"registry": {"ann": True}}, "dict"),
     "text as registry": ({"registry": "consent.db"}, "str"),
     "True as registry": ({"registry": True}, "bool"),

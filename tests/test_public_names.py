@@ -100,7 +100,8 @@ def test_each_tracking_method_keeps_the_vendors_signature(name):
 
 def test_every_name_in_all_exists_once():
     assert len(set(consentpanel.__all__)) == len(consentpanel.__all__)
-    assert [name for name in consentpanel.__all__ if not hasattr(consentpanel, name)] == []
+    only_since_5_2 = set() if hasattr(mixpanel, "ServiceAccountCredentials") else {"ServiceAccountCredentials"}
+    assert {name for name in consentpanel.__all__ if not hasattr(consentpanel, name)} == only_since_5_2
 
 
 def test_an_unknown_name_is_an_attribute_error():

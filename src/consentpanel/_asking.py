@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -55,7 +58,13 @@ def question_to(registry: Any) -> Callable[..., object]:
 
 
 def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
-    ask = registry.standings if hasattr(type(registry), "standings") else registry.statuses
+    kind = type(registry)
+    if hasattr(kind, "standings"):
+        ask = registry.standings
+    elif callable(getattr(registry, "statuses", None)):
+        ask = registry.statuses
+    else:
+        return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
     try:
         found = ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment)
         return {subject: found[subject] for subject in subjects if subject in found}
@@ -71,7 +80,9 @@ def as_standing(answer: object) -> Standing:
         return answer  # type: ignore[return-value]
     if kind is ConsentStatus:
         return Standing.of(answer)  # type: ignore[arg-type]
-    _LOGGER.warning("registry gave an answer of the wrong type: treated as denied")
+    if inspect.iscoroutine(answer):
+        answer.close()
+    _warnings.say("registry failed: an answer of type %s, which is treated as a denial", kind.__name__)
     return Standing.UNAVAILABLE
 
 
@@ -90,6 +101,36 @@ def regimes_of(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]
     return lambda subject: found.get(subject, Regime.OPT_IN)
 
 
+class _Warnings:
+    """Warnings that are said once a minute for each kind of failure (contract rule 2.6)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, ...], float] = {}
+
+    def say(self, text: str, *details: str) -> None:
+        present = time.monotonic()
+        kind = (text, *details)
+        with self._lock:
+            last = self._said.get(kind)
+            if last is not None and present - last < _PAUSE:
+                return
+            self._said[kind] = present
+        _LOGGER.warning(text, *details)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._said.clear()
+
+
+_PAUSE = 60.0
+_warnings = _Warnings()
+forget_warnings = _warnings.forget
+
+
 def note_failure(what: str, error: Exception) -> None:
-    """Logs that something of the user's failed: its type, never its text, which may hold a person's values."""
-    _LOGGER.warning("%s failed: %s", what, type(error).__name__)
+    """Logs that something of the user's failed: its type, never its text, which may hold a person's values.
+
+    Once a minute for each kind, or a registry that is down would fill the log (contract rule 2.6).
+    """
+    _warnings.say("%s failed: %s", what, type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, cast
 
 import attrs
 
+from consentpanel._asking import forget_warnings
 from consentpanel._consent import ConsentStatus
 from consentpanel._decision import Decision
 from consentpanel._purposes import PurposeMap
@@ -17,7 +19,7 @@ from consentpanel._regime import Regime, RegimeRule
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
 from consentpanel.registry import CallableRegistry, ConsentRegistry
-from consentpanel.registry._protocol import missing_methods
+from consentpanel.registry._protocol import can_answer
 
 LOGGER = logging.getLogger("consentpanel")
 
@@ -57,14 +59,17 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 def _registry(value: Any) -> ConsentRegistry:
     if isinstance(value, type):
         raise ConfigurationError(f"registry must be a registry, not the class {value.__name__}: call it")
-    missing = missing_methods(value)
-    if not missing:
+    if can_answer(value):
+        if any(inspect.iscoroutinefunction(getattr(value, name, None)) for name in ("status", "statuses")):
+            raise ConfigurationError(
+                "registry.status must be a plain method: a coroutine function cannot be asked here"
+            )
         return value  # type: ignore[no-any-return]
     if callable(value) and not hasattr(value, "status"):
         return CallableRegistry(cast("RegistryFunction", value))
     raise ConfigurationError(
         f"registry must have the methods of ConsentRegistry or be a callable (subject_id, purpose); "
-        f"{type(value).__name__} has no {', '.join(missing)}"
+        f"{type(value).__name__} has no method status"
     )
 
 
@@ -140,6 +145,7 @@ class _Process:
             self._shared = {}
             self._said.clear()
             self.generation += 1
+        forget_warnings()
 
     def settings(self, own: Mapping[str, Any]) -> Settings:
         with self._lock:

@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, ClassVar, cast
 
@@ -35,12 +35,14 @@ class ConsentStatus(str, Enum):
 class Standing(Enum):
     """A status with its cause, so that a `Decision` can tell an expired consent from one never asked for.
 
-    A registry may offer it by a method ``standings(subject_ids, purpose, *, at=None)``; from one that does
-    not, the gate infers it from the status.
+    A registry may offer it by a method ``standing(subject_id, purpose, *, at=None)``; from one that does not, the gate
+    infers it from the status.
     """
 
     GRANTED = ConsentStatus.GRANTED, "consent_granted"
     WITHDRAWN = ConsentStatus.DENIED, "withdrawn"
+    ANSWERED_FALSE = ConsentStatus.DENIED, "withdrawn", False
+    """A function of the application answered False, which for a device id may only mean that it knows none."""
     NOT_RECORDED = ConsentStatus.UNKNOWN, "no_consent"
     EXPIRED = ConsentStatus.UNKNOWN, "expired"
     OUTDATED_POLICY = ConsentStatus.UNKNOWN, "outdated_policy"
@@ -50,9 +52,10 @@ class Standing(Enum):
     # Members are single objects; the enum's own hash is a Python function, and each call looks one up.
     __hash__ = object.__hash__
 
-    def __init__(self, status: ConsentStatus, cause: str) -> None:
+    def __init__(self, status: ConsentStatus, cause: str, is_recorded: bool = True) -> None:
         self.status = status
         self.cause = cause
+        self.is_recorded = is_recorded
 
     @classmethod
     def of(cls, status: ConsentStatus) -> Standing:
@@ -175,6 +178,19 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+_TOLERANCE = timedelta(minutes=1)
+
+
+def refuse_future(recorded_at: datetime) -> None:
+    """Refuses a record from the future, which no later one could overrule (contract rule 2.4).
+
+    Raises:
+        InvalidRecordError: `recorded_at` lies more than a minute ahead of this machine's clock.
+    """
+    if recorded_at > now() + _TOLERANCE:
+        raise InvalidRecordError("recorded_at must not lie more than a minute in the future")
+
+
 def _status(value: object) -> ConsentStatus:
     if not isinstance(value, ConsentStatus):
         raise InvalidRecordError(f"status must be a ConsentStatus, not {type(value).__name__}")
@@ -258,7 +274,8 @@ def standing_of(
     Args:
         records: The records of that person and purpose, in the order of writing.
         at: The moment asked about, aware; None, or a moment to come, asks about now.
-        required_policy_version: The oldest policy version under which a grant still holds; None accepts any.
+        required_policy_version: The oldest policy version under which a grant still holds now; None accepts any. For
+            a moment of the past any version holds: it was the one that people saw then.
 
     Returns:
         The `Standing` by the latest record: by `recorded_at`, then by order of writing.
@@ -286,7 +303,7 @@ def standing_of(
         latest.status,
         expired=latest.expires_at is not None and latest.expires_at <= (present if asked is None else asked),
         policy_version=latest.policy_version,
-        required_policy_version=required_policy_version,
+        required_policy_version=required_policy_version if asked is None else None,
     )
 
 

@@ -118,9 +118,14 @@ def _refusal(
                     return _because(standing, purpose, moment)
             for device in message.devices:
                 standing = standings.get((device, purpose, moment), Standing.UNAVAILABLE)
-                if not Regime.OPT_OUT.allows(standing):
+                if blocks_device(standing):
                     return _because(standing, purpose, moment)
     return None
+
+
+def blocks_device(standing: Standing) -> bool:
+    """Whether a second id of a person forbids a message: only by a denial that is recorded (contract rule 2.7)."""
+    return standing.is_recorded and not Regime.OPT_OUT.allows(standing)
 
 
 def _because(standing: Standing, purpose: Purpose, moment: datetime | None) -> Refusal:
@@ -202,6 +207,10 @@ def _said(
     """What the field policy leaves of a message that may be sent."""
     if policy.keeps_all:
         return _all_kept(message, reason, purpose, standing)
+    if not message.is_event and any(
+        not isinstance(message.record[each], dict) for each in DICT_OPERATORS & message.record.keys()
+    ):
+        return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
     scope = "events" if message.is_event else message.endpoint
     names = policy.names(scope, message.event)
     walk = policy.walk(message.wire)

@@ -14,7 +14,7 @@ from consentpanel._config import LOGGER, Settings, process
 from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import event_text, update_text
-from consentpanel._gate import UnwritableError, Verdict, judge, questions
+from consentpanel._gate import UnwritableError, Verdict, blocks_device, judge, questions
 from consentpanel._message import ODD_NAMES, Message, take_apart
 from consentpanel._regime import Regime
 from consentpanel._wire import Wire
@@ -339,7 +339,8 @@ class Pass:
             regime = regimes_of(self._settings.regime, self._persons)
             for (subject, _, _), standing in standings.items():
                 theirs = regime if isinstance(regime, Regime) else regime(subject)
-                if not (theirs if subject in self._persons else Regime.OPT_OUT).allows(standing):
+                forbids = not theirs.allows(standing) if subject in self._persons else blocks_device(standing)
+                if forbids:
                     self._refusal = standing
                     return False
         except Exception as error:  # noqa: BLE001 - a ticket never raises; what cannot be judged does not go

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
-from consentpanel._consent import subject_key
+from consentpanel._consent import now, subject_key
 from consentpanel._decision import Reason
-from consentpanel._time import read_time
+from consentpanel._time import moment_of
 from consentpanel._vendor import (
     DEVICE_IDS,
     DICT_OPERATORS,
@@ -22,7 +22,7 @@ from consentpanel._vendor import (
     REMOVALS,
     TIMES,
 )
-from consentpanel._wire import KEY_NOT_TEXT, NotOnWireError, Wire, with_text_keys
+from consentpanel._wire import KEY_NOT_TEXT, Wire, with_text_keys
 from consentpanel.errors import InvalidRecordError
 
 EVENT_ENDPOINTS = frozenset({"events", "imports"})
@@ -165,6 +165,8 @@ def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
 
 
 _USUAL = {"distinct_id", "time"}
+_PRESENT = timedelta(minutes=1)
+"""How old a time may be and still count as now: whole seconds precede a grant of the same second (rule 2.8)."""
 
 
 def _open_profile(message: Message, subjects: _Subjects) -> None:
@@ -173,8 +175,7 @@ def _open_profile(message: Message, subjects: _Subjects) -> None:
     for key, value in record.items():
         if key in DICT_OPERATORS:
             if not isinstance(value, Mapping):
-                message.fault = Reason.INVALID_MESSAGE
-                return
+                continue
             plain, left_out = with_text_keys(value)
             if left_out:
                 message.dropped[f"{key}.{UNNAMED_KEYS}"] = KEY_NOT_TEXT
@@ -192,10 +193,11 @@ def _read_times(message: Message, mapping: Mapping[str, Any], present: object) -
         value = mapping[name]
         if value is present:
             continue
-        try:
-            message.moments = (*message.moments, read_time(message.wire.tree(value)))
-        except (ValueError, NotOnWireError):
+        moment = moment_of(value)
+        if moment is None:
             message.fault = Reason.INVALID_TIME
+        elif now() - moment >= _PRESENT:
+            message.moments = (*message.moments, moment)
 
 
 class _Subjects:

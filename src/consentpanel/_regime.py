@@ -30,7 +30,7 @@ class Regime(str, Enum):
         return standing is Standing.GRANTED
 
 
-_DENIALS = frozenset({Standing.WITHDRAWN, Standing.UNAVAILABLE, Standing.NOT_CONFIGURED})
+_DENIALS = frozenset({Standing.WITHDRAWN, Standing.ANSWERED_FALSE, Standing.UNAVAILABLE, Standing.NOT_CONFIGURED})
 
 RegimeRule: TypeAlias = Union[Regime, Callable[[str], Regime]]
 """One regime for everybody, or a callable that answers for a subject id."""

@@ -38,6 +38,19 @@ def read_time(value: Any) -> datetime:
     return moment
 
 
+def moment_of(value: object) -> datetime | None:
+    """The moment that a message's own ``time`` says: a number of seconds, or of milliseconds from 1e11 on.
+
+    Returns:
+        The moment, in UTC; None for anything else, which nobody can judge (contract rule 2.8).
+
+    Example:
+        >>> moment_of(86_400), moment_of("1970-01-02")
+        (datetime.datetime(1970, 1, 2, 0, 0, tzinfo=datetime.timezone.utc), None)
+    """
+    return _from_number(value)
+
+
 def _from_text(text: str) -> datetime | None:
     text = text.strip() if len(text) <= 64 else ""
     if _NUMBER.fullmatch(text):

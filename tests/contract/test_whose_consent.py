@@ -288,7 +288,7 @@ def test_a_message_that_names_nobody_is_dropped(mp: Mixpanel, vendor: FakeTransp
     vendor.assert_nothing_sent()
 
 
-@pytest.mark.parametrize("call", ["import_data", "track", "track $time", "iso", "milliseconds"])
+@pytest.mark.parametrize("call", ["import_data", "track", "track $time", "milliseconds"])
 def test_an_event_of_the_past_needs_consent_then_and_now(
     mp: Mixpanel, registry: MemoryRegistry, vendor: FakeTransport, call: str
 ) -> None:
@@ -299,7 +299,7 @@ def test_an_event_of_the_past_needs_consent_then_and_now(
         if call == "import_data":
             return mp.import_data("key", "user-1", "Signed up", then)
         name = "$time" if call == "track $time" else "time"
-        moment = {"iso": PAST.isoformat(), "milliseconds": int(then * 1000)}.get(call, then)
+        moment = {"milliseconds": int(then * 1000)}.get(call, then)
         return mp.track("user-1", "Signed up", {name: moment})
 
     registry.grant("user-1", recorded_at=NOW - timedelta(days=1))
@@ -328,14 +328,65 @@ def test_a_time_that_cannot_be_read_drops_the_event(mp: Mixpanel, registry: Memo
     assert mp.import_data(None, "user-1", "Signed up", time).reason is Reason.INVALID_TIME
 
 
-def test_a_datetime_is_judged_as_the_serializer_writes_it(
-    mp: Mixpanel, registry: MemoryRegistry, vendor: FakeTransport
+@pytest.mark.parametrize("moment", [PAST, "2026-01-31", "1700000000", True, None])
+@pytest.mark.parametrize("name", ["time", "$time"])
+def test_a_time_that_is_no_number_drops_the_message(
+    mp: Mixpanel, registry: MemoryRegistry, vendor: FakeTransport, name: str, moment: Any
 ) -> None:
-    # rules 2.8 and 3.6
+    # rule 2.8
     registry.grant("user-1", recorded_at=PAST)
-    assert mp.track("user-1", "Signed up", {"time": datetime(2020, 1, 1)}).reason is Reason.NO_CONSENT_THEN  # noqa: DTZ001
-    assert mp.track("user-1", "Signed up", {"time": NOW - timedelta(days=1)})
-    assert isinstance(vendor.events[0].properties["time"], str)
+    assert mp.track("user-1", "Signed up", {name: moment}).reason is Reason.INVALID_TIME
+    assert mp.import_data(None, "user-1", "Signed up", moment).reason is Reason.INVALID_TIME
+    vendor.assert_nothing_sent()
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_a_time_within_the_last_minute_counts_as_now(
+    mp: Mixpanel, registry: MemoryRegistry, vendor: FakeTransport, unit: int
+) -> None:
+    # rule 2.8: whole seconds precede the grant of the same second
+    registry.grant("user-1")
+    present = datetime.now(timezone.utc).timestamp()
+    assert mp.track("user-1", "Signed up", {"time": int(present * unit)})
+    assert mp.track("user-1", "Signed up", {"time": int((present - 50) * unit)})
+    assert mp.track("user-1", "Signed up", {"time": (present - 61) * unit}).reason is Reason.NO_CONSENT_THEN
+
+
+def test_false_of_a_function_blocks_a_person_and_not_a_device(client: Callable[..., Mixpanel]) -> None:
+    # rules 2.3 and 2.7: a look-up that knows no device says False; only a recorded denial blocks one
+    told: dict[str, Any] = {"user-1": True, "denied-device": ConsentStatus.DENIED}
+    mp = client(registry=lambda subject_id, purpose: told.get(subject_id, False))
+    assert mp.track("user-1", "Signed up", {"$device_id": "unknown-device"})
+    assert mp.track("user-1", "Signed up", {"$device_id": "denied-device"}).reason is Reason.WITHDRAWN
+    assert mp.track("user-2", "Signed up").reason is Reason.WITHDRAWN
+
+
+def test_sending_needs_of_a_registry_only_its_status(client: Callable[..., Mixpanel]) -> None:
+    # rule 2.3
+    class OnlyStatus:
+        def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+            return ConsentStatus.GRANTED if subject_id == "user-1" else ConsentStatus.UNKNOWN
+
+    mp = client(registry=OnlyStatus())
+    assert mp.track("user-1", "Signed up")
+    assert mp.track("user-1", "Signed up", {"$device_id": "device-1", "$anon_id": "device-2"})
+    assert mp.merge(None, "user-1", "user-2").reason is Reason.NO_CONSENT
+
+
+def test_a_kind_of_registry_failure_is_logged_once_a_minute(
+    client: Callable[..., Mixpanel], caplog: pytest.LogCaptureFixture
+) -> None:
+    # rule 2.6
+    failures = [OSError("user-1"), OSError("user-1"), TimeoutError("user-1"), OSError("user-1")]
+
+    def fail(subject_id: str, purpose: str) -> bool:
+        raise failures.pop()
+
+    mp = client(registry=fail)
+    for _ in range(4):
+        assert mp.track("user-1", "Signed up").reason is Reason.REGISTRY_ERROR
+    said = [record.getMessage() for record in caplog.records if "registry failed" in record.getMessage()]
+    assert said == ["registry failed: OSError", "registry failed: TimeoutError"]
 
 
 REMOVALS: list[tuple[str, Callable[[Mixpanel], Any], dict[str, Any]]] = [

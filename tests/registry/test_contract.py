@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from consentpanel import ConsentRecord, ConsentStatus
-from consentpanel._consent import standing_of, subject_key
+from consentpanel._consent import Standing, standing_of, subject_key
 from consentpanel.registry import CallableRegistry, MemoryRegistry, SQLiteRegistry
-from consentpanel.registry._recording import RecordingRegistry
+from consentpanel.registry._recording import RecordingRegistry, not_before
 from consentpanel.testing import RegistryContract
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
@@ -81,8 +81,10 @@ class Listed(RecordingRegistry):
     def forget(self, subject_id):
         self.records = [each for each in self.records if each.subject_id != subject_key(subject_id)]
 
-    def _append(self, records):
-        self.records.extend(records)
+    def _append(self, records, *, is_stamped_here=False):
+        for record in records:
+            mine = [each.recorded_at for each in self.records if each.subject_id == record.subject_id]
+            self.records.append(not_before(record, max(mine, default=None)) if is_stamped_here else record)
 
 
 class TestListed(RegistryContract):
@@ -220,6 +222,23 @@ class DropsFieldsOfDeny(Listed):
         super().deny(subject_id, *purposes)
 
 
+class TrustsTheFuture(Listed):
+    def record(self, record):
+        self._append([record])
+
+
+class TrustsItsClock(Listed):
+    def _append(self, records, *, is_stamped_here=False):
+        self.records.extend(records)
+
+
+class ForgetsOldPolicies(Listed):
+    def standing(self, subject_id, purpose, *, at=None):
+        found = super().standing(subject_id, purpose, at=at)
+        now_held = super().standing(subject_id, purpose)
+        return now_held if now_held is Standing.OUTDATED_POLICY else found
+
+
 class TrustsNaiveMoments(Listed):
     def statuses(self, subject_ids, purpose, *, at=None):
         aware = at.astimezone() if at is not None and at.tzinfo is None else at
@@ -245,6 +264,9 @@ class StringifiesIds(Listed):
         (Forgetless, "a_person_who_was_forgotten_may_be_recorded_anew"),
         (ForgetsAll, "forget_erases_one_person_and_nobody_else"),
         (ForgetsAll, "forgetting_somebody_unknown_changes_nothing"),
+        (TrustsTheFuture, "a_record_from_the_future_is_refused"),
+        (TrustsItsClock, "grant_and_deny_stamp_no_earlier_than_the_latest_record"),
+        (ForgetsOldPolicies, "the_required_policy_does_not_judge_the_past"),
         (LastWrittenWins, "a_record_that_arrives_late_does_not_win_over_a_newer_one"),
         (LastWrittenWins, "the_time_zone_of_a_record_does_not_matter"),
         (LastWrittenWins, "it_agrees_with_the_rule_for_records_by_chance"),

@@ -13,7 +13,8 @@ from consentpanel._consent import ConsentRecord, ConsentStatus
 class ConsentRegistry(Protocol):
     """Keeps what people said about the use of their data, and answers for it.
 
-    A class of anybody's that has these methods is a registry; there is nothing to inherit. A registry that fails, or
+    A class of anybody's that has these methods is a registry; there is nothing to inherit. Sending needs only `status`:
+    without `statuses` the gate asks about one person after the other. A registry that fails, or
     that answers with something else than a `ConsentStatus`, is taken for a denial (contract rule 2.6).
     `consentpanel.testing.RegistryContract` proves one.
     """
@@ -50,9 +51,6 @@ class ConsentRegistry(Protocol):
         ...
 
 
-_METHODS = ("status", "statuses", "record", "history", "forget")
-
-
-def missing_methods(registry: object) -> list[str]:
-    """The methods of `ConsentRegistry` that an object lacks."""
-    return [name for name in _METHODS if not callable(getattr(registry, name, None))]
+def can_answer(registry: object) -> bool:
+    """Whether an object can be asked for consent: sending needs `status` and nothing else (contract rule 2.3)."""
+    return callable(getattr(registry, "status", None))

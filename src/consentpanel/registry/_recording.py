@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+import attrs
+
 from consentpanel._consent import (
     BUILT_IN_PURPOSES,
     ConsentRecord,
@@ -14,6 +16,7 @@ from consentpanel._consent import (
     Purpose,
     Standing,
     now,
+    refuse_future,
     utc,
 )
 from consentpanel.errors import ConfigurationError, InvalidRecordError
@@ -25,8 +28,14 @@ class RecordingRegistry(ABC):
     _required: str | None
 
     @abstractmethod
-    def _append(self, records: list[ConsentRecord]) -> None:
-        """Appends all records, or none."""
+    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
+        """Appends all records, or none.
+
+        Args:
+            records: All of one person.
+            is_stamped_here: Whether the time was taken from this machine's clock, which may be behind: then no record
+                is kept as earlier than the person's latest (`not_before`).
+        """
 
     @abstractmethod
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
@@ -79,11 +88,12 @@ class RecordingRegistry(ABC):
             record: What was said.
 
         Raises:
-            InvalidRecordError: It is not a `ConsentRecord`.
+            InvalidRecordError: It is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
             RegistryError: The store failed; nothing was appended.
         """
         if not isinstance(record, ConsentRecord):
             raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
+        refuse_future(record.recorded_at)
         self._append([record])
 
     def grant(
@@ -102,7 +112,8 @@ class RecordingRegistry(ABC):
         Args:
             subject_id: The data subject: a `str`, `int` or `UUID`.
             purposes: The purposes; the three built-in ones when none is named.
-            recorded_at: When it was said, aware; now when left out.
+            recorded_at: When it was said, aware. When left out: now, or the time of the person's latest record when
+                that is later, so that a clock that is behind cannot make a grant outlive a denial.
             expires_at: When the grant ends by itself, aware; never when left out.
             policy_version: The version of the published policy that the person saw.
             source: Where it was said, such as ``"signup-form"``.
@@ -166,7 +177,16 @@ class RecordingRegistry(ABC):
     ) -> None:
         said_at = now() if recorded_at is None else recorded_at
         named = dict.fromkeys(Purpose(purpose) for purpose in purposes or BUILT_IN_PURPOSES)
-        self._append([ConsentRecord(subject_id, purpose, status, said_at, **fields) for purpose in named])
+        records = [ConsentRecord(subject_id, purpose, status, said_at, **fields) for purpose in named]
+        refuse_future(records[0].recorded_at)
+        self._append(records, is_stamped_here=recorded_at is None)
+
+
+def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:
+    """The record, as said no earlier than the person's latest (contract rule 2.4)."""
+    if latest is None or record.recorded_at >= latest:
+        return record
+    return attrs.evolve(record, recorded_at=latest)
 
 
 def required_version(value: object) -> str | None:

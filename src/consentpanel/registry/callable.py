@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, subject_key
+from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, refuse_future, subject_key
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import asked_moment
 
 
 class CallableRegistry:
     """Asks a function of yours (contract rule 2.3). A plain callable given as ``registry=`` becomes one of these.
+
+    False means that the person has not agreed. For a second id of somebody (a device id) it means only that the function
+    knows no such id: return `ConsentStatus.DENIED` to block one.
 
     A function that takes no ``at`` knows the present alone. Asked about the past, the registry then answers
     `ConsentStatus.UNKNOWN`: nobody can tell that consent held, so events of the past are not sent (contract rule 2.8).
@@ -65,20 +68,26 @@ class CallableRegistry:
             RegistryError: The function answered with something else than it may.
             Exception: Whatever the function raises; the gate takes it for a denial (contract rule 2.6).
         """
+        return self.standing(subject_id, purpose, at=at).status
+
+    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
+        """As `status`, with the cause: a plain False is told from a denial that is recorded (contract rule 2.3)."""
         key = subject_key(subject_id)
         moment = asked_moment(at)
         if self._takes_at:
             answer: object = self._function(key, Purpose(purpose), at=moment)
         elif moment is not None:
-            return ConsentStatus.UNKNOWN
+            return Standing.NOT_RECORDED
         else:
             answer = self._function(key, Purpose(purpose))
         if answer is None:
-            return ConsentStatus.UNKNOWN
+            return Standing.NOT_RECORDED
         if isinstance(answer, ConsentStatus):
-            return answer
+            return Standing.of(answer)
         if answer is True or answer is False:
-            return ConsentStatus.GRANTED if answer else ConsentStatus.DENIED
+            return Standing.GRANTED if answer else Standing.ANSWERED_FALSE
+        if inspect.iscoroutine(answer):
+            answer.close()
         raise RegistryError(f"the function must return a ConsentStatus, bool or None, not {type(answer).__name__}")
 
     def statuses(
@@ -86,6 +95,10 @@ class CallableRegistry:
     ) -> dict[Any, ConsentStatus]:
         """The status of several people for one purpose, by the ids as they were given."""
         return {subject: self.status(subject, purpose, at=at) for subject in subject_ids}
+
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given."""
+        return {subject: self.standing(subject, purpose, at=at) for subject in subject_ids}
 
     def record(self, record: ConsentRecord) -> None:
         """Hands the record to your own function.
@@ -96,6 +109,7 @@ class CallableRegistry:
         """
         if not isinstance(record, ConsentRecord):
             raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
+        refuse_future(record.recorded_at)
         _delegate(self._record, "record")(record)
 
     def history(self, subject_id: Any) -> list[ConsentRecord]:

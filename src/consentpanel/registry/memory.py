@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent import ConsentRecord, Standing, now, standing_by, standing_of, subject_key
-from consentpanel.registry._recording import RecordingRegistry, asked_moment, required_version
+from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
 _NOBODY: dict[str, ConsentRecord] = {}
 
@@ -93,9 +93,13 @@ class MemoryRegistry(RecordingRegistry):
                 self._latest[record.purpose].pop(key, None)
         return len(records)
 
-    def _append(self, records: list[ConsentRecord]) -> None:
+    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
         with self._lock:
-            for record in records:
+            for given in records:
+                record = given
+                before_it = self._records.get(record.subject_id)
+                if is_stamped_here and before_it:
+                    record = not_before(record, max(each.recorded_at for each in before_it))
                 self._records.setdefault(record.subject_id, []).append(record)
                 latest = self._latest.setdefault(str(record.purpose), {})
                 before = latest.get(record.subject_id)

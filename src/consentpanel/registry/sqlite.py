@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, standing_by, subject_key
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
-from consentpanel.registry._recording import RecordingRegistry, asked_moment, required_version
+from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
 _T = TypeVar("_T")
 
@@ -54,6 +54,7 @@ _LATEST = (
     " ORDER BY recorded_at DESC, written DESC LIMIT 1"
 )
 _LATEST_THEN = _LATEST.replace(" ORDER", " AND recorded_at <= ? ORDER")
+_LATEST_OF_ALL = "SELECT max(recorded_at) FROM consent_record WHERE subject_id = ?"
 _FIELDS = (
     "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id"
 )
@@ -196,26 +197,14 @@ class SQLiteRegistry(RecordingRegistry):
     def __repr__(self) -> str:
         return f"<SQLiteRegistry{' (closed)' if self._closed else ''}>"
 
-    def _append(self, records: list[ConsentRecord]) -> None:
-        rows = [
-            (
-                record.subject_id,
-                str(record.purpose),
-                record.status.value,
-                _microseconds(record.recorded_at),
-                _microseconds(record.expires_at),
-                record.policy_version,
-                record.source,
-                record.jurisdiction,
-                json.dumps(dict(record.evidence)),
-                record.record_id,
-            )
-            for record in records
-        ]
-
+    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
         def insert(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
-                connection.executemany(_INSERT, rows)
+                kept = records
+                if is_stamped_here:
+                    (latest,) = connection.execute(_LATEST_OF_ALL, (records[0].subject_id,)).fetchone()
+                    kept = [not_before(record, None if latest is None else _moment(latest)) for record in records]
+                connection.executemany(_INSERT, map(_row, kept))
 
         self._with(insert)
 
@@ -231,7 +220,7 @@ class SQLiteRegistry(RecordingRegistry):
             _STATUS[status],
             expired=expires_at is not None and expires_at <= (time.time_ns() // 1000 if moment is None else moment),
             policy_version=policy_version,
-            required_policy_version=self._required,
+            required_policy_version=self._required if moment is None else None,
         )
 
     def _with(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -371,6 +360,21 @@ def _microseconds(moment: datetime | None) -> int | None:
 
 def _moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _row(record: ConsentRecord) -> tuple[Any, ...]:
+    return (
+        record.subject_id,
+        str(record.purpose),
+        record.status.value,
+        _microseconds(record.recorded_at),
+        _microseconds(record.expires_at),
+        record.policy_version,
+        record.source,
+        record.jurisdiction,
+        json.dumps(dict(record.evidence)),
+        record.record_id,
+    )
 
 
 def _record(row: tuple[Any, ...]) -> ConsentRecord:

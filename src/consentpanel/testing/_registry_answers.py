@@ -119,6 +119,12 @@ class AnswersByTheLatestRecord(RegistryProof):
             registry.record(record_of(GRANTED, 1, subject_id=f"user-{number}", policy_version=version))
             expect_status(registry.status(f"user-{number}", ANALYTICS), UNKNOWN, f"version {version}, 2.9 required")
 
+    def test_the_required_policy_does_not_judge_the_past(self) -> None:
+        registry = self._registry(required_policy_version="2")
+        registry.record(record_of(GRANTED, 3, policy_version="1"))
+        expect_status(registry.status("user-1", ANALYTICS), UNKNOWN, "version 1 now, 2 required")
+        expect_status(registry.status("user-1", ANALYTICS, at=days_ago(1)), GRANTED, "version 1 in the past")
+
     def test_policy_versions_without_an_order_are_older_unless_equal(self) -> None:
         registry = self._registry(required_policy_version="sha-b2f1")
         for number, (version, expected) in enumerate((("sha-b2f1", GRANTED), ("sha-ffff", UNKNOWN), ("9", UNKNOWN))):

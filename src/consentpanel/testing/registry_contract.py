@@ -203,6 +203,13 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect(len(registry.history("user-1")), 4, "the number of records")
         expect(registry.history("user-1")[0], record, "the oldest record")
 
+    def test_a_record_from_the_future_is_refused(self) -> None:
+        registry = self._registry()
+        record = ConsentRecord("user-1", ANALYTICS, GRANTED, now() + timedelta(seconds=90))
+        with refused("record() of a record from the future", ConsentPanelError, ValueError):
+            registry.record(record)
+        expect(registry.history("user-1"), [], "the history after what was refused")
+
     # rule 2.3: erasure
 
     def test_forget_erases_one_person_and_nobody_else(self) -> None:
@@ -251,6 +258,15 @@ class RegistryContract(AnswersByTheLatestRecord):
             expect([record.purpose for record in added], list(BUILT_IN_PURPOSES), f"the purposes of {name}")
             for purpose in BUILT_IN_PURPOSES:
                 expect_status(registry.status("user-1", purpose), status, f"after {name}")
+
+    def test_grant_and_deny_stamp_no_earlier_than_the_latest_record(self) -> None:
+        registry = self._registry()
+        ahead = now() + timedelta(seconds=50)  # as written by a machine whose clock is fast
+        registry.record(ConsentRecord("user-1", ANALYTICS, GRANTED, ahead))
+        _method(registry, "deny")("user-1")
+        expect_status(registry.status("user-1", ANALYTICS), DENIED, "a denial after a grant from a fast clock")
+        latest = registry.history("user-1")[-1]
+        expect(max(latest.recorded_at, ahead), latest.recorded_at, "the denial is stamped no earlier than the grant")
 
     # rules 2.2 and 2.6: what is malformed is never consent
 
