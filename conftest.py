@@ -26,6 +26,7 @@ def start(namespace: dict[str, Any]) -> None:
     stack = namespace["_stack"] = ExitStack()
     stack.callback(os.chdir, os.getcwd())  # noqa: PTH109 (Path would resolve links)
     os.chdir(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+    consentpanel.reset()
     stack.callback(consentpanel.reset)
     vendor = stack.enter_context(responses.RequestsMock(assert_all_requests_are_fired=False))
     for path in VENDOR_PATHS:

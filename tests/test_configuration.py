@@ -122,14 +122,23 @@ def test_configure_works_again_after_reset(registry, vendor):
 def test_a_configure_that_failed_was_none(registry, vendor):
     with pytest.raises(ConfigurationError):
         configure(registry=registry, policy="keep everything")  # type: ignore[arg-type]
+    configure(registry=registry)
+    assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
+
+
+def test_configure_after_the_first_message_is_refused_until_reset(registry, vendor):
+    # rule 1.2
     assert Mixpanel("TOKEN", vendor).track("ann", "Signed up").reason is Reason.NOT_CONFIGURED
+    with pytest.raises(ConfigurationError, match="after the first message"):
+        configure(registry=registry)
+    reset()
     configure(registry=registry)
     assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
 
 
 def test_a_client_built_before_configure_works_after_it_and_is_closed_again_by_reset(registry, vendor):
+    # rule 1.2: a module-level client is imported before the framework's start-up hook
     mp = Mixpanel("TOKEN", vendor)
-    assert mp.track("ann", "Signed up").reason is Reason.NOT_CONFIGURED
     configure(registry=registry)
     assert mp.track("ann", "Signed up")
     reset()
@@ -178,10 +187,12 @@ def test_a_client_without_a_policy_drops_every_property_and_says_so_once(registr
     assert "no field policy is configured" in record.getMessage()
 
 
-def test_a_configured_client_logs_nothing_when_it_drops_for_want_of_consent(registry, vendor, caplog):
+def test_a_drop_for_want_of_consent_is_logged_at_debug_without_whom(registry, vendor, caplog):
+    # rules 4.1 and 4.2
     caplog.set_level(logging.DEBUG)
     Mixpanel("TOKEN", vendor, registry=registry, policy=KEEPS_PLAN).track("bob", "Signed up")
-    assert caplog.records == []
+    said = [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert said == [(logging.DEBUG, "dropped a message to events: no_consent")]
 
 
 # rule 1.8: wrong configuration
@@ -295,7 +306,7 @@ FAULTS: dict[str, tuple[Reason, dict[str, Any], Callable[[Mixpanel], Any]]] = {
     "a message by hand": (Reason.INVALID_MESSAGE, {}, lambda mp: mp._consumer.send("events", SECRET)),
     "an endpoint by hand": (Reason.UNKNOWN_ENDPOINT, {}, lambda mp: mp._consumer.send(SECRET, "{}")),
     "too many properties": (
-        Reason.TOO_MANY_PROPERTIES,
+        Reason.TOO_LARGE,
         {"policy": FieldPolicy.keep_all()},
         lambda mp: mp.track("ann", "E", {f"{SECRET}{n}": n for n in range(300)}),
     ),

@@ -125,6 +125,7 @@ class _Process:
         self._lock = threading.Lock()
         self._shared: dict[str, Any] = {}
         self._configured = False
+        self._used = False
         self._said: set[str] = set()
         self.generation = 0
         """Grows with each change, so that a client knows when to look again."""
@@ -135,13 +136,15 @@ class _Process:
         with self._lock:
             if self._configured:
                 raise ConfigurationError("configure() was called before; call it once, at start-up, or reset() first")
+            if self._used:
+                raise ConfigurationError("configure() came after the first message: call it at start-up, before any")
             self._configured = True
             self._shared = ready
             self.generation += 1
 
     def reset(self) -> None:
         with self._lock:
-            self._configured = False
+            self._configured = self._used = False
             self._shared = {}
             self._said.clear()
             self.generation += 1
@@ -149,6 +152,7 @@ class _Process:
 
     def settings(self, own: Mapping[str, Any]) -> Settings:
         with self._lock:
+            self._used = True
             both = {**self._shared, **own}
         return Settings(
             registry=both.get("registry"),
@@ -196,7 +200,7 @@ def configure(
         observers: Callables that get each `Decision`.
 
     Raises:
-        ConfigurationError: An argument cannot work, or the process is configured already.
+        ConfigurationError: An argument cannot work, the process is configured already, or a message came before.
 
     Example:
         >>> import consentpanel

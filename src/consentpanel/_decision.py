@@ -84,12 +84,12 @@ class Reason(_Word):
     """Dropped: the event's own time cannot be read, so consent at that time cannot be judged."""
     INVALID_MESSAGE = "invalid_message"
     """Dropped: not a message as the vendor documents it (arguments, properties or JSON of a wrong shape)."""
+    UNKNOWN_CALL = "unknown_call"
+    """Dropped: a method of the vendor's client that this release does not know (contract rule 1.4)."""
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     """Dropped: the gate does not know the endpoint (contract rule 1.4)."""
-    TOO_MANY_PROPERTIES = "too_many_properties"
-    """Dropped: the vendor takes fewer than 255 properties (contract rule 3.8)."""
     TOO_LARGE = "too_large"
-    """Dropped: the vendor takes less than 1 MB of JSON a message."""
+    """Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8)."""
 
     @property
     def is_error(self) -> bool:
@@ -104,8 +104,8 @@ _ERRORS = frozenset(
         Reason.INVALID_ID,
         Reason.INVALID_TIME,
         Reason.INVALID_MESSAGE,
+        Reason.UNKNOWN_CALL,
         Reason.UNKNOWN_ENDPOINT,
-        Reason.TOO_MANY_PROPERTIES,
         Reason.TOO_LARGE,
     }
 )

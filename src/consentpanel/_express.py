@@ -12,10 +12,12 @@ from json import encoder as _encoder
 from typing import Any
 
 from consentpanel._gate import MAX_PROPERTIES
+from consentpanel._structure import is_insert_id
 from consentpanel._vendor import DICT_OPERATORS
 from consentpanel._wire import MAX_BYTES
 
 _TEXT = frozenset({str})
+_NUMBERS = frozenset({int, float})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _EVENT_NAMES = {"event", "properties"}
 _UPDATE_NAMES = frozenset({"$token", "$time", "$distinct_id"})
@@ -37,6 +39,8 @@ def event_text(record: dict[Any, Any], subject: str, present: object, plain: fro
         type(properties) is dict
         and properties.get("distinct_id") is subject
         and properties.get("time") is present
+        and type(present) in _NUMBERS
+        and is_insert_id(properties.get("$insert_id"), (subject,))
         and _is_plain(properties, plain)
     ):
         return _written(record)
@@ -55,6 +59,7 @@ def update_text(record: dict[Any, Any], present: object, plain: frozenset[str]) 
         and subject
         and operator in DICT_OPERATORS
         and record["$time"] is present
+        and type(present) in _NUMBERS
         and type(record["$token"]) is str
         and type(properties) is dict
         and properties

@@ -5,28 +5,27 @@ Read this first. Nothing here asks a registry, sends, logs or keeps anything.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from consentpanel._consent import Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
-from consentpanel._message import FLAGS, UNNAMED_KEYS, Message
+from consentpanel._message import FLAGS, Message
 from consentpanel._regime import Regime
-from consentpanel._time import read_time
 from consentpanel._vendor import (
     DICT_OPERATORS,
+    EVENT_STRUCTURE,
     GROUP_NAMES,
     IDS,
     LIST_OPERATORS,
     PERSONAL,
     PROFILE_STRUCTURE,
     REMOVALS,
-    TIMES,
 )
-from consentpanel._wire import KEY_NOT_TEXT, MAX_BYTES, NotOnWireError, dumps, with_text_keys
-from consentpanel.policy._paths import UNNAMED, Node, RefusedError, Walk
+from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, dumps, named_by_text
+from consentpanel.policy._paths import Node
+from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 from consentpanel.policy.fields import FieldPolicy
 
 MAX_PROPERTIES = 254
@@ -152,53 +151,27 @@ def _removal(message: Message, reason: Reason, policy: FieldPolicy) -> Verdict:
     if policy.keeps_all and message.is_removal:
         return _all_kept(message, Reason.REMOVAL, None, None)._replace(needs_consent=False)
     record: dict[str, Any] = {}
-    dropped = dict(message.dropped)
+    walk = policy.walk(message.wire, message.subjects)
+    walk.dropped.update(message.dropped)
     for name, value in message.record.items():
         if name in REMOVALS:
-            record[name] = _names_to_unset(value, dropped) if name == "$unset" else ""
-        elif _is_bare(name, value, message.endpoint):
-            record[name] = value
+            record[name] = _removed(name, value, walk)
+        elif name in message.structure:
+            walk.structural(name, value, record, message.default_of)
         else:
-            dropped[name[:128]] = reason.value if name not in PROFILE_STRUCTURE else "not_a_scalar"
-    return _written(message, record, Reason.REMOVAL, dropped, {}, None, None, needs_consent=False)
+            walk.dropped[walk.path(name)] = reason.value
+    return _written(message, record, Reason.REMOVAL, walk, None, None, needs_consent=False)
 
 
-def _is_bare(name: str, value: Any, endpoint: str) -> bool:
-    """Whether a name beside a removal can say nothing but whom, what and when it concerns."""
-    if name in IDS:
-        return True
-    if name in TIMES:
-        return _is_time(value)
-    if name in GROUP_NAMES:
-        return endpoint == "groups" and type(value) in {str, int, float}
-    if name in {"$token", "token"}:
-        return type(value) is str
-    return name in PROFILE_STRUCTURE and type(value) is bool
-
-
-def _is_time(value: Any) -> bool:
-    try:
-        read_time(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _names_to_unset(value: Any, dropped: dict[str, str]) -> list[str]:
+def _removed(name: str, value: Any, walk: Walk) -> Any:
+    """``$delete`` says nothing, and ``$unset`` names of properties."""
+    if name == "$delete":
+        return ""
     names = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple, set, frozenset)) else []
     kept = [str.__str__(name) for name in names if issubclass(type(name), str)]
     if len(kept) != len(names) or (not names and value):
-        dropped["$unset"] = "not_a_name"
+        walk.dropped["$unset"] = "not_a_name"
     return kept
-
-
-def _scalar(message: Message, value: Any) -> tuple[Any, bool]:
-    try:
-        tree = message.wire.tree(value)
-    except NotOnWireError:
-        return None, False
-    is_ids = isinstance(tree, list) and not any(isinstance(item, (list, dict)) for item in tree)
-    return tree, is_ids or not isinstance(tree, (list, dict))
 
 
 def _said(
@@ -207,19 +180,16 @@ def _said(
     """What the field policy leaves of a message that may be sent."""
     if policy.keeps_all:
         return _all_kept(message, reason, purpose, standing)
-    if not message.is_event and any(
-        not isinstance(message.record[each], dict) for each in DICT_OPERATORS & message.record.keys()
-    ):
+    if message.is_malformed:
         return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
-    scope = "events" if message.is_event else message.endpoint
-    names = policy.names(scope, message.event)
-    walk = policy.walk(message.wire)
+    tree = policy.tree("events" if message.is_event else message.endpoint, message.event)
+    walk = policy.walk(message.wire, message.subjects)
     walk.dropped.update(message.dropped)
     try:
         if message.endpoint == FLAGS:
-            record = walk.properties(message.properties, names)
-            return _written(message, record, reason, walk.dropped, walk.changed, purpose, standing)
-        record = _event_left(message, walk, names) if message.is_event else _update_left(message, walk, names)
+            record = walk.properties(message.properties, tree, message.structure)
+            return _written(message, record, reason, walk, purpose, standing)
+        record = _event_left(message, walk, tree) if message.is_event else _update_left(message, walk, tree)
     except RefusedError as refused:
         return Verdict(_dropped(message, Reason.REFUSED_BY_POLICY, purpose, standing, str(refused)), None)
     if not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:
@@ -232,134 +202,100 @@ def _said(
             dropped=walk.dropped,
         )
         return Verdict(decision, None)
-    return _written(message, record, reason, walk.dropped, walk.changed, purpose, standing)
+    return _written(message, record, reason, walk, purpose, standing)
 
 
-def _event_left(message: Message, walk: Walk, names: Mapping[str, Node]) -> dict[str, Any]:
+def _event_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name == "event":
             record[name] = message.event
         elif name == "properties":
-            record[name] = walk.properties(message.properties, names)
+            record[name] = walk.properties(message.properties, tree, EVENT_STRUCTURE, default_of=message.default_of)
         else:
-            _top_left(name, value, message, walk, names, record)
+            _top_left(name, value, message, walk, tree, record)
     return record
 
 
-def _update_left(message: Message, walk: Walk, names: Mapping[str, Node]) -> dict[str, Any]:
+def _update_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name in DICT_OPERATORS:
-            kept = walk.properties(value, names, inside=name in LIST_OPERATORS)
+            kept = walk.properties(value, tree, IDS, inside=name in LIST_OPERATORS)
             if kept or not value:
                 record[name] = kept
         elif name in REMOVALS:
-            record[name] = _names_to_unset(value, walk.dropped) if name == "$unset" else ""
+            record[name] = _removed(name, value, walk)
         else:
-            _top_left(name, value, message, walk, names, record)
+            _top_left(name, value, message, walk, tree, record)
     return record
 
 
-def _top_left(
-    name: str, value: Any, message: Message, walk: Walk, names: Mapping[str, Node], record: dict[str, Any]
-) -> None:
+def _top_left(name: str, value: Any, message: Message, walk: Walk, tree: Node, record: dict[str, Any]) -> None:
     """What is left of a name at the top of a message, where ``meta`` lands (contract rule 3.5)."""
-    if name in PROFILE_STRUCTURE or (name in GROUP_NAMES and message.endpoint == "groups"):
-        kept, scalar = _scalar(message, value)
-        if not scalar:
-            walk.dropped[name] = "not_a_scalar"
-        elif name in TIMES and not _is_time(kept):
-            walk.dropped[name] = "not_a_time"
-        else:
-            record[name] = kept
+    if name in message.structure:
+        walk.structural(name, value, record, message.default_of)
     elif name in PERSONAL:
-        record.update(walk.properties({name: value}, names))
+        record.update(walk.properties({name: value}, tree))
     else:
-        walk.dropped[name[:128]] = UNNAMED
+        walk.dropped[walk.path(name)] = UNNAMED
 
 
 def _all_kept(message: Message, reason: Reason, purpose: Purpose | None, standing: Standing | None) -> Verdict:
     """Everything, as the vendor's client would write it (contract rules 1.3 and 3.8)."""
-    dropped = dict(message.dropped)
+    walk = FieldPolicy.keep_all().walk(message.wire, message.subjects)
+    walk.dropped.update(message.dropped)
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if isinstance(value, dict):
-            record[name] = _kept_tree(message, value, dropped)
+            record[name] = _kept_tree(message, value, walk)
         else:
-            record.update(_kept_tree(message, {name: value}, dropped))
-    verdict = _written(message, record, reason, dropped, {}, purpose, standing)
-    if verdict.text is None or dropped or message.wire.is_plain:
-        return verdict
-    # A serializer with its own way of writing says the same in other bytes: those are the vendor's.
-    try:
-        text = message.wire.text(message.record)
-    except TypeError as error:
-        fault = error
-    else:
-        return verdict._replace(text=text) if _sorted(json.loads(text)) == _sorted(record) else verdict
-    raise UnwritableError(fault)
+            record.update(_kept_tree(message, {name: value}, walk))
+    return _written(message, record, reason, walk, purpose, standing)
 
 
-def _sorted(tree: Any) -> str:
-    # Text, because NaN equals itself there.
-    return json.dumps(tree, sort_keys=True)
-
-
-def _kept_tree(message: Message, properties: Mapping[Any, Any], dropped: dict[str, str]) -> dict[str, Any]:
-    named, left_out = with_text_keys(properties)
-    if left_out:
-        dropped[UNNAMED_KEYS] = KEY_NOT_TEXT
+def _kept_tree(message: Message, properties: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
     kept = {}
-    for name, value in named.items():
+    for name, value in named_by_text(properties, walk.dropped).items():
+        doubled: list[str] = []
         try:
-            kept[name] = message.wire.tree(value, allow_nan=True)
+            kept[name] = message.wire.tree(value, allow_nan=True, doubled=doubled)
         except NotOnWireError as error:
-            # A caller of the vendor's client catches what its serializer raises; one of ours need not change.
-            fault = message.wire.fault(value) if error.cause == "unserialisable" else None
-            if isinstance(fault, TypeError):
-                raise UnwritableError(fault) from None
-            dropped[name[:128]] = error.cause
+            walk.dropped[walk.path(name)] = error.cause
+        if doubled:
+            walk.dropped[walk.path(DOUBLED_KEYS, f"{walk.path(name)}.")] = DUPLICATE_KEY
     return kept
-
-
-class UnwritableError(Exception):
-    """Under `FieldPolicy.keep_all()`: what the vendor's client raises for a value that its serializer refuses."""
-
-    def __init__(self, fault: TypeError) -> None:
-        super().__init__("a value cannot be written")
-        self.fault = fault
 
 
 def _written(
     message: Message,
     record: dict[str, Any],
     reason: Reason,
-    dropped: dict[str, str],
-    changed: dict[str, str],
+    walk: Walk,
     purpose: Purpose | None,
     standing: Standing | None,
     *,
     needs_consent: bool = True,
 ) -> Verdict:
-    status = None if standing is None else standing.status
     count = (
         len(record.get("properties", ()))
         if message.is_event
         else sum(len(value) for value in record.values() if isinstance(value, (dict, list)))
     )
-    text = dumps(record) if count <= MAX_PROPERTIES else ""
-    if count > MAX_PROPERTIES or len(text) >= MAX_BYTES:
-        fault = Reason.TOO_MANY_PROPERTIES if count > MAX_PROPERTIES else Reason.TOO_LARGE
-        return Verdict(_dropped(message, fault, purpose, standing), None)
+    text = ""
+    if count <= MAX_PROPERTIES:
+        is_untouched = message.text and not (walk.dropped or walk.changed)
+        text = message.text if is_untouched else dumps(record)
+    if not text or len(text) >= MAX_BYTES:
+        return Verdict(_dropped(message, Reason.TOO_LARGE, purpose, standing), None)
     decision = Decision(
-        outcome=Outcome.REDACTED if dropped or changed else Outcome.SENT,
+        outcome=Outcome.REDACTED if walk.dropped or walk.changed else Outcome.SENT,
         reason=reason,
         endpoint=message.endpoint,
         event=message.event,
         purpose=purpose,
-        status=status,
-        dropped=dropped,
-        changed=changed,
+        status=None if standing is None else standing.status,
+        dropped=walk.dropped,
+        changed=walk.changed,
     )
     return Verdict(decision, text, needs_consent)

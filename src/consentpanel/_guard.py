@@ -14,9 +14,10 @@ from consentpanel._config import LOGGER, Settings, process
 from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import event_text, update_text
-from consentpanel._gate import UnwritableError, Verdict, blocks_device, judge, questions
-from consentpanel._message import ODD_NAMES, Message, take_apart
+from consentpanel._gate import Verdict, blocks_device, judge, questions
+from consentpanel._message import Message, take_apart
 from consentpanel._regime import Regime
+from consentpanel._vendor import EVENT_STRUCTURE
 from consentpanel._wire import Wire
 from consentpanel.errors import MessageError
 
@@ -34,12 +35,7 @@ _REMEMBERED = 1024
 class Outlet(Protocol):
     """Where a guard delivers what the gate let through."""
 
-    @property
-    def wants_tickets(self) -> bool:
-        """Whether messages wait here, so that consent has to be asked for again."""
-        ...
-
-    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Pass | None) -> None:
+    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Pass) -> None:
         """Hands a message over; raises what the consumer raises."""
         ...
 
@@ -98,7 +94,7 @@ class Guard:
         purposes = settings.purposes.of_event(event, "track")
         if ask is None or len(purposes) != 1 or len(subject) > MAX_ID_LENGTH or subject.isspace():
             return None, None
-        if properties is not None and (type(properties) is not dict or not ODD_NAMES.isdisjoint(properties)):
+        if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
             return None, None
         purpose = purposes[0]
         standing = self._standing(ask, subject, purpose)
@@ -178,9 +174,7 @@ class Guard:
             )
             if len(self._let_through) < _REMEMBERED:
                 self._let_through[endpoint, event, purpose] = decision
-        ticket = None
-        if outlet.wants_tickets:
-            ticket = Pass(self, outlet, endpoint, event, (subject,), (), (purpose,), settings)
+        ticket = Pass(self, outlet, endpoint, event, (subject,), (), (purpose,), settings)
         outlet.deliver(endpoint, text, None, ticket)
         return self._settle(decision, settings, outlet)
 
@@ -195,17 +189,14 @@ class Guard:
 
         Raises:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
-            TypeError: As the vendor's client, under `FieldPolicy.keep_all()`: a value cannot be serialised.
         """
         settings = self.settings()
         verdict, purposes = self._judged(message, settings, known)
         if verdict.text is not None:
-            ticket = None
-            if outlet.wants_tickets:
-                needed = purposes if verdict.needs_consent else ()
-                ticket = Pass(
-                    self, outlet, message.endpoint, message.event, message.persons, message.devices, needed, settings
-                )
+            needed = purposes if verdict.needs_consent else ()
+            ticket = Pass(
+                self, outlet, message.endpoint, message.event, message.persons, message.devices, needed, settings
+            )
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
         return self._settle(verdict.decision, settings, outlet)
 
@@ -223,7 +214,6 @@ class Guard:
     ) -> tuple[Verdict, tuple[Purpose, ...]]:
         purposes: tuple[Purpose, ...] = ()
         verdict: Verdict | None = None
-        fault: TypeError | None = None
         try:
             purposes = settings.purposes.of(message)
             asked = questions(message, purposes)
@@ -233,12 +223,8 @@ class Guard:
                 standings = standings_of(settings.registry, asked) if asked else {}
             regime = regimes_of(settings.regime, message.persons)
             verdict = judge(message, purposes, standings, settings.policy, regime)
-        except UnwritableError as error:
-            fault = error.fault
         except Exception as error:  # noqa: BLE001 - rule 1.8: nothing of ours raises into a request
             note_failure("judging a message", error)
-        if fault is not None:
-            raise fault
         if verdict is None:
             message.fault = Reason.INVALID_MESSAGE
             verdict = judge(message, purposes, {}, settings.policy)
@@ -249,6 +235,14 @@ class Guard:
         shown = endpoint if isinstance(endpoint, str) and endpoint in _KNOWN_ENDPOINTS else "unknown"
         decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, event=event)
         return self._settle(decision, self.settings(), outlet)
+
+    def refuse_call(self, name: str, outlet: Outlet) -> Decision:
+        """Refuses a method of the vendor's client that this release does not know (contract rule 1.4)."""
+        process.warn_once(
+            f"mixpanel.Mixpanel.{name}() is not known to this release of consentpanel, so nothing was sent: "
+            "look for a newer release"
+        )
+        return self.refuse("unknown", Reason.UNKNOWN_CALL, outlet)
 
     def context(self, context: object, outlet: Outlet) -> dict[str, Any] | None:
         """What may be sent of the context of a remote flag; None when no request may be made (contract rule 1.7).
@@ -277,6 +271,8 @@ class Guard:
         if decision.outcome is Outcome.DROPPED:
             if reason in _FAULTS:
                 self._report(decision, settings)
+            else:
+                LOGGER.debug("dropped a message to %s: %s", decision.endpoint, reason.value)
         elif not settings.has_policy and decision.dropped:
             process.warn_once(_NO_POLICY)
         return decision
@@ -328,6 +324,11 @@ class Pass:
     def subject_ids(self) -> frozenset[str]:
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
+
+    @property
+    def purposes(self) -> tuple[Purpose, ...]:
+        """The purposes whose consent the message stands on; none for one that only takes data away."""
+        return self._purposes
 
     def still_allowed(self) -> bool:
         """Whether everybody whom the message names still allows it."""

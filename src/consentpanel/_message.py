@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 
 from consentpanel._consent import now, subject_key
 from consentpanel._decision import Reason
+from consentpanel._structure import DefaultOf
 from consentpanel._time import moment_of
 from consentpanel._vendor import (
     DEVICE_IDS,
@@ -20,9 +22,10 @@ from consentpanel._vendor import (
     PERSON_ID_LISTS,
     PROFILE_STRUCTURE,
     REMOVALS,
+    TARGETING_KEY,
     TIMES,
 )
-from consentpanel._wire import KEY_NOT_TEXT, Wire, with_text_keys
+from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import InvalidRecordError
 
 EVENT_ENDPOINTS = frozenset({"events", "imports"})
@@ -35,7 +38,13 @@ ODD_NAMES = _IDS_AND_TIMES
 """Properties that make an event more than one of one person, now."""
 _SAFE_BESIDE_REMOVALS = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 NO_PRESENT = object()
-UNNAMED_KEYS = "(a key that is not text)"
+
+
+_FLAG_IDS = IDS | {TARGETING_KEY}
+
+
+def _no_default(name: str) -> None:
+    del name
 
 
 @attrs.define(eq=False, repr=False)
@@ -53,6 +62,9 @@ class Message:
         devices: Lookup key of each device id that it names.
         moments: The event's own times, when it has any but now (contract rule 2.8).
         dropped: What could not be taken over, by path.
+        default_of: Gives what the vendor's client writes for a structural name.
+        text: The record as the client's serializer wrote it, when that has a way of writing of its own.
+        is_malformed: Whether an operator of a profile update holds something else than properties.
         fault: Why this cannot be judged; None when it can.
     """
 
@@ -66,12 +78,27 @@ class Message:
     devices: tuple[str, ...] = ()
     moments: tuple[datetime, ...] = ()
     dropped: dict[str, str] = attrs.Factory(dict)
+    default_of: DefaultOf = _no_default
+    text: str = ""
+    is_malformed: bool = False
     fault: Reason | None = None
 
     @property
     def is_event(self) -> bool:
         """Whether this is an event, not a profile."""
         return self.endpoint in EVENT_ENDPOINTS
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Lookup keys of all whom the message names."""
+        return self.persons + self.devices
+
+    @property
+    def structure(self) -> frozenset[str]:
+        """Names at the top of the message that pass in their own shape."""
+        if self.endpoint == FLAGS:
+            return _FLAG_IDS
+        return PROFILE_STRUCTURE | GROUP_NAMES if self.endpoint == "groups" else PROFILE_STRUCTURE
 
     @property
     def has_removal(self) -> bool:
@@ -92,6 +119,9 @@ def take_apart(
     present: object = NO_PRESENT,
     named: Iterable[object] = (),
     replaced: Iterable[Mapping[str, Any]] = (),
+    default_of: DefaultOf = _no_default,
+    text: str = "",
+    dropped: Mapping[str, str] = MappingProxyType({}),
 ) -> Message:
     """A message by its parts; pure.
 
@@ -103,6 +133,9 @@ def take_apart(
             was set by the caller.
         named: Ids that the caller named and that the record may not hold any more.
         replaced: Properties that the caller gave and that ``meta`` replaced.
+        default_of: Gives what the vendor's client writes for a structural name.
+        text: The record as the client's serializer wrote it, when that has a way of writing of its own.
+        dropped: What the serializer could not write, by path.
 
     Returns:
         The message; when it cannot be judged, its `fault` says why.
@@ -111,10 +144,8 @@ def take_apart(
         return Message(endpoint, {}, wire, fault=Reason.UNKNOWN_ENDPOINT)
     if not isinstance(record, Mapping):
         return Message(endpoint, {}, wire, fault=Reason.INVALID_MESSAGE)
-    top, left_out = with_text_keys(record)
-    message = Message(endpoint, dict(top), wire)
-    if left_out:
-        message.dropped[UNNAMED_KEYS] = KEY_NOT_TEXT
+    lost = dict(dropped)
+    message = Message(endpoint, dict(named_by_text(record, lost)), wire, dropped=lost, default_of=default_of, text=text)
     subjects = _Subjects()
     for given in named:
         subjects.person(given)
@@ -123,11 +154,13 @@ def take_apart(
     elif endpoint == FLAGS:
         message.properties = message.record
         subjects.collect(message.record)
+        if TARGETING_KEY in message.record:
+            message.record[TARGETING_KEY] = subjects.person(message.record[TARGETING_KEY])
     else:
         _open_profile(message, subjects)
     if message.fault is None:
         for mapping in replaced:
-            subjects.collect(dict(with_text_keys(mapping)[0]))
+            subjects.collect(dict(named_by_text(mapping, {})))
         message.persons = tuple(subjects.persons)
         message.devices = tuple(subjects.devices)
         if subjects.invalid or not (subjects.persons or endpoint == "groups"):
@@ -148,13 +181,10 @@ def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
     if not isinstance(properties, Mapping):
         message.fault = Reason.INVALID_MESSAGE
         return
-    plain, left_out = with_text_keys(properties)
-    if left_out:
-        message.dropped[UNNAMED_KEYS] = KEY_NOT_TEXT
-    plain = message.properties = record["properties"] = dict(plain)
+    plain = message.properties = record["properties"] = dict(named_by_text(properties, message.dropped))
     # The usual event names one id and no time of its own: nothing more to look for.
     if _IDS_AND_TIMES.isdisjoint(record):
-        if plain.keys() & _IDS_AND_TIMES == _USUAL and plain["time"] is present:
+        if plain.keys() & _IDS_AND_TIMES == _USUAL and is_present(plain["time"], present):
             subjects.collect_one(plain)
             return
     else:
@@ -175,11 +205,9 @@ def _open_profile(message: Message, subjects: _Subjects) -> None:
     for key, value in record.items():
         if key in DICT_OPERATORS:
             if not isinstance(value, Mapping):
+                message.is_malformed = True
                 continue
-            plain, left_out = with_text_keys(value)
-            if left_out:
-                message.dropped[f"{key}.{UNNAMED_KEYS}"] = KEY_NOT_TEXT
-            record[key] = plain = dict(plain)
+            record[key] = plain = dict(named_by_text(value, message.dropped, f"{key}."))
             subjects.collect(plain)
             operators.append(key)
         elif key in REMOVALS:
@@ -191,13 +219,21 @@ def _open_profile(message: Message, subjects: _Subjects) -> None:
 def _read_times(message: Message, mapping: Mapping[str, Any], present: object) -> None:
     for name in TIMES & mapping.keys():
         value = mapping[name]
-        if value is present:
+        if is_present(value, present):
             continue
         moment = moment_of(value)
         if moment is None:
             message.fault = Reason.INVALID_TIME
         elif now() - moment >= _PRESENT:
             message.moments = (*message.moments, moment)
+
+
+def is_present(value: object, present: object) -> bool:
+    """Whether a time is the one that the vendor's client wrote for now, as an object or read back from JSON."""
+    return value is present or (type(value) in _NUMBERS and type(present) in _NUMBERS and value == present)
+
+
+_NUMBERS = frozenset({int, float})
 
 
 class _Subjects:

@@ -10,6 +10,9 @@ DEVICE_IDS = frozenset({"$device_id", "$anon_id"})
 """Properties that hold another id of the same person: only a recorded denial counts."""
 IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 
+TARGETING_KEY = "targetingKey"
+"""The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it (contract rule 1.7)."""
+
 TIMES = frozenset({"time", "$time"})
 
 EVENT_STRUCTURE = (
@@ -29,6 +32,8 @@ LIST_OPERATORS = frozenset({"$append", "$remove"})
 """Operators whose values stand for one item of a list."""
 REMOVALS = frozenset({"$unset", "$delete"})
 """Operators that only take data away (contract rule 2.9)."""
+
+OPERATORS = DICT_OPERATORS | REMOVALS
 
 PERSONAL_PROFILE = frozenset(
     "$name $first_name $last_name $email $phone $avatar $ip $city $region $country_code $timezone $geo_source "

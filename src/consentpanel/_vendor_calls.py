@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mixpanel
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
     from consentpanel._decision import Decision
@@ -63,12 +62,34 @@ class VendorCalls(mixpanel.Mixpanel):  # type: ignore[misc]
 
         def __enter__(self) -> Self: ...
 
-        def __exit__(
-            self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-        ) -> None: ...
-
         async def __aenter__(self) -> Self: ...
 
-        async def __aexit__(
-            self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-        ) -> None: ...
+
+_KNOWN_CALLS = frozenset(
+    "track import_data alias merge people_set people_set_once people_increment people_append people_union people_unset "
+    "people_remove people_delete people_track_charge people_clear_charges people_update group_set group_set_once "
+    "group_union group_unset group_remove group_delete group_update local_flags remote_flags".split()
+)
+
+
+def refuse_unknown_calls(client: type[Any]) -> None:
+    """Overrides each public method of the vendor's client that this release does not know: it refuses (rule 1.4).
+
+    Args:
+        client: The class that guards; its ``_guard`` and ``_consumer`` are used.
+    """
+    for name in dir(mixpanel.Mixpanel):
+        vendors = getattr(mixpanel.Mixpanel, name)
+        if not name.startswith("_") and name not in _KNOWN_CALLS and callable(vendors):
+            setattr(client, name, _refusing(name, is_async=inspect.iscoroutinefunction(vendors)))
+
+
+def _refusing(name: str, *, is_async: bool) -> Callable[..., Any]:
+    def refuse(self: Any, *_: object, **__: object) -> Decision:
+        decision: Decision = self._guard.refuse_call(name, self._consumer)
+        return decision
+
+    async def refuse_later(self: Any, *_: object, **__: object) -> Decision:
+        return refuse(self)
+
+    return refuse_later if is_async else refuse

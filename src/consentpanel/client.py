@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import mixpanel
 
@@ -15,7 +16,8 @@ from consentpanel._desk import Desk
 from consentpanel._guard import Guard
 from consentpanel._message import take_apart
 from consentpanel._regime import RegimeRule
-from consentpanel._vendor_calls import VendorCalls
+from consentpanel._vendor import TIMES
+from consentpanel._vendor_calls import VendorCalls, refuse_unknown_calls
 from consentpanel._wire import Wire
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
@@ -23,6 +25,7 @@ from consentpanel.transport.sealed import SealedTransport
 
 if TYPE_CHECKING:
     import json
+    from types import TracebackType
 
     from consentpanel._consent import Standing
 
@@ -92,7 +95,6 @@ class Mixpanel(VendorCalls):
             "observers": observers,
         }
         self._guard = Guard(checked(given))
-        self._wire = Wire(serializer)
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and not hasattr(mixpanel, "ServiceAccountCredentials"):
             raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
@@ -101,11 +103,18 @@ class Mixpanel(VendorCalls):
             # The vendor takes a consumer that is empty (and so false) for none.
             self._consumer = consumer
         if local_flags_config or remote_flags_config:
-            from consentpanel.flags import RemoteFlags, quieten
+            from consentpanel._flags import RemoteFlags, quieten
 
             quieten()
             if remote_flags_config:
                 self._remote_flags_provider = RemoteFlags(self, self._guard, remote_flags_config, **vendors)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in ("_consumer", "_serializer"):
+            # The vendor's constructor overrides such a class attribute; here it would hide the seal.
+            if name in vars(cls):
+                delattr(cls, name)
 
     @property
     def _consumer(self) -> Any:
@@ -113,7 +122,26 @@ class Mixpanel(VendorCalls):
 
     @_consumer.setter
     def _consumer(self, consumer: Any) -> None:
-        self._sealed = SealedTransport(consumer, self._guard)
+        self._sealed = SealedTransport(consumer, self._guard, self._default_of)
+
+    @property
+    def _serializer(self) -> Any:
+        return self._written_by
+
+    @_serializer.setter
+    def _serializer(self, serializer: Any) -> None:
+        self._written_by = serializer
+        self._wire = Wire(serializer)
+
+    def _default_of(self, name: str) -> Any:
+        """What the vendor's code writes for a structural name (contract rule 3.4)."""
+        if name in {"token", "$token"}:
+            return self._token
+        if name in TIMES:
+            return self._now()
+        if name == "$insert_id":
+            return self._make_insert_id()
+        return {"mp_lib": "python", "$lib_version": mixpanel.__version__}.get(name)
 
     def _make_insert_id(self) -> str:
         # As the vendor's uuid4().hex (RFC 9562, version 4), without building the UUID object.
@@ -136,6 +164,41 @@ class Mixpanel(VendorCalls):
             1
         """
         return self._guard.stats()
+
+    def flush(self) -> None:
+        """Sends what the consumer has buffered; nothing when it does not buffer (contract rule 1.9).
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+        """
+        self._sealed.control("flush")
+
+    def close(self) -> None:
+        """Flushes and closes the consumer; one that cannot be closed is only flushed (contract rule 1.9).
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+        """
+        self._sealed.control("close", "flush")
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            super().__exit__(exc_type, exc_val, exc_tb)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        try:
+            await asyncio.to_thread(self.flush)
+        finally:
+            await super().__aexit__(exc_type, exc_val, exc_tb)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} client cannot be pickled or copied: build it in the worker")
 
     def track(
         self,
@@ -225,7 +288,7 @@ class Mixpanel(VendorCalls):
 
         decision = self._record(build, (), None, meta, ids=(alias_id, original))
         if decision:
-            self._sealed.flush_now()
+            self.flush()
         return decision
 
     def merge(
@@ -331,8 +394,6 @@ class Mixpanel(VendorCalls):
         endpoint: str = "events",
     ) -> Decision:
         """Has the vendor's code build the record, then the guard judge and send it."""
-        if not self._wire.writes(self._serializer):
-            self._wire = Wire(self._serializer)
         desk = Desk(self)
         said: dict[Any, Any] | None = None
         try:
@@ -340,22 +401,30 @@ class Mixpanel(VendorCalls):
             vendor(desk, *arguments, said, _plain(meta) if meta else None)
         except Exception:  # noqa: BLE001 - rule 1.8: what cannot be built is refused below, and its values stay unsaid
             desk.record = None
+        wire = self._wire
         decision = None
-        if not meta and type(desk.record) is dict:
+        if not meta and wire.is_plain and type(desk.record) is dict:
             if known is not None:
                 decision = self._guard.express_event(str(ids[0]), desk.record, desk.present, known, self._sealed)
             elif desk.endpoint == "people":
                 decision = self._guard.express_update(desk.record, desk.present, self._sealed)
         if decision is not None:
             return decision
+        record, text = desk.record, ""
+        dropped: Mapping[str, str] = {}
         try:
+            if not wire.is_plain and isinstance(record, Mapping):
+                record, text, dropped = wire.told(record)
             message = take_apart(
                 desk.endpoint or endpoint,
-                desk.record,
-                self._wire,
+                record,
+                wire,
                 present=desk.present,
                 named=ids,
                 replaced=(said,) if meta and said else (),
+                default_of=self._default_of,
+                text=text,
+                dropped=dropped,
             )
         except Exception:  # noqa: BLE001 - as above: a mapping of the caller's own class may raise anything
             message = None
@@ -363,6 +432,8 @@ class Mixpanel(VendorCalls):
             return self._guard.refuse(desk.endpoint or endpoint, Reason.INVALID_MESSAGE, self._sealed)
         return self._guard.submit(message, desk.credentials, self._sealed, known)
 
+
+refuse_unknown_calls(Mixpanel)
 
 _RANDOM_BITS = ~((0xF << 76) | (0x3 << 62))
 _VERSION_4 = (0x4 << 76) | (0x2 << 62)

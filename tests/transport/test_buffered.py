@@ -26,6 +26,7 @@ from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 from consentpanel.transport import BufferedConsumer, _waiting
+from consentpanel.transport._ticket import JudgedText
 
 CANARY = "canary@example.org"
 
@@ -70,8 +71,14 @@ class FakeTicket:
 
 def guarded(consumer, message, ticket=None, endpoint="events", credentials=None):
     ticket = ticket or FakeTicket()
-    consumer.send_guarded(endpoint, json.dumps(message), credentials, ticket)
+    consumer.send(endpoint, judged(json.dumps(message), ticket), credentials)
     return ticket
+
+
+def judged(text, ticket):
+    message = JudgedText(text)
+    message.ticket = ticket
+    return message
 
 
 @pytest.fixture
@@ -768,7 +775,7 @@ class BufferMachine(RuleBasedStateMachine):
             if by_hand:
                 self.buffered.send(endpoint, json.dumps(record), key)
             else:
-                self.buffered.send_guarded(endpoint, json.dumps(record), key, ticket)
+                self.buffered.send(endpoint, judged(json.dumps(record), ticket), key)
         except mixpanel.MixpanelException as error:
             if "not accepted" in str(error):
                 return

@@ -8,12 +8,24 @@ import hmac
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._generalize import WAYS, whole_number
+
+Keyed: TypeAlias = Callable[[str], str]
+"""The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex."""
+
+
+def keyed_by(secret: bytes) -> Keyed:
+    """The keyed hash under a secret, which stays in this closure: no `repr`, `vars` or pickle shows it."""
+
+    def keyed(text: str) -> str:
+        return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    return keyed
 
 
 class ActionError(Exception):
@@ -57,7 +69,7 @@ class Action:
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
     reason: str | None = attrs.field(default=None, converter=_reason)
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         """The value to send in the place of `value`, a JSON tree.
 
         Raises:
@@ -71,18 +83,10 @@ class Keep(Action):
     name: ClassVar[str] = "keep"
     whole: ClassVar[bool] = False
     deep: bool = False
+    is_unconditional: ClassVar[bool] = True
+    """Whether every scalar is kept."""
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
-        return value
-
-
-@attrs.frozen(kw_only=True)
-class Scalar(Action):
-    name: ClassVar[str] = "keep"
-
-    def apply(self, value: Any, secret: bytes | None) -> Any:
-        if isinstance(value, (dict, list)):
-            raise ActionError("not_a_scalar")
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         return value
 
 
@@ -90,7 +94,7 @@ class Scalar(Action):
 class Drop(Action):
     name: ClassVar[str] = "drop"
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         raise ActionError(self.name)
 
 
@@ -98,7 +102,7 @@ class Drop(Action):
 class Refuse(Action):
     name: ClassVar[str] = "refuse"
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         raise ActionError(self.name)
 
 
@@ -107,8 +111,12 @@ class Redact(Action):
     name: ClassVar[str] = "redact"
     text: str
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         return self.text
+
+
+_SHORTEST_SHOWN = 8
+"""Of a shorter value a mask shows nothing: a few characters would be most of it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -119,15 +127,14 @@ class Mask(Action):
 
     _DOMAIN: ClassVar[re.Pattern[str]] = re.compile(r"[^@\s]+@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63})", re.ASCII)
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
         if text is None:
             return None
         address = self._DOMAIN.fullmatch(text) if len(text) <= 320 else None
         if address is not None:
             return f"****@{address[1]}"
-        # Never more than half of a short value, or the mask would show most of it.
-        shown = min(self.last, len(text) // 2)
+        shown = min(self.last, len(text) // 4) if len(text) >= _SHORTEST_SHOWN else 0
         return "****" + (text[-shown:] if shown else "")
 
 
@@ -137,13 +144,13 @@ class Pseudonymize(Action):
     whole: ClassVar[bool] = False
     prefix: str
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
         if text is None:
             return None
-        if not secret:
+        if keyed is None:
             raise ActionError("no_secret")
-        return self.prefix + hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return self.prefix + keyed(text)
 
 
 @attrs.frozen(kw_only=True)
@@ -152,7 +159,7 @@ class Truncate(Action):
     whole: ClassVar[bool] = False
     length: int
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
         return value if text is None or len(text) <= self.length else text[: self.length]
 
@@ -162,7 +169,7 @@ class Transform(Action):
     name: ClassVar[str] = "transform"
     function: Callable[[Any], Any] = attrs.field(repr=False)
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         failed = False
         changed: Any = None
         try:
@@ -183,7 +190,7 @@ class Generalize(Action):
     coarsen: Callable[[Any], Any] = attrs.field(repr=False, eq=False)
     detail: Any = None
 
-    def apply(self, value: Any, secret: bytes | None) -> Any:
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
         if value is None:
             return None
         failed = False
@@ -253,7 +260,7 @@ def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Acti
 
 
 def redact(text: str = "[redacted]", *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
-    """Sends a fixed text in the place of the value (contract rule 3.2).
+    """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
 
     Args:
         text: What to send.
@@ -276,7 +283,8 @@ def redact(text: str = "[redacted]", *, categories: Iterable[str] = (), reason: 
 def mask(last: int = 4, *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
     """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
 
-    Four stars stand for what is hidden, however long it is. At most half of a value is shown.
+    Four stars stand for what is hidden, however long it is. At most a quarter of a value is shown, and nothing of one
+    with fewer than 8 characters.
 
     Args:
         last: How many characters at the end are shown, at most; 0 shows none.

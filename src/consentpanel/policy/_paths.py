@@ -1,91 +1,179 @@
-"""Rules by path, compiled to a tree, and the tree's walk over a value (contract rules 3.1 and 3.3)."""
+"""Rules by path: how a path is read, and the tree into which the rules of one message are compiled (rule 3.3)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from consentpanel._vendor import PERSON_ID_LISTS
-from consentpanel._wire import MAX_BYTES, MAX_DEPTH, NotOnWireError, Wire, can_write, dumps
+from consentpanel._wire import MAX_DEPTH
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, ActionError, Drop, Keep, Refuse, Scalar
+from consentpanel.policy._actions import Action, Drop, Keep, Redact, Refuse
 
-UNNAMED = "unnamed"
-"""The cause of a drop when no rule names the property."""
-NOT_OPENED = "not_opened"
-"""The cause of a drop when a rule names a dict, or a list of dicts, and neither its parts nor ``deep=True``."""
-
-_MAX_PATH = 128
-
-
-class RefusedError(Exception):
-    """A rule that says `refuse()` met its property; the text is the path."""
+_STEP = re.compile(r"(?:'((?:[^']|'')+)'|([^.\[\]']{1,512}[^.\[\]]{0,512}))((?:\[\])*)(\.|$)", re.DOTALL)
+ITEMS = "[]"
 
 
 class Node:
     """What the rules say of one path: an action, rules for the keys of a dict, a rule for the items of a list."""
 
-    __slots__ = ("action", "deep", "items", "keeps", "keys")
+    __slots__ = ("action", "closing_keys", "deep", "items", "keeps", "keys")
 
     def __init__(self) -> None:
         self.action: Action | None = None
         self.keys: dict[str, Node] = {}
+        """By the exact key."""
+        self.closing_keys: dict[str, tuple[str, Node]] = {}
+        """By the folded key, for keys that differ from a closing rule's by case: the rule's own key and its node."""
         self.items: Node | None = None
         self.deep = False
         self.keeps = False
 
-    def settle(self, inherited: Keep | None = None) -> None:
-        """Notes what the walk asks most often, once every rule is in the tree.
+    def of_key(self, key: str) -> tuple[str, Node] | None:
+        """The key as a rule names it, and its node; None when no rule names it."""
+        node = self.keys.get(key)
+        if node is not None:
+            return key, node
+        return self.closing_keys.get(key.casefold()) if self.closing_keys else None
 
-        Args:
-            inherited: The ``keep(deep=True)`` of a parent: it holds for a part that has no action of its own.
-        """
-        self.action = self.action or inherited
-        self.deep = isinstance(self.action, Keep) and self.action.deep
-        # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
-        self.keeps = isinstance(self.action, Keep) and self.items is None
-        below = self.action if isinstance(self.action, Keep) and self.action.deep else None
-        if self.items is not None:
-            self.items.settle(below)
-        for name, node in list(self.keys.items()):
-            node.settle(below)
-            # A key may be written with the dots themselves ("referrer.host"): the same rule holds for it.
-            for inner, named in node.keys.items():
-                self.keys[f"{name}.{inner}"] = named
+    @property
+    def has_parts(self) -> bool:
+        """Whether rules name keys of a dict here."""
+        return bool(self.keys or self.closing_keys)
 
 
-def compile_rules(scope: str, rules: Mapping[str, Action]) -> dict[str, Node]:
-    """The tree of the rules of one scope, by top-level property name.
+class _Trie:
+    """Rules of one origin, by step; those that close with folded keys, since they ignore case."""
+
+    __slots__ = ("action", "path", "steps")
+
+    def __init__(self) -> None:
+        self.action: Action | None = None
+        self.path = ""
+        self.steps: dict[str, _Trie] = {}
+
+
+class Rules:
+    """The checked rules of one scope, or of one event in it.
+
+    Args:
+        origin: Where the rules were given, for errors: ``"events"`` or ``"for_event('Paid')"``.
+        rules: Actions by path.
 
     Raises:
-        ConfigurationError: A path or an action is malformed; the text names both.
+        ConfigurationError: A path or an action is malformed, or a rule can never apply.
     """
-    root = Node()
-    for path, action in rules.items():
+
+    __slots__ = ("by_path", "closing", "opening", "origin")
+
+    def __init__(self, origin: str, rules: object) -> None:
+        if not isinstance(rules, Mapping):
+            raise ConfigurationError(f"{origin} must be a mapping from paths to actions, not {type(rules).__name__}")
+        self.origin = origin
+        self.by_path: dict[str, Action] = dict(rules)
+        self.opening, self.closing = _Trie(), _Trie()
+        for path, action in self.by_path.items():
+            self._add(path, action)
+        _refuse_shadowed(origin, self.opening, self.closing)
+
+    def _add(self, path: object, action: object) -> None:
         if not isinstance(action, Action):
             raise ConfigurationError(
-                f"{scope}[{path!r}] must be an action such as keep() or redact(), not {_described(action)}"
+                f"{self.origin}[{path!r}] must be an action such as keep() or redact(), not {_described(action)}"
             )
-        node = root
-        for part in _parts(scope, path):
-            if part == "[]":
-                node.items = node.items or Node()
-                node = node.items
-            else:
-                node = node.keys.setdefault(part, Node())
-        node.action = action
-    root.settle()
-    return root.keys
+        closes = is_closing(action)
+        trie = self.closing if closes else self.opening
+        for step in parts_of(self.origin, path):
+            trie = trie.steps.setdefault(step.casefold() if closes else step, _Trie())
+        if trie.action is not None:
+            raise ConfigurationError(f"{self.origin}: {trie.path!r} and {path!r} are one path; only one can apply")
+        trie.action, trie.path = action, str(path)
+
+    def top_names(self) -> Iterable[str]:
+        """The properties that the rules name."""
+        return (parts_of(self.origin, path)[0] for path in self.by_path)
 
 
-def structural(names: Iterable[str]) -> dict[str, Node]:
-    """Nodes for the vendor's structural properties: scalars pass (contract rule 3.4)."""
-    nodes = {}
-    for name in names:
-        node = nodes[name] = Node()
-        node.action = Keep() if name in PERSON_ID_LISTS else Scalar()
-        node.keeps = True
-    return nodes
+def is_closing(action: Action) -> bool:
+    """Whether an action keeps the value from leaving: it then ignores the case of keys."""
+    return isinstance(action, (Drop, Redact, Refuse))
+
+
+def _refuse_shadowed(origin: str, opening: _Trie, closing: _Trie, refusing: str | None = None) -> None:
+    """Raises for a rule that can never apply: one that a stricter rule for the same path, or a `refuse()` above, covers."""
+    for own, other in ((opening, closing), (closing, opening)):
+        covering = refusing or (other.path if own is opening and other.action is not None else None)
+        if own.action is not None and covering is not None and covering != own.path:
+            raise ConfigurationError(f"{origin}[{own.path!r}] can never apply: the rule for {covering!r} closes it")
+    if isinstance(closing.action, Refuse):
+        refusing = closing.path
+    folded: set[str] = set()
+    for step, child in opening.steps.items():
+        folded.add(step.casefold())
+        _refuse_shadowed(origin, child, closing.steps.get(step.casefold(), _Trie()), refusing)
+    for step, child in closing.steps.items():
+        if step not in folded:
+            _refuse_shadowed(origin, _Trie(), child, refusing)
+
+
+_Layers = tuple["_Trie | None", "_Trie | None", "_Trie | None", "_Trie | None"]
+
+
+def compiled(scope: Rules, event: Rules | None = None) -> Node:
+    """The tree of the rules that hold for a message (contract rule 3.3).
+
+    The most specific path wins; for one path those of the event, then the stricter. What an event's rules close stays
+    closed to the scope's rules, whole.
+
+    Args:
+        scope: The rules of the scope.
+        event: More rules, for one event.
+
+    Returns:
+        A node whose keys are the properties.
+    """
+    if event is None:
+        return _merged((None, None, scope.opening, scope.closing), None)
+    return _merged((event.opening, event.closing, scope.opening, scope.closing), None)
+
+
+def _merged(layers: _Layers, inherited: Keep | None) -> Node:
+    node = Node()
+    ours, theirs = _stricter(layers[0], layers[1]), _stricter(layers[2], layers[3])
+    if ours is not None and is_closing(ours):
+        layers = (layers[0], layers[1], None, None)
+    node.action = ours or theirs or inherited
+    below = node.action if isinstance(node.action, Keep) and node.action.deep else None
+    node.deep = below is not None
+    node.items = _merged_step(layers, ITEMS, ITEMS, below) if _names_items(layers) else None
+    # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
+    node.keeps = isinstance(node.action, Keep) and node.items is None and node.action.is_unconditional
+    for opening in (layers[0], layers[2]):
+        for step in () if opening is None else opening.steps:
+            if step != ITEMS and step not in node.keys:
+                node.keys[step] = _merged_step(layers, step, step.casefold(), below)
+    for closing in (layers[1], layers[3]):
+        for step in () if closing is None else closing.steps:
+            if step != ITEMS and step not in node.closing_keys:
+                node.closing_keys[step] = step, _merged_step((None, layers[1], None, layers[3]), step, step, below)
+    return node
+
+
+def _names_items(layers: _Layers) -> bool:
+    return any(layer is not None and ITEMS in layer.steps for layer in layers)
+
+
+def _merged_step(layers: _Layers, exact: str, folded: str, inherited: Keep | None) -> Node:
+    steps = tuple(
+        None if layer is None else layer.steps.get(folded if number % 2 else exact)
+        for number, layer in enumerate(layers)
+    )
+    return _merged((steps[0], steps[1], steps[2], steps[3]), inherited)
+
+
+def _stricter(opening: _Trie | None, closing: _Trie | None) -> Action | None:
+    if closing is not None and closing.action is not None:
+        return closing.action
+    return None if opening is None else opening.action
 
 
 def _described(action: object) -> str:
@@ -95,149 +183,40 @@ def _described(action: object) -> str:
     return type(action).__name__
 
 
-def _parts(scope: str, path: object) -> list[str]:
+def parts_of(origin: str, path: object) -> list[str]:
+    """The steps of a path: keys, and ``"[]"`` for the items of a list.
+
+    A key that holds a dot or a bracket stands in single quotes, with ``''`` for a quote inside.
+
+    Raises:
+        ConfigurationError: It is no path.
+    """
     if not isinstance(path, str):
-        raise ConfigurationError(f"{scope}: a path must be a str, not {type(path).__name__}")
-    parts = []
-    for step in path.split("."):
-        name = step
-        brackets = 0
-        while name.endswith("[]"):
-            name, brackets = name[:-2], brackets + 1
-        if not name or name != name.strip() or "[" in name or "]" in name:
+        raise ConfigurationError(f"{origin}: a path must be a str, not {type(path).__name__}")
+    parts: list[str] = []
+    at = 0
+    while True:
+        found = _STEP.match(path, at)
+        key = "" if found is None else found[1].replace("''", "'") if found[1] else found[2]
+        if found is None or (not found[1] and key != key.strip()) or key == ITEMS:
             raise ConfigurationError(
-                f'{scope}: {path!r} is not a path; write "address.city" for a key in a dict '
-                'and "items[].sku" for a key in each dict of a list'
+                f'{origin}: {path!r} is not a path; write "address.city" for a key in a dict, "items[].sku" for a key '
+                "in each dict of a list, and \"'address.city'\" for a key with a dot in it"
             )
-        parts += [name, *["[]"] * brackets]
+        parts += [key, *[ITEMS] * (len(found[3]) // 2)]
+        at = found.end()
+        if not found[4]:
+            break
     if len(parts) > MAX_DEPTH:
-        raise ConfigurationError(f"{scope}: a path has at most {MAX_DEPTH} steps, not {len(parts)}; no value is deeper")
+        raise ConfigurationError(
+            f"{origin}: a path has at most {MAX_DEPTH} steps, not {len(parts)}; no value is deeper"
+        )
     return parts
 
 
-class Walk:
-    """One pass of compiled rules over the properties of one message; collects what was dropped and changed."""
-
-    __slots__ = ("changed", "dropped", "secret", "wire")
-
-    def __init__(self, wire: Wire, secret: bytes | None) -> None:
-        self.wire = wire
-        self.secret = secret
-        self.dropped: dict[str, str] = {}
-        self.changed: dict[str, str] = {}
-
-    def properties(
-        self, properties: Mapping[str, Any], names: Mapping[str, Node], *, inside: bool = False
-    ) -> dict[str, Any]:
-        """The properties that may be sent, in their order.
-
-        Args:
-            properties: By the names they have on the wire.
-            names: The compiled rules.
-            inside: Whether each value stands for an item of a list (``$append``, ``$remove``).
-
-        Raises:
-            RefusedError: A rule refuses the message.
-        """
-        sent = {}
-        for name, value in properties.items():
-            node = names.get(name)
-            if node is None:
-                self.dropped[_short(name)] = UNNAMED
-                continue
-            kind = type(value)
-            if node.keeps and (
-                (kind is str and len(value) < MAX_BYTES)
-                or kind is bool
-                or value is None
-                or (kind is int and can_write(value))
-                or (kind is float and value - value == 0.0)  # finite
-            ):
-                sent[name] = value
-                continue
-            if isinstance(node.action, Refuse):
-                raise RefusedError(_short(name))
-            try:
-                tree = self.wire.tree(value)
-                sent[name] = self._value(node, tree, name, inside=inside)
-            except NotOnWireError as error:
-                self.dropped[_short(name)] = error.cause
-            except ActionError as error:
-                self.dropped[_short(name)] = error.cause
-        return sent
-
-    def _value(self, node: Node, value: Any, path: str, *, inside: bool) -> Any:
-        if inside and node.items is not None and not isinstance(value, list):
-            return self._tree(node.items, value, path)
-        return self._tree(node, value, path)
-
-    def _tree(self, node: Node, value: Any, path: str) -> Any:
-        action = node.action
-        if isinstance(action, Refuse):
-            raise RefusedError(_short(path))
-        if isinstance(value, dict) and (node.keys or node.deep or action is None or not action.whole):
-            return self._dict(node, value, path)
-        if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
-            return self._list(node, value, path)
-        if action is None:
-            raise ActionError(UNNAMED)
-        return self._scalar(action, value, path)
-
-    def _scalar(self, action: Action, value: Any, path: str) -> Any:
-        result = action.apply(value, self.secret)
-        if result is value:
-            return result
-        result = self.wire.tree(result)
-        if type(result) is str and len(result) >= MAX_BYTES:
-            raise ActionError("too_large")
-        # 1, 1.0 and True are equal, and three texts on the wire.
-        if result != value or dumps(result) != dumps(value):
-            self.changed[_short(path)] = action.name
-        return result
-
-    def _dict(self, node: Node, value: dict[str, Any], path: str) -> Any:
-        if not value and node.action is not None and not isinstance(node.action, Drop):
-            return value
-        if not (node.keys or node.deep):
-            raise ActionError(UNNAMED if node.action is None else NOT_OPENED)
-        sent = {}
-        for key, item in value.items():
-            inner = f"{path}.{key}"
-            child = node.keys.get(key)
-            try:
-                if child is not None:
-                    sent[key] = self._tree(child, item, inner)
-                elif node.deep:
-                    sent[key] = item
-                else:
-                    self.dropped[_short(inner)] = UNNAMED
-            except (ActionError, NotOnWireError) as error:
-                self.dropped[_short(inner)] = error.cause
-        if not sent and (node.action is None or isinstance(node.action, Drop)):
-            raise ActionError(UNNAMED if node.action is None else node.action.name)
-        return sent
-
-    def _list(self, node: Node, value: list[Any], path: str) -> Any:
-        if node.items is None and node.deep:
-            return value
-        if node.items is None and node.action is None:
-            raise ActionError(UNNAMED)
-        inner = f"{path}[]"
-        sent = []
-        for item in value:
-            try:
-                if node.items is not None:
-                    sent.append(self._tree(node.items, item, inner))
-                elif isinstance(item, (dict, list)):
-                    self.dropped[_short(inner)] = NOT_OPENED
-                elif node.action is not None:
-                    sent.append(self._scalar(node.action, item, path))
-            except (ActionError, NotOnWireError) as error:
-                self.dropped[_short(inner)] = error.cause
-        if value and not sent:
-            raise ActionError(self.dropped.pop(_short(inner), UNNAMED))
-        return sent
+def written(key: str) -> str:
+    """A key as it stands in a path."""
+    return "'" + key.replace("'", "''") + "'" if _TO_QUOTE.search(key) else key
 
 
-def _short(path: str) -> str:
-    return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
+_TO_QUOTE = re.compile(r"[.\[\]]|^'")

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 import attrs
 
-from consentpanel._message import UNNAMED_KEYS
 from consentpanel._vendor import (
     DICT_OPERATORS,
     EVENT_STRUCTURE,
     GROUP_NAMES,
     IDS,
     LIST_OPERATORS,
+    OPERATORS,
     PERSONAL,
     PROFILE_STRUCTURE,
     REMOVALS,
-    TIMES,
 )
-from consentpanel._wire import KEY_NOT_TEXT, Wire, with_text_keys
+from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Pseudonymize
-from consentpanel.policy._paths import UNNAMED, Node, RefusedError, Walk, compile_rules, structural
+from consentpanel.policy._actions import Action, Keep, Pseudonymize, keyed_by
+from consentpanel.policy._paths import Node, Rules, compiled, parts_of
+from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
-_LOGGER = logging.getLogger("consentpanel")
 _SECRET_BYTES = 32
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 SCOPES = ("events", "people", "groups", "flags")
@@ -55,7 +53,9 @@ class FieldPolicy:
     """An allow-list of properties: one that no rule names is dropped (contract rules 3.1 to 3.6).
 
     A path names a property (``"plan"``), a key in a dict (``"address.city"``), or a key in each dict of a list
-    (``"items[].sku"``). The vendor's structural properties (ids, ``time``, ``$insert_id``, ...) always pass.
+    (``"items[].sku"``). A key with a dot in it stands in quotes (``"'address.city'"``). The most specific path wins.
+    Rules that let something out match keys exactly; `drop`, `redact` and `refuse` ignore their case.
+    The vendor's structural properties (ids, ``time``, ``$insert_id``, ...) pass in their own shape.
     A policy never changes; `for_event` returns another one.
 
     Args:
@@ -63,12 +63,12 @@ class FieldPolicy:
         people: Rules for the properties of people profiles.
         groups: Rules for the properties of group profiles.
         flags: Rules for the context of remote feature flags.
-        secret: The key of every keyed hash. Take 32 random bytes or more (`secrets.token_bytes(32)`) and keep them
-            where you keep passwords: who has them can try out guesses.
+        secret: The key of every keyed hash, at least 32 bytes. Take random ones (`secrets.token_bytes(32)`) and keep
+            them where you keep passwords: who has them can try out guesses.
 
     Raises:
-        ConfigurationError: A path or an action is malformed, a rule would change a structural property, the secret
-            is not bytes, or `pseudonymize()` is used without one.
+        ConfigurationError: A path or an action is malformed, a rule can never apply or would change a structural
+            property, the secret is shorter than 32 bytes, or `pseudonymize()` is used without one.
 
     Example:
         >>> from consentpanel import FieldPolicy, keep, redact
@@ -77,17 +77,6 @@ class FieldPolicy:
         >>> result.properties, result.dropped, result.changed
         ({'plan': 'pro', 'coupon': '[redacted]'}, {'email': 'unnamed'}, {'coupon': 'redact'})
     """
-
-    __slots__ = (
-        "_by_event",
-        "_names",
-        "_plain",
-        "_plain_by_event",
-        "_rules",
-        "_rules_by_event",
-        "_secret",
-        "keeps_all",
-    )
 
     def __init__(
         self,
@@ -99,30 +88,27 @@ class FieldPolicy:
         secret: bytes | None = None,
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
-        if secret is not None and (not isinstance(secret, bytes) or not secret):
-            raise ConfigurationError(f"secret must be non-empty bytes, not {type(secret).__name__}")
-        self._secret = secret
-        self._rules = {scope: _checked(scope, rules) for scope, rules in given.items()}
-        self._rules_by_event: dict[str, dict[str, Action]] = {}
+        self._keyed = None if secret is None else keyed_by(_long_enough(secret))
+        self._rules = {scope: _checked(scope, scope, rules or {}) for scope, rules in given.items()}
+        self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
         """Whether this is `keep_all()`."""
         self._compile()
-        if secret is not None and len(secret) < _SECRET_BYTES:
-            _LOGGER.warning("the policy's secret is shorter than %d bytes: guesses are cheap", _SECRET_BYTES)
 
     def _compile(self) -> None:
         everything = [
-            action for rules in (*self._rules.values(), *self._rules_by_event.values()) for action in rules.values()
+            action
+            for rules in (*self._rules.values(), *self._rules_by_event.values())
+            for action in rules.by_path.values()
         ]
-        if self._secret is None and any(isinstance(action, Pseudonymize) for action in everything):
+        if self._keyed is None and any(isinstance(action, Pseudonymize) for action in everything):
             raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
-        self._names = {scope: _compiled(scope, rules) for scope, rules in self._rules.items()}
-        self._by_event = {
-            name: _compiled("events", {**self._rules["events"], **rules})
-            for name, rules in self._rules_by_event.items()
+        self._trees = {scope: compiled(rules) for scope, rules in self._rules.items()}
+        self._trees_by_event = {
+            name: compiled(self._rules["events"], rules) for name, rules in self._rules_by_event.items()
         }
-        self._plain = {scope: _plain(names) for scope, names in self._names.items()}
-        self._plain_by_event = {name: _plain(names) for name, names in self._by_event.items()}
+        self._plain = {scope: _plain(scope, tree) for scope, tree in self._trees.items()}
+        self._plain_by_event = {name: _plain("events", tree) for name, tree in self._trees_by_event.items()}
 
     @classmethod
     def keep_all(cls) -> FieldPolicy:
@@ -165,10 +151,11 @@ class FieldPolicy:
         if self.keeps_all:
             raise ConfigurationError("keep_all() keeps everything: rules would have no effect")
         policy: FieldPolicy = object.__new__(type(self))
-        policy._secret = self._secret
+        policy._keyed = self._keyed
         policy._rules = self._rules
-        mine = {**self._rules_by_event.get(name, {}), **_checked(f"for_event({name!r})", rules)}
-        policy._rules_by_event = {**self._rules_by_event, name: mine}
+        before = self._rules_by_event.get(name)
+        both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
+        policy._rules_by_event = {**self._rules_by_event, name: _checked("events", f"for_event({name!r})", both)}
         policy.keeps_all = False
         policy._compile()
         return policy
@@ -186,8 +173,8 @@ class FieldPolicy:
         """
         if scope not in self._rules:
             raise ConfigurationError(f"scope must be one of {', '.join(SCOPES)}")
-        more = self._rules_by_event.get(event, {}) if scope == "events" and event is not None else {}
-        return {**self._rules[scope], **more}
+        more = self._rules_by_event.get(event) if scope == "events" and event is not None else None
+        return {**self._rules[scope].by_path, **({} if more is None else more.by_path)}
 
     def apply_event(self, name: str | None, properties: Mapping[str, Any]) -> PolicyResult:
         """What may be sent of the properties of an event; pure, nothing is sent.
@@ -232,18 +219,18 @@ class FieldPolicy:
         """
         return self._apply(context, "flags", None)
 
-    def walk(self, wire: Wire) -> Walk:
-        """A pass of this policy over one message."""
-        return Walk(wire, self._secret)
+    def walk(self, wire: Wire, ids: Collection[str] = ()) -> Walk:
+        """A pass of this policy over one message, which names these ids."""
+        return Walk(wire, self._keyed, ids)
 
-    def names(self, scope: str, event: str | None = None) -> Mapping[str, Node]:
+    def tree(self, scope: str, event: str | None = None) -> Node:
         """The compiled rules that hold for a message."""
-        if event is not None and scope == "events" and event in self._by_event:
-            return self._by_event[event]
-        return self._names[scope]
+        if event is not None and scope == "events" and event in self._trees_by_event:
+            return self._trees_by_event[event]
+        return self._trees[scope]
 
     def plain(self, scope: str, event: str | None = None) -> frozenset[str]:
-        """The top-level properties whose scalars are sent as they are, but for other ids than the event's own."""
+        """The properties whose scalars are sent as they are, with those that the vendor's own code writes."""
         if event is not None and scope == "events" and event in self._plain_by_event:
             return self._plain_by_event[event]
         return self._plain[scope]
@@ -252,8 +239,10 @@ class FieldPolicy:
         if self.keeps_all:
             return PolicyResult(properties=dict(properties), dropped={}, changed={})
         walk = self.walk(Wire())
+        structure = EVENT_STRUCTURE if scope == "events" else IDS
         try:
-            sent = walk.properties(_named(properties, walk, UNNAMED_KEYS), self.names(scope, event))
+            said = named_by_text(properties, walk.dropped)
+            sent = walk.properties(said, self.tree(scope, event), structure)
         except RefusedError as refused:
             return PolicyResult(properties={}, dropped={str(refused): "refuse"}, changed={}, refused=True)
         return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed)
@@ -262,69 +251,62 @@ class FieldPolicy:
         if self.keeps_all:
             return PolicyResult(properties=dict(operators), dropped={}, changed={})
         sent: dict[str, Any] = {}
-        names = self.names(scope)
+        tree = self.tree(scope)
         walk = self.walk(Wire())
         try:
-            for operator, value in _named(operators, walk, UNNAMED_KEYS).items():
+            for operator, value in named_by_text(operators, walk.dropped).items():
                 if operator in _PASSING:
                     sent[operator] = value
                 elif operator in PERSONAL:
-                    sent.update(walk.properties({operator: value}, names))
+                    sent.update(walk.properties({operator: value}, tree))
                 elif operator in DICT_OPERATORS and isinstance(value, Mapping):
-                    said = _named(value, walk, f"{operator}.{UNNAMED_KEYS}")
-                    kept = walk.properties(said, names, inside=operator in LIST_OPERATORS)
+                    said = named_by_text(value, walk.dropped, f"{operator}.")
+                    kept = walk.properties(said, tree, IDS, inside=operator in LIST_OPERATORS)
                     if kept or not said:
                         sent[operator] = kept
                 else:
-                    walk.dropped[operator[:128]] = UNNAMED
+                    walk.dropped[walk.path(operator)] = UNNAMED
         except RefusedError as refused:
             return PolicyResult(properties={}, dropped={str(refused): "refuse"}, changed={}, refused=True)
         return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed)
 
-    def __copy__(self) -> FieldPolicy:
-        return self
-
-    def __deepcopy__(self, memo: object) -> FieldPolicy:
-        return self
-
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a FieldPolicy holds a secret, so it cannot be pickled; build it anew where it is needed")
+        raise TypeError("a FieldPolicy cannot be pickled or copied: it holds a secret. Build it in the worker")
 
     def __repr__(self) -> str:
         if self.keeps_all:
             return "FieldPolicy.keep_all()"
-        counts = ", ".join(f"{scope}={len(rules)}" for scope, rules in self._rules.items())
+        counts = ", ".join(f"{scope}={len(rules.by_path)}" for scope, rules in self._rules.items())
         return f"<FieldPolicy rules: {counts}>"
 
 
-def _checked(scope: str, rules: object) -> dict[str, Action]:
-    if rules is None:
-        return {}
-    if not isinstance(rules, Mapping):
-        raise ConfigurationError(f"{scope} must be a mapping from paths to actions, not {type(rules).__name__}")
-    found = dict(rules)
-    compile_rules(scope, found)
-    for path in found.keys() & (IDS if scope in {"people", "groups", "flags"} else EVENT_STRUCTURE):
-        if not isinstance(found[path], Keep):
-            raise ConfigurationError(
-                f"{scope}[{path!r}]: the vendor's structural properties always pass; a rule cannot change one"
-            )
-    return found
+def _long_enough(secret: object) -> bytes:
+    if not isinstance(secret, bytes):
+        raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
+    if len(secret) < _SECRET_BYTES:
+        raise ConfigurationError(f"secret must have at least {_SECRET_BYTES} bytes, not {len(secret)}")
+    return secret
 
 
-def _named(properties: Mapping[Any, Any], walk: Walk, path: str) -> dict[str, Any]:
-    """The properties by the names they have on the wire; one that has none is reported as dropped."""
-    named, left_out = with_text_keys(properties)
-    if left_out:
-        walk.dropped[path] = KEY_NOT_TEXT
-    return named
-
-
-def _compiled(scope: str, rules: Mapping[str, Action]) -> dict[str, Node]:
+def _checked(scope: str, origin: str, given: object) -> Rules:
+    rules = Rules(origin, given)
     structure = EVENT_STRUCTURE if scope == "events" else IDS
-    return {**compile_rules(scope, rules), **structural(structure)}
+    for path in rules.by_path.keys() & structure:
+        if not isinstance(rules.by_path[path], Keep):
+            raise ConfigurationError(
+                f"{origin}[{path!r}]: the vendor's structural properties always pass; a rule cannot change one"
+            )
+    never = structure | (OPERATORS if scope in {"people", "groups"} else frozenset())
+    for path in rules.by_path:
+        top = parts_of(origin, path)[0]
+        if top in never and path not in structure:
+            raise ConfigurationError(f"{origin}[{path!r}] can never apply: {top} is no property with parts of its own")
+    return rules
 
 
-def _plain(names: Mapping[str, Node]) -> frozenset[str]:
-    odd = (IDS | TIMES) - {"distinct_id", "time"} if "time" in names else IDS
-    return frozenset(name for name, node in names.items() if node.keeps) - odd
+def _plain(scope: str, tree: Node) -> frozenset[str]:
+    kept = frozenset(name for name, node in tree.keys.items() if node.keeps)
+    return kept - EVENT_STRUCTURE | _WRITTEN_BY_THE_VENDOR if scope == "events" else kept - IDS
+
+
+_WRITTEN_BY_THE_VENDOR = {"token", "distinct_id", "time", "$insert_id", "mp_lib", "$lib_version"}

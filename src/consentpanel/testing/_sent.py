@@ -85,6 +85,7 @@ def received(endpoint: object, json_message: object) -> list[SentMessage]:
 
 
 def _records(text: str) -> Iterator[tuple[str, object]]:
+    text = str.__str__(text)
     whole = json.loads(text)
     if not isinstance(whole, list):
         yield text, whole

@@ -8,17 +8,15 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mixpanel
 from typing_extensions import Self
 
 from consentpanel._consent import subject_key
 from consentpanel.errors import ConfigurationError
+from consentpanel.transport._ticket import ticket_of
 from consentpanel.transport._waiting import Credentials, Waiting, first_batch, settle
-
-if TYPE_CHECKING:
-    from consentpanel.transport._ticket import Ticket
 
 ENDPOINTS = ("events", "people", "groups", "imports")
 MAX_BATCH_MESSAGES = 2_000
@@ -26,7 +24,7 @@ _DEEPEST_CAUSE = 4
 _VENDOR_HOST = "api.mixpanel.com"
 
 
-class BufferedConsumer:
+class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
     It differs from the vendor's in what contract rules 5.2 and 2.11 ask for: many threads may share one; a message
@@ -72,6 +70,9 @@ class BufferedConsumer:
         >>> len(vendor.events)
         1
     """
+
+    judges_again = True
+    """Tells a client that consent is asked for again at the flush."""
 
     def __init__(
         self,
@@ -142,8 +143,8 @@ class BufferedConsumer:
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         """Add a message, and flush its endpoint when `max_size` is reached.
 
-        A message that comes this way was judged by whoever hands it over: it is not judged again at the flush.
-        A client of this package uses `send_guarded`.
+        A message from a client of this package is judged again when it is flushed (contract rule 2.11). An ordinary
+        string is not: it was judged by whoever hands it over.
 
         Args:
             endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
@@ -156,23 +157,19 @@ class BufferedConsumer:
                 message is then not accepted), or the flush failed (the message is then kept).
         """
         credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
-        self._send(endpoint, json_message, credentials, None)
-
-    def send_guarded(self, endpoint: str, json_message: str, credentials: object, ticket: Ticket) -> None:
-        """Add a message that is judged again when it is flushed (contract rule 2.11).
-
-        Args:
-            endpoint: As for `send`.
-            json_message: As for `send`.
-            credentials: The vendor's tuple ``(api_key, api_secret)``, or None.
-            ticket: Asks the registry again, and is told when the message is discarded.
-
-        Raises:
-            MixpanelException: As for `send`.
-        """
-        self._send(
-            endpoint, json_message, credentials if isinstance(credentials, tuple) else (credentials, None), ticket
-        )
+        message = _message(endpoint, json_message, credentials)
+        waiting = self._add(endpoint, message)
+        if waiting is None:
+            failure = self._flush_endpoint(endpoint)
+            waiting = self._add(endpoint, message)
+            if waiting is None:
+                cause = "" if failure is None else f" ({failure})"
+                text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
+                raise _error(endpoint, f"{endpoint}: {text}")
+        if waiting >= self._max_size:
+            failure = self._flush_endpoint(endpoint)
+            if failure is not None:
+                raise _not_delivered(endpoint, failure)
 
     def flush(self) -> None:
         """Send everything that waits now, endpoint by endpoint, in order (contract rules 5.2 and 2.11).
@@ -229,21 +226,6 @@ class BufferedConsumer:
         with self._lock:
             self._is_closed = True
         self.flush()
-
-    def _send(self, endpoint: str, json_message: str, credentials: Credentials, ticket: Ticket | None) -> None:
-        message = _message(endpoint, json_message, credentials, ticket)
-        waiting = self._add(endpoint, message)
-        if waiting is None:
-            failure = self._flush_endpoint(endpoint)
-            waiting = self._add(endpoint, message)
-            if waiting is None:
-                cause = "" if failure is None else f" ({failure})"
-                text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
-                raise _error(endpoint, f"{endpoint}: {text}")
-        if waiting >= self._max_size:
-            failure = self._flush_endpoint(endpoint)
-            if failure is not None:
-                raise _not_delivered(endpoint, failure)
 
     def _add(self, endpoint: str, message: Waiting) -> int | None:
         """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
@@ -318,13 +300,13 @@ class BufferedConsumer:
             message.discard()
 
 
-def _message(endpoint: object, json_message: object, credentials: Credentials, ticket: Ticket | None) -> Waiting:
+def _message(endpoint: object, json_message: object, credentials: Credentials) -> Waiting:
     if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
         raise _error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
     if not isinstance(json_message, str):
         raise _error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
     size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
-    return Waiting(json_message, credentials, ticket, size)
+    return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
 
 
 def _cause(error: BaseException) -> str:

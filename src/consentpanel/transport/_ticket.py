@@ -1,12 +1,12 @@
-"""What a buffer knows of a message that the gate let through: whom it names, and whether it may still go."""
+"""The text that the sealed transport hands on: JSON that knows whom it names (contract rule 2.11)."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Ticket(Protocol):
-    """Travels beside a message through a buffer, so that consent is judged again at flush (contract rule 2.11)."""
+    """What a buffer asks of a message that the gate let through."""
 
     @property
     def subject_ids(self) -> frozenset[str]:
@@ -20,3 +20,24 @@ class Ticket(Protocol):
     def discarded(self) -> None:
         """Counts and reports that the message was thrown away and not sent; never raises."""
         ...
+
+
+class JudgedText(str):
+    """The JSON of one message that the gate let through, with its `ticket`: to any other code an ordinary string.
+
+    Attributes:
+        ticket: Says whom the message names, and judges it again.
+    """
+
+    __slots__ = ("ticket",)
+
+    ticket: Ticket
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process nobody could ask this one's registry.
+        return (str, (str.__str__(self),))
+
+
+def ticket_of(json_message: str) -> Ticket | None:
+    """The ticket of a message; None for one that came by another way."""
+    return json_message.ticket if type(json_message) is JudgedText else None

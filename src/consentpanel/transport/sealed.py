@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +10,15 @@ import mixpanel
 
 from consentpanel._config import process
 from consentpanel._decision import Decision, Reason
-from consentpanel._guard import Guard, Pass
+from consentpanel._guard import Guard
 from consentpanel._message import ENDPOINTS, take_apart
-from consentpanel._wire import Wire
+from consentpanel._structure import DefaultOf
+from consentpanel._wire import Wire, parsed
 from consentpanel.errors import ConfigurationError
+from consentpanel.transport._ticket import JudgedText, Ticket
 
-_VENDOR_BUFFER = (
-    "mixpanel.BufferedConsumer cannot ask for consent again when it is flushed: "
+_OTHER_BUFFER = (
+    "%s cannot ask for consent again when it is flushed: "
     "use consentpanel.BufferedConsumer, or what was buffered is sent even after a withdrawal"
 )
 _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
@@ -34,42 +35,42 @@ class SealedTransport:
     Args:
         consumer: Any object with a vendor-like ``send``.
         guard: The guard of the client.
+        default_of: Gives what the vendor's client writes for a structural name.
 
     Raises:
         ConfigurationError: The consumer has no ``send`` that takes an endpoint and a message.
     """
 
-    def __init__(self, consumer: Any, guard: Guard) -> None:
+    def __init__(self, consumer: Any, guard: Guard, default_of: DefaultOf) -> None:
         if not callable(getattr(consumer, "send", None)):
             raise ConfigurationError(
                 f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"
             )
         self.__consumer = consumer
         self.__guard = guard
+        self.__default_of = default_of
         self.__wire = Wire()
         self.__arguments = _arguments_of(consumer)
-        self.__is_guarded = hasattr(type(consumer), "send_guarded")
         self.__observes = hasattr(type(consumer), "observe")
-        if isinstance(consumer, mixpanel.BufferedConsumer) and not hasattr(type(consumer), "send_guarded"):
-            process.warn_once(_VENDOR_BUFFER)
+        if hasattr(type(consumer), "flush") and not getattr(consumer, "judges_again", False):
+            process.warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
 
-    @property
-    def wants_tickets(self) -> bool:
-        """Whether the consumer is a buffer of ours, which asks for consent again at flush (contract rule 2.11)."""
-        return self.__is_guarded
-
-    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Pass | None) -> None:
+    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
         """Hands a message that the gate let through to the consumer; raises what the consumer raises."""
-        consumer = self.__consumer
+        judged = JudgedText(text)
+        judged.ticket = ticket
         outbox = process.outbox
-        if outbox is not None:
-            outbox.send(endpoint, text)
-        elif self.__is_guarded:
-            consumer.send_guarded(endpoint, text, credentials, ticket)
-        elif credentials is None or self.__arguments < 3:
-            consumer.send(endpoint, text)
-        else:
-            consumer.send(endpoint, text, credentials)
+        try:
+            if outbox is not None:
+                outbox.send(endpoint, judged)
+            elif credentials is None or self.__arguments < 3:
+                self.__consumer.send(endpoint, judged)
+            else:
+                self.__consumer.send(endpoint, judged, credentials)
+        except mixpanel.MixpanelException as error:
+            # The vendor's buffer attaches the whole batch, and error reports travel (contract rule 1.8).
+            vars(error).pop("message", None)
+            raise
 
     def observe(self, decision: Decision) -> None:
         """Tells a consumer that wants to know (a fake transport) of a decision."""
@@ -79,24 +80,33 @@ class SealedTransport:
         elif self.__observes:
             self.__consumer.observe(decision)
 
-    def flush_now(self) -> None:
-        """Empties the consumer's buffer, if it has one (contract rule 1.6)."""
-        if process.outbox is None and hasattr(type(self.__consumer), "flush"):
-            self.__consumer.flush()
+    def control(self, *names: str) -> None:
+        """Calls the first of the methods that the consumer has, such as ``flush``; none when it has none of them."""
+        if process.outbox is not None:
+            return
+        for name in names:
+            method = getattr(self.__consumer, name, None)
+            if callable(method):
+                try:
+                    method()
+                except mixpanel.MixpanelException as error:
+                    vars(error).pop("message", None)
+                    raise
+                return
 
     def send(
         self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
-    ) -> Decision | list[Decision]:
+    ) -> Decision:
         """Judges what came by a way that the gate did not see, and sends what may be sent.
 
         Args:
             endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
-            json_message: One record, or a list of records, as JSON.
+            json_message: One record, as JSON. Anything else than an object is refused, and a key that stands twice.
             api_key: As the vendor's consumers take it; may be a tuple of key and secret.
             api_secret: As the vendor's consumers take it.
 
         Returns:
-            The decision; for a list of records, a list of them.
+            The decision.
 
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
@@ -104,18 +114,14 @@ class SealedTransport:
         """
         if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
             return self.__guard.refuse(endpoint, Reason.UNKNOWN_ENDPOINT, self)
-        records = _parsed(json_message)
-        if records is None:
+        record = parsed(json_message) if isinstance(json_message, (str, bytes, bytearray)) else None
+        if record is None:
             return self.__guard.refuse(endpoint, Reason.INVALID_MESSAGE, self)
         credentials = api_key
         if api_secret is not None and not isinstance(api_key, tuple):
             credentials = (api_key, api_secret)
-        if isinstance(records, list):
-            return [self.__judged(endpoint, record, credentials) for record in records]
-        return self.__judged(endpoint, records, credentials)
-
-    def __judged(self, endpoint: str, record: object, credentials: object) -> Decision:
-        return self.__guard.submit(take_apart(endpoint, record, self.__wire), credentials, self)
+        message = take_apart(endpoint, record, self.__wire, default_of=self.__default_of)
+        return self.__guard.submit(message, credentials, self)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "__consumer" in name:
@@ -129,14 +135,9 @@ class SealedTransport:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
 
 
-def _parsed(message: object) -> Any:
-    if not isinstance(message, (str, bytes, bytearray)):
-        return None
-    try:
-        records = json.loads(message)
-    except (ValueError, RecursionError):
-        return None
-    return records if isinstance(records, (dict, list)) else None
+def _name_of(kind: type) -> str:
+    module = kind.__module__.partition(".")[0]
+    return kind.__name__ if module in {"builtins", "__main__"} else f"{module}.{kind.__name__}"
 
 
 def _arguments_of(consumer: Any) -> int:

@@ -1,0 +1,199 @@
+"""One pass of compiled rules over the properties of a message (contract rules 3.1 to 3.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape
+from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
+from consentpanel.policy._actions import Action, ActionError, Drop, Keyed, Refuse
+from consentpanel.policy._paths import Node, written
+
+UNNAMED = "unnamed"
+"""The cause of a drop when no rule names the property."""
+NOT_OPENED = "not_opened"
+"""The cause of a drop when a rule names a dict, or a list of dicts, and neither its parts nor ``deep=True``."""
+HIDDEN_ID = "<id>"
+"""Stands in a path for a key that is the id of a person (contract rule 4.2)."""
+
+_MAX_PATH = 128
+
+
+class RefusedError(Exception):
+    """A rule that says `refuse()` met its property; the text is the path."""
+
+
+def _no_default(name: str) -> None:
+    del name
+
+
+class Walk:
+    """Judges properties; collects what was dropped and changed.
+
+    Args:
+        wire: How values are written.
+        keyed: The policy's keyed hash, or None.
+        ids: The ids that the message names, which no path may quote.
+    """
+
+    __slots__ = ("_ids", "changed", "dropped", "keyed", "wire")
+
+    def __init__(self, wire: Wire, keyed: Keyed | None, ids: Collection[str] = ()) -> None:
+        self.wire = wire
+        self.keyed = keyed
+        self._ids = frozenset(ids)
+        self.dropped: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
+
+    def properties(
+        self,
+        properties: Mapping[str, Any],
+        rules: Node,
+        structure: Collection[str] = (),
+        *,
+        inside: bool = False,
+        default_of: DefaultOf = _no_default,
+    ) -> dict[str, Any]:
+        """The properties that may be sent, in their order.
+
+        Args:
+            properties: By the names they have on the wire.
+            rules: The compiled rules.
+            structure: The structural properties, which pass in their own shape without a rule.
+            inside: Whether each value stands for an item of a list (``$append``, ``$remove``).
+            default_of: What the vendor's client writes where a structural property has another shape.
+
+        Raises:
+            RefusedError: A rule refuses the message.
+        """
+        sent: dict[str, Any] = {}
+        for name, value in properties.items():
+            if name in structure:
+                self.structural(name, value, sent, default_of)
+                continue
+            found = rules.of_key(name)
+            if found is None:
+                self.dropped[self.path(name)] = UNNAMED
+                continue
+            node = found[1]
+            kind = type(value)
+            if node.keeps and (
+                (kind is str and len(value) < MAX_BYTES)
+                or kind is bool
+                or value is None
+                or (kind is int and can_write(value))
+                or (kind is float and value - value == 0.0)  # finite
+            ):
+                sent[name] = value
+                continue
+            path = self.path(name)
+            if isinstance(node.action, Refuse):
+                raise RefusedError(path)
+            try:
+                sent[name] = self._value(node, self._tree_of(value, path), path, inside=inside)
+            except (NotOnWireError, ActionError) as error:
+                self.dropped[path] = error.cause
+        return sent
+
+    def structural(self, name: str, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
+        """A structural property in its own shape, or the vendor's default in its place (contract rule 3.4)."""
+        for action, candidate in (("", lambda: value), (DEFAULT, lambda: default_of(name))):
+            try:
+                tree = self.wire.tree(candidate())
+            except NotOnWireError:
+                continue
+            if is_in_shape(name, tree, self._ids):
+                sent[name] = tree
+                if action:
+                    self.changed[name] = action
+                return
+        self.dropped[name] = NOT_IN_SHAPE
+
+    def path(self, key: str, above: str = "") -> str:
+        """The path of a key, as rules write it: never an id, never longer than a line."""
+        path = above + (HIDDEN_ID if key in self._ids else written(key))
+        return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
+
+    def _tree_of(self, value: object, path: str) -> Any:
+        doubled: list[str] = []
+        tree = self.wire.tree(value, doubled=doubled)
+        if doubled:
+            self.dropped[self.path(DOUBLED_KEYS, f"{path}.")] = DUPLICATE_KEY
+        return tree
+
+    def _value(self, node: Node, value: Any, path: str, *, inside: bool) -> Any:
+        if inside and node.items is not None and not isinstance(value, list):
+            return self._tree(node.items, value, path)
+        return self._tree(node, value, path)
+
+    def _tree(self, node: Node, value: Any, path: str) -> Any:
+        action = node.action
+        if isinstance(action, Refuse):
+            raise RefusedError(path)
+        if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
+            return self._dict(node, value, path)
+        if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
+            return self._list(node, value, path)
+        if action is None:
+            raise ActionError(UNNAMED)
+        return self._scalar(action, value, path)
+
+    def _scalar(self, action: Action, value: Any, path: str) -> Any:
+        if value is None and not isinstance(action, Drop):
+            return None
+        result = action.apply(value, self.keyed)
+        if result is value:
+            return result
+        result = self.wire.tree(result)
+        if type(result) is str and len(result) >= MAX_BYTES:
+            raise ActionError("too_large")
+        # 1, 1.0 and True are equal, and three texts on the wire.
+        if result != value or dumps(result) != dumps(value):
+            self.changed[path] = action.name
+        return result
+
+    def _dict(self, node: Node, value: dict[str, Any], path: str) -> Any:
+        if not value and node.action is not None and not isinstance(node.action, Drop):
+            return value
+        if not (node.has_parts or node.deep):
+            raise ActionError(UNNAMED if node.action is None else NOT_OPENED)
+        sent = {}
+        for key, item in value.items():
+            found = node.of_key(key)
+            if found is None:
+                if node.deep:
+                    sent[key] = item
+                else:
+                    self.dropped[self.path(key, f"{path}.")] = UNNAMED
+                continue
+            # Below a deep keep a key may be anything, so the rule's own spelling is told.
+            inner = self.path(found[0], f"{path}.")
+            try:
+                sent[key] = self._tree(found[1], item, inner)
+            except (ActionError, NotOnWireError) as error:
+                self.dropped[inner] = error.cause
+        if not sent and (node.action is None or isinstance(node.action, Drop)):
+            raise ActionError(UNNAMED if node.action is None else node.action.name)
+        return sent
+
+    def _list(self, node: Node, value: list[Any], path: str) -> Any:
+        if node.items is None and node.deep:
+            return value
+        if node.items is None and node.action is None:
+            raise ActionError(UNNAMED)
+        inner = self.path("", f"{path}[]")
+        sent = []
+        for item in value:
+            try:
+                if node.items is not None:
+                    sent.append(self._tree(node.items, item, inner))
+                elif isinstance(item, (dict, list)):
+                    self.dropped[inner] = NOT_OPENED
+                elif node.action is not None:
+                    sent.append(self._scalar(node.action, item, path))
+            except (ActionError, NotOnWireError) as error:
+                self.dropped[inner] = error.cause
+        if value and not sent:
+            raise ActionError(self.dropped.pop(inner, UNNAMED))
+        return sent
