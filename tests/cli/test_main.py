@@ -57,6 +57,8 @@ def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     (tmp_path / "any_policy.py").write_text("from consentpanel import FieldPolicy\nPOLICY = FieldPolicy()")
+    # A shell that runs the tests in the background has them ignore the signal, and a child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(
         [*COMMAND, "preview", "--policy", "any_policy:POLICY"],
         cwd=tmp_path,
@@ -64,6 +66,7 @@ def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    signal.signal(signal.SIGINT, before)
     assert child.stdin
     assert child.stderr
     # The first warning shows that the command is at work.
