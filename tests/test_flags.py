@@ -25,6 +25,7 @@ from consentpanel import (
     Purpose,
     Reason,
     RemoteFlagsConfig,
+    drop,
     keep,
     pseudonymize,
     redact,
@@ -157,7 +158,8 @@ def test_the_fallback_is_marked_as_one(client, network, call):
     answer = ask(client(), call, ANN)
     assert answer.variant_source == "fallback"
     assert answer.fallback_reason.kind == "BACKEND_ERROR"
-    assert "no consent" in answer.fallback_reason.message
+    assert answer.fallback_reason.kind == "BACKEND_ERROR"  # rule 1.7
+    assert answer.fallback_reason.message == "consent"
     assert "ann" not in answer.fallback_reason.message
     assert FALLBACK.variant_source is None
 
@@ -329,7 +331,7 @@ def test_an_exposure_of_a_remote_flag_is_judged_as_an_event(client, network, reg
     (event,) = vendor.events
     assert (event.event, event.distinct_id) == ("$experiment_started", "ann-4711")
     assert event.properties["Experiment name"] == "new"
-    assert "$experiment_type" not in event.properties
+    assert event.properties["$experiment_type"] == "feature_flag"  # rule 1.7: a built-in rule
     assert mp.stats()["dropped"] == {"no_consent": 1}
 
 
@@ -511,7 +513,7 @@ def test_a_local_flag_is_evaluated_without_consent_and_its_exposure_is_judged(lo
     assert mp.local_flags.is_enabled("new", ANN) is True
     (event,) = vendor.events
     assert (event.event, event.distinct_id) == ("$experiment_started", "ann-4711")
-    assert "$experiment_type" not in event.properties
+    assert event.properties["$experiment_type"] == "feature_flag"  # rule 1.7: a built-in rule
 
 
 @needs_executor
@@ -562,3 +564,49 @@ def test_credentials_reach_the_provider(client, registry, network, vendor):
     with mp:
         mp.remote_flags.get_all_variants(ANN)
     assert parse_qs(urlsplit(str(network.calls.last.request.url)).query)["project_id"] == ["42"]
+
+
+# rule 1.7: what the vendor's flag code writes has rules of its own
+
+
+def test_the_properties_of_an_exposure_have_built_in_rules_which_yours_replace():
+    said = {"Experiment name": "new", "Variant name": "b", "$experiment_type": "feature_flag", "email": "a@b.example"}
+    assert set(FieldPolicy().apply_event("$experiment_started", said).properties) == set(said) - {"email"}
+    assert FieldPolicy().apply_event("Other", said).properties == {}
+    stricter = FieldPolicy(events={"variant NAME": redact()}).for_event(
+        "$experiment_started", {"Experiment name": drop()}
+    )
+    assert stricter.apply_event("$experiment_started", said).properties == {
+        "Variant name": "[redacted]",
+        "$experiment_type": "feature_flag",
+    }
+
+
+def test_the_targeting_key_of_openfeature_is_an_id(client, network, registry):
+    # rule 1.7: it passes without a rule, and its person must consent
+    registry.grant("ann-4711")
+    mp = client()
+    ask(mp, "get_variant", {**ANN, "targetingKey": "ann-4711"})
+    assert said_to_the_vendor(network) == [{"distinct_id": "ann-4711", "plan": "pro", "targetingKey": "ann-4711"}]
+    ask(mp, "get_variant", {**ANN, "targetingKey": "bob-1234"})
+    assert len(network.calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_an_exposure_never_raises_anything_of_ours(kind, network, vendor):
+    # rule 1.8
+    def fails(subject_id: str, purpose: str) -> bool:
+        if purpose == "analytics":
+            raise OSError
+        return True
+
+    config = {
+        f"{kind}_flags_config": LocalFlagsConfig(enable_polling=False) if kind == "local" else RemoteFlagsConfig()
+    }
+    mp = Mixpanel("TOKEN", vendor, registry=fails, policy=FieldPolicy.keep_all(), on_error="raise", **config)
+    with pytest.raises(MessageError):
+        mp.track("ann-4711", "E")
+    provider = mp.local_flags if kind == "local" else mp.remote_flags
+    provider.track_exposure_event("new", SelectedVariant(variant_value=True, variant_key="b"), ANN)
+    assert mp.stats()["dropped"]["registry_error"] == 2
+    provider.shutdown() if hasattr(provider, "shutdown") else None

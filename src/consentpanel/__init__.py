@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from consentpanel import testing as testing
     from consentpanel._config import configure, reset
     from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose
+    from consentpanel._consent_calls import Withdrawal
     from consentpanel._decision import Decision, Outcome, Reason
     from consentpanel._regime import Regime, by_country
     from consentpanel.client import Mixpanel
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
         transform,
         truncate,
     )
-    from consentpanel.transport import BufferedConsumer
+    from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
     __version__: str
 
 __all__ = [
+    "BackgroundConsumer",
     "BufferedConsumer",
     "ConfigurationError",
     "ConsentPanelError",
@@ -70,6 +72,7 @@ __all__ = [
     "RegistryError",
     "RemoteFlagsConfig",
     "ServiceAccountCredentials",
+    "Withdrawal",
     "by_country",
     "configure",
     "drop",
@@ -90,6 +93,7 @@ _HOMES = {
     "_consent": ("ConsentRecord", "ConsentStatus", "Purpose"),
     "_decision": ("Decision", "Outcome", "Reason"),
     "_regime": ("Regime", "by_country"),
+    "_consent_calls": ("Withdrawal",),
     "client": ("Mixpanel",),
     "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "MessageError", "RegistryError"),
     "policy": (
@@ -104,7 +108,7 @@ _HOMES = {
         "transform",
         "truncate",
     ),
-    "transport": ("BufferedConsumer",),
+    "transport": ("BackgroundConsumer", "BufferedConsumer"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _MODULES = {"policy", "registry", "testing", "transport"}

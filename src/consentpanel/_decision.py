@@ -88,6 +88,12 @@ class Reason(_Word):
     """Dropped: a method of the vendor's client that this release does not know (contract rule 1.4)."""
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     """Dropped: the gate does not know the endpoint (contract rule 1.4)."""
+    REJECTED_BY_VENDOR = "rejected_by_vendor"
+    """Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone)."""
+    QUEUE_FULL = "queue_full"
+    """Dropped: the queue of a `BackgroundConsumer` had no room within its time-out."""
+    NOT_DELIVERED = "not_delivered"
+    """Dropped after it was buffered: the vendor could not be reached before the process ended."""
     TOO_LARGE = "too_large"
     """Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8)."""
 
@@ -106,6 +112,9 @@ _ERRORS = frozenset(
         Reason.INVALID_MESSAGE,
         Reason.UNKNOWN_CALL,
         Reason.UNKNOWN_ENDPOINT,
+        Reason.REJECTED_BY_VENDOR,
+        Reason.QUEUE_FULL,
+        Reason.NOT_DELIVERED,
         Reason.TOO_LARGE,
     }
 )

@@ -25,7 +25,7 @@ class _Client(Protocol):
 
     @property
     def _consumer(self) -> SealedTransport: ...
-    def track(self, distinct_id: Any, event_name: str, properties: Any = None) -> object: ...
+    def _track_exposure(self, distinct_id: Any, event_name: str, properties: Any = None) -> object: ...
 
 
 class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
     """
 
     def __init__(self, client: _Client, guard: Guard, config: Any, **vendors: Any) -> None:
-        super().__init__(client._token, config, mixpanel.__version__, client.track, *vendors.values())
+        super().__init__(client._token, config, mixpanel.__version__, client._track_exposure, *vendors.values())
         self._client = client
         self._guard = guard
 
@@ -130,7 +130,7 @@ def _as_fallback(fallback: Any) -> Any:
     reason = getattr(vendor_types, "FallbackReason", None)
     if reason is None or not hasattr(fallback, "as_fallback"):
         return fallback
-    return fallback.as_fallback(reason.backend_error("not asked: no consent for feature flags"))
+    return fallback.as_fallback(reason.backend_error("consent"))
 
 
 def quieten() -> None:

@@ -7,11 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import attrs
-
 from consentpanel._asking import as_standing, note_failure, question_to, regimes_of, standings_of
 from consentpanel._config import LOGGER, Settings, process
-from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing
+from consentpanel._consent import MAX_ID_LENGTH, ConsentStatus, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import event_text, update_text
 from consentpanel._gate import Verdict, blocks_device, judge, questions
@@ -56,7 +54,8 @@ class Guard:
         self._settings: Settings | None = None
         self._generation = -1
         self._counts: dict[tuple[Outcome, Reason], int] = {}
-        self._lock = threading.Lock()
+        # Re-entrant, because a signal handler may track in the middle of it.
+        self._lock = threading.RLock()
         self._turned_away: dict[tuple[str, Purpose, Standing], Decision] = {}
         self._let_through: dict[tuple[str, str | None, Purpose], Decision] = {}
         self._ask_quickly: Callable[[str, Purpose], object] | None = None
@@ -176,7 +175,7 @@ class Guard:
                 self._let_through[endpoint, event, purpose] = decision
         ticket = Pass(self, outlet, endpoint, event, (subject,), (), (purpose,), settings)
         outlet.deliver(endpoint, text, None, ticket)
-        return self._settle(decision, settings, outlet)
+        return self._settle(ticket.fate(decision), settings, outlet)
 
     def submit(self, message: Message, credentials: object, outlet: Outlet, known: Standing | None = None) -> Decision:
         """Judges a message, delivers what may be sent, and says what was done.
@@ -198,6 +197,7 @@ class Guard:
                 self, outlet, message.endpoint, message.event, message.persons, message.devices, needed, settings
             )
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
+            return self._settle(ticket.fate(verdict.decision), settings, outlet)
         return self._settle(verdict.decision, settings, outlet)
 
     @staticmethod
@@ -306,19 +306,45 @@ _FAULTS = frozenset(reason for reason in Reason if reason.is_error)
 _KNOWN_ENDPOINTS = frozenset({"events", "people", "groups", "imports", "flags"})
 
 
-@attrs.define(eq=False, repr=False)
 class Pass:
     """The ticket of one message: consent is asked again when a buffer is flushed (contract rule 2.11)."""
 
-    _guard: Guard
-    _outlet: Outlet
-    _endpoint: str
-    _event: str | None
-    _persons: tuple[str, ...]
-    _devices: tuple[str, ...]
-    _purposes: tuple[Purpose, ...]
-    _settings: Settings
-    _refusal: Standing = Standing.WITHDRAWN
+    __slots__ = (
+        "_devices",
+        "_endpoint",
+        "_event",
+        "_guard",
+        "_is_handed_over",
+        "_loss",
+        "_outlet",
+        "_persons",
+        "_purposes",
+        "_refusal",
+        "_settings",
+    )
+
+    def __init__(
+        self,
+        guard: Guard,
+        outlet: Outlet,
+        endpoint: str,
+        event: str | None,
+        persons: tuple[str, ...],
+        devices: tuple[str, ...],
+        purposes: tuple[Purpose, ...],
+        settings: Settings,
+    ) -> None:
+        self._guard = guard
+        self._outlet = outlet
+        self._endpoint = endpoint
+        self._event = event
+        self._persons = persons
+        self._devices = devices
+        self._purposes = purposes
+        self._settings = settings
+        self._refusal = Standing.WITHDRAWN
+        self._loss: Decision | None = None
+        self._is_handed_over = False
 
     @property
     def subject_ids(self) -> frozenset[str]:
@@ -351,16 +377,41 @@ class Pass:
         return True
 
     def discarded(self) -> None:
-        """Counts and reports that the message was thrown away."""
-        decision = Decision(
+        """Counts and reports that the message was thrown away for want of consent."""
+        self._lose(Reason(self._refusal.cause), self._refusal.status)
+
+    def lost(self, reason: Reason) -> None:
+        """Counts and reports that the message will never be sent, for another reason."""
+        self._lose(reason, None)
+
+    def fate(self, decision: Decision) -> Decision:
+        """What the call answers: the gate's decision, unless the consumer has given the message up already.
+
+        From here on a loss gives the observers a second decision (contract rule 4.1).
+        """
+        with _HAND_OVER:
+            self._is_handed_over = True
+        return decision if self._loss is None else self._loss
+
+    def _lose(self, reason: Reason, status: ConsentStatus | None) -> None:
+        loss = Decision(
             outcome=Outcome.DROPPED,
-            reason=Reason(self._refusal.cause),
+            reason=reason,
             endpoint=self._endpoint,
             event=self._event,
             purpose=self._purposes[0] if self._purposes else None,
-            status=self._refusal.status,
+            status=status,
         )
+        with _HAND_OVER:
+            if not self._is_handed_over:
+                # The call itself answers with this decision.
+                self._loss = loss
+                return
         try:
-            self._guard.settle(decision, self._outlet)
+            self._guard.settle(loss, self._outlet)
         except MessageError:
             LOGGER.debug("a buffer cannot raise into the call that made the message")
+
+
+# Re-entrant, because a signal handler may track in the middle of it.
+_HAND_OVER = threading.RLock()

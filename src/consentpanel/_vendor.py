@@ -35,6 +35,21 @@ REMOVALS = frozenset({"$unset", "$delete"})
 
 OPERATORS = DICT_OPERATORS | REMOVALS
 
+EXPOSURE_EVENT = "$experiment_started"
+EXPOSURE = (
+    "Experiment name",
+    "Variant name",
+    "$experiment_type",
+    "Flag evaluation mode",
+    "$experiment_id",
+    "$is_experiment_active",
+    "$is_qa_tester",
+    "Variant fetch start time",
+    "Variant fetch complete time",
+    "Variant fetch latency (ms)",
+)
+"""What the vendor's flag code writes into an exposure: about the flag, not the person (contract rule 1.7)."""
+
 PERSONAL_PROFILE = frozenset(
     "$name $first_name $last_name $email $phone $avatar $ip $city $region $country_code $timezone $geo_source "
     "$latitude $longitude $created $last_seen $transactions".split()

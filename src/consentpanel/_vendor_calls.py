@@ -22,6 +22,10 @@ class VendorCalls(mixpanel.Mixpanel):  # type: ignore[misc]
 
     if TYPE_CHECKING:
 
+        def track(
+            self, distinct_id: Any, event_name: str, properties: _Properties | None = None, meta: _Meta = None
+        ) -> Decision: ...
+
         def people_set(self, distinct_id: Any, properties: _Properties, meta: _Meta = None) -> Decision: ...
 
         def people_set_once(self, distinct_id: Any, properties: _Properties, meta: _Meta = None) -> Decision: ...

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import mixpanel
 
 from consentpanel._config import Observer, OnError, RegistryLike, checked
+from consentpanel._consent_calls import ConsentCalls
 from consentpanel._decision import Decision, Reason
 from consentpanel._desk import Desk
 from consentpanel._guard import Guard
 from consentpanel._message import take_apart
 from consentpanel._regime import RegimeRule
 from consentpanel._vendor import TIMES
-from consentpanel._vendor_calls import VendorCalls, refuse_unknown_calls
+from consentpanel._vendor_calls import refuse_unknown_calls
 from consentpanel._wire import Wire
-from consentpanel.errors import ConfigurationError
+from consentpanel.errors import ConfigurationError, MessageError
 from consentpanel.policy import FieldPolicy
 from consentpanel.transport.sealed import SealedTransport
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from consentpanel._consent import Standing
 
 
-class Mixpanel(VendorCalls):
+class Mixpanel(ConsentCalls):
     """The vendor's client; each call is sent, redacted or dropped by consent and field policy.
 
     A subclass of `mixpanel.Mixpanel` that takes the same arguments in the same order (contract rule 1.1). Every
@@ -108,6 +109,8 @@ class Mixpanel(VendorCalls):
             quieten()
             if remote_flags_config:
                 self._remote_flags_provider = RemoteFlags(self, self._guard, remote_flags_config, **vendors)
+            if self._local_flags_provider is not None:
+                self._local_flags_provider._tracker = self._track_exposure
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -232,6 +235,11 @@ class Mixpanel(VendorCalls):
             mixpanel.Mixpanel.track, (distinct_id, event_name), properties, meta, ids=(distinct_id,), known=known
         )
 
+    def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
+        """Tracks what the vendor's flag code reports; nothing of ours may break a flag (contract rule 1.8)."""
+        with suppress(MessageError):
+            self.track(distinct_id, event_name, properties)
+
     def import_data(
         self,
         api_key: Any,
@@ -287,7 +295,7 @@ class Mixpanel(VendorCalls):
             client.send("events", {"event": "$create_alias", "properties": names, **(meta or {})})
 
         decision = self._record(build, (), None, meta, ids=(alias_id, original))
-        if decision:
+        if decision and not self._sealed.sends_by_itself:
             self.flush()
         return decision
 

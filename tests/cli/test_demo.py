@@ -31,7 +31,8 @@ def visit() -> dict[str, Any]:
         check=False,
         timeout=60,
     )
-    assert done.stderr == b""
+    # mixpanel 5.0 says at every import that one of its arguments is deprecated.
+    assert [line for line in done.stderr.splitlines() if b"removed from mixpanel-python" not in line] == []
     assert done.returncode == 0
     report: dict[str, Any] = json.loads(done.stdout)
     return report

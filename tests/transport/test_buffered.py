@@ -58,6 +58,7 @@ class FakeTicket:
     allowed: bool = True
     asked: int = 0
     discards: int = 0
+    purposes: tuple[str, ...] = ("analytics",)
 
     def still_allowed(self):
         self.asked += 1
@@ -227,7 +228,7 @@ def test_a_batch_holds_no_more_than_max_size(vendor):
 
 
 def test_a_batch_is_split_before_it_has_too_many_bytes(vendor, monkeypatch):
-    monkeypatch.setattr(_waiting, "MAX_BATCH_BYTES", 20)
+    monkeypatch.setitem(_waiting.MAX_BATCH_BYTES, "events", 20)
     buffered = BufferedConsumer(consumer=vendor)
     for text in ('"aaaaaa"', '"bbbbbb"', '"éééé"', '"' + "c" * 50 + '"', '"d"'):
         buffered.send("events", text)
@@ -235,8 +236,47 @@ def test_a_batch_is_split_before_it_has_too_many_bytes(vendor, monkeypatch):
     assert [len(batch) for _, batch, _ in vendor.batches] == [2, 1, 1, 1]
 
 
-def test_the_largest_batch_is_below_what_the_vendor_takes_when_encoded():
-    assert _waiting.MAX_BATCH_BYTES * 3 < 10_000_000
+def test_a_batch_too_large_for_the_vendor_is_split_until_it_fits(faulty):
+    faulty.largest = 3
+    buffered = BufferedConsumer(max_size=50, **faulty.urls)
+    for number in range(20):
+        buffered.send("events", json.dumps({"event": "E", "properties": {"$insert_id": str(number)}}))
+    buffered.flush()
+    assert faulty.ids() == {str(number): 1 for number in range(20)}
+
+
+def test_a_batch_that_the_vendor_refuses_for_good_is_reported_and_does_not_block_what_follows(faulty):
+    faulty.faults = [400]
+    told = []
+    registry = MemoryRegistry()
+    registry.grant("user-1")
+    buffered = BufferedConsumer(**faulty.urls)
+    mp = Mixpanel("T", buffered, registry=registry, policy=FieldPolicy.keep_all(), observers=[told.append])
+    mp.track("user-1", "Refused")
+    with pytest.raises(mixpanel.MixpanelException, match="is not sent again") as raised:
+        buffered.flush()
+    assert raised.value.endpoint == "events"
+    assert [(decision.event, decision.reason) for decision in told[1:]] == [("Refused", "rejected_by_vendor")]
+    mp.track("user-1", "Next")
+    buffered.flush()
+    assert [record["event"] for record in faulty.records] == ["Next"]
+
+
+@pytest.mark.parametrize("fault", [429, 500, "nonsense", "cut", 401])
+def test_a_batch_that_fails_over_http_is_kept_and_arrives_once(faulty, fault):
+    faulty.faults = [fault]
+    buffered = BufferedConsumer(**faulty.urls, retry_limit=0)
+    buffered.send("events", '{"event": "E", "properties": {"$insert_id": "1", "distinct_id": "ann@mail.example"}}')
+    with pytest.raises(mixpanel.MixpanelException, match="is kept") as raised:
+        buffered.flush()
+    assert "ann" not in str(raised.value) + repr(vars(raised.value))
+    buffered.flush()
+    assert faulty.ids() == {"1": 1}
+
+
+def test_it_is_the_vendor_s_class_too():
+    # rule 5.2
+    assert isinstance(BufferedConsumer(), mixpanel.BufferedConsumer)
 
 
 # rule 1.8: "Wrong configuration raises ConfigurationError at construction, never later."

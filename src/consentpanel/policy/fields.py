@@ -10,6 +10,8 @@ import attrs
 from consentpanel._vendor import (
     DICT_OPERATORS,
     EVENT_STRUCTURE,
+    EXPOSURE,
+    EXPOSURE_EVENT,
     GROUP_NAMES,
     IDS,
     LIST_OPERATORS,
@@ -20,7 +22,7 @@ from consentpanel._vendor import (
 )
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Pseudonymize, keyed_by
+from consentpanel.policy._actions import Action, Keep, Pseudonymize, keep, keyed_by
 from consentpanel.policy._paths import Node, Rules, compiled, parts_of
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
@@ -104,8 +106,13 @@ class FieldPolicy:
         if self._keyed is None and any(isinstance(action, Pseudonymize) for action in everything):
             raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
         self._trees = {scope: compiled(rules) for scope, rules in self._rules.items()}
+        # A rule of the user's for one of these names takes the place of the built-in one.
+        named = {name.casefold() for name in self._rules["events"].top_names()}
+        built_in = {f"'{name}'": _BUILT_IN for name in EXPOSURE if name.casefold() not in named}
+        exposures = Rules("events", {**built_in, **self._rules["events"].by_path})
         self._trees_by_event = {
-            name: compiled(self._rules["events"], rules) for name, rules in self._rules_by_event.items()
+            name: compiled(exposures if name == EXPOSURE_EVENT else self._rules["events"], rules)
+            for name, rules in {EXPOSURE_EVENT: None, **self._rules_by_event}.items()
         }
         self._plain = {scope: _plain(scope, tree) for scope, tree in self._trees.items()}
         self._plain_by_event = {name: _plain("events", tree) for name, tree in self._trees_by_event.items()}
@@ -309,4 +316,5 @@ def _plain(scope: str, tree: Node) -> frozenset[str]:
     return kept - EVENT_STRUCTURE | _WRITTEN_BY_THE_VENDOR if scope == "events" else kept - IDS
 
 
+_BUILT_IN = keep(reason="which variant of a feature was shown")
 _WRITTEN_BY_THE_VENDOR = {"token", "distinct_id", "time", "$insert_id", "mp_lib", "$lib_version"}

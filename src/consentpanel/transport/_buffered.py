@@ -7,21 +7,31 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import mixpanel
 from typing_extensions import Self
 
 from consentpanel._consent import subject_key
-from consentpanel.errors import ConfigurationError
-from consentpanel.transport._ticket import ticket_of
-from consentpanel.transport._waiting import Credentials, Waiting, first_batch, settle
-
-ENDPOINTS = ("events", "people", "groups", "imports")
-MAX_BATCH_MESSAGES = 2_000
-_DEEPEST_CAUSE = 4
-_VENDOR_HOST = "api.mixpanel.com"
+from consentpanel._decision import Reason
+from consentpanel.transport._delivery import (
+    ENDPOINTS,
+    MAX_BATCH_MESSAGES,
+    VENDOR_HOST,
+    accepted_consumer,
+    cause_of,
+    hand_over,
+    http_consumer,
+    is_refused,
+    is_too_large,
+    lose,
+    not_accepted,
+    not_delivered,
+    refused_of,
+    waiting_message,
+    whole_number,
+)
+from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch, settle
 
 
 class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
@@ -33,8 +43,8 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
 
     A batch whose sending failed is kept and sent again by the next flush. When the vendor had taken it and only the
     answer was lost, it gets the batch twice: events are then de-duplicated by their ``$insert_id``, but ``$add`` and
-    ``$append`` of a profile update count twice. A batch that the vendor refuses for good also stays, at the front of
-    its endpoint, until its messages are purged or the buffer is full and says so.
+    ``$append`` of a profile update count twice. A batch that is too large for the vendor (HTTP 413) is split. One that
+    it refuses for good (HTTP 400) is not sent again: each of its messages gives the observers a second `Decision`.
 
     After `os.fork` the child starts with empty buffers, so that parent and child do not send the same messages.
 
@@ -52,9 +62,11 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         verify_cert: Whether the vendor's certificate is verified.
         credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
         consumer: The consumer that sends the batches, instead of a new `mixpanel.Consumer`; then none of the
-            arguments from `events_url` to `credentials` may be given.
+            arguments from `events_url` to `credentials`, nor `gzip_imports`, may be given.
         max_buffered: The most messages of one endpoint that wait at a time, at least `max_size`. When they are
             reached and a flush frees nothing, `send` raises and does not accept the message.
+        gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``, to which the vendor answers for
+            each record. Needs a service account or an API secret.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -82,7 +94,7 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         import_url: str | None = None,
         request_timeout: float | None = None,
         groups_url: str | None = None,
-        api_host: str = _VENDOR_HOST,
+        api_host: str = VENDOR_HOST,
         retry_limit: int = 4,
         retry_backoff_factor: float = 0.25,
         verify_cert: bool = True,
@@ -90,9 +102,10 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         *,
         consumer: Any = None,
         max_buffered: int = 10_000,
+        gzip_imports: bool = False,
     ) -> None:
-        self._max_size = _whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
-        self._max_buffered = _whole_number("max_buffered", max_buffered, self._max_size, None)
+        self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
+        self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size, None)
         arguments: dict[str, Any] = {
             "events_url": events_url,
             "people_url": people_url,
@@ -103,15 +116,17 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             "retry_limit": retry_limit,
             "retry_backoff_factor": retry_backoff_factor,
             "verify_cert": verify_cert,
+            "credentials": credentials,
+            "gzip_imports": gzip_imports,
         }
-        if credentials is not None:
-            arguments["credentials"] = credentials
+        self._consumer: Any
+        self._own_consumer: Any
         if consumer is None:
-            self._new_consumer = _vendor_consumer(arguments)
+            self._new_consumer = http_consumer(arguments)
             self._consumer = self._own_consumer = self._new_consumer()
         else:
-            self._consumer = _accepted_consumer(consumer, arguments)
-            self._own_consumer = None
+            defaults = {name: each.default for name, each in inspect.signature(BufferedConsumer).parameters.items()}
+            self._consumer, self._own_consumer = accepted_consumer(consumer, arguments, defaults), None
         self._is_closed = False
         self._reset()
         _ALIVE.add(self)
@@ -123,6 +138,9 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         self._flush_lock = threading.RLock()
         self._flushing: str | None = None
         self._left = 0
+        self._shrunk: dict[str, int] = {}
+        """The size of a batch, by endpoint, where the vendor has asked for smaller ones."""
+        self._refusals: dict[str, str] = {}
 
     def _restart_in_child(self) -> None:
         self._reset()
@@ -156,8 +174,7 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             MixpanelException: The endpoint is unknown, the message is no text, the buffer is full or closed (the
                 message is then not accepted), or the flush failed (the message is then kept).
         """
-        credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
-        message = _message(endpoint, json_message, credentials)
+        message = waiting_message(endpoint, json_message, api_key, api_secret)
         waiting = self._add(endpoint, message)
         if waiting is None:
             failure = self._flush_endpoint(endpoint)
@@ -165,11 +182,9 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             if waiting is None:
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
-                raise _error(endpoint, f"{endpoint}: {text}")
+                raise not_accepted(endpoint, f"{endpoint}: {text}")
         if waiting >= self._max_size:
-            failure = self._flush_endpoint(endpoint)
-            if failure is not None:
-                raise _not_delivered(endpoint, failure)
+            self._raise_for(endpoint, self._flush_endpoint(endpoint))
 
     def flush(self) -> None:
         """Send everything that waits now, endpoint by endpoint, in order (contract rules 5.2 and 2.11).
@@ -183,8 +198,7 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         """
         failures = [(endpoint, self._flush_endpoint(endpoint)) for endpoint in ENDPOINTS]
         for endpoint, failure in failures:
-            if failure is not None:
-                raise _not_delivered(endpoint, failure)
+            self._raise_for(endpoint, failure)
 
     def purge(self, subject_id: object) -> int:
         """Discard what waits for a person (contract rules 5.2 and 7.1).
@@ -227,11 +241,18 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             self._is_closed = True
         self.flush()
 
+    def _raise_for(self, endpoint: str, failure: str | None) -> None:
+        refusal = self._refusals.pop(endpoint, None)
+        if failure is not None:
+            raise not_delivered(endpoint, failure)
+        if refusal is not None:
+            raise not_delivered(endpoint, refusal, is_kept=False)
+
     def _add(self, endpoint: str, message: Waiting) -> int | None:
         """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
         with self._lock:
             if self._is_closed:
-                raise _error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
+                raise not_accepted(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
             buffer = self._buffers[endpoint]
             if len(buffer) >= self._max_buffered:
                 return None
@@ -261,7 +282,8 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         # A message leaves the buffer only when it is settled, so that nothing can interrupt it out of existence.
         with self._lock:
             buffer = self._buffers[endpoint]
-            batch = list(first_batch(itertools.islice(buffer, min(self._left, self._max_size))))
+            most = min(self._left, self._max_size, self._shrunk.get(endpoint, self._max_size))
+            batch = list(first_batch(itertools.islice(buffer, most), MAX_BATCH_BYTES[endpoint]))
         withdrawn = [message for message in batch if not message.is_allowed()]
         with self._lock:
             withdrawn = settle(buffer, withdrawn)
@@ -270,23 +292,27 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
                 message.is_on_its_way = True
         for message in withdrawn:
             message.discard()
-        if sending:
-            try:
-                self._hand_over(endpoint, sending)
-            except Exception as error:  # noqa: BLE001 - any consumer may stand here, and its error may hold the batch
-                return _cause(error)
-        with self._lock:
-            settle(buffer, sending)
-            self._left = self._left - len(batch) if batch else 0
-        return None
+        failure = hand_over(self._consumer, endpoint, sending) if sending else None
+        if failure is None:
+            self._settled(endpoint, sending, len(batch))
+            return None
+        if is_too_large(failure) and len(sending) > 1:
+            self._shrunk[endpoint] = len(sending) // 2
+            with self._lock:
+                self._left -= len(batch) - len(sending)
+            return None
+        if is_refused(failure) or is_too_large(failure):
+            refused = refused_of(failure, sending)
+            self._settled(endpoint, sending, len(batch))
+            lose(refused, Reason.REJECTED_BY_VENDOR)
+            self._refusals[endpoint] = cause_of(failure)
+            return None
+        return cause_of(failure)
 
-    def _hand_over(self, endpoint: str, sending: list[Waiting]) -> None:
-        body = f"[{','.join(message.json_message for message in sending)}]"
-        credentials = sending[0].credentials
-        if credentials == (None, None):
-            self._consumer.send(endpoint, body)
-        else:
-            self._consumer.send(endpoint, body, credentials)
+    def _settled(self, endpoint: str, sent: list[Waiting], count: int) -> None:
+        with self._lock:
+            settle(self._buffers[endpoint], sent)
+            self._left = self._left - count if count else 0
 
     def _end_flush(self, endpoint: str) -> None:
         with self._lock:
@@ -298,67 +324,6 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
                 message.is_on_its_way = False
         for message in unwanted:
             message.discard()
-
-
-def _message(endpoint: object, json_message: object, credentials: Credentials) -> Waiting:
-    if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
-        raise _error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
-    if not isinstance(json_message, str):
-        raise _error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
-    size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
-    return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
-
-
-def _cause(error: BaseException) -> str:
-    """What failed, in names of types only: a text or an object inside an error may quote the batch."""
-    names = [type(error).__name__]
-    inner: object = error.args[0] if error.args else None
-    while isinstance(inner, BaseException) and len(names) < _DEEPEST_CAUSE:
-        names.append(type(inner).__name__)
-        inner = inner.args[0] if inner.args else None
-    if names == ["MixpanelException"] and isinstance(inner, str) and inner.startswith("Mixpanel error:"):
-        return "the vendor refused the batch"
-    return ": ".join(names)
-
-
-def _not_delivered(endpoint: str, failure: str) -> Exception:
-    return _error(endpoint, f"{endpoint}: a batch was not delivered and is kept ({failure})")
-
-
-def _error(endpoint: str | None, text: str) -> Exception:
-    error: Exception = mixpanel.MixpanelException(text)
-    error.endpoint = endpoint  # type: ignore[attr-defined]
-    return error
-
-
-def _whole_number(name: str, value: object, least: int, most: int | None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least or (most is not None and value > most):
-        limits = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ConfigurationError(f"{name} must be {limits}, not {value}")
-    return value
-
-
-def _vendor_consumer(arguments: Mapping[str, Any]) -> Callable[[], Any]:
-    parameters = inspect.signature(mixpanel.Consumer).parameters
-    if "credentials" in arguments and "credentials" not in parameters:
-        raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {mixpanel.__version__}")
-
-    def new_consumer() -> Any:
-        return mixpanel.Consumer(**arguments)
-
-    return new_consumer
-
-
-def _accepted_consumer(consumer: Any, arguments: Mapping[str, Any]) -> Any:
-    if not callable(getattr(consumer, "send", None)):
-        raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
-    defaults = inspect.signature(BufferedConsumer).parameters
-    given = [name for name, value in arguments.items() if value != defaults[name].default]
-    if given:
-        raise ConfigurationError(f"{', '.join(given)}: set on the consumer that is given, not beside it")
-    return consumer
 
 
 _ALIVE: weakref.WeakSet[BufferedConsumer] = weakref.WeakSet()

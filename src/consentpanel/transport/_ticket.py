@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from consentpanel._decision import Reason
 
 
 class Ticket(Protocol):
@@ -13,12 +16,21 @@ class Ticket(Protocol):
         """Lookup keys of all whom the message names; never to be printed."""
         ...
 
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """The purposes whose consent the message stands on; none for one that only takes data away."""
+        ...
+
     def still_allowed(self) -> bool:
         """Whether the message may still be sent, asked of the registry now; never raises."""
         ...
 
     def discarded(self) -> None:
-        """Counts and reports that the message was thrown away and not sent; never raises."""
+        """Counts and reports that the message was thrown away for want of consent; never raises."""
+        ...
+
+    def lost(self, reason: Reason) -> None:
+        """Counts and reports that the message will never be sent, for another reason; never raises."""
         ...
 
 

@@ -11,10 +11,11 @@ import attrs
 from consentpanel._vendor import IDS
 
 if TYPE_CHECKING:
+    from consentpanel._decision import Reason
     from consentpanel.transport._ticket import Ticket
 
-MAX_BATCH_BYTES = 2_000_000
-"""JSON bytes of a batch: the vendor takes 10 MB a request, and the form encoding can triple what is sent."""
+MAX_BATCH_BYTES = {"events": 10_000_000, "imports": 10_000_000, "people": 1_000_000, "groups": 1_000_000}
+"""JSON bytes of a batch that the vendor documents. A batch that it answers with HTTP 413 all the same is split."""
 
 Credentials = tuple[Any, Any]
 """The vendor's `(api_key, api_secret)`."""
@@ -44,9 +45,10 @@ class Waiting:
             return False
 
     def names(self, key: str) -> bool:
-        """Whether the message names the person with this look-up key."""
+        """Whether the message says something about the person with this look-up key."""
         if self.ticket is not None:
-            return key in self.ticket.subject_ids
+            # A message without a purpose only takes data away, and that is never discarded.
+            return bool(self.ticket.purposes) and key in self.ticket.subject_ids
         try:
             record = json.loads(self.json_message)
         except (ValueError, RecursionError):
@@ -54,9 +56,14 @@ class Waiting:
         return key in map(str, _ids_in(record))
 
     def discard(self) -> None:
-        """Tell the ticket that the message will never be sent."""
+        """Tell the ticket that the message was thrown away for want of consent."""
         if self.ticket is not None:
             self.ticket.discarded()
+
+    def lose(self, reason: Reason) -> None:
+        """Tell the ticket that the message will never be sent, for another reason."""
+        if self.ticket is not None:
+            self.ticket.lost(reason)
 
 
 def _ids_in(record: object) -> Iterator[object]:
@@ -69,13 +76,13 @@ def _ids_in(record: object) -> Iterator[object]:
             yield from value if isinstance(value, list) else [value]
 
 
-def first_batch(messages: Iterable[Waiting]) -> Iterator[Waiting]:
+def first_batch(messages: Iterable[Waiting], max_bytes: int) -> Iterator[Waiting]:
     """The messages from the front that one request can carry: of equal credentials, and not too many bytes."""
     credentials: Credentials | None = None
     total = 0
     for message in messages:
         total += message.size + 1
-        if credentials is not None and (message.credentials != credentials or total > MAX_BATCH_BYTES):
+        if credentials is not None and (message.credentials != credentials or total > max_bytes):
             return
         credentials = message.credentials
         yield message

@@ -51,6 +51,8 @@ class SealedTransport:
         self.__default_of = default_of
         self.__wire = Wire()
         self.__arguments = _arguments_of(consumer)
+        self.sends_by_itself = bool(getattr(consumer, "sends_by_itself", False))
+        """Whether nobody has to wait for a flush."""
         self.__observes = hasattr(type(consumer), "observe")
         if hasattr(type(consumer), "flush") and not getattr(consumer, "judges_again", False):
             process.warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
@@ -93,6 +95,12 @@ class SealedTransport:
                     vars(error).pop("message", None)
                     raise
                 return
+
+    def purge(self, subject_id: object) -> int:
+        """Discards what waits for a person; how many messages. 0 for a consumer that cannot."""
+        method = getattr(self.__consumer, "purge", None)
+        found = method(subject_id) if callable(method) else 0
+        return found if isinstance(found, int) else 0
 
     def send(
         self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None

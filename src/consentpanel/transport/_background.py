@@ -1,0 +1,467 @@
+"""A buffer that sends from threads of its own, so that no request waits for the vendor (contract rule 5.2)."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import logging
+import multiprocessing.util
+import os
+import random
+import threading
+import time
+import weakref
+from collections import deque
+from itertools import islice
+from typing import Any
+
+from typing_extensions import Self
+
+from consentpanel._consent import subject_key
+from consentpanel._decision import Reason
+from consentpanel.transport._delivery import (
+    ENDPOINTS,
+    MAX_BATCH_MESSAGES,
+    VENDOR_HOST,
+    accepted_consumer,
+    cause_of,
+    hand_over,
+    http_consumer,
+    is_refused,
+    is_too_large,
+    lose,
+    not_accepted,
+    refused_of,
+    seconds,
+    waiting_message,
+    whole_number,
+)
+from consentpanel.transport._http import DeliveryError
+from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch
+
+_LOGGER = logging.getLogger("consentpanel")
+_FIRST_PAUSE = 2.0
+_LONGEST_PAUSE = 60.0
+_IN_ORDER = frozenset({"people", "groups"})
+"""Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later."""
+
+
+class BackgroundConsumer:
+    """Takes messages into a bounded queue, and sends them in batches from threads of its own.
+
+    As `BufferedConsumer` it asks for consent again before it sends, delivers no message twice, and loses none without
+    saying so. `send` never waits for the vendor. It waits only for room in a full queue, at most `timeout` seconds;
+    then the message is dropped, counted in `dropped`, and its `Decision` says ``queue_full``.
+
+    After a failure (no answer, an answer that is none, HTTP 429 or 5xx) a batch is sent again after a pause with
+    jitter, from 2 up to 60 seconds as the vendor asks, or what its ``Retry-After`` says. HTTP 413 splits the batch.
+    HTTP 400 is never tried again: each message that it concerns gives the observers a second `Decision`,
+    ``rejected_by_vendor``. When the vendor had taken a batch and only the answer was lost, it gets the batch twice:
+    events are then de-duplicated by their ``$insert_id``; ``$add`` and ``$append`` count twice.
+
+    Events and imports go over several connections. Updates of profiles go one batch after the other, in order. After
+    `os.fork` the child starts with an empty queue and threads of its own; what waited is sent by the parent. At the
+    end of the process it flushes for at most `exit_timeout` seconds, then reports what is left as ``not_delivered``.
+
+    Args:
+        max_size: The most messages in one batch: 1 to 2,000.
+        events_url: Address for events, instead of the one at `api_host`.
+        people_url: Address for user profiles, likewise.
+        import_url: Address for imports, likewise.
+        request_timeout: Seconds to wait for the vendor.
+        groups_url: Address for group profiles, likewise.
+        api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``.
+        verify_cert: Whether the vendor's certificate is verified.
+        credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
+        consumer: The consumer that sends the batches, instead of the vendor's over HTTP; then none of the arguments
+            from `events_url` to `credentials`, nor `gzip_imports`, may be given. Threads call it at the same time.
+        gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``, to which the vendor answers for
+            each record. Needs a service account or an API secret.
+        max_queued: The most messages that wait or are on their way.
+        linger: Seconds that a batch waits to become full.
+        timeout: The most seconds that `send` waits for room in the queue.
+        flush_timeout: The most seconds that `flush` waits.
+        exit_timeout: The most seconds that the end of the process waits.
+        connections: How many threads send, 1 to 32.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+
+    Example:
+        >>> from consentpanel import BackgroundConsumer
+        >>> from consentpanel.testing import FakeTransport
+        >>> vendor = FakeTransport()
+        >>> with BackgroundConsumer(consumer=vendor) as consumer:
+        ...     consumer.send("events", '{"event": "Viewed", "properties": {"token": "T", "distinct_id": "user-1"}}')
+        >>> len(vendor.events)
+        1
+    """
+
+    judges_again = True
+    """Tells a client that consent is asked for again at the flush."""
+    sends_by_itself = True
+    """Tells a client that nobody has to wait for a flush."""
+
+    def __init__(
+        self,
+        max_size: int = 500,
+        events_url: str | None = None,
+        people_url: str | None = None,
+        import_url: str | None = None,
+        request_timeout: float = 10.0,
+        groups_url: str | None = None,
+        api_host: str = VENDOR_HOST,
+        verify_cert: bool = True,
+        credentials: Any = None,
+        *,
+        consumer: Any = None,
+        gzip_imports: bool = False,
+        max_queued: int = 10_000,
+        linger: float = 0.5,
+        timeout: float = 0.1,
+        flush_timeout: float = 5.0,
+        exit_timeout: float = 10.0,
+        connections: int = 4,
+    ) -> None:
+        self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
+        self._max_queued = whole_number("max_queued", max_queued, self._max_size, None)
+        self._connections = whole_number("connections", connections, 1, 32)
+        self._linger = seconds("linger", linger)
+        self._timeout = seconds("timeout", timeout)
+        self._flush_timeout = seconds("flush_timeout", flush_timeout)
+        self._exit_timeout = seconds("exit_timeout", exit_timeout)
+        arguments: dict[str, Any] = {
+            "events_url": events_url,
+            "people_url": people_url,
+            "import_url": import_url,
+            "request_timeout": seconds("request_timeout", request_timeout),
+            "groups_url": groups_url,
+            "api_host": api_host,
+            "verify_cert": verify_cert,
+            "credentials": credentials,
+            "gzip_imports": gzip_imports,
+        }
+        if consumer is None:
+            # Pauses between tries are this class's own, so that a 429 is treated as the vendor asks.
+            self._new_consumer = http_consumer({**arguments, "retry_limit": 0})
+            self._consumer = self._new_consumer()
+        else:
+            defaults = {name: each.default for name, each in inspect.signature(BackgroundConsumer).parameters.items()}
+            given = accepted_consumer(consumer, arguments, defaults)
+            self._new_consumer = lambda: given
+            self._consumer = given
+        self._dropped = 0
+        self._restart()
+        _ALIVE.add(self)
+        # A child of multiprocessing leaves by os._exit, after which atexit has no say.
+        multiprocessing.util.register_after_fork(self, _close_with_the_child)
+
+    def _restart(self) -> None:
+        # Re-entrant, because a signal handler may track in the middle of anything.
+        self._changed = threading.Condition(threading.RLock())
+        self._queues: dict[str, deque[Waiting]] = {endpoint: deque() for endpoint in ENDPOINTS}
+        self._on_its_way: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
+        self._not_before: dict[str, float] = dict.fromkeys(ENDPOINTS, 0.0)
+        self._failures: dict[str, int] = dict.fromkeys(ENDPOINTS, 0)
+        self._sizes: dict[str, int] = dict.fromkeys(ENDPOINTS, self._max_size)
+        self._oldest: dict[str, float] = dict.fromkeys(ENDPOINTS, 0.0)
+        self._last_cause = ""
+        self._flushes = 0
+        self._is_closed = False
+        self._gives_up_at: float | None = None
+        self._threads: list[threading.Thread] = []
+
+    def _restart_in_child(self) -> None:
+        self._restart()
+        self._dropped = 0
+        # The parent's open connections must not be written to by two processes.
+        self._consumer = self._new_consumer()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} waiting={self.waiting} dropped={self._dropped}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait or are on their way."""
+        return sum(map(len, self._queues.values())) + sum(map(len, self._on_its_way.values()))
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were given up: no room, refused by the vendor, or left at the end of the process."""
+        return self._dropped
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        """Queue a message. Without room after `timeout` seconds it is dropped and counted.
+
+        Args:
+            endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
+            json_message: One message, as JSON.
+            api_key: The project's API key, or the vendor's tuple ``(api_key, api_secret)``.
+            api_secret: The project's API secret.
+
+        Raises:
+            MixpanelException: The endpoint is unknown, the message is no text, or the consumer is closed.
+        """
+        message = waiting_message(endpoint, json_message, api_key, api_secret)
+        with self._changed:
+            if self._is_closed:
+                raise not_accepted(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
+            has_room = self.waiting < self._max_queued or self._changed.wait_for(self._has_room, self._timeout)
+            if has_room and not self._is_closed:
+                queue = self._queues[endpoint]
+                if not queue:
+                    self._oldest[endpoint] = time.monotonic()
+                queue.append(message)
+                if not self._threads:
+                    self._start()
+                if len(queue) == 1 or len(queue) >= self._sizes[endpoint]:
+                    self._changed.notify_all()
+                return
+            self._dropped += 1
+        _LOGGER.debug("a message to %s found the queue full", endpoint)
+        message.lose(Reason.QUEUE_FULL)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Send what waits now, and wait until it has arrived.
+
+        Args:
+            timeout: The most seconds to wait; `flush_timeout` when left out.
+
+        Raises:
+            MixpanelException: Not everything arrived in time; what did not is kept, and tried again.
+        """
+        with self._changed:
+            self._flushes += 1
+            self._changed.notify_all()
+            try:
+                done = self._changed.wait_for(self._is_empty, self._flush_timeout if timeout is None else timeout)
+            finally:
+                self._flushes -= 1
+            if not done:
+                cause = f" ({self._last_cause})" if self._last_cause else ""
+                raise not_accepted(None, f"{self.waiting} messages are not delivered yet, and are kept{cause}")
+
+    def purge(self, subject_id: object) -> int:
+        """Discard what waits for a person (contract rules 5.2 and 7.1).
+
+        A batch that is on its way cannot be called back; when its sending fails, what it holds for this person is
+        discarded instead of kept.
+
+        Args:
+            subject_id: The person: a `str`, an `int` or a `UUID`.
+
+        Returns:
+            How many messages were discarded.
+
+        Raises:
+            InvalidRecordError: `subject_id` is not an id.
+
+        Example:
+            >>> BackgroundConsumer().purge("user-1")
+            0
+        """
+        key = subject_key(subject_id)
+        discarded: list[Waiting] = []
+        with self._changed:
+            for endpoint in ENDPOINTS:
+                queue = self._queues[endpoint]
+                named = [message for message in queue if message.names(key)]
+                if named:
+                    unwanted = set(map(id, named))
+                    self._queues[endpoint] = deque(message for message in queue if id(message) not in unwanted)
+                    discarded += named
+                for message in self._on_its_way[endpoint]:
+                    message.is_unwanted = message.is_unwanted or message.names(key)
+            self._changed.notify_all()
+        for message in discarded:
+            message.discard()
+        return len(discarded)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Accept no more, and send what waits. What is left after that time is given up, counted and reported.
+
+        Args:
+            timeout: The most seconds to wait; `exit_timeout` when left out.
+
+        Raises:
+            MixpanelException: Something was given up.
+        """
+        problem = self._close(self._exit_timeout if timeout is None else timeout)
+        if problem:
+            raise not_accepted(None, problem)
+
+    def _close(self, timeout: float) -> str:
+        """Closes; what could not be done, or nothing."""
+        with self._changed:
+            self._is_closed = True
+            self._gives_up_at = time.monotonic() + timeout
+            self._changed.notify_all()
+            self._changed.wait_for(self._is_empty, timeout)
+            left = [message for queue in self._queues.values() for message in queue]
+            for queue in self._queues.values():
+                queue.clear()
+            # What is on its way may still arrive: it is counted when its sending fails.
+            on_its_way = sum(map(len, self._on_its_way.values()))
+            self._dropped += len(left)
+            threads, self._threads = self._threads, []
+            self._changed.notify_all()
+        lose(left, Reason.NOT_DELIVERED)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(0.2)
+        if left or on_its_way:
+            return f"closed with {len(left)} messages not delivered and {on_its_way} still on their way"
+        return ""
+
+    def _has_room(self) -> bool:
+        return self._is_closed or self.waiting < self._max_queued
+
+    def _is_empty(self) -> bool:
+        return self.waiting == 0
+
+    def _start(self) -> None:
+        for number in range(self._connections):
+            thread = threading.Thread(target=self._work, name=f"consentpanel-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        mine = self._changed
+        while True:
+            with mine:
+                endpoint = self._next()
+                while endpoint is None:
+                    if self._is_closed and not self._has_queued():
+                        return
+                    mine.wait(self._pause())
+                    endpoint = self._next()
+                queue = self._queues[endpoint]
+                batch = list(first_batch(islice(queue, self._sizes[endpoint]), MAX_BATCH_BYTES[endpoint]))
+                for _ in batch:
+                    queue.popleft()
+                self._oldest[endpoint] = time.monotonic()
+                self._on_its_way[endpoint] += batch
+            try:
+                self._deliver(endpoint, batch)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
+                self._keep(endpoint, batch, error)
+
+    def _has_queued(self) -> bool:
+        return any(self._queues.values())
+
+    def _next(self) -> str | None:
+        """An endpoint with a batch that may go now."""
+        present = time.monotonic()
+        for endpoint, queue in self._queues.items():
+            if not queue or present < self._not_before[endpoint]:
+                continue
+            if self._on_its_way[endpoint] and (endpoint in _IN_ORDER or self._failures[endpoint]):
+                continue
+            is_ready = len(queue) >= self._sizes[endpoint] or self._flushes or self._is_closed
+            if is_ready or present - self._oldest[endpoint] >= self._linger:
+                return endpoint
+        return None
+
+    def _pause(self) -> float | None:
+        """Seconds until a queue may be ready; None when all are empty."""
+        present = time.monotonic()
+        ready = [
+            max(self._not_before[endpoint], 0.0 if self._flushes else self._oldest[endpoint] + self._linger)
+            for endpoint, queue in self._queues.items()
+            if queue
+        ]
+        return max(0.005, min(ready) - present) if ready else None
+
+    def _deliver(self, endpoint: str, batch: list[Waiting]) -> None:
+        withdrawn = [message for message in batch if message.is_unwanted or not message.is_allowed()]
+        if withdrawn:
+            self._settle(endpoint, withdrawn)
+            for message in withdrawn:
+                message.discard()
+        gone = set(map(id, withdrawn))
+        sending = [message for message in batch if id(message) not in gone]
+        if not sending:
+            return
+        failure = hand_over(self._consumer, endpoint, sending)
+        if failure is None:
+            self._settle(endpoint, sending, went_well=True)
+        elif is_too_large(failure) and len(sending) > 1:
+            with self._changed:
+                self._sizes[endpoint] = max(1, min(self._sizes[endpoint], len(sending)) // 2)
+            half = len(sending) // 2
+            self._deliver(endpoint, sending[:half])
+            self._deliver(endpoint, sending[half:])
+        elif is_refused(failure) or is_too_large(failure):
+            refused = refused_of(failure, sending)
+            with self._changed:
+                self._dropped += len(refused)
+            self._settle(endpoint, sending, went_well=True)
+            lose(refused, Reason.REJECTED_BY_VENDOR)
+        else:
+            self._keep(endpoint, sending, failure)
+
+    def _settle(self, endpoint: str, messages: list[Waiting], *, went_well: bool = False) -> None:
+        with self._changed:
+            gone = set(map(id, messages))
+            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if id(each) not in gone]
+            if went_well:
+                self._failures[endpoint] = 0
+                self._not_before[endpoint] = 0.0
+            self._changed.notify_all()
+
+    def _keep(self, endpoint: str, messages: list[Waiting], failure: Exception) -> None:
+        """Puts back what could not be sent, at the front, and pauses (the vendor's advice: 2 to 60 s, with jitter)."""
+        with self._changed:
+            gone = set(map(id, messages))
+            kept = [each for each in messages if any(each is other for other in self._on_its_way[endpoint])]
+            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if id(each) not in gone]
+            unwanted = [message for message in kept if message.is_unwanted]
+            gives_up = self._is_closed and not self._threads
+            wanted = [message for message in kept if not message.is_unwanted]
+            if gives_up:
+                self._dropped += len(wanted)
+            else:
+                self._queues[endpoint].extendleft(reversed(wanted))
+            self._last_cause = cause_of(failure)
+            asked = failure.retry_after if isinstance(failure, DeliveryError) else None
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures[endpoint], 10))
+            # Jitter, so that many processes do not come back together; it needs no secret randomness.
+            self._not_before[endpoint] = time.monotonic() + (asked or pause * random.uniform(0.5, 1.0))  # noqa: S311
+            self._failures[endpoint] += 1
+            self._changed.notify_all()
+        for message in unwanted:
+            message.discard()
+        if gives_up:
+            lose(wanted, Reason.NOT_DELIVERED)
+        _LOGGER.debug("a batch to %s was not delivered and is tried again: %s", endpoint, self._last_cause)
+
+
+_ALIVE: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
+
+
+def _restart_all_in_child() -> None:
+    for consumer in list(_ALIVE):
+        consumer._restart_in_child()  # noqa: SLF001 - the same file
+
+
+def _close_all() -> None:
+    for consumer in list(_ALIVE):
+        if consumer.waiting:
+            problem = consumer._close(consumer._exit_timeout)  # noqa: SLF001 - the same file
+            if problem:
+                _LOGGER.warning("the process ended: %s", problem)
+
+
+def _close_with_the_child(consumer: BackgroundConsumer) -> None:
+    multiprocessing.util.Finalize(consumer, _close_all, exitpriority=10)
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_restart_all_in_child)

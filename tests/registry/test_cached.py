@@ -1,0 +1,181 @@
+"""`CachedRegistry` (contract rule 2.12)."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, FieldPolicy, Mixpanel, Reason, RegistryError
+from consentpanel.registry import CachedRegistry, MemoryRegistry, SQLiteRegistry
+from consentpanel.registry import cached as cached_module
+from consentpanel.testing import FakeTransport, RegistryContract
+
+GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
+
+
+class TestCachedMemory(RegistryContract):
+    def make_registry(self, **options: Any) -> Any:
+        return CachedRegistry(MemoryRegistry(**options), ttl=60)
+
+
+class TestCachedSQLite(RegistryContract):
+    @pytest.fixture(autouse=True)
+    def _path(self, tmp_path: Any) -> None:
+        self.path = tmp_path / "consent.db"
+
+    def make_registry(self, **options: Any) -> Any:
+        return CachedRegistry(SQLiteRegistry(self.path, **options), ttl=60, max_size=3)
+
+
+class Counting(MemoryRegistry):
+    asked = 0
+
+    def standing(self, *arguments: Any, **keywords: Any) -> Any:
+        self.asked += 1
+        return super().standing(*arguments, **keywords)
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cached_module, "time", clock)
+    return clock
+
+
+def test_an_answer_is_remembered_for_ttl_seconds_and_no_longer(clock: Clock) -> None:
+    inner = Counting()
+    registry = CachedRegistry(inner, ttl=10)
+    for _ in range(3):
+        assert registry.status("user-1", "analytics") is UNKNOWN
+    assert inner.asked == 1
+    inner.grant("user-1")  # elsewhere
+    clock.now += 9.9
+    assert registry.status("user-1", "analytics") is UNKNOWN
+    clock.now += 0.1
+    assert registry.status("user-1", "analytics") is GRANTED
+
+
+def test_a_write_through_it_shows_at_once(clock: Clock) -> None:
+    registry = CachedRegistry(MemoryRegistry(), ttl=3600)
+    for write, expected in (
+        (lambda: registry.grant("user-1"), GRANTED),
+        (lambda: registry.deny("user-1", "analytics"), DENIED),
+        (lambda: registry.record(ConsentRecord("user-1", "analytics", GRANTED)), GRANTED),
+        (lambda: registry.forget("user-1"), UNKNOWN),
+    ):
+        write()
+        assert registry.status("user-1", "analytics") is expected
+
+
+def test_an_answer_asked_for_before_a_write_is_not_remembered_after_it() -> None:
+    class Slow(MemoryRegistry):
+        def standing(self, *arguments: Any, **keywords: Any) -> Any:
+            answer = super().standing(*arguments, **keywords)
+            if hook := hooks.pop() if hooks else None:
+                hook()
+            return answer
+
+    registry = CachedRegistry(Slow(), ttl=3600)
+    registry.grant("user-1")
+    hooks = [lambda: registry.deny("user-1")]
+    assert registry.status("user-1", "analytics") is GRANTED
+    assert registry.status("user-1", "analytics") is DENIED
+
+
+def test_failures_and_wrong_answers_are_never_remembered() -> None:
+    answers: list[Any] = [OSError(), "granted", True, None]
+
+    def ask(subject_id: str, purpose: str) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    mp = Mixpanel("T", FakeTransport(), registry=CachedRegistry(ask, ttl=3600), policy=FieldPolicy())
+    reasons = [mp.track("user-1", "E").reason for _ in range(4)]
+    assert reasons == [Reason.REGISTRY_ERROR, Reason.REGISTRY_ERROR, Reason.CONSENT_GRANTED, Reason.CONSENT_GRANTED]
+
+
+def test_the_past_is_always_asked_about() -> None:
+    inner = Counting()
+    registry = CachedRegistry(inner, ttl=3600)
+    then = datetime.now(timezone.utc) - timedelta(days=1)
+    for _ in range(2):
+        assert registry.status("user-1", "analytics", at=then) is UNKNOWN
+    assert inner.asked == 2
+
+
+def test_it_holds_no_more_than_max_size_answers() -> None:
+    inner = Counting()
+    registry = CachedRegistry(inner, ttl=3600, max_size=2)
+    for number in (1, 2, 3):
+        registry.status(f"user-{number}", "analytics")
+    assert "of 2 answers" in repr(registry)
+    registry.status("user-3", "analytics")
+    assert inner.asked == 3
+    registry.status("user-1", "analytics")
+    assert inner.asked == 4
+
+
+def test_the_cause_of_an_answer_is_kept() -> None:
+    past = datetime.now(timezone.utc) - timedelta(days=2)
+    inner = MemoryRegistry()
+    inner.grant("user-1", recorded_at=past, expires_at=past + timedelta(days=1))
+    mp = Mixpanel("T", FakeTransport(), registry=CachedRegistry(inner, ttl=60))
+    assert [mp.track("user-1", "E").reason for _ in range(2)] == [Reason.EXPIRED] * 2
+
+
+def test_what_the_other_registry_lacks_is_an_error_of_its_own() -> None:
+    registry = CachedRegistry(lambda subject_id, purpose: True, ttl=1)
+    with pytest.raises(RegistryError, match="has no method deny"):
+        registry.deny("user-1")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"ttl": 0},
+        {"ttl": -1},
+        {"ttl": True},
+        {"ttl": "1"},
+        {"ttl": 10**6},
+        {"ttl": 1, "max_size": 0},
+        {"ttl": 1, "max_size": 1.5},
+        {"ttl": 1, "registry": None},
+        {"ttl": 1, "registry": MemoryRegistry},
+    ],
+)
+def test_a_wrong_argument_is_a_configuration_error(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        CachedRegistry(**{"registry": MemoryRegistry(), **arguments})
+
+
+def test_many_threads_never_see_a_grant_after_their_own_denial() -> None:
+    registry = CachedRegistry(MemoryRegistry(), ttl=3600, max_size=50)
+    wrong: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(200):
+            subject = f"user-{number}-{turn % 7}"
+            registry.grant(subject, "analytics")
+            registry.status(subject, "analytics")
+            registry.deny(subject, "analytics")
+            if registry.status(subject, "analytics") is not DENIED:
+                wrong.append(subject)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,137 @@
+"""A vendor on loopback that can be told to refuse, stall, cut the connection, or answer with any status."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+PATHS = {"/track": "events", "/engage": "people", "/groups": "groups", "/import": "imports"}
+
+
+class FaultyVendor:
+    """Keeps what it accepted; `faults` says, request by request, what to do instead."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.records: list[dict[str, Any]] = []
+        self.requests: list[tuple[str, int, dict[str, str]]] = []
+        self.faults: list[Any] = []
+        self.always: Any = None
+        self.retry_after: str | None = None
+        self.largest: int | None = None
+        self.refuses: Any = None
+        self.open = threading.Event()
+        self.open.set()
+        vendor = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                vendor.answer(self)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # type: ignore[method-assign] # the client may have gone
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+        root = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.urls = {
+            "events_url": f"{root}/track",
+            "people_url": f"{root}/engage",
+            "groups_url": f"{root}/groups",
+            "import_url": f"{root}/import",
+        }
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        path = urlsplit(request.path).path
+        if request.headers.get("Content-Encoding") == "gzip":
+            said = json.loads(gzip.decompress(body))
+        else:
+            said = json.loads(parse_qs(body.decode())["data"][0])
+        batch = said if isinstance(said, list) else [said]
+        with self.lock:
+            fault = self.faults.pop(0) if self.faults else self.always
+            if fault is None and self.largest is not None and len(batch) > self.largest:
+                fault = 413
+            self.requests.append((PATHS[path], len(batch), dict(request.headers.items())))
+        if fault == "stall":
+            self.open.wait(10)
+            fault = None
+        if fault == "cut":
+            request.close_connection = True
+            request.connection.close()
+            return
+        if fault == "cut after taking":
+            self.take(batch)
+            request.close_connection = True
+            request.connection.close()
+            return
+        if isinstance(fault, int):
+            self.reply(request, fault, {"status": 0, "error": "no"})
+            return
+        if fault == "nonsense":
+            self.reply(request, 200, None)
+            return
+        refused = [] if self.refuses is None else [n for n, record in enumerate(batch) if self.refuses(record)]
+        self.take([record for n, record in enumerate(batch) if n not in refused])
+        if refused:
+            self.reply(request, 400, {"failed_records": [{"index": n, "message": "bad"} for n in refused]})
+        else:
+            self.reply(request, 200, {"status": 1, "error": None})
+
+    def take(self, batch: list[dict[str, Any]]) -> None:
+        with self.lock:
+            self.records += batch
+
+    def reply(self, request: BaseHTTPRequestHandler, status: int, answer: Any) -> None:
+        text = b"<html>busy</html>" if answer is None else json.dumps(answer).encode()
+        request.send_response(status)
+        if self.retry_after is not None:
+            request.send_header("Retry-After", self.retry_after)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    def ids(self) -> Counter[str]:
+        with self.lock:
+            return Counter(record["properties"]["$insert_id"] for record in self.records)
+
+    def wait_for(self, condition: Any, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self.open.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyVendor]:
+    vendor = FaultyVendor()
+    yield vendor
+    vendor.close()
+
+
+@pytest.fixture
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between tries are asked for in seconds; a test has only the order to prove."""
+    from consentpanel.transport import _background
+
+    monkeypatch.setattr(_background, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(_background, "_LONGEST_PAUSE", 0.05)

@@ -1,0 +1,419 @@
+"""`BackgroundConsumer` (contract rules 5.2 and 2.11), against a vendor on loopback that fails in many ways."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mixpanel
+import pytest
+
+from consentpanel import BackgroundConsumer, ConfigurationError, FieldPolicy, Mixpanel, Reason
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+
+pytestmark = pytest.mark.usefixtures("_no_pause")
+
+
+def event(number: int, subject: str = "user-1") -> str:
+    names = {"token": "T", "distinct_id": subject, "$insert_id": str(number)}
+    return json.dumps({"event": "E", "properties": names})
+
+
+@pytest.fixture
+def background(faulty: Any) -> Iterator[BackgroundConsumer]:
+    consumer = BackgroundConsumer(**faulty.urls, max_size=10, linger=0.02, request_timeout=2, exit_timeout=0.2)
+    yield consumer
+    faulty.open.set()
+    faulty.always = None
+    consumer._close(5)
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    registry = MemoryRegistry()
+    registry.grant("user-1")
+    return registry
+
+
+def guarded(consumer: Any, registry: MemoryRegistry, **keywords: Any) -> Mixpanel:
+    return Mixpanel("T", consumer, registry=registry, policy=FieldPolicy.keep_all(), **keywords)
+
+
+# rule 5.2: on a worker thread, in batches
+
+
+def test_what_is_sent_arrives_without_a_flush(background: BackgroundConsumer, faulty: Any) -> None:
+    for number in range(25):
+        background.send("events", event(number))
+    faulty.wait_for(lambda: len(faulty.records) == 25)
+    assert max(size for _, size, _ in faulty.requests) <= 10
+
+
+def test_flush_waits_until_everything_has_arrived(background: BackgroundConsumer, faulty: Any) -> None:
+    background.send("events", event(1))
+    background.send("people", '{"$token": "T", "$distinct_id": "user-1", "$set": {}}')
+    background.flush()
+    assert len(faulty.records) == 2
+    assert background.waiting == 0
+
+
+def test_a_call_returns_while_the_vendor_is_stalled(background: BackgroundConsumer, faulty: Any) -> None:
+    faulty.always = "stall"
+    faulty.open.clear()
+    for number in range(100):
+        background.send("events", event(number))
+    assert faulty.records == []
+    assert background.waiting == 100
+    faulty.always = None
+    faulty.open.set()
+    background.flush()
+    assert len(faulty.ids()) == 100
+
+
+def test_updates_of_profiles_arrive_in_order(background: BackgroundConsumer, faulty: Any) -> None:
+    faulty.faults = [503, None, "cut", None, 429]
+    for number in range(60):
+        background.send("people", json.dumps({"$token": "T", "$distinct_id": "u", "$set": {"n": number}}))
+    background.flush(20)
+    assert [record["$set"]["n"] for record in faulty.records] == list(range(60))
+
+
+# rule 5.2: nothing lost, nothing twice
+
+
+@pytest.mark.parametrize("fault", [429, 500, 502, 503, 401, "nonsense", "cut"])
+def test_a_batch_that_fails_is_sent_again_and_arrives_once(
+    background: BackgroundConsumer, faulty: Any, fault: Any
+) -> None:
+    faulty.faults = [fault, fault]
+    for number in range(30):
+        background.send("events", event(number))
+    background.flush(20)
+    assert faulty.ids() == {str(number): 1 for number in range(30)}
+    assert background.dropped == 0
+
+
+def test_when_only_the_answer_is_lost_the_insert_id_tells_the_two_apart(
+    background: BackgroundConsumer, faulty: Any
+) -> None:
+    # The vendor's protocol cannot tell; it keeps one event for each $insert_id.
+    faulty.faults = ["cut after taking"]
+    for number in range(10):
+        background.send("events", event(number))
+    background.flush(20)
+    assert set(faulty.ids()) == {str(number) for number in range(10)}
+    assert set(faulty.ids().values()) == {2}
+
+
+def test_413_splits_the_batch_until_it_fits(background: BackgroundConsumer, faulty: Any) -> None:
+    faulty.largest = 3
+    for number in range(40):
+        background.send("events", event(number))
+    background.flush(20)
+    assert faulty.ids() == {str(number): 1 for number in range(40)}
+
+
+def test_413_for_one_message_gives_it_up_and_says_so(faulty: Any, registry: MemoryRegistry) -> None:
+    faulty.always = 413
+    told: list[Any] = []
+    with BackgroundConsumer(**faulty.urls, linger=0.01) as consumer:
+        assert guarded(consumer, registry, observers=[told.append]).track("user-1", "E")
+        consumer.flush()
+        assert consumer.dropped == 1
+    assert [decision.reason for decision in told] == [Reason.CONSENT_GRANTED, Reason.REJECTED_BY_VENDOR]
+
+
+def test_400_is_reported_for_each_record_and_never_tried_again(faulty: Any, registry: MemoryRegistry) -> None:
+    faulty.faults = [400]
+    told: list[Any] = []
+    with BackgroundConsumer(**faulty.urls, linger=0.05) as consumer:
+        mp = guarded(consumer, registry, observers=[told.append])
+        mp.track("user-1", "A")
+        mp.track("user-1", "B")
+        consumer.flush()
+        assert consumer.dropped == 2
+    rejected = [decision.event for decision in told if decision.reason is Reason.REJECTED_BY_VENDOR]
+    assert sorted(rejected) == ["A", "B"]
+    assert len(faulty.requests) == 1
+
+
+def test_a_strict_import_loses_only_the_records_that_the_vendor_refused(faulty: Any) -> None:
+    faulty.refuses = lambda record: record["properties"]["$insert_id"] in {"3", "5"}
+    with BackgroundConsumer(**faulty.urls, linger=0.05, gzip_imports=True) as consumer:
+        for number in range(10):
+            consumer.send("imports", event(number), None, "secret")
+        consumer.flush()
+        assert consumer.dropped == 2
+    assert set(faulty.ids()) == {str(number) for number in range(10)} - {"3", "5"}
+    (_, _, headers) = faulty.requests[0]
+    assert headers["Content-Encoding"] == "gzip"
+    assert headers["Authorization"].startswith("Basic ")
+
+
+def test_64_threads_of_1000_messages_lose_nothing_and_double_nothing(faulty: Any) -> None:
+    faulty.faults = [None, 503, None, "cut", 429, None, 413, "nonsense"] * 3
+    consumer = BackgroundConsumer(
+        **faulty.urls, max_size=2_000, linger=0.02, max_queued=100_000, timeout=30, connections=8, exit_timeout=60
+    )
+
+    def send(thread: int) -> None:
+        for number in range(1_000):
+            consumer.send("events", event(thread * 1_000 + number))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    consumer.close()
+    found = faulty.ids()
+    assert (len(found), set(found.values()), consumer.dropped) == (64_000, {1}, 0)
+
+
+# rule 5.2: a bounded queue
+
+
+def test_a_full_queue_drops_counts_and_says_so_in_the_decision(
+    faulty: Any, registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    faulty.always = "stall"
+    faulty.open.clear()
+    told: list[Any] = []
+    with BackgroundConsumer(**faulty.urls, max_size=1, max_queued=5, linger=0.01, timeout=0.01) as consumer:
+        mp = guarded(consumer, registry, observers=[told.append])
+        decisions = [mp.track("user-1", "E") for _ in range(8)]
+        faulty.always = None
+        faulty.open.set()
+        assert [bool(decision) for decision in decisions] == [True] * 5 + [False] * 3
+        assert [decision.reason for decision in decisions[5:]] == [Reason.QUEUE_FULL] * 3
+        assert told == decisions
+        assert consumer.dropped == mp.stats()["dropped"]["queue_full"] == 3
+    assert len(faulty.records) == 5
+    assert "user-1" not in caplog.text
+
+
+def test_a_message_waits_for_room_that_comes_in_time(faulty: Any) -> None:
+    faulty.always = "stall"
+    faulty.open.clear()
+    threading.Timer(0.2, faulty.open.set).start()
+    with BackgroundConsumer(**faulty.urls, max_size=1, max_queued=2, linger=0.01, timeout=20) as consumer:
+        for number in range(4):
+            consumer.send("events", event(number))
+    assert len(faulty.records) == 4
+    assert consumer.dropped == 0
+
+
+# rule 2.11
+
+
+def test_what_waits_for_somebody_who_withdraws_is_discarded(faulty: Any, registry: MemoryRegistry) -> None:
+    told: list[Any] = []
+    with BackgroundConsumer(**faulty.urls, linger=60) as consumer:
+        mp = guarded(consumer, registry, observers=[told.append])
+        assert mp.track("user-1", "E")
+        registry.deny("user-1")
+        consumer.flush()
+    assert faulty.requests == []
+    assert [decision.reason for decision in told] == [Reason.CONSENT_GRANTED, Reason.WITHDRAWN]
+
+
+def test_purge_discards_what_waits_for_one_person(faulty: Any, registry: MemoryRegistry) -> None:
+    registry.grant("user-2")
+    with BackgroundConsumer(**faulty.urls, linger=60) as consumer:
+        mp = guarded(consumer, registry)
+        for subject in ("user-1", "user-2", "user-1"):
+            mp.track(subject, "E")
+        assert consumer.purge("user-1") == 2
+        assert mp.stats()["dropped"]["withdrawn"] == 2
+    assert [record["properties"]["distinct_id"] for record in faulty.records] == ["user-2"]
+
+
+def test_what_was_purged_on_its_way_is_not_sent_again(background: BackgroundConsumer, faulty: Any) -> None:
+    faulty.faults = ["stall"]
+    faulty.open.clear()
+    background.send("events", event(1))
+    faulty.wait_for(lambda: faulty.requests)
+    assert background.purge("user-1") == 0
+    faulty.records = []
+    faulty.faults = []
+    assert background.waiting == 1
+    with background._changed:
+        (message,) = background._on_its_way["events"]
+    background._keep("events", [message], OSError())
+    assert background.waiting == 0
+
+
+# rule 5.2: fork, exit, close
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_sends_what_it_made_and_not_what_its_parent_had_queued(faulty: Any) -> None:
+    consumer = BackgroundConsumer(**faulty.urls, linger=60)
+    for number in range(50):
+        consumer.send("events", event(number))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            consumer.send("events", event(1000))
+            consumer.close(10)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert faulty.ids() == {"1000": 1}
+    consumer.close()
+    assert faulty.ids() == {**{str(number): 1 for number in range(50)}, "1000": 1}
+
+
+CHILD = """
+import json, multiprocessing, os, sys
+from consentpanel import BackgroundConsumer
+urls = json.loads(sys.argv[1])
+how = sys.argv[2]
+consumer = BackgroundConsumer(**urls, linger=60)
+
+def work(number):
+    consumer.send("events", json.dumps({"event": "E", "properties": {"$insert_id": str(number)}}))
+
+if how == "exit":
+    work(1)
+elif how == "multiprocessing":
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=work, args=(number,)) for number in (1, 2)]
+    for child in children: child.start()
+    for child in children: child.join()
+"""
+
+
+@pytest.mark.parametrize(("how", "expected"), [("exit", {"1"}), ("multiprocessing", {"1", "2"})])
+def test_the_end_of_a_process_flushes(faulty: Any, how: str, expected: set[str]) -> None:
+    subprocess.run([sys.executable, "-c", CHILD, json.dumps(faulty.urls), how], check=True, timeout=60)
+    assert set(faulty.ids()) == expected
+
+
+def test_what_cannot_be_delivered_before_the_end_is_counted_and_reported(faulty: Any, registry: MemoryRegistry) -> None:
+    faulty.always = 503
+    told: list[Any] = []
+    consumer = BackgroundConsumer(**faulty.urls, linger=0.01)
+    guarded(consumer, registry, observers=[told.append]).track("user-1", "E")
+    with pytest.raises(mixpanel.MixpanelException, match="closed with"):
+        consumer.close(0.3)
+    faulty.wait_for(lambda: told[-1].reason is Reason.NOT_DELIVERED)
+    assert consumer.dropped == 1
+    assert told[-1].reason is Reason.NOT_DELIVERED
+
+
+def test_a_closed_consumer_accepts_nothing(background: BackgroundConsumer) -> None:
+    background.close()
+    with pytest.raises(mixpanel.MixpanelException, match="closed"):
+        background.send("events", event(1))
+
+
+def test_a_flush_that_does_not_end_in_time_says_so_and_keeps_what_waits(
+    background: BackgroundConsumer, faulty: Any
+) -> None:
+    faulty.always = 503
+    background.send("events", event(1))
+    with pytest.raises(mixpanel.MixpanelException, match=r"1 messages are not delivered yet.*HTTP 503") as raised:
+        background.flush(0.3)
+    assert "user-1" not in str(raised.value)
+    faulty.always = None
+    background.flush()
+    assert faulty.ids() == {"1": 1}
+
+
+def test_retry_after_is_obeyed(background: BackgroundConsumer, faulty: Any) -> None:
+    faulty.faults, faulty.retry_after = [429], "600"
+    background.send("events", event(1))
+    faulty.wait_for(lambda: faulty.requests)
+    faulty.wait_for(lambda: background._not_before["events"] > time.monotonic() + 500)
+    background._not_before["events"] = 0.0
+    faulty.retry_after = None
+    background.flush()
+    assert faulty.ids() == {"1": 1}
+
+
+def test_an_alias_does_not_wait_for_the_vendor(faulty: Any, registry: MemoryRegistry) -> None:
+    faulty.always = 503
+    consumer = BackgroundConsumer(**faulty.urls, linger=60)
+    registry.grant("user-2")
+    assert guarded(consumer, registry).alias("user-2", "user-1")
+    faulty.always = None
+    consumer.close()
+    assert faulty.records[0]["event"] == "$create_alias"
+
+
+def test_an_interrupt_during_a_send_loses_nothing(faulty: Any) -> None:
+    consumer = BackgroundConsumer(**faulty.urls, linger=0.05)
+    before = signal.signal(signal.SIGALRM, lambda *_: consumer.send("events", event(0)))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        for number in range(1, 3_000):
+            consumer.send("events", event(number))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    consumer.close()
+    assert len(faulty.ids()) >= 2_999
+    assert set(faulty.ids().values()) == {1}
+
+
+# rules 1.8 and 4.2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_size": 0},
+        {"max_size": 2_001},
+        {"max_queued": 1},
+        {"connections": 0},
+        {"timeout": 0},
+        {"linger": -1},
+        {"exit_timeout": "5"},
+        {"request_timeout": None},
+        {"consumer": object()},
+        {"consumer": FakeTransport(), "api_host": "api-eu.mixpanel.com"},
+        {"consumer": FakeTransport(), "gzip_imports": True},
+    ],
+)
+def test_a_wrong_argument_is_a_configuration_error(arguments: Any) -> None:
+    with pytest.raises(ConfigurationError):
+        BackgroundConsumer(**arguments)
+
+
+def test_no_log_line_quotes_a_message(
+    background: BackgroundConsumer, faulty: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="consentpanel")
+    faulty.faults = [503, "nonsense", "cut", 400]
+    background.send("events", event(1, "ann@mail.example"))
+    background.flush(20)
+    assert "ann" not in caplog.text + repr(background)
+
+
+def test_a_consumer_that_raises_anything_does_not_end_delivery(registry: MemoryRegistry) -> None:
+    class Moody(FakeTransport):
+        tries = 0
+
+        def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise KeyError("user-1")
+            super().send(endpoint, json_message, api_key, api_secret)
+
+    vendor = Moody()
+    with BackgroundConsumer(consumer=vendor, linger=0.01) as consumer:
+        guarded(consumer, registry).track("user-1", "E")
+        consumer.flush(20)
+    assert len(vendor.events) == 1
