@@ -1,7 +1,7 @@
 """The express lane: recognises the plain messages that the gate would let through untouched, and writes them.
 
 One person, now, and nothing but scalars under names that a rule plainly keeps. Whatever else a message holds, the
-answer is None and the gate judges it. A property test holds the two to the same answer.
+answer is None and the gate judges it. Property tests hold the lane to the gate's answer and the vendor's bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json import encoder as _encoder
-from typing import Any
+from typing import Any, Protocol
+
+import mixpanel
 
 from consentpanel._gate import MAX_PROPERTIES
 from consentpanel._structure import is_insert_id
@@ -19,55 +21,75 @@ from consentpanel._wire import MAX_BYTES
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_EVENT_NAMES = {"event", "properties"}
-_UPDATE_NAMES = frozenset({"$token", "$time", "$distinct_id"})
+_VERSION = mixpanel.__version__
 
 
-def event_text(record: dict[Any, Any], subject: str, present: object, plain: frozenset[str]) -> str | None:
-    """The JSON of an event that needs no gate, or None.
+class Client(Protocol):
+    """The hooks of the vendor's client that the lane uses, as the vendor's own code does."""
+
+    _token: Any
+
+    def _now(self) -> Any: ...
+    def _make_insert_id(self) -> Any: ...
+
+
+def event_text(
+    client: Client, subject: str, event: str, properties: dict[Any, Any] | None, plain: frozenset[str]
+) -> str | None:
+    """The JSON that the vendor's client would write of an event that needs no gate, or None.
 
     Args:
-        record: The record that the vendor's client built.
-        subject: The person whose consent is known.
-        present: The object that the record's ``time`` holds when it means now.
+        client: Whose event it is.
+        subject: The person, whose consent is known.
+        event: The event's name.
+        properties: Its properties; none of them structural.
         plain: Names of the properties that may be sent as they are.
     """
-    if record.keys() != _EVENT_NAMES:
+    if properties and not _is_plain(properties, plain):
         return None
-    properties = record["properties"]
-    if (
-        type(properties) is dict
-        and properties.get("distinct_id") is subject
-        and properties.get("time") is present
-        and type(present) in _NUMBERS
-        and is_insert_id(properties.get("$insert_id"), (subject,))
-        and _is_plain(properties, plain)
-    ):
-        return _written(record)
-    return None
+    token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
+    is_usual = type(token) is str and type(present) in _NUMBERS
+    if not is_usual or not is_insert_id(insert_id, (subject,)):
+        return None
+    names = {
+        "token": token,
+        "distinct_id": subject,
+        "time": present,
+        "$insert_id": insert_id,
+        "mp_lib": "python",
+        "$lib_version": _VERSION,
+    }
+    if properties:
+        names.update(properties)
+    return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
 
 
-def update_text(record: dict[Any, Any], present: object, plain: frozenset[str]) -> tuple[str, str, str] | None:
-    """The person, the operator and the JSON of a profile update that needs no gate, or None."""
-    if len(record) != 4 or not record.keys() >= _UPDATE_NAMES:
+def update_text(client: Client, message: dict[Any, Any], plain: frozenset[str]) -> tuple[str, str] | None:
+    """The person and the JSON of a profile update that needs no gate, or None.
+
+    Args:
+        client: Whose update it is.
+        message: The update: a ``$distinct_id`` and one operator.
+        plain: Names of the properties that may be sent as they are.
+    """
+    if len(message) != 2 or "$distinct_id" not in message:
         return None
-    subject = record["$distinct_id"]
-    operator = next(reversed(record))
-    properties = record[operator]
+    subject = message["$distinct_id"]
+    operator = next(reversed(message))
+    properties = message[operator]
+    token, present = client._token, client._now()  # noqa: SLF001 - the vendor's hooks
     if (
-        type(subject) is str
+        type(subject) is type(token) is str
         and subject
         and operator in DICT_OPERATORS
-        and record["$time"] is present
         and type(present) in _NUMBERS
-        and type(record["$token"]) is str
         and type(properties) is dict
         and properties
         and _is_plain(properties, plain)
-        and _TEXT.issuperset(map(type, record))
+        and _TEXT.issuperset(map(type, message))
     ):
-        text = _written(record)
-        return None if text is None else (subject, operator, text)
+        text = _written({"$token": token, "$time": present, **message})
+        return None if text is None else (subject, text)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from consentpanel._asking import as_standing, note_failure, question_to, regimes
 from consentpanel._config import LOGGER, Settings, process
 from consentpanel._consent import MAX_ID_LENGTH, ConsentStatus, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
-from consentpanel._express import event_text, update_text
+from consentpanel._express import Client, event_text, update_text
 from consentpanel._gate import Verdict, blocks_device, judge, questions
 from consentpanel._message import Message, take_apart
 from consentpanel._regime import Regime
@@ -35,6 +36,11 @@ class Outlet(Protocol):
 
     def deliver(self, endpoint: str, text: str, credentials: object, ticket: Pass) -> None:
         """Hands a message over; raises what the consumer raises."""
+        ...
+
+    @property
+    def observes(self) -> bool:
+        """Whether the consumer wants to know of decisions."""
         ...
 
     def observe(self, decision: Decision) -> None:
@@ -78,13 +84,14 @@ class Guard:
             self._settings, self._generation = settings, generation
         return settings
 
-    def turn_away(
-        self, subject: str, event: str, properties: object, outlet: Outlet
+    def event_at_once(
+        self, client: Client, subject: str, event: str, properties: object, outlet: Outlet
     ) -> tuple[Decision | None, Standing | None]:
-        """Drops an event before it is built, when the one person whom it surely names does not allow it.
+        """Drops an event before it is built when the one person whom it surely names does not allow it, and sends
+        one that needs no gate.
 
         Returns:
-            The decision to drop, or None; and the standing that was learnt on the way, or None.
+            The decision, or None when the gate has to judge; and the standing that was learnt on the way, or None.
         """
         settings = self._settings
         if settings is None or self._generation != process.generation:
@@ -97,8 +104,17 @@ class Guard:
             return None, None
         purpose = purposes[0]
         standing = self._standing(ask, subject, purpose)
-        if standing in self._allowing:
-            return None, standing
+        if standing not in self._allowing:
+            return self._turned_away_at_once(event, purpose, standing, settings, outlet), standing
+        if standing is Standing.GRANTED and self._may_express:
+            text = event_text(client, subject, event, properties, settings.policy.plain("events", event))
+            if text is not None:
+                return self._expressed("events", event, purpose, text, subject, settings, outlet), standing
+        return None, standing
+
+    def _turned_away_at_once(
+        self, event: str, purpose: Purpose, standing: Standing, settings: Settings, outlet: Outlet
+    ) -> Decision:
         decision = self._turned_away.get((event, purpose, standing))
         if decision is None:
             decision = Decision(
@@ -111,40 +127,20 @@ class Guard:
             )
             if len(self._turned_away) < _REMEMBERED:
                 self._turned_away[event, purpose, standing] = decision
-        return self._settle(decision, settings, outlet), standing
+        return self._settle(decision, settings, outlet)
 
-    def express_event(
-        self, subject: str, record: dict[str, Any], present: object, known: Standing, outlet: Outlet
-    ) -> Decision | None:
-        """Sends an event that needs no gate; None when it does.
-
-        Args:
-            subject: The person, whose `known` standing was asked a moment ago and allows it.
-            record: The record that the vendor's client built.
-            present: The object that the record's ``time`` holds when it means now.
-            known: The standing.
-            outlet: Where to deliver.
-        """
-        settings = self.settings()
-        if not self._may_express or known is not Standing.GRANTED:
-            return None
-        event = record["event"] if type(record.get("event")) is str else ""
-        text = event_text(record, subject, present, settings.policy.plain("events", event))
-        if text is None:
-            return None
-        purpose = settings.purposes.of_event(event, "track")[0]
-        return self._expressed("events", event, purpose, text, subject, settings, outlet)
-
-    def express_update(self, record: dict[str, Any], present: object, outlet: Outlet) -> Decision | None:
+    def update_at_once(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
         """Sends a profile update that needs no gate; None when it does."""
-        settings = self.settings()
+        settings = self._settings
+        if settings is None or self._generation != process.generation:
+            settings = self.settings()
         ask = self._ask_quickly
         if not self._may_express or ask is None or not settings.purposes.is_default:
             return None
-        found = update_text(record, present, settings.policy.plain("people"))
+        found = update_text(client, message, settings.policy.plain("people"))
         if found is None:
             return None
-        subject, _, text = found
+        subject, text = found
         if len(subject) > MAX_ID_LENGTH or subject.isspace():
             return None
         if self._standing(ask, subject, Purpose.PROFILES) is not Standing.GRANTED:
@@ -261,17 +257,17 @@ class Guard:
         return self._settle(decision, self.settings(), outlet)
 
     def _settle(self, decision: Decision, settings: Settings, outlet: Outlet) -> Decision:
-        reason = decision.reason
-        key = (decision.outcome, reason)
+        reason, outcome = decision.reason, decision.outcome
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + 1
-        outlet.observe(decision)
+            self._counts[outcome, reason] = self._counts.get((outcome, reason), 0) + 1
+        if outlet.observes or process.outbox is not None:
+            outlet.observe(decision)
         if settings.observers:
             self._tell(decision, settings)
-        if decision.outcome is Outcome.DROPPED:
+        if outcome is _DROPPED:
             if reason in _FAULTS:
                 self._report(decision, settings)
-            else:
+            elif LOGGER.isEnabledFor(logging.DEBUG):
                 LOGGER.debug("dropped a message to %s: %s", decision.endpoint, reason.value)
         elif not settings.has_policy and decision.dropped:
             process.warn_once(_NO_POLICY)
@@ -302,6 +298,7 @@ class Guard:
         return found
 
 
+_DROPPED = Outcome.DROPPED
 _FAULTS = frozenset(reason for reason in Reason if reason.is_error)
 _KNOWN_ENDPOINTS = frozenset({"events", "people", "groups", "imports", "flags"})
 
@@ -314,8 +311,8 @@ class Pass:
         "_endpoint",
         "_event",
         "_guard",
-        "_is_handed_over",
         "_loss",
+        "_open",
         "_outlet",
         "_persons",
         "_purposes",
@@ -344,7 +341,8 @@ class Pass:
         self._settings = settings
         self._refusal = Standing.WITHDRAWN
         self._loss: Decision | None = None
-        self._is_handed_over = False
+        # Whoever takes it says what became of the message: the call that made it, or what happened meanwhile.
+        self._open = [True]
 
     @property
     def subject_ids(self) -> frozenset[str]:
@@ -389,9 +387,13 @@ class Pass:
 
         From here on a loss gives the observers a second decision (contract rule 4.1).
         """
-        with _HAND_OVER:
-            self._is_handed_over = True
-        return decision if self._loss is None else self._loss
+        return decision if self._take() or self._loss is None else self._loss
+
+    def _take(self) -> bool:
+        try:
+            return self._open.pop()  # atomic, so that one of two threads gets it
+        except IndexError:
+            return False
 
     def _lose(self, reason: Reason, status: ConsentStatus | None) -> None:
         loss = Decision(
@@ -402,16 +404,11 @@ class Pass:
             purpose=self._purposes[0] if self._purposes else None,
             status=status,
         )
-        with _HAND_OVER:
-            if not self._is_handed_over:
-                # The call itself answers with this decision.
-                self._loss = loss
-                return
+        self._loss = loss
+        if self._take():
+            # The call itself answers with this decision.
+            return
         try:
             self._guard.settle(loss, self._outlet)
         except MessageError:
             LOGGER.debug("a buffer cannot raise into the call that made the message")
-
-
-# Re-entrant, because a signal handler may track in the middle of it.
-_HAND_OVER = threading.RLock()

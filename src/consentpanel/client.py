@@ -147,9 +147,8 @@ class Mixpanel(ConsentCalls):
         return {"mp_lib": "python", "$lib_version": mixpanel.__version__}.get(name)
 
     def _make_insert_id(self) -> str:
-        # As the vendor's uuid4().hex (RFC 9562, version 4), without building the UUID object.
-        number = int.from_bytes(os.urandom(16), "big")
-        return f"{number & _RANDOM_BITS | _VERSION_4:032x}"
+        # As random and as long as the vendor's uuid4().hex, without building the UUID.
+        return os.urandom(16).hex()
 
     def stats(self) -> dict[str, dict[str, int]]:
         """How often each outcome and reason came about since this client was built (contract rule 4.3).
@@ -227,8 +226,14 @@ class Mixpanel(ConsentCalls):
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         known: Standing | None = None
-        if type(distinct_id) is str and type(event_name) is str and distinct_id and event_name and not meta:
-            decision, known = self._guard.turn_away(distinct_id, event_name, properties, self._sealed)
+        if (
+            type(distinct_id) is type(event_name) is str
+            and distinct_id
+            and event_name
+            and not meta
+            and self._wire.is_plain
+        ):
+            decision, known = self._guard.event_at_once(self, distinct_id, event_name, properties, self._sealed)
             if decision is not None:
                 return decision
         return self._record(
@@ -345,6 +350,10 @@ class Mixpanel(ConsentCalls):
             mixpanel.MixpanelException: As the consumer raises it.
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
+        if not meta and type(message) is dict and self._wire.is_plain:
+            decision = self._guard.update_at_once(self, message, self._sealed)
+            if decision is not None:
+                return decision
         return self._record(mixpanel.Mixpanel.people_update, (), message, meta, endpoint="people")
 
     def people_track_charge(
@@ -410,14 +419,6 @@ class Mixpanel(ConsentCalls):
         except Exception:  # noqa: BLE001 - rule 1.8: what cannot be built is refused below, and its values stay unsaid
             desk.record = None
         wire = self._wire
-        decision = None
-        if not meta and wire.is_plain and type(desk.record) is dict:
-            if known is not None:
-                decision = self._guard.express_event(str(ids[0]), desk.record, desk.present, known, self._sealed)
-            elif desk.endpoint == "people":
-                decision = self._guard.express_update(desk.record, desk.present, self._sealed)
-        if decision is not None:
-            return decision
         record, text = desk.record, ""
         dropped: Mapping[str, str] = {}
         try:
@@ -442,9 +443,6 @@ class Mixpanel(ConsentCalls):
 
 
 refuse_unknown_calls(Mixpanel)
-
-_RANDOM_BITS = ~((0xF << 76) | (0x3 << 62))
-_VERSION_4 = (0x4 << 76) | (0x2 << 62)
 
 
 def _with_secret(vendor: Callable[..., object], api_secret: object) -> Callable[..., object]:

@@ -237,7 +237,7 @@ class FieldPolicy:
         return self._trees[scope]
 
     def plain(self, scope: str, event: str | None = None) -> frozenset[str]:
-        """The properties whose scalars are sent as they are, with those that the vendor's own code writes."""
+        """The properties whose scalars are sent as they are; none of them structural."""
         if event is not None and scope == "events" and event in self._plain_by_event:
             return self._plain_by_event[event]
         return self._plain[scope]
@@ -313,8 +313,7 @@ def _checked(scope: str, origin: str, given: object) -> Rules:
 
 def _plain(scope: str, tree: Node) -> frozenset[str]:
     kept = frozenset(name for name, node in tree.keys.items() if node.keeps)
-    return kept - EVENT_STRUCTURE | _WRITTEN_BY_THE_VENDOR if scope == "events" else kept - IDS
+    return kept - (EVENT_STRUCTURE if scope == "events" else IDS)
 
 
 _BUILT_IN = keep(reason="which variant of a feature was shown")
-_WRITTEN_BY_THE_VENDOR = {"token", "distinct_id", "time", "$insert_id", "mp_lib", "$lib_version"}

@@ -53,7 +53,8 @@ class SealedTransport:
         self.__arguments = _arguments_of(consumer)
         self.sends_by_itself = bool(getattr(consumer, "sends_by_itself", False))
         """Whether nobody has to wait for a flush."""
-        self.__observes = hasattr(type(consumer), "observe")
+        self.observes = hasattr(type(consumer), "observe")
+        """Whether the consumer wants to know of decisions."""
         if hasattr(type(consumer), "flush") and not getattr(consumer, "judges_again", False):
             process.warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
 
@@ -79,7 +80,7 @@ class SealedTransport:
         outbox = process.outbox
         if outbox is not None:
             outbox.observe(decision)
-        elif self.__observes:
+        elif self.observes:
             self.__consumer.observe(decision)
 
     def control(self, *names: str) -> None:
