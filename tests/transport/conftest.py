@@ -35,6 +35,7 @@ class FaultyVendor:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16
 
             def do_POST(self) -> None:
                 vendor.answer(self)

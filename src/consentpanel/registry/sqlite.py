@@ -344,14 +344,16 @@ def _version(connection: sqlite3.Connection) -> int:
     Raises:
         ConfigurationError: The file is not ours, or newer than this version of the package.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # One statement, so that another process which makes the file meanwhile is seen to have done all of it or nothing.
+    application, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if application != _APPLICATION_ID and (application or version or tables):
         raise ConfigurationError("the file is a SQLite database of another application")
     if version > len(_MIGRATIONS):
         raise ConfigurationError("the file was written by a newer version of consentpanel")
-    return version
+    return int(version)
 
 
 def _microseconds(moment: datetime | None) -> int | None:

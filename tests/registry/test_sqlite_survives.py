@@ -1,0 +1,76 @@
+"""What `SQLiteRegistry` has acknowledged is there: after a kill at any moment, and with a clock that goes backwards."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from consentpanel import ConsentStatus
+from consentpanel import _consent as consent_module
+from consentpanel.registry import MemoryRegistry, SQLiteRegistry
+
+KILLS = 200
+WRITER = """
+import sys
+from consentpanel.registry import SQLiteRegistry
+registry = SQLiteRegistry(sys.argv[1])
+first = int(sys.argv[2])
+for number in range(first, first + 10_000):
+    registry.grant(f"user-{number}", "analytics")
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_every_acknowledged_record_is_there_after_200_kills(tmp_path: Path) -> None:
+    # rule 2.4: durable before `grant` returns
+    path = tmp_path / "consent.db"
+    chance = random.Random(7)
+    acknowledged: set[int] = set()
+    for turn in range(KILLS):
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(turn * 10_000)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout
+        acknowledged.add(int(child.stdout.readline()))
+        time.sleep(chance.uniform(0, 0.01))
+        child.kill()
+        rest, _ = child.communicate()
+        # The last line may be cut by the kill.
+        acknowledged |= {int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")}
+    with SQLiteRegistry(path) as registry:
+        missing = [
+            number
+            for number in acknowledged
+            if registry.status(f"user-{number}", "analytics") is not ConsentStatus.GRANTED
+        ]
+    assert len(acknowledged) >= KILLS
+    assert missing == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "SQLite"])
+def test_a_clock_that_goes_backwards_does_not_let_a_grant_outlive_a_denial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # rule 2.4
+    registry = MemoryRegistry() if kind == "memory" else SQLiteRegistry(tmp_path / "consent.db")
+    registry.grant("user-1")
+    hour_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    monkeypatch.setattr(consent_module, "now", lambda: hour_ago)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("consentpanel") and hasattr(module, "now"):
+            monkeypatch.setattr(module, "now", lambda: hour_ago)
+    registry.deny("user-1")
+    assert registry.status("user-1", "analytics") is ConsentStatus.DENIED
+    registry.grant("user-1")
+    assert registry.status("user-1", "analytics") is ConsentStatus.GRANTED
+    moments = [record.recorded_at for record in registry.history("user-1")]
+    assert moments == sorted(moments)
