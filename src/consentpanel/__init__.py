@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         refuse,
         transform,
         truncate,
+        url,
     )
     from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
@@ -86,6 +87,7 @@ __all__ = [
     "reset",
     "transform",
     "truncate",
+    "url",
 ]
 
 _HOMES = {
@@ -107,6 +109,7 @@ _HOMES = {
         "refuse",
         "transform",
         "truncate",
+        "url",
     ),
     "transport": ("BackgroundConsumer", "BufferedConsumer"),
 }

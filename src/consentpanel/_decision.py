@@ -71,6 +71,10 @@ class Reason(_Word):
     """Dropped: consent holds now but did not hold at the event's own time (contract rule 2.8)."""
     REFUSED_BY_POLICY = "refused_by_policy"
     """Dropped: a rule of the field policy says `refuse()`."""
+    UNPLANNED_EVENT = "unplanned_event"
+    """Dropped: the policy drops events that it does not name (contract rule 3.13)."""
+    SCHEMA = "schema"
+    """Of a property, in `Decision.dropped`: its value is outside the constraints of its rule (contract rule 3.13)."""
     NOTHING_LEFT = "nothing_left"
     """Dropped: the field policy left no property in a profile update."""
 

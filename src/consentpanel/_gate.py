@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import attrs
+
 from consentpanel._consent import Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._message import FLAGS, Message
@@ -26,8 +28,10 @@ from consentpanel._vendor import (
 from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, dumps, named_by_text
 from consentpanel.policy._paths import Node
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
-from consentpanel.policy.fields import FieldPolicy
+from consentpanel.policy.fields import SCOPES, FieldPolicy
 
+UNPLANNED = "<unplanned>"
+"""Stands in a `Decision` for the name of an event that is not planned."""
 MAX_PROPERTIES = 254
 """The vendor takes fewer than 255 properties a message."""
 
@@ -42,6 +46,8 @@ class Verdict(NamedTuple):
     text: str | None
     needs_consent: bool = True
     """Whether what is sent stands on somebody's consent, so that a withdrawal takes it back."""
+    bound: tuple[Purpose, ...] = ()
+    """More purposes, on which some of its properties stand."""
 
 
 class Refusal(NamedTuple):
@@ -72,6 +78,9 @@ def judge(
         The verdict.
     """
     purpose = next(iter(purposes), None)
+    if message.event is not None and not policy.plans(message.event):
+        # An unplanned name may hold anything, so the decision does not quote it.
+        return Verdict(_dropped(attrs.evolve(message, event=UNPLANNED), Reason.UNPLANNED_EVENT, purpose), None)
     if message.fault is not None:
         return Verdict(_dropped(message, message.fault, purpose), None)
     if message.is_removal:
@@ -86,11 +95,30 @@ def judge(
     granted = all(standings[person, each, None] is Standing.GRANTED for person in message.persons for each in purposes)
     standing = Standing.GRANTED if granted else Standing.NOT_RECORDED
     reason = Reason.CONSENT_GRANTED if granted else Reason.NOT_DENIED
-    return _said(message, reason, policy, purpose, standing)
+    bound = bound_purposes(message, policy)
+    closed = frozenset(each for each in bound if _refusal(message, (each,), standings, regime) is not None)
+    verdict = _said(message, reason, policy, purpose, standing, closed)
+    return verdict._replace(bound=tuple(each for each in bound if each not in closed)) if bound else verdict
+
+
+def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]:
+    """The purposes that rules for properties of the message are bound to (contract rule 3.14)."""
+    scope = "events" if message.is_event else message.endpoint
+    names: set[str] = set(message.properties) | set(message.record)
+    for operator in message.operators:
+        value = message.record[operator]
+        if isinstance(value, dict):
+            names |= value.keys()
+    return policy.bound_purposes(scope, message.event, names) if scope in SCOPES else ()
 
 
 def questions(message: Message, purposes: Collection[Purpose]) -> list[Question]:
-    """What to ask the registry before a message can be judged."""
+    """What to ask the registry before a message can be judged.
+
+    Args:
+        message: The message, taken apart.
+        purposes: Its own purposes and the `bound_purposes` of its properties.
+    """
     if message.fault is not None or message.is_removal:
         return []
     moments = (None, *message.moments)
@@ -175,7 +203,12 @@ def _removed(name: str, value: Any, walk: Walk) -> Any:
 
 
 def _said(
-    message: Message, reason: Reason, policy: FieldPolicy, purpose: Purpose | None, standing: Standing | None
+    message: Message,
+    reason: Reason,
+    policy: FieldPolicy,
+    purpose: Purpose | None,
+    standing: Standing | None,
+    closed: frozenset[Purpose] = frozenset(),
 ) -> Verdict:
     """What the field policy leaves of a message that may be sent."""
     if policy.keeps_all:
@@ -183,7 +216,7 @@ def _said(
     if message.is_malformed:
         return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
     tree = policy.tree("events" if message.is_event else message.endpoint, message.event)
-    walk = policy.walk(message.wire, message.subjects)
+    walk = policy.walk(message.wire, message.subjects, closed)
     walk.dropped.update(message.dropped)
     try:
         if message.endpoint == FLAGS:

@@ -13,7 +13,7 @@ from consentpanel._config import LOGGER, Settings, process
 from consentpanel._consent import MAX_ID_LENGTH, ConsentStatus, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import Client, event_text, update_text
-from consentpanel._gate import Verdict, blocks_device, judge, questions
+from consentpanel._gate import Verdict, blocks_device, bound_purposes, judge, questions
 from consentpanel._message import Message, take_apart
 from consentpanel._regime import Regime
 from consentpanel._vendor import EVENT_STRUCTURE
@@ -99,6 +99,8 @@ class Guard:
         ask = self._ask_quickly
         purposes = settings.purposes.of_event(event, "track")
         if ask is None or len(purposes) != 1 or len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None, None
+        if not settings.policy.plans(event):
             return None, None
         if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
             return None, None
@@ -212,11 +214,14 @@ class Guard:
         verdict: Verdict | None = None
         try:
             purposes = settings.purposes.of(message)
-            asked = questions(message, purposes)
-            if known is not None and len(asked) == 1:
-                standings = {asked[0]: known}
-            else:
-                standings = standings_of(settings.registry, asked) if asked else {}
+            asked = questions(message, tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy)))))
+            standings = {}
+            if known is not None and asked and len(message.subjects) == 1:
+                # Asked a moment ago: one look-up for each purpose is enough (contract rule 3.14).
+                standings[asked[0]] = known
+                asked = asked[1:]
+            if asked:
+                standings.update(standings_of(settings.registry, asked))
             regime = regimes_of(settings.regime, message.persons)
             verdict = judge(message, purposes, standings, settings.policy, regime)
         except Exception as error:  # noqa: BLE001 - rule 1.8: nothing of ours raises into a request
@@ -224,7 +229,7 @@ class Guard:
         if verdict is None:
             message.fault = Reason.INVALID_MESSAGE
             verdict = judge(message, purposes, {}, settings.policy)
-        return verdict, purposes
+        return verdict, (*purposes, *verdict.bound)
 
     def refuse(self, endpoint: str, reason: Reason, outlet: Outlet, event: str | None = None) -> Decision:
         """Drops what cannot even be taken apart."""

@@ -11,10 +11,13 @@ from consentpanel.policy._actions import (
     refuse,
     transform,
     truncate,
+    url,
 )
+from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy.fields import FieldPolicy, PolicyResult
 
 __all__ = [
+    "SENSITIVE_NAMES",
     "Action",
     "FieldPolicy",
     "PolicyResult",
@@ -27,4 +30,5 @@ __all__ = [
     "refuse",
     "transform",
     "truncate",
+    "url",
 ]

@@ -8,12 +8,15 @@ import hmac
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
-from consentpanel.errors import ConfigurationError
+from consentpanel._consent import Purpose
+from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._generalize import WAYS, whole_number
+from consentpanel.policy._url import UTM, without_personal_parts
 
 Keyed: TypeAlias = Callable[[str], str]
 """The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex."""
@@ -51,6 +54,15 @@ def _reason(value: object) -> str | None:
     return value
 
 
+def _purpose(value: object) -> Purpose | None:
+    if value is None:
+        return None
+    try:
+        return Purpose(value)  # type: ignore[arg-type]
+    except InvalidRecordError as error:
+        raise ConfigurationError(str(error)) from None
+
+
 @attrs.frozen(kw_only=True)
 class Action:
     """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).
@@ -60,6 +72,7 @@ class Action:
     Attributes:
         categories: What kinds of personal data the property is, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
+        purpose: The purpose whose consent the property needs beside the message's own (contract rule 3.14).
     """
 
     name: ClassVar[str]
@@ -68,6 +81,7 @@ class Action:
     """Whether the action takes a list or dict as one value; if not, it takes each scalar of a list."""
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
     reason: str | None = attrs.field(default=None, converter=_reason)
+    purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         """The value to send in the place of `value`, a JSON tree.
@@ -78,16 +92,45 @@ class Action:
         raise NotImplementedError
 
 
+SCHEMA = "schema"
+"""The cause of a drop when a value is outside the constraints of its rule (contract rule 3.13)."""
+
+_TYPES = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
+
+
 @attrs.frozen(kw_only=True)
 class Keep(Action):
     name: ClassVar[str] = "keep"
     whole: ClassVar[bool] = False
     deep: bool = False
-    is_unconditional: ClassVar[bool] = True
-    """Whether every scalar is kept."""
+    kinds: tuple[type, ...] = ()
+    one_of: tuple[Any, ...] | None = None
+    match: re.Pattern[str] | None = None
+    max_length: int | None = None
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether not every scalar is kept."""
+        return bool(self.kinds) or any(each is not None for each in (self.one_of, self.match, self.max_length))
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Whether every scalar is kept, whoever it is about."""
+        return self.purpose is None and not self.is_constrained
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        if self.is_constrained and not self._accepts(value):
+            raise ActionError(SCHEMA)
         return value
+
+    def _accepts(self, value: Any) -> bool:
+        if self.kinds and type(value) not in self.kinds:
+            return False
+        if self.one_of is not None and not any(type(each) is type(value) and each == value for each in self.one_of):
+            return False
+        if self.match is not None and (not isinstance(value, str) or self.match.fullmatch(value) is None):
+            return False
+        return self.max_length is None or len(_text(value) or "") <= self.max_length
 
 
 @attrs.frozen(kw_only=True)
@@ -204,28 +247,90 @@ class Generalize(Action):
         return coarse
 
 
-def keep(*, deep: bool = False, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def keep(
+    *,
+    deep: bool = False,
+    type: type[str | float | bool] | None = None,  # noqa: A002 - the word for it in every schema language
+    one_of: Iterable[str | float | bool | None] | None = None,
+    match: str | re.Pattern[str] | None = None,
+    max_length: int | None = None,
+    purpose: str | None = None,
+    categories: Iterable[str] = (),
+    reason: str | None = None,
+) -> Action:
     """Sends the value as it is (contract rule 3.2).
 
     A string, a number, a boolean, None, or a list of these is kept. A dict, or a list that holds dicts or lists,
-    is opened only by rules for what is inside, or by ``deep=True`` (contract rule 3.3).
+    is opened only by rules for what is inside, or by ``deep=True`` (contract rule 3.3). A value outside the constraints
+    (`type` to `max_length`) drops its property as ``schema`` (contract rule 3.13).
 
     Args:
-        deep: Whether everything inside a dict or list is kept as well.
+        deep: Whether everything inside a dict or list is kept as well, but for keys with a sensitive name
+            (`SENSITIVE_NAMES`, contract rule 3.11).
+        type: `str`, `int`, `float` (which takes ints too) or `bool`; a bool is no int.
+        one_of: The values that are kept, compared by type and value: True is not 1.
+        match: A regular expression that the whole of a string must match.
+        max_length: The most characters of the value's text.
+        purpose: A purpose whose consent the property needs too; without it the property is dropped as
+            ``no_consent``, and the message goes on (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
     Raises:
-        ConfigurationError: An argument has a wrong type.
+        ConfigurationError: An argument has a wrong type, or `deep` stands beside a constraint.
 
     Example:
         >>> from consentpanel import FieldPolicy
-        >>> FieldPolicy(events={"plan": keep()}).apply_event("Signed up", {"plan": "pro", "name": "Ada"}).properties
-        {'plan': 'pro'}
+        >>> policy = FieldPolicy(events={"plan": keep(one_of=["free", "pro"]), "total": keep(type=float)})
+        >>> result = policy.apply_event("Signed up", {"plan": "for ada@shop.example", "total": 9, "name": "Ada"})
+        >>> result.properties, result.dropped
+        ({'total': 9}, {'plan': 'schema', 'name': 'unnamed'})
     """
     if not isinstance(deep, bool):
-        raise ConfigurationError(f"deep must be a bool, not {type(deep).__name__}")
-    return Keep(deep=deep, categories=categories, reason=reason)
+        raise ConfigurationError(f"deep must be a bool, not {deep.__class__.__name__}")
+    if type is not None and type not in _TYPES:
+        raise ConfigurationError("type must be str, int, float or bool")
+    if max_length is not None:
+        whole_number("max_length", max_length, least=0)
+    action = Keep(
+        deep=deep,
+        kinds=() if type is None else _TYPES[type],
+        one_of=_values(one_of),
+        match=_pattern(match),
+        max_length=max_length,
+        purpose=purpose,
+        categories=categories,
+        reason=reason,
+    )
+    if deep and action.is_constrained:
+        raise ConfigurationError(
+            "deep=True keeps dicts and lists whole: a constraint needs a rule for the scalar itself"
+        )
+    return action
+
+
+def _values(given: object) -> tuple[Any, ...] | None:
+    if given is None:
+        return None
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"one_of must be several values, not {type(given).__name__}")
+    values = tuple(given)
+    if not values or not all(each is None or isinstance(each, (str, int, float, bool)) for each in values):
+        raise ConfigurationError("one_of must hold at least one str, number, bool or None, and nothing else")
+    return values
+
+
+def _pattern(given: object) -> re.Pattern[str] | None:
+    if given is None:
+        return None
+    try:
+        pattern = re.compile(given)  # type: ignore[call-overload]
+    except (re.error, TypeError, RecursionError) as error:
+        raise ConfigurationError(f"match must be a regular expression: {type(error).__name__}") from None
+    if not isinstance(pattern.pattern, str):
+        raise ConfigurationError("match must be a regular expression for str, not bytes")
+    found: re.Pattern[str] = pattern
+    return found
 
 
 def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
@@ -259,11 +364,14 @@ def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Acti
     return Refuse(categories=categories, reason=reason)
 
 
-def redact(text: str = "[redacted]", *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def redact(
+    text: str = "[redacted]", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
+) -> Action:
     """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
 
     Args:
         text: What to send.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -277,10 +385,12 @@ def redact(text: str = "[redacted]", *, categories: Iterable[str] = (), reason: 
     """
     if not isinstance(text, str):
         raise ConfigurationError(f"text must be a str, not {type(text).__name__}")
-    return Redact(text=text, categories=categories, reason=reason)
+    return Redact(text=text, purpose=purpose, categories=categories, reason=reason)
 
 
-def mask(last: int = 4, *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def mask(
+    last: int = 4, *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
+) -> Action:
     """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
 
     Four stars stand for what is hidden, however long it is. At most a quarter of a value is shown, and nothing of one
@@ -288,6 +398,7 @@ def mask(last: int = 4, *, categories: Iterable[str] = (), reason: str | None = 
 
     Args:
         last: How many characters at the end are shown, at most; 0 shows none.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -300,10 +411,12 @@ def mask(last: int = 4, *, categories: Iterable[str] = (), reason: str | None = 
         >>> policy.apply_event("Paid", {"card": "4242424242424242", "email": "ada@mail.example"}).properties
         {'card': '****4242', 'email': '****@mail.example'}
     """
-    return Mask(last=whole_number("last", last, least=0), categories=categories, reason=reason)
+    return Mask(last=whole_number("last", last, least=0), purpose=purpose, categories=categories, reason=reason)
 
 
-def pseudonymize(prefix: str = "psn_", *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def pseudonymize(
+    prefix: str = "psn_", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
+) -> Action:
     """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
 
     The same value has the same pseudonym wherever it stands, so that reports can count and join; nobody without
@@ -311,6 +424,7 @@ def pseudonymize(prefix: str = "psn_", *, categories: Iterable[str] = (), reason
 
     Args:
         prefix: What a pseudonym starts with, so that a reader tells it from a raw value.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -325,14 +439,17 @@ def pseudonymize(prefix: str = "psn_", *, categories: Iterable[str] = (), reason
     """
     if not isinstance(prefix, str) or not prefix or len(prefix) > 32:
         raise ConfigurationError("prefix must be a str of 1 to 32 characters")
-    return Pseudonymize(prefix=prefix, categories=categories, reason=reason)
+    return Pseudonymize(prefix=prefix, purpose=purpose, categories=categories, reason=reason)
 
 
-def truncate(n: int, *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def truncate(
+    n: int, *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
+) -> Action:
     """Sends the first `n` characters (contract rule 3.2).
 
     Args:
         n: How many characters, 1 or more. A number whose text is longer is sent as the start of its text.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -344,15 +461,22 @@ def truncate(n: int, *, categories: Iterable[str] = (), reason: str | None = Non
         >>> FieldPolicy(events={"postcode": truncate(2)}).apply_event("Moved", {"postcode": "10117"}).properties
         {'postcode': '10'}
     """
-    return Truncate(length=whole_number("n", n, least=1), categories=categories, reason=reason)
+    return Truncate(length=whole_number("n", n, least=1), purpose=purpose, categories=categories, reason=reason)
 
 
-def transform(function: Callable[[Any], Any], *, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def transform(
+    function: Callable[[Any], Any],
+    *,
+    purpose: str | None = None,
+    categories: Iterable[str] = (),
+    reason: str | None = None,
+) -> Action:
     """Sends what your own function makes of the value (contract rule 3.2).
 
     Args:
         function: Takes the value as it would stand on the wire, returns what to send. When it raises, the
             property is dropped.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -368,7 +492,7 @@ def transform(function: Callable[[Any], Any], *, categories: Iterable[str] = (),
         raise ConfigurationError(f"function must be a callable, not {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError("function must return the value; a coroutine function does not")
-    return Transform(function=function, categories=categories, reason=reason)
+    return Transform(function=function, purpose=purpose, categories=categories, reason=reason)
 
 
 def generalize(
@@ -378,6 +502,7 @@ def generalize(
     ip: bool | tuple[int, int] | None = None,
     decimals: int | None = None,
     bands: Sequence[float] | None = None,
+    purpose: str | None = None,
     categories: Iterable[str] = (),
     reason: str | None = None,
 ) -> Action:
@@ -392,6 +517,7 @@ def generalize(
         ip: True, or the bits to keep of an IPv4 and an IPv6 address; the rest becomes zero. True means (24, 48).
         decimals: Decimals to keep of a coordinate or another number, 0 to 12.
         bands: Rising lower ends of bands, such as ``(18, 25, 35)`` for ages: 30 becomes ``"25-34"``.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
 
@@ -416,7 +542,76 @@ def generalize(
     how = named[0]
     coarsen = WAYS[how](ways[how])
     detail = tuple(bands) if bands is not None else ways[how]
-    return Generalize(how=how, coarsen=coarsen, detail=detail, categories=categories, reason=reason)
+    return Generalize(how=how, coarsen=coarsen, detail=detail, purpose=purpose, categories=categories, reason=reason)
+
+
+@attrs.frozen(kw_only=True)
+class Url(Action):
+    name: ClassVar[str] = "url"
+    whole: ClassVar[bool] = False
+    parameters: frozenset[str]
+    hides_ids: bool
+    keeps_fragment: bool
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        if not isinstance(value, str):
+            raise ActionError("not_a_url")
+        left: str | None = None
+        with suppress(ValueError):
+            left = without_personal_parts(
+                value, self.parameters, hides_ids=self.hides_ids, keeps_fragment=self.keeps_fragment
+            )
+        if left is None:
+            raise ActionError("not_a_url")
+        return left
+
+
+def url(
+    *,
+    params: Iterable[str] = UTM,
+    path: str = "keep",
+    fragment: bool = False,
+    purpose: str | None = None,
+    categories: Iterable[str] = (),
+    reason: str | None = None,
+) -> Action:
+    """Sends a URL without the parts that may say who follows it (contract rule 3.12).
+
+    Scheme, host, port, path and the named parameters leave. A user, a password and what follows a semicolon in the
+    path never do. Where there is nothing to remove, the value leaves byte for byte; what is no URL is dropped.
+
+    Args:
+        params: Names of the parameters that are kept, exactly; the five ``utm_`` ones when left out.
+        path: ``"keep"``, or ``"ids"``: a segment that is a number or a UUID, or holds an ``@``, becomes ``*``.
+        fragment: Whether what follows ``#`` is kept.
+        purpose: A purpose whose consent the property needs too (contract rule 3.14).
+        categories: Kinds of personal data, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> from consentpanel import FieldPolicy
+        >>> policy = FieldPolicy(events={"page": url(path="ids")})
+        >>> page = "https://ada:pw@shop.example/orders/4711?utm_source=mail&email=ada@shop.example#top"
+        >>> policy.apply_event("Viewed", {"page": page}).properties
+        {'page': 'https://shop.example/orders/*?utm_source=mail'}
+    """
+    if isinstance(params, str) or not all(isinstance(each, str) and each for each in params):
+        raise ConfigurationError("params must be several names, such as ('utm_source',)")
+    if path not in ("keep", "ids"):
+        raise ConfigurationError("path must be 'keep' or 'ids'")
+    if not isinstance(fragment, bool):
+        raise ConfigurationError(f"fragment must be a bool, not {type(fragment).__name__}")
+    return Url(
+        parameters=frozenset(params),
+        hides_ids=path == "ids",
+        keeps_fragment=fragment,
+        purpose=purpose,
+        categories=categories,
+        reason=reason,
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -7,13 +7,19 @@ from typing import Any
 
 from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape
 from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
-from consentpanel.policy._actions import Action, ActionError, Drop, Keyed, Refuse
+from consentpanel.policy._actions import Action, ActionError, Drop, Keep, Keyed, Refuse
 from consentpanel.policy._paths import Node, written
+from consentpanel.policy._sensitive import is_sensitive
 
 UNNAMED = "unnamed"
 """The cause of a drop when no rule names the property."""
 NOT_OPENED = "not_opened"
 """The cause of a drop when a rule names a dict, or a list of dicts, and neither its parts nor ``deep=True``."""
+NO_CONSENT = "no_consent"
+"""The cause of a drop when there is no consent for the purpose of a rule (contract rule 3.14)."""
+SENSITIVE = "sensitive"
+"""The cause of a drop when a key below a deep keep has a sensitive name (contract rule 3.11)."""
+SENSITIVE_KEYS = "(sensitive keys)"
 HIDDEN_ID = "<id>"
 """Stands in a path for a key that is the id of a person (contract rule 4.2)."""
 
@@ -35,11 +41,15 @@ class Walk:
         wire: How values are written.
         keyed: The policy's keyed hash, or None.
         ids: The ids that the message names, which no path may quote.
+        closed: Purposes of rules for which there is no consent (contract rule 3.14).
     """
 
-    __slots__ = ("_ids", "changed", "dropped", "keyed", "wire")
+    __slots__ = ("_closed", "_ids", "changed", "dropped", "keyed", "wire")
 
-    def __init__(self, wire: Wire, keyed: Keyed | None, ids: Collection[str] = ()) -> None:
+    def __init__(
+        self, wire: Wire, keyed: Keyed | None, ids: Collection[str] = (), closed: Collection[str] = ()
+    ) -> None:
+        self._closed = closed
         self.wire = wire
         self.keyed = keyed
         self._ids = frozenset(ids)
@@ -131,6 +141,8 @@ class Walk:
         action = node.action
         if isinstance(action, Refuse):
             raise RefusedError(path)
+        if self._is_closed(action) and not (isinstance(value, dict) and node.has_parts):
+            raise ActionError(NO_CONSENT)
         if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
             return self._dict(node, value, path)
         if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
@@ -139,8 +151,11 @@ class Walk:
             raise ActionError(UNNAMED)
         return self._scalar(action, value, path)
 
+    def _is_closed(self, action: Action | None) -> bool:
+        return action is not None and action.purpose is not None and action.purpose in self._closed
+
     def _scalar(self, action: Action, value: Any, path: str) -> Any:
-        if value is None and not isinstance(action, Drop):
+        if value is None and not isinstance(action, (Drop, Keep)):
             return None
         result = action.apply(value, self.keyed)
         if result is value:
@@ -162,10 +177,12 @@ class Walk:
         for key, item in value.items():
             found = node.of_key(key)
             if found is None:
-                if node.deep:
-                    sent[key] = item
+                if not node.deep or self._is_closed(node.action):
+                    self.dropped[self.path(key, f"{path}.")] = NO_CONSENT if node.deep else UNNAMED
+                elif is_sensitive(key):
+                    self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
                 else:
-                    self.dropped[self.path(key, f"{path}.")] = UNNAMED
+                    sent[key] = self._kept_deep(item, path)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
@@ -177,9 +194,23 @@ class Walk:
             raise ActionError(UNNAMED if node.action is None else node.action.name)
         return sent
 
+    def _kept_deep(self, value: Any, path: str) -> Any:
+        """Everything below a deep keep that no rule names, but for keys with a sensitive name (contract rule 3.11)."""
+        if isinstance(value, list):
+            return [self._kept_deep(item, path) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {}
+        for key, item in value.items():
+            if is_sensitive(key):
+                self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
+            else:
+                kept[key] = self._kept_deep(item, path)
+        return kept
+
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
-            return value
+            return [self._kept_deep(item, path) for item in value]
         if node.items is None and node.action is None:
             raise ActionError(UNNAMED)
         inner = self.path("", f"{path}[]")

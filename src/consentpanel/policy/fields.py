@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 import attrs
 
+from consentpanel._consent import Purpose
 from consentpanel._vendor import (
     DICT_OPERATORS,
     EVENT_STRUCTURE,
@@ -67,6 +68,9 @@ class FieldPolicy:
         flags: Rules for the context of remote feature flags.
         secret: The key of every keyed hash, at least 32 bytes. Take random ones (`secrets.token_bytes(32)`) and keep
             them where you keep passwords: who has them can try out guesses.
+        unplanned_events: ``"drop"`` drops every event that neither `for_event` nor `planned_events` names, exactly, so
+            that a name such as ``f"Order by {name}"`` cannot leave (contract rule 3.13). ``"keep"`` sends them.
+        planned_events: Names of events that may be sent beside those of `for_event` and the vendor's own.
 
     Raises:
         ConfigurationError: A path or an action is malformed, a rule can never apply or would change a structural
@@ -88,6 +92,8 @@ class FieldPolicy:
         groups: Mapping[str, Action] | None = None,
         flags: Mapping[str, Action] | None = None,
         secret: bytes | None = None,
+        unplanned_events: str = "keep",
+        planned_events: Iterable[str] = (),
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
         self._keyed = None if secret is None else keyed_by(_long_enough(secret))
@@ -95,6 +101,12 @@ class FieldPolicy:
         self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
         """Whether this is `keep_all()`."""
+        if unplanned_events not in ("keep", "drop"):
+            raise ConfigurationError("unplanned_events must be 'keep' or 'drop'")
+        self._drops_unplanned = unplanned_events == "drop"
+        self._planned = _planned(planned_events)
+        if self._planned and not self._drops_unplanned:
+            raise ConfigurationError("planned_events has no effect without unplanned_events='drop'")
         self._compile()
 
     def _compile(self) -> None:
@@ -114,6 +126,10 @@ class FieldPolicy:
             name: compiled(exposures if name == EXPOSURE_EVENT else self._rules["events"], rules)
             for name, rules in {EXPOSURE_EVENT: None, **self._rules_by_event}.items()
         }
+        for action in self._rules["groups"].by_path.values():
+            if action.purpose is not None:
+                raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
+        self._bound = {scope: _bound(rules) for scope, rules in self._rules.items()}
         self._plain = {scope: _plain(scope, tree) for scope, tree in self._trees.items()}
         self._plain_by_event = {name: _plain("events", tree) for name, tree in self._trees_by_event.items()}
 
@@ -160,6 +176,7 @@ class FieldPolicy:
         policy: FieldPolicy = object.__new__(type(self))
         policy._keyed = self._keyed
         policy._rules = self._rules
+        policy._drops_unplanned, policy._planned = self._drops_unplanned, self._planned
         before = self._rules_by_event.get(name)
         both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
         policy._rules_by_event = {**self._rules_by_event, name: _checked("events", f"for_event({name!r})", both)}
@@ -226,9 +243,30 @@ class FieldPolicy:
         """
         return self._apply(context, "flags", None)
 
-    def walk(self, wire: Wire, ids: Collection[str] = ()) -> Walk:
-        """A pass of this policy over one message, which names these ids."""
-        return Walk(wire, self._keyed, ids)
+    def walk(self, wire: Wire, ids: Collection[str] = (), closed: Collection[str] = ()) -> Walk:
+        """A pass of this policy over one message, which names these ids; rules of closed purposes drop."""
+        return Walk(wire, self._keyed, ids, closed)
+
+    def plans(self, event: str) -> bool:
+        """Whether an event may be sent by its name (contract rule 3.13)."""
+        return not self._drops_unplanned or event in self._planned or event in self._rules_by_event or event in _VENDORS
+
+    def bound_purposes(self, scope: str, event: str | None, names: Iterable[str]) -> tuple[Purpose, ...]:
+        """The purposes that rules for these properties are bound to (contract rule 3.14).
+
+        Args:
+            scope: The scope of the message.
+            event: The event's name; None for a profile.
+            names: The properties that the message has.
+        """
+        more = self._rules_by_event.get(event) if scope == "events" and event is not None else None
+        bound = (
+            self._bound[scope] if more is None else {**self._bound[scope], **_merged(self._bound[scope], _bound(more))}
+        )
+        if not bound:
+            return ()
+        there = {name.casefold() for name in names}
+        return tuple(purpose for purpose, tops in bound.items() if not tops.isdisjoint(there))
 
     def tree(self, scope: str, event: str | None = None) -> Node:
         """The compiled rules that hold for a message."""
@@ -309,6 +347,34 @@ def _checked(scope: str, origin: str, given: object) -> Rules:
         if top in never and path not in structure:
             raise ConfigurationError(f"{origin}[{path!r}] can never apply: {top} is no property with parts of its own")
     return rules
+
+
+def _planned(names: object) -> frozenset[str]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigurationError(f"planned_events must be several names, not {type(names).__name__}")
+    found = frozenset(names)
+    if not all(isinstance(name, str) and name for name in found):
+        raise ConfigurationError("planned_events must hold non-empty str")
+    return found
+
+
+def _bound(rules: Rules) -> dict[Purpose, frozenset[str]]:
+    """The folded top-level names of the rules that are bound to a purpose."""
+    found: dict[Purpose, set[str]] = {}
+    for path, action in rules.by_path.items():
+        if action.purpose is not None:
+            found.setdefault(action.purpose, set()).add(parts_of(rules.origin, path)[0].casefold())
+    return {purpose: frozenset(tops) for purpose, tops in found.items()}
+
+
+def _merged(
+    one: Mapping[Purpose, frozenset[str]], other: Mapping[Purpose, frozenset[str]]
+) -> dict[Purpose, frozenset[str]]:
+    return {purpose: one.get(purpose, frozenset()) | tops for purpose, tops in other.items()}
+
+
+_VENDORS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$opt_in"})
+"""The vendor's own events, which are always planned."""
 
 
 def _plain(scope: str, tree: Node) -> frozenset[str]:
