@@ -288,7 +288,7 @@ class Guard:
     def _report(self, decision: Decision, settings: Settings) -> None:
         if decision.reason is Reason.NOT_CONFIGURED:
             process.warn_once(_NO_REGISTRY)
-        else:
+        elif decision.reason is not Reason.REGISTRY_ERROR:  # which is logged once a minute where it happens
             LOGGER.warning("dropped a message to %s: %s", decision.endpoint, decision.reason.value)
         if settings.on_error == "raise":
             raise MessageError(decision)

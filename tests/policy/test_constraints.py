@@ -325,7 +325,8 @@ def test_only_the_named_parts_of_a_url_leave(arguments, value, expected):
 
 @given(
     st.from_regex(
-        r"(https?://[a-z]{1,9}\.example(:[0-9]{2,4})?)?/([a-z]{1,5}/){0,3}(\?utm_source=[a-z%0-9+]{0,6})?", fullmatch=True
+        r"(https?://[a-z]{1,9}\.example(:[0-9]{2,4})?)?/([a-z]{1,5}/){0,3}(\?utm_source=[a-z%0-9+]{0,6})?",
+        fullmatch=True,
     )
 )
 def test_a_url_with_nothing_to_remove_leaves_byte_for_byte(text):
