@@ -17,7 +17,7 @@ from consentpanel._decision import Decision
 from consentpanel._purposes import PurposeMap
 from consentpanel._regime import Regime, RegimeRule
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import FieldPolicy
+from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.registry import CallableRegistry, ConsentRegistry
 from consentpanel.registry._protocol import can_answer
 
@@ -38,6 +38,7 @@ class Settings:
     policy: FieldPolicy
     regime: RegimeRule
     purposes: PurposeMap
+    identity: Identity
     on_error: OnError
     observers: tuple[Observer, ...]
     has_policy: bool
@@ -53,7 +54,14 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if value is not None:
             ready[name] = _CHECKS[name](value)
+    policy, identity = ready.get("policy"), ready.get("identity")
+    if policy is not None and identity is not None and _lacks_secret(policy, identity):
+        raise ConfigurationError("identity=pseudonymous() needs a secret: its own, or secret= of the policy")
     return ready
+
+
+def _lacks_secret(policy: FieldPolicy, identity: Identity) -> bool:
+    return identity.needs_secret and policy.keyed is None
 
 
 def _registry(value: Any) -> ConsentRegistry:
@@ -79,8 +87,12 @@ def _policy(value: Any) -> FieldPolicy:
     return value
 
 
-def _identity(value: Any) -> None:
-    raise ConfigurationError(f"identity must be None in this version, not {type(value).__name__}")
+def _identity(value: Any) -> Identity:
+    if not isinstance(value, Identity):
+        raise ConfigurationError(
+            f"identity must be plain(), pseudonymous() or per_subject(store), not {type(value).__name__}"
+        )
+    return value
 
 
 def _regime(value: Any) -> RegimeRule:
@@ -154,9 +166,17 @@ class _Process:
         with self._lock:
             self._used = True
             both = {**self._shared, **own}
+        policy: FieldPolicy = both.get("policy") or FieldPolicy()
+        identity: Identity = both.get("identity") or plain()
+        registry = both.get("registry")
+        if _lacks_secret(policy, identity):
+            # The one was given to the client and the other to configure(): nobody could see this before.
+            self.warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
+            registry = None
         return Settings(
-            registry=both.get("registry"),
-            policy=both.get("policy") or FieldPolicy(),
+            registry=registry,
+            policy=policy,
+            identity=identity,
             regime=both.get("regime", Regime.OPT_IN),
             purposes=both.get("purposes") or PurposeMap(),
             on_error=both.get("on_error", "drop"),
@@ -180,7 +200,7 @@ def configure(
     *,
     registry: RegistryLike | None = None,
     policy: FieldPolicy | None = None,
-    identity: None = None,
+    identity: Identity | None = None,
     regime: RegimeRule | None = None,
     purposes: Mapping[str, str | Iterable[str]] | None = None,
     on_error: OnError | None = None,
@@ -193,7 +213,7 @@ def configure(
     Args:
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
         policy: Which properties may be sent.
-        identity: Reserved for the mapping of ids; None.
+        identity: How ids leave: `plain`, `pseudonymous` or `per_subject`; as they are when left out.
         regime: What silence means; `Regime.OPT_IN` when left out.
         purposes: The purposes of events and calls by name, where the defaults do not fit.
         on_error: ``"drop"`` (the default) or ``"raise"``.

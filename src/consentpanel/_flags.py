@@ -11,6 +11,7 @@ import httpx
 import mixpanel
 from asgiref.sync import sync_to_async
 from mixpanel.flags import types as vendor_types
+from mixpanel.flags.local_feature_flags import LocalFeatureFlagsProvider
 from mixpanel.flags.remote_feature_flags import RemoteFeatureFlagsProvider
 
 if TYPE_CHECKING:
@@ -70,16 +71,16 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
         said = await sync_to_async(self._allowed)(context)
         return None if said is None else await super().aget_all_variants(said)
 
-    def _allowed(self, context: object) -> dict[str, Any] | None:
+    def _allowed(self, context: Any) -> _Allowed | None:
         said = self._guard.context(context, self._client._consumer)
-        return None if said is None else _Allowed(said)
+        return None if said is None else _Allowed(context, said)
 
     def _prepare_query_params(self, context: Mapping[str, Any], flag_key: str | None = None) -> Any:
         # A vendor method that is not overridden above gets here with a context that nobody judged.
         judged = context if isinstance(context, _Allowed) else self._allowed(context)
         if judged is None:
             raise _NoConsentError
-        return super()._prepare_query_params(judged, flag_key)
+        return super()._prepare_query_params(judged.said, flag_key)
 
     def _handle_response(self, response: httpx.Response) -> Any:
         if not response.is_success:
@@ -93,8 +94,45 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
         return str(exc) if isinstance(exc, _RequestFailedError) else type(exc).__name__
 
 
+class LocalFlags(LocalFeatureFlagsProvider):  # type: ignore[misc]
+    """The vendor's provider of local flags: it evaluates here and needs no consent, with the id that the vendor knows.
+
+    Args:
+        client: The client whose exposure events these are.
+        guard: Its guard.
+        config: The vendor's `LocalFlagsConfig`.
+        vendors: What else the vendor's provider takes.
+    """
+
+    def __init__(self, client: _Client, guard: Guard, config: Any, **vendors: Any) -> None:
+        super().__init__(client._token, config, mixpanel.__version__, client._track_exposure, *vendors.values())
+        self._guard = guard
+
+    def get_variant(self, flag_key: str, fallback_value: Any, context: Any, *reporting: Any, **keywords: Any) -> Any:
+        """The variant for the context, as the vendor would assign it."""
+        mapped = context if isinstance(context, _Mapped) else _Mapped(context, self._guard.with_mapped_ids(context))
+        return super().get_variant(flag_key, fallback_value, mapped, *reporting, **keywords)
+
+    def _track_exposure(self, flag_key: str, variant: Any, context: Any, *latency: Any, **keywords: Any) -> Any:
+        # An exposure is judged like any event, and for that the person's own id is needed.
+        given = context.given if isinstance(context, _Mapped) else context
+        return super()._track_exposure(flag_key, variant, given, *latency, **keywords)
+
+
+class _Mapped(dict[str, Any]):
+    """A context with mapped ids, and the one that was given."""
+
+    def __init__(self, given: Any, mapped: dict[str, Any]) -> None:
+        super().__init__(mapped)
+        self.given = given
+
+
 class _Allowed(dict[str, Any]):
-    """A context that the guard has let through."""
+    """A context that the guard has let through, for the exposure; and what may be said of it to the vendor."""
+
+    def __init__(self, given: Mapping[str, Any], said: dict[str, Any]) -> None:
+        super().__init__(given)
+        self.said = said
 
 
 class _NoConsentError(Exception):

@@ -6,19 +6,23 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
+
+import attrs
 
 from consentpanel._asking import as_standing, note_failure, question_to, regimes_of, standings_of
 from consentpanel._config import LOGGER, Settings, process
-from consentpanel._consent import MAX_ID_LENGTH, ConsentStatus, Purpose, Standing
+from consentpanel._consent import MAX_ID_LENGTH, ConsentStatus, Purpose, Standing, subject_key
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import Client, event_text, update_text
 from consentpanel._gate import Verdict, blocks_device, bound_purposes, judge, questions
-from consentpanel._message import Message, take_apart
+from consentpanel._message import FLAG_IDS, Message, take_apart
 from consentpanel._regime import Regime
 from consentpanel._vendor import EVENT_STRUCTURE
-from consentpanel._wire import Wire
-from consentpanel.errors import MessageError
+from consentpanel._wire import MAX_BYTES, Wire
+from consentpanel.errors import InvalidRecordError, MessageError
+from consentpanel.policy.identity import with_pseudonyms
 
 _NO_REGISTRY = (
     "no consent registry is configured: nothing that needs consent is sent; "
@@ -80,7 +84,8 @@ class Guard:
                 self._allowing = frozenset(standing for standing in Standing if regime.allows(standing))
             else:
                 self._ask_quickly = None
-            self._may_express = self._ask_quickly is not None and not settings.policy.keeps_all
+            has_plain_ids = settings.identity.is_plain
+            self._may_express = self._ask_quickly is not None and not settings.policy.keeps_all and has_plain_ids
             self._settings, self._generation = settings, generation
         return settings
 
@@ -223,7 +228,11 @@ class Guard:
             if asked:
                 standings.update(standings_of(settings.registry, asked))
             regime = regimes_of(settings.regime, message.persons)
-            verdict = judge(message, purposes, standings, settings.policy, regime)
+            judged = judge(message, purposes, standings, settings.policy, regime)
+            if judged.text is not None and not settings.identity.is_plain:
+                judged = _pseudonymised(judged, judged.text, message, settings)
+            # Only now, or a failure above would leave a verdict with the raw ids.
+            verdict = judged
         except Exception as error:  # noqa: BLE001 - rule 1.8: nothing of ours raises into a request
             note_failure("judging a message", error)
         if verdict is None:
@@ -256,6 +265,16 @@ class Guard:
         self._settle(verdict.decision, self.settings(), outlet)
         said: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
         return said
+
+    def with_mapped_ids(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """The context of a local flag with the ids that the vendor knows (contract rule 1.7)."""
+        settings = self.settings()
+        mapped = dict(context)
+        if not settings.identity.is_plain:
+            for name in FLAG_IDS & mapped.keys():
+                with suppress(InvalidRecordError):
+                    mapped[name] = settings.identity.of(subject_key(mapped[name]), settings.policy.keyed)
+        return mapped
 
     def settle(self, decision: Decision, outlet: Outlet) -> Decision:
         """Counts a decision and tells it to whoever wants to know."""
@@ -301,6 +320,16 @@ class Guard:
         for (outcome, reason), count in counts.items():
             found.setdefault(outcome, {})[reason] = count
         return found
+
+
+def _pseudonymised(verdict: Verdict, text: str, message: Message, settings: Settings) -> Verdict:
+    """A verdict whose message names everybody as the vendor knows them (contract rule 3.9)."""
+    pseudonyms = {key: settings.identity.of(key, settings.policy.keyed) for key in message.subjects}
+    mapped = with_pseudonyms(text, pseudonyms)
+    if len(mapped) < MAX_BYTES:
+        return verdict._replace(text=mapped)
+    # A pseudonym may be longer than the id.
+    return Verdict(attrs.evolve(verdict.decision, outcome=Outcome.DROPPED, reason=Reason.TOO_LARGE), None)
 
 
 _DROPPED = Outcome.DROPPED

@@ -40,7 +40,7 @@ _SAFE_BESIDE_REMOVALS = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 NO_PRESENT = object()
 
 
-_FLAG_IDS = IDS | {TARGETING_KEY}
+FLAG_IDS = IDS | {TARGETING_KEY}
 
 
 def _no_default(name: str) -> None:
@@ -97,7 +97,7 @@ class Message:
     def structure(self) -> frozenset[str]:
         """Names at the top of the message that pass in their own shape."""
         if self.endpoint == FLAGS:
-            return _FLAG_IDS
+            return FLAG_IDS
         return PROFILE_STRUCTURE | GROUP_NAMES if self.endpoint == "groups" else PROFILE_STRUCTURE
 
     @property

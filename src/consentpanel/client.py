@@ -21,7 +21,7 @@ from consentpanel._vendor import TIMES
 from consentpanel._vendor_calls import refuse_unknown_calls
 from consentpanel._wire import Wire
 from consentpanel.errors import ConfigurationError, MessageError
-from consentpanel.policy import FieldPolicy
+from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.transport.sealed import SealedTransport
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Mixpanel(ConsentCalls):
         credentials: A `ServiceAccountCredentials` for the default consumer (mixpanel 5.2 or newer).
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
         policy: Which properties may be sent; without one, none that is not structural.
-        identity: Reserved for the mapping of ids; None.
+        identity: How ids leave: `plain`, `pseudonymous` or `per_subject`; as they are when left out.
         regime: What silence means: a `Regime`, or a callable ``(subject_id) -> Regime``. Opt-in when left out.
         purposes: The purposes of events and calls by name, such as ``{"Ad clicked": "targeting"}``.
         on_error: ``"drop"`` (default): what fails is dropped, counted and logged. ``"raise"``: it raises.
@@ -80,7 +80,7 @@ class Mixpanel(ConsentCalls):
         *,
         registry: RegistryLike | None = None,
         policy: FieldPolicy | None = None,
-        identity: None = None,
+        identity: Identity | None = None,
         regime: RegimeRule | None = None,
         purposes: Mapping[str, str | Iterable[str]] | None = None,
         on_error: OnError | None = None,
@@ -99,18 +99,18 @@ class Mixpanel(ConsentCalls):
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and not hasattr(mixpanel, "ServiceAccountCredentials"):
             raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
-        super().__init__(token, consumer, cast("Any", serializer), local_flags_config, None, **vendors)
+        super().__init__(token, consumer, cast("Any", serializer), None, None, **vendors)
         if consumer is not None:
             # The vendor takes a consumer that is empty (and so false) for none.
             self._consumer = consumer
         if local_flags_config or remote_flags_config:
-            from consentpanel._flags import RemoteFlags, quieten
+            from consentpanel._flags import LocalFlags, RemoteFlags, quieten
 
             quieten()
             if remote_flags_config:
                 self._remote_flags_provider = RemoteFlags(self, self._guard, remote_flags_config, **vendors)
-            if self._local_flags_provider is not None:
-                self._local_flags_provider._tracker = self._track_exposure
+            if local_flags_config:
+                self._local_flags_provider = LocalFlags(self, self._guard, local_flags_config, **vendors)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

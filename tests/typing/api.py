@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 
 import consentpanel
 from consentpanel import (
+    BackgroundConsumer,
     BufferedConsumer,
     ConsentPanelError,
     ConsentRecord,
@@ -24,20 +25,26 @@ from consentpanel import (
     Purpose,
     Reason,
     Regime,
+    Withdrawal,
     by_country,
     configure,
     drop,
     generalize,
     keep,
     mask,
+    per_subject,
+    plain,
     pseudonymize,
+    pseudonymous,
     redact,
     refuse,
     reset,
     transform,
     truncate,
+    url,
 )
-from consentpanel.registry import CallableRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
+from consentpanel.policy import Identity
+from consentpanel.registry import CachedRegistry, CallableRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import ConsentPanelTestMixin, FakeTransport, RegistryContract
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
@@ -172,3 +179,24 @@ class OwnRegistryTest(RegistryContract): ...
 
 
 class SignUpTest(ConsentPanelTestMixin): ...
+
+
+def delivery_and_withdrawal(mp: Mixpanel) -> None:
+    assert_type(BackgroundConsumer(50, api_host="api-eu.mixpanel.com", linger=0.1).purge("user-1"), int)
+    assert_type(BufferedConsumer(50, gzip_imports=True).purge(7), int)
+    assert_type(mp.withdraw("user-1", ["profiles"], source="settings-page"), Withdrawal)
+    assert_type(mp.opt_out("user-1").discarded, int)
+    assert_type(mp.opt_in("user-1", "analytics"), Decision)
+    assert_type(mp.flush(), None)
+    assert_type(CachedRegistry(MemoryRegistry(), ttl=30).status("user-1", "analytics"), ConsentStatus)
+
+
+def rules_and_ids() -> None:
+    policy = FieldPolicy(
+        events={"plan": keep(type=str, one_of=["free", "pro"], purpose="targeting"), "page": url(path="ids")},
+        unplanned_events="drop",
+        planned_events=["Signed up"],
+    )
+    assert_type(plain(), Identity)
+    assert_type(per_subject({}).of("user-1", None), str)
+    Mixpanel("TOKEN", policy=policy, identity=pseudonymous(b"s" * 32))

@@ -15,17 +15,22 @@ from consentpanel.policy._actions import (
 )
 from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy.fields import FieldPolicy, PolicyResult
+from consentpanel.policy.identity import Identity, per_subject, plain, pseudonymous
 
 __all__ = [
     "SENSITIVE_NAMES",
     "Action",
     "FieldPolicy",
+    "Identity",
     "PolicyResult",
     "drop",
     "generalize",
     "keep",
     "mask",
+    "per_subject",
+    "plain",
     "pseudonymize",
+    "pseudonymous",
     "redact",
     "refuse",
     "transform",

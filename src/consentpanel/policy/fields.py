@@ -23,11 +23,11 @@ from consentpanel._vendor import (
 )
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Pseudonymize, keep, keyed_by
+from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keep, keyed_by
 from consentpanel.policy._paths import Node, Rules, compiled, parts_of
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
+from consentpanel.policy.identity import long_enough
 
-_SECRET_BYTES = 32
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 SCOPES = ("events", "people", "groups", "flags")
 
@@ -96,7 +96,7 @@ class FieldPolicy:
         planned_events: Iterable[str] = (),
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
-        self._keyed = None if secret is None else keyed_by(_long_enough(secret))
+        self._keyed = None if secret is None else keyed_by(long_enough(secret))
         self._rules = {scope: _checked(scope, scope, rules or {}) for scope, rules in given.items()}
         self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
@@ -268,6 +268,11 @@ class FieldPolicy:
         there = {name.casefold() for name in names}
         return tuple(purpose for purpose, tops in bound.items() if not tops.isdisjoint(there))
 
+    @property
+    def keyed(self) -> Keyed | None:
+        """The keyed hash under the policy's secret; None without one."""
+        return self._keyed
+
     def tree(self, scope: str, event: str | None = None) -> Node:
         """The compiled rules that hold for a message."""
         if event is not None and scope == "events" and event in self._trees_by_event:
@@ -323,14 +328,6 @@ class FieldPolicy:
             return "FieldPolicy.keep_all()"
         counts = ", ".join(f"{scope}={len(rules.by_path)}" for scope, rules in self._rules.items())
         return f"<FieldPolicy rules: {counts}>"
-
-
-def _long_enough(secret: object) -> bytes:
-    if not isinstance(secret, bytes):
-        raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
-    if len(secret) < _SECRET_BYTES:
-        raise ConfigurationError(f"secret must have at least {_SECRET_BYTES} bytes, not {len(secret)}")
-    return secret
 
 
 def _checked(scope: str, origin: str, given: object) -> Rules:
