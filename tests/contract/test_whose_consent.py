@@ -13,7 +13,7 @@ import pytest
 
 from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, Mixpanel, Purpose, Reason, Regime, keep
 from consentpanel._consent import Standing
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import ConsentRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
 NOW = datetime.now(timezone.utc)
@@ -371,6 +371,21 @@ def test_sending_needs_of_a_registry_only_its_status(client: Callable[..., Mixpa
     assert mp.track("user-1", "Signed up")
     assert mp.track("user-1", "Signed up", {"$device_id": "device-1", "$anon_id": "device-2"})
     assert mp.merge(None, "user-1", "user-2").reason is Reason.NO_CONSENT
+
+
+def test_a_class_that_inherits_the_protocol_loops_and_never_pretends_to_record(client: Callable[..., Mixpanel]) -> None:
+    # rule 2.3
+    class Mine(ConsentRegistry):
+        def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+            return ConsentStatus.GRANTED if subject_id == "user-1" else ConsentStatus.UNKNOWN
+
+    registry = Mine()
+    asked = ["user-1", "user-2"]
+    assert registry.statuses(asked, "analytics") == {"user-1": ConsentStatus.GRANTED, "user-2": ConsentStatus.UNKNOWN}
+    mp = client(registry=registry)
+    assert mp.track("user-1", "Signed up", {"$device_id": "device-1"})
+    with pytest.raises(NotImplementedError):
+        mp.withdraw("user-1")
 
 
 def test_a_kind_of_registry_failure_is_logged_once_a_minute(

@@ -35,20 +35,20 @@ class ConsentRegistry(Protocol):
     def statuses(
         self, subject_ids: Iterable[str], purpose: str, *, at: datetime | None = None
     ) -> dict[Any, ConsentStatus]:
-        """The status of several people for one purpose, by the ids as they were given."""
-        ...
+        """The status of several people for one purpose, by the ids as they were given; one after the other."""
+        return {subject: self.status(subject, purpose, at=at) for subject in subject_ids}
 
     def record(self, record: ConsentRecord, /) -> None:
         """Appends a record; it is kept when this returns."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} does not record")
 
     def history(self, subject_id: str) -> list[ConsentRecord]:
         """All records of one person, oldest first."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} keeps no history")
 
     def forget(self, subject_id: str) -> object:
         """Erases all records of one person."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} does not forget")
 
 
 def can_answer(registry: object) -> bool:

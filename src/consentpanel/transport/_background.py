@@ -71,6 +71,8 @@ class BackgroundConsumer:
         request_timeout: Seconds to wait for the vendor.
         groups_url: Address for group profiles, likewise.
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``.
+        retry_limit: How many times a request is tried again at once, before the batch pauses as described above.
+        retry_backoff_factor: Seconds that the waits between these tries start from.
         verify_cert: Whether the vendor's certificate is verified.
         credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
         consumer: The consumer that sends the batches, instead of the vendor's over HTTP; then none of the arguments
@@ -111,6 +113,8 @@ class BackgroundConsumer:
         request_timeout: float = 10.0,
         groups_url: str | None = None,
         api_host: str = VENDOR_HOST,
+        retry_limit: int = 0,
+        retry_backoff_factor: float = 0.25,
         verify_cert: bool = True,
         credentials: Any = None,
         *,
@@ -137,13 +141,14 @@ class BackgroundConsumer:
             "request_timeout": seconds("request_timeout", request_timeout),
             "groups_url": groups_url,
             "api_host": api_host,
+            "retry_limit": retry_limit,
+            "retry_backoff_factor": retry_backoff_factor,
             "verify_cert": verify_cert,
             "credentials": credentials,
             "gzip_imports": gzip_imports,
         }
         if consumer is None:
-            # Pauses between tries are this class's own, so that a 429 is treated as the vendor asks.
-            self._new_consumer = http_consumer({**arguments, "retry_limit": 0})
+            self._new_consumer = http_consumer(arguments)
             self._consumer = self._new_consumer()
         else:
             defaults = {name: each.default for name, each in inspect.signature(BackgroundConsumer).parameters.items()}
