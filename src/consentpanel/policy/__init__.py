@@ -1,7 +1,8 @@
 """The field policy and its actions. Pure: nothing here reads or writes anything outside the message."""
 
-from consentpanel.policy._actions import (
-    Action,
+from consentpanel.policy._actions import Action
+from consentpanel.policy._sensitive import SENSITIVE_NAMES
+from consentpanel.policy._verbs import (
     drop,
     generalize,
     keep,
@@ -13,7 +14,6 @@ from consentpanel.policy._actions import (
     truncate,
     url,
 )
-from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy.fields import FieldPolicy, PolicyResult
 from consentpanel.policy.identity import Identity, per_subject, plain, pseudonymous
 

@@ -23,8 +23,9 @@ from consentpanel._vendor import (
 )
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keep, keyed_by
+from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keyed_by
 from consentpanel.policy._paths import Node, Rules, compiled, parts_of
+from consentpanel.policy._verbs import keep
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 from consentpanel.policy.identity import long_enough
 
