@@ -5,7 +5,7 @@ machine meets them all, and a ratio is the median of the rounds' own ratios.
 
 Warm: every call is about one person, and the registry has been asked about that person before.
 Cold: every call is about another person, and registry and client are new in each round; for SQLite that means a new
-connection to a file in which everybody's consent stands already.
+connection to a file in which everybody's consent stands already. Cached: SQLite behind a `CachedRegistry`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import attrs
 import mixpanel
 
 import consentpanel
-from consentpanel.registry import MemoryRegistry, SQLiteRegistry
+from consentpanel.registry import CachedRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
 
 PROPERTIES: dict[str, Any] = {
     "plan": "pro",
@@ -68,7 +68,7 @@ class Case:
 
     name: str
     method: str
-    registry: Callable[[], MemoryRegistry | SQLiteRegistry]
+    registry: Callable[[], ConsentRegistry]
     cold: bool
     goal: float | None = None
 
@@ -111,6 +111,11 @@ def cases(directory: Path, subject_ids: Sequence[str]) -> Iterator[Case]:
         for store, consenting, empty in (
             ("memory", granted, MemoryRegistry),
             ("SQLite", lambda: SQLiteRegistry(path), lambda: SQLiteRegistry(nobody)),
+            (
+                "cached",
+                lambda: CachedRegistry(SQLiteRegistry(path), ttl=60),
+                lambda: CachedRegistry(SQLiteRegistry(nobody), ttl=60),
+            ),
         ):
             sent_goal = 1.0 if store == "memory" else None
             yield Case(f"track, sent, {store}, {look_up}", "track", consenting, cold, sent_goal)
