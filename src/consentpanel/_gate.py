@@ -5,7 +5,7 @@ Read this first. Nothing here asks a registry, sends, logs or keeps anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from consentpanel._vendor import (
     PROFILE_STRUCTURE,
     REMOVALS,
 )
-from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, dumps, named_by_text
+from consentpanel._wire import MAX_BYTES, NotOnWireError, dumps, named_by_text
 from consentpanel.policy._paths import Node
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 from consentpanel.policy.fields import SCOPES, FieldPolicy
@@ -87,7 +87,9 @@ def judge(
         return _removal(message, Reason.REMOVAL, policy)
     if not message.persons and not message.devices:
         return _said(message, Reason.NO_PERSON_NAMED, policy, None, None)
-    refusal = _refusal(message, purposes, standings, regime)
+    who = message.persons, message.devices
+    moments = (None, *message.moments)
+    refusal = refusal_of(*who, moments, purposes, standings, regime)
     if refusal is not None:
         if message.has_removal:
             return _removal(message, refusal.reason, policy)
@@ -96,13 +98,15 @@ def judge(
     standing = Standing.GRANTED if granted else Standing.NOT_RECORDED
     reason = Reason.CONSENT_GRANTED if granted else Reason.NOT_DENIED
     bound = bound_purposes(message, policy)
-    closed = frozenset(each for each in bound if _refusal(message, (each,), standings, regime) is not None)
+    closed = frozenset(each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None)
     verdict = _said(message, reason, policy, purpose, standing, closed)
     return verdict._replace(bound=tuple(each for each in bound if each not in closed)) if bound else verdict
 
 
 def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]:
     """The purposes that rules for properties of the message are bound to (contract rule 3.14)."""
+    if not policy.binds_purposes:
+        return ()
     scope = "events" if message.is_event else message.endpoint
     names: set[str] = set(message.properties) | set(message.record)
     for operator in message.operators:
@@ -130,29 +134,36 @@ def questions(message: Message, purposes: Collection[Purpose]) -> list[Question]
     ]
 
 
-def _refusal(
-    message: Message,
+def refusal_of(
+    persons: Iterable[str],
+    devices: Iterable[str],
+    moments: Iterable[datetime | None],
     purposes: Collection[Purpose],
     standings: Mapping[Question, Standing],
     regime: Regime | Callable[[str], Regime],
 ) -> Refusal | None:
-    regimes = {person: regime if isinstance(regime, Regime) else regime(person) for person in message.persons}
-    for moment in (None, *message.moments):
+    """The first standing that forbids a message; None when everybody allows it (contract rules 2.5 to 2.8).
+
+    Args:
+        persons: Whose consent is needed.
+        devices: Second ids of theirs, of which only a recorded denial counts.
+        moments: When it must have held; None for now.
+        purposes: What for.
+        standings: The answers; a missing one is a denial.
+        regime: What silence means, for everybody or by subject id.
+    """
+    regimes = {person: regime if isinstance(regime, Regime) else regime(person) for person in persons}
+    for moment in moments:
         for purpose in purposes:
-            for person in message.persons:
+            for person, theirs in regimes.items():
                 standing = standings.get((person, purpose, moment), Standing.UNAVAILABLE)
-                if not regimes[person].allows(standing):
+                if not theirs.allows(standing):
                     return _because(standing, purpose, moment)
-            for device in message.devices:
+            for device in devices:
                 standing = standings.get((device, purpose, moment), Standing.UNAVAILABLE)
-                if blocks_device(standing):
+                if standing.is_recorded and not Regime.OPT_OUT.allows(standing):
                     return _because(standing, purpose, moment)
     return None
-
-
-def blocks_device(standing: Standing) -> bool:
-    """Whether a second id of a person forbids a message: only by a denial that is recorded (contract rule 2.7)."""
-    return standing.is_recorded and not Regime.OPT_OUT.allows(standing)
 
 
 def _because(standing: Standing, purpose: Purpose, moment: datetime | None) -> Refusal:
@@ -276,27 +287,25 @@ def _top_left(name: str, value: Any, message: Message, walk: Walk, tree: Node, r
 
 def _all_kept(message: Message, reason: Reason, purpose: Purpose | None, standing: Standing | None) -> Verdict:
     """Everything, as the vendor's client would write it (contract rules 1.3 and 3.8)."""
-    walk = FieldPolicy.keep_all().walk(message.wire, message.subjects)
+    walk = Walk(message.wire, None, message.subjects)
     walk.dropped.update(message.dropped)
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if isinstance(value, dict):
-            record[name] = _kept_tree(message, value, walk)
+            record[name] = _kept_trees(value, walk)
         else:
-            record.update(_kept_tree(message, {name: value}, walk))
+            record.update(_kept_trees({name: value}, walk))
     return _written(message, record, reason, walk, purpose, standing)
 
 
-def _kept_tree(message: Message, properties: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
+def _kept_trees(properties: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
     kept = {}
     for name, value in named_by_text(properties, walk.dropped).items():
-        doubled: list[str] = []
+        path = walk.path(name)
         try:
-            kept[name] = message.wire.tree(value, allow_nan=True, doubled=doubled)
+            kept[name] = walk.tree_of(value, path, allow_nan=True)
         except NotOnWireError as error:
-            walk.dropped[walk.path(name)] = error.cause
-        if doubled:
-            walk.dropped[walk.path(DOUBLED_KEYS, f"{walk.path(name)}.")] = DUPLICATE_KEY
+            walk.dropped[path] = error.cause
     return kept
 
 

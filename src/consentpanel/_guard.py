@@ -16,10 +16,10 @@ from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing, subject_key
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import Client, event_text, update_text
 from consentpanel._gate import Verdict, bound_purposes, judge, questions
-from consentpanel._message import FLAG_IDS, Message, take_apart
+from consentpanel._message import Message, take_apart
 from consentpanel._pass import Pass
 from consentpanel._regime import Regime
-from consentpanel._vendor import EVENT_STRUCTURE
+from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS
 from consentpanel._wire import MAX_BYTES, Wire
 from consentpanel.errors import MessageError
 from consentpanel.policy.identity import with_pseudonyms
@@ -138,9 +138,7 @@ class Guard:
 
     def update_at_once(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
         """Sends a profile update that needs no gate; None when it does."""
-        settings = self._settings
-        if settings is None or self._generation != process.generation:
-            settings = self.settings()
+        settings = self.settings()
         ask = self._ask_quickly
         if not self._may_express or ask is None or not settings.purposes.is_default:
             return None

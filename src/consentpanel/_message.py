@@ -12,11 +12,12 @@ import attrs
 
 from consentpanel._consent import now, subject_key
 from consentpanel._decision import Reason
-from consentpanel._structure import DefaultOf
+from consentpanel._structure import DefaultOf, no_default
 from consentpanel._time import moment_of
 from consentpanel._vendor import (
     DEVICE_IDS,
     DICT_OPERATORS,
+    FLAG_IDS,
     GROUP_NAMES,
     IDS,
     PERSON_ID_LISTS,
@@ -34,17 +35,8 @@ FLAGS = "flags"
 ENDPOINTS = EVENT_ENDPOINTS | {"people", "groups"}
 
 _IDS_AND_TIMES = IDS | TIMES
-ODD_NAMES = _IDS_AND_TIMES
-"""Properties that make an event more than one of one person, now."""
 _SAFE_BESIDE_REMOVALS = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 NO_PRESENT = object()
-
-
-FLAG_IDS = IDS | {TARGETING_KEY}
-
-
-def _no_default(name: str) -> None:
-    del name
 
 
 @attrs.define(eq=False, repr=False)
@@ -78,7 +70,7 @@ class Message:
     devices: tuple[str, ...] = ()
     moments: tuple[datetime, ...] = ()
     dropped: dict[str, str] = attrs.Factory(dict)
-    default_of: DefaultOf = _no_default
+    default_of: DefaultOf = no_default
     text: str = ""
     is_malformed: bool = False
     fault: Reason | None = None
@@ -119,7 +111,7 @@ def take_apart(
     present: object = NO_PRESENT,
     named: Iterable[object] = (),
     replaced: Iterable[Mapping[str, Any]] = (),
-    default_of: DefaultOf = _no_default,
+    default_of: DefaultOf = no_default,
     text: str = "",
     dropped: Mapping[str, str] = MappingProxyType({}),
 ) -> Message:

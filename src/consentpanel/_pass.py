@@ -8,8 +8,7 @@ from consentpanel._asking import note_failure, regimes_of, standings_of
 from consentpanel._config import LOGGER, Settings
 from consentpanel._consent import ConsentStatus, Purpose, Standing
 from consentpanel._decision import Decision, Outcome, Reason
-from consentpanel._gate import blocks_device
-from consentpanel._regime import Regime
+from consentpanel._gate import refusal_of
 from consentpanel.errors import MessageError
 
 if TYPE_CHECKING:
@@ -75,17 +74,14 @@ class Pass:
         try:
             standings = standings_of(self._settings.registry, asked)
             regime = regimes_of(self._settings.regime, self._persons)
-            for (subject, _, _), standing in standings.items():
-                theirs = regime if isinstance(regime, Regime) else regime(subject)
-                forbids = not theirs.allows(standing) if subject in self._persons else blocks_device(standing)
-                if forbids:
-                    self._refusal = standing
-                    return False
+            refusal = refusal_of(self._persons, self._devices, (None,), self._purposes, standings, regime)
         except Exception as error:  # noqa: BLE001 - a ticket never raises; what cannot be judged does not go
             note_failure("judging a message", error)
             self._refusal = Standing.UNAVAILABLE
             return False
-        return True
+        if refusal is not None:
+            self._refusal = refusal.standing
+        return refusal is None
 
     def discarded(self) -> None:
         """Counts and reports that the message was thrown away for want of consent."""

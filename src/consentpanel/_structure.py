@@ -11,6 +11,12 @@ from consentpanel._vendor import GROUP_NAMES, IDS, TIMES
 DefaultOf = Callable[[str], Any]
 """Gives the value that the vendor's client would write for a name; None when it would write none."""
 
+
+def no_default(name: str) -> None:
+    """A `DefaultOf` for a message that no client of the vendor's would complete."""
+    del name
+
+
 DEFAULT = "default"
 """The action that a `Decision` names when the vendor's default took a value's place."""
 NOT_IN_SHAPE = "not_in_shape"

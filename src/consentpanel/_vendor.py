@@ -12,6 +12,7 @@ IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 
 TARGETING_KEY = "targetingKey"
 """The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it (contract rule 1.7)."""
+FLAG_IDS = IDS | {TARGETING_KEY}
 
 TIMES = frozenset({"time", "$time"})
 

@@ -20,8 +20,19 @@ Keyed: TypeAlias = Callable[[str], str]
 """The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex."""
 
 
-def keyed_by(secret: bytes) -> Keyed:
-    """The keyed hash under a secret, which stays in this closure: no `repr`, `vars` or pickle shows it."""
+SECRET_BYTES = 32
+
+
+def keyed_by(secret: object) -> Keyed:
+    """The keyed hash under a secret, which stays in this closure: no `repr`, `vars` or pickle shows it.
+
+    Raises:
+        ConfigurationError: The secret is not bytes, or shorter than 32. The text does not quote it.
+    """
+    if not isinstance(secret, bytes):
+        raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
+    if len(secret) < SECRET_BYTES:
+        raise ConfigurationError(f"secret must have at least {SECRET_BYTES} bytes, not {len(secret)}")
 
     def keyed(text: str) -> str:
         return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape
+from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape, no_default
 from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
 from consentpanel.policy._actions import Action, ActionError, Drop, Keep, Keyed, Refuse
 from consentpanel.policy._paths import Node, written
@@ -28,10 +28,6 @@ _MAX_PATH = 128
 
 class RefusedError(Exception):
     """A rule that says `refuse()` met its property; the text is the path."""
-
-
-def _no_default(name: str) -> None:
-    del name
 
 
 class Walk:
@@ -63,7 +59,7 @@ class Walk:
         structure: Collection[str] = (),
         *,
         inside: bool = False,
-        default_of: DefaultOf = _no_default,
+        default_of: DefaultOf = no_default,
     ) -> dict[str, Any]:
         """The properties that may be sent, in their order.
 
@@ -101,7 +97,7 @@ class Walk:
             if isinstance(node.action, Refuse):
                 raise RefusedError(path)
             try:
-                sent[name] = self._value(node, self._tree_of(value, path), path, inside=inside)
+                sent[name] = self._value(node, self.tree_of(value, path), path, inside=inside)
             except (NotOnWireError, ActionError) as error:
                 self.dropped[path] = error.cause
         return sent
@@ -125,9 +121,14 @@ class Walk:
         path = above + (HIDDEN_ID if key in self._ids else written(key))
         return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
 
-    def _tree_of(self, value: object, path: str) -> Any:
+    def tree_of(self, value: object, path: str, *, allow_nan: bool = False) -> Any:
+        """The JSON tree of a value; keys that are left out of it are reported.
+
+        Raises:
+            NotOnWireError: As `Wire.tree`.
+        """
         doubled: list[str] = []
-        tree = self.wire.tree(value, doubled=doubled)
+        tree = self.wire.tree(value, allow_nan=allow_nan, doubled=doubled)
         if doubled:
             self.dropped[self.path(DOUBLED_KEYS, f"{path}.")] = DUPLICATE_KEY
         return tree

@@ -27,7 +27,6 @@ from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keye
 from consentpanel.policy._paths import Node, Rules, compiled, parts_of
 from consentpanel.policy._verbs import keep
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
-from consentpanel.policy.identity import long_enough
 
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 SCOPES = ("events", "people", "groups", "flags")
@@ -97,7 +96,7 @@ class FieldPolicy:
         planned_events: Iterable[str] = (),
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
-        self._keyed = None if secret is None else keyed_by(long_enough(secret))
+        self._keyed = None if secret is None else keyed_by(secret)
         self._rules = {scope: _checked(scope, scope, rules or {}) for scope, rules in given.items()}
         self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
@@ -131,6 +130,11 @@ class FieldPolicy:
             if action.purpose is not None:
                 raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
         self._bound = {scope: _bound(rules) for scope, rules in self._rules.items()}
+        self._bound_by_event = {
+            name: _merged(self._bound["events"], _bound(rules)) for name, rules in self._rules_by_event.items()
+        }
+        self.binds_purposes = any((*self._bound.values(), *self._bound_by_event.values()))
+        """Whether any rule is bound to a purpose."""
         self._plain = {scope: _plain(scope, tree) for scope, tree in self._trees.items()}
         self._plain_by_event = {name: _plain("events", tree) for name, tree in self._trees_by_event.items()}
 
@@ -260,10 +264,8 @@ class FieldPolicy:
             event: The event's name; None for a profile.
             names: The properties that the message has.
         """
-        more = self._rules_by_event.get(event) if scope == "events" and event is not None else None
-        bound = (
-            self._bound[scope] if more is None else {**self._bound[scope], **_merged(self._bound[scope], _bound(more))}
-        )
+        by_event = self._bound_by_event if scope == "events" and event is not None else {}
+        bound = by_event.get(event or "", self._bound[scope])
         if not bound:
             return ()
         there = {name.casefold() for name in names}
@@ -368,7 +370,7 @@ def _bound(rules: Rules) -> dict[Purpose, frozenset[str]]:
 def _merged(
     one: Mapping[Purpose, frozenset[str]], other: Mapping[Purpose, frozenset[str]]
 ) -> dict[Purpose, frozenset[str]]:
-    return {purpose: one.get(purpose, frozenset()) | tops for purpose, tops in other.items()}
+    return {purpose: one.get(purpose, frozenset()) | other.get(purpose, frozenset()) for purpose in {**one, **other}}
 
 
 _VENDORS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$opt_in"})

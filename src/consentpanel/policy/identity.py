@@ -13,16 +13,14 @@ from urllib.parse import quote, quote_plus
 import attrs
 
 from consentpanel._consent import subject_key
-from consentpanel._vendor import EVENT_STRUCTURE, IDS, TARGETING_KEY, TIMES
+from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
 from consentpanel._wire import dumps
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Keyed, keyed_by
+from consentpanel.policy._actions import SECRET_BYTES, Keyed, keyed_by
 
-SECRET_BYTES = 32
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6
 _KEPT = (EVENT_STRUCTURE - IDS) | TIMES
-_ID_FIELDS = IDS | {TARGETING_KEY}
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -95,7 +93,7 @@ def pseudonymous(secret: bytes | None = None) -> Identity:
         >>> pseudonymous(b"0" * 32).of("user-1", None)[:8]
         'pid1_nnv'
     """
-    own = None if secret is None else keyed_by(long_enough(secret))
+    own = None if secret is None else keyed_by(secret)
 
     def pseudonym(subject_id: str, keyed: Keyed | None) -> str:
         use = own or keyed
@@ -146,19 +144,6 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
     return Identity(kind="per_subject", pseudonym=pseudonym, forget_salt=forget)
 
 
-def long_enough(secret: object) -> bytes:
-    """The secret, when it can be the key of a hash.
-
-    Raises:
-        ConfigurationError: It is not bytes, or shorter than 32. The text does not quote it.
-    """
-    if not isinstance(secret, bytes):
-        raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
-    if len(secret) < SECRET_BYTES:
-        raise ConfigurationError(f"secret must have at least {SECRET_BYTES} bytes, not {len(secret)}")
-    return secret
-
-
 def _in_letters(hexadecimal: str) -> str:
     # Digits in a row could look like a telephone or card number.
     return hexadecimal.translate(_LETTERS)
@@ -205,7 +190,7 @@ def with_pseudonyms(text: str, pseudonyms: Mapping[str, str]) -> str:
     def field(name: str, value: Any) -> Any:
         if name in _KEPT:
             return value
-        if name in _ID_FIELDS:
+        if name in FLAG_IDS:
             if isinstance(value, list):
                 return [field(name, each) for each in value]
             if type(value) in {str, int}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import logging
 import multiprocessing.util
 import os
@@ -151,8 +150,7 @@ class BackgroundConsumer:
             self._new_consumer = http_consumer(arguments)
             self._consumer = self._new_consumer()
         else:
-            defaults = {name: each.default for name, each in inspect.signature(BackgroundConsumer).parameters.items()}
-            given = accepted_consumer(consumer, arguments, defaults)
+            given = accepted_consumer(consumer, arguments, BackgroundConsumer)
             self._new_consumer = lambda: given
             self._consumer = given
         self._dropped = 0
@@ -173,7 +171,6 @@ class BackgroundConsumer:
         self._last_cause = ""
         self._flushes = 0
         self._is_closed = False
-        self._gives_up_at: float | None = None
         self._threads: list[threading.Thread] = []
 
     def _restart_in_child(self) -> None:
@@ -305,7 +302,6 @@ class BackgroundConsumer:
         """Closes; what could not be done, or nothing."""
         with self._changed:
             self._is_closed = True
-            self._gives_up_at = time.monotonic() + timeout
             self._changed.notify_all()
             self._changed.wait_for(self._is_empty, timeout)
             left = [message for queue in self._queues.values() for message in queue]
@@ -424,7 +420,8 @@ class BackgroundConsumer:
         """Puts back what could not be sent, at the front, and pauses (the vendor's advice: 2 to 60 s, with jitter)."""
         with self._changed:
             gone = set(map(id, messages))
-            kept = [each for each in messages if any(each is other for other in self._on_its_way[endpoint])]
+            there = set(map(id, self._on_its_way[endpoint]))
+            kept = [each for each in messages if id(each) in there]
             self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if id(each) not in gone]
             unwanted = [message for message in kept if message.is_unwanted]
             gives_up = self._is_closed and not self._threads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
 import threading
@@ -125,8 +124,7 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             self._new_consumer = http_consumer(arguments)
             self._consumer = self._own_consumer = self._new_consumer()
         else:
-            defaults = {name: each.default for name, each in inspect.signature(BufferedConsumer).parameters.items()}
-            self._consumer, self._own_consumer = accepted_consumer(consumer, arguments, defaults), None
+            self._consumer, self._own_consumer = accepted_consumer(consumer, arguments, BufferedConsumer), None
         self._is_closed = False
         self._reset()
         _ALIVE.add(self)

@@ -130,15 +130,21 @@ def http_consumer(arguments: Mapping[str, Any]) -> Callable[[], HttpConsumer]:
     return lambda: HttpConsumer(**given)
 
 
-def accepted_consumer(consumer: Any, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+def accepted_consumer(consumer: Any, arguments: Mapping[str, Any], buffer: type) -> Any:
     """The consumer that the user gave, when it can send and nothing beside it says how.
+
+    Args:
+        consumer: What was given.
+        arguments: What was given beside it, by name.
+        buffer: The class that takes these arguments, and knows their defaults.
 
     Raises:
         ConfigurationError: It cannot, or an argument would have no effect.
     """
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
-    given = [name for name, value in arguments.items() if value != defaults[name]]
+    defaults = inspect.signature(buffer).parameters
+    given = [name for name, value in arguments.items() if value != defaults[name].default]
     if given:
         raise ConfigurationError(f"{', '.join(given)}: set on the consumer that is given, not beside it")
     return consumer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import threading
 from typing import Any
 
@@ -101,7 +100,7 @@ def _refused(response: Any) -> frozenset[int] | None:
     try:
         records = response.json()["failed_records"]
         return frozenset(int(record["index"]) for record in records)
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
