@@ -592,6 +592,16 @@ def test_the_targeting_key_of_openfeature_is_an_id(client, network, registry):
     assert len(network.calls) == 1
 
 
+@pytest.mark.parametrize("key", [4711, "k" * 255])
+def test_any_id_may_be_a_targeting_key_and_the_policy_alone_says_the_same(client, network, registry, key):
+    registry.grant("ann-4711")
+    registry.grant(key)
+    context = {"distinct_id": "ann-4711", "targetingKey": key}
+    ask(client(), "get_variant", context)
+    assert said_to_the_vendor(network) == [context]
+    assert FieldPolicy().apply_flags(context).properties == context
+
+
 @pytest.mark.parametrize("kind", ["local", "remote"])
 def test_an_exposure_never_raises_anything_of_ours(kind, network, vendor):
     # rule 1.8

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any
 
-from consentpanel._vendor import GROUP_NAMES, IDS, TIMES
+from consentpanel._vendor import FLAG_IDS, GROUP_NAMES, TIMES
 
 DefaultOf = Callable[[str], Any]
 """Gives the value that the vendor's client would write for a name; None when it would write none."""
@@ -51,7 +51,7 @@ def is_in_shape(name: str, value: object, ids: Collection[str]) -> bool:
         >>> is_in_shape("mp_lib", "python", ()), is_in_shape("time", "noon", ()), is_in_shape("$insert_id", "a b", ())
         (True, False, False)
     """
-    if name in IDS:
+    if name in FLAG_IDS:
         return True
     if name in TIMES:
         return type(value) is int or (type(value) is float and math.isfinite(value))

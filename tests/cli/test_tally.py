@@ -43,7 +43,7 @@ def test_an_address_as_a_key_is_hidden_however_long_the_path() -> None:
 
 
 def test_a_year_or_a_short_number_as_a_key_is_shown() -> None:
-    assert shown({"by_year": {"2026": 1}, "v2.beta": 1}) == {"by_year.2026", "v2.beta"}
+    assert shown({"by_year": {"2026": 1}, "v2.beta": 1}) == {"by_year.2026", "'v2.beta'"}
 
 
 def test_the_items_of_a_list_are_counted_once_a_record() -> None:
@@ -83,3 +83,15 @@ def test_what_is_counted_is_what_the_policy_says(rules, properties) -> None:
             path.startswith(name) for path in {**result.dropped, **result.changed}
         ):
             assert any(path.startswith(name) and count.kept for path, count in rows.items())
+
+
+def test_a_key_with_a_dot_is_counted_once_and_as_a_rule_writes_it():
+    policy = FieldPolicy(events={"'x.y'": mask(), "cart": keep(deep=True)})
+    tally = Tally(policy, Scope.EVENTS, with_samples=True)
+    tally.add(Record(1, "E", {"x.y": "abcdefghijkl", "a.b": 1, "cart": {"n.m": 2}}))
+    counts = {
+        path: (count.kept, count.changed.total(), count.dropped.total())
+        for (_, path), count in tally.properties.items()
+    }
+    assert counts == {"'x.y'": (0, 1, 0), "'a.b'": (0, 0, 1), "cart.'n.m'": (1, 0, 0)}
+    assert [sample.before for sample in tally.properties[None, "'x.y'"].samples] == ['"abcdefghijkl"']

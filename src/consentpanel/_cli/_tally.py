@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from consentpanel._cli._records import Record, Scope, Unjudged
+from consentpanel.policy._paths import written
 
 if TYPE_CHECKING:
     from consentpanel.policy import FieldPolicy, PolicyResult
@@ -185,11 +186,11 @@ _OTHER_EVENTS = "(other events)"
 
 def _leaves(properties: Mapping[str, Any]) -> Iterator[str]:
     """The path of each value that holds no others, in the policy's language; a deep one is cut as the policy cuts it."""
-    waiting: list[tuple[str, Any]] = [(name, value) for name, value in properties.items()]
+    waiting: list[tuple[str, Any]] = [(written(name), value) for name, value in properties.items()]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, dict) and value:
-            waiting.extend((_cut(f"{path}.{key}"), item) for key, item in value.items())
+            waiting.extend((_cut(f"{path}.{written(key)}"), item) for key, item in value.items())
         elif isinstance(value, list) and value:
             inner = _cut(f"{path}[]")
             waiting.extend((inner, item) for item in value)
@@ -259,5 +260,6 @@ def _values_at(value: object, path: str) -> Iterator[object]:
                 yield from _values_at(item, rest)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if path.startswith(key) and path[len(key) : len(key) + 1] in {"", ".", "["}:
-                yield from _values_at(item, path[len(key) :].removeprefix("."))
+            step = written(key)
+            if path.startswith(step) and path[len(step) : len(step) + 1] in {"", ".", "["}:
+                yield from _values_at(item, path[len(step) :].removeprefix("."))

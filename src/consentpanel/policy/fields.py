@@ -13,6 +13,7 @@ from consentpanel._vendor import (
     EVENT_STRUCTURE,
     EXPOSURE,
     EXPOSURE_EVENT,
+    FLAG_IDS,
     GROUP_NAMES,
     IDS,
     LIST_OPERATORS,
@@ -30,6 +31,8 @@ from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 SCOPES = ("events", "people", "groups", "flags")
+_STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}
+"""The properties of each scope that pass without a rule, in their own shape."""
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -292,10 +295,9 @@ class FieldPolicy:
         if self.keeps_all:
             return PolicyResult(properties=dict(properties), dropped={}, changed={})
         walk = self.walk(Wire())
-        structure = EVENT_STRUCTURE if scope == "events" else IDS
         try:
             said = named_by_text(properties, walk.dropped)
-            sent = walk.properties(said, self.tree(scope, event), structure)
+            sent = walk.properties(said, self.tree(scope, event), _STRUCTURE[scope])
         except RefusedError as refused:
             return PolicyResult(properties={}, dropped={str(refused): "refuse"}, changed={}, refused=True)
         return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed)
@@ -335,7 +337,7 @@ class FieldPolicy:
 
 def _checked(scope: str, origin: str, given: object) -> Rules:
     rules = Rules(origin, given)
-    structure = EVENT_STRUCTURE if scope == "events" else IDS
+    structure = _STRUCTURE[scope]
     for path in rules.by_path.keys() & structure:
         if not isinstance(rules.by_path[path], Keep):
             raise ConfigurationError(
@@ -379,7 +381,7 @@ _VENDORS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$
 
 def _plain(scope: str, tree: Node) -> frozenset[str]:
     kept = frozenset(name for name, node in tree.keys.items() if node.keeps)
-    return kept - (EVENT_STRUCTURE if scope == "events" else IDS)
+    return kept - _STRUCTURE[scope]
 
 
 _BUILT_IN = keep(reason="which variant of a feature was shown")
