@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from consentpanel import ConsentStatus
+from consentpanel import ConfigurationError, ConsentStatus
 from consentpanel import _consent as consent_module
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 
 KILLS = 200
 WRITER = """
 import sys
+import threading
 from consentpanel.registry import SQLiteRegistry
 registry = SQLiteRegistry(sys.argv[1])
 first = int(sys.argv[2])
@@ -74,3 +77,16 @@ def test_a_clock_that_goes_backwards_does_not_let_a_grant_outlive_a_denial(
     assert registry.status("user-1", "analytics") is ConsentStatus.GRANTED
     moments = [record.recorded_at for record in registry.history("user-1")]
     assert moments == sorted(moments)
+
+
+def test_another_process_that_makes_the_file_delays_this_one_and_does_not_fail_it(tmp_path: Path) -> None:
+    # Many workers start at once; SQLite's own waiting does not cover the switch to the write-ahead log.
+    path = tmp_path / "consent.db"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigurationError, match="locked"):
+        SQLiteRegistry(path, timeout=0.05)
+    threading.Timer(0.3, lambda: maker.execute("ROLLBACK")).start()
+    with SQLiteRegistry(path, timeout=30) as registry:
+        registry.grant("user-1")
+    maker.close()

@@ -113,7 +113,7 @@ class SQLiteRegistry(RecordingRegistry):
             try:
                 # Before the write-ahead log is asked for, which would change another application's file.
                 _version(connection)
-                _set_up(connection)
+                _set_up(connection, self._timeout)
                 _migrate(connection)
             finally:
                 connection.close()
@@ -268,7 +268,7 @@ class SQLiteRegistry(RecordingRegistry):
     def _connect(self) -> sqlite3.Connection:
         connection = self._open()
         try:
-            _set_up(connection)
+            _set_up(connection, self._timeout)
         except sqlite3.Error:
             connection.close()
             raise
@@ -294,13 +294,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_close_before_fork)
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
+    _use_write_ahead_log(connection, timeout)
     connection.execute("PRAGMA synchronous = FULL")
     # 8 MB: in the 2 MB that are usual, questions among a million people push each other out.
     connection.execute("PRAGMA cache_size = -8000")
     # Erased bytes are overwritten, so that forget() leaves none behind.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None:
+    # While another process makes the file, this one switch fails at once: SQLite's own waiting does not cover it.
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _close_all(idle: deque[sqlite3.Connection], pid: int) -> None:
