@@ -132,6 +132,9 @@ def _as_dict(paths: Mapping[str, str]) -> str:
     return repr(dict(paths))
 
 
+_BY_PATH = ("dropped", "changed", "detected")
+
+
 @attrs.frozen(kw_only=True)
 class Decision:
     """What became of one message. Truthy when something was handed to the transport.
@@ -148,6 +151,7 @@ class Decision:
         status: The `ConsentStatus` that decided; None where none was asked for.
         dropped: Path of each property that was left out, with the action or cause.
         changed: Path of each property that was changed, with the action.
+        detected: Path of each place where a detector found something, with the kind (contract rule 3.7).
 
     Example:
         >>> from consentpanel import Mixpanel
@@ -167,13 +171,14 @@ class Decision:
     status: ConsentStatus | None = None
     dropped: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
     changed: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
+    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
 
     def __bool__(self) -> bool:
         return self.outcome is not Outcome.DROPPED
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**attrs.asdict(self, recurse=False), "dropped": dict(self.dropped), "changed": dict(self.changed)}
+        return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            object.__setattr__(self, name, _frozen_mapping(value) if name in {"dropped", "changed"} else value)
+            object.__setattr__(self, name, _frozen_mapping(value) if name in _BY_PATH else value)

@@ -17,6 +17,7 @@ from consentpanel._gate import MAX_PROPERTIES
 from consentpanel._structure import is_insert_id
 from consentpanel._vendor import DICT_OPERATORS
 from consentpanel._wire import MAX_BYTES
+from consentpanel.policy._detection import Detection
 
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
@@ -34,7 +35,12 @@ class Client(Protocol):
 
 
 def event_text(
-    client: Client, subject: str, event: str, properties: dict[Any, Any] | None, plain: frozenset[str]
+    client: Client,
+    subject: str,
+    event: str,
+    properties: dict[Any, Any] | None,
+    plain: frozenset[str],
+    detection: Detection | None,
 ) -> str | None:
     """The JSON that the vendor's client would write of an event that needs no gate, or None.
 
@@ -44,8 +50,9 @@ def event_text(
         event: The event's name.
         properties: Its properties; none of them structural.
         plain: Names of the properties that may be sent as they are.
+        detection: What must find nothing in their values.
     """
-    if properties and not _is_plain(properties, plain):
+    if properties and not _is_plain(properties, plain, detection):
         return None
     token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
     is_usual = type(token) is str and type(present) in _NUMBERS
@@ -64,13 +71,16 @@ def event_text(
     return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
 
 
-def update_text(client: Client, message: dict[Any, Any], plain: frozenset[str]) -> tuple[str, str] | None:
+def update_text(
+    client: Client, message: dict[Any, Any], plain: frozenset[str], detection: Detection | None
+) -> tuple[str, str] | None:
     """The person and the JSON of a profile update that needs no gate, or None.
 
     Args:
         client: Whose update it is.
         message: The update: a ``$distinct_id`` and one operator.
         plain: Names of the properties that may be sent as they are.
+        detection: What must find nothing in their values.
     """
     if len(message) != 2 or "$distinct_id" not in message:
         return None
@@ -85,7 +95,7 @@ def update_text(client: Client, message: dict[Any, Any], plain: frozenset[str]) 
         and type(present) in _NUMBERS
         and type(properties) is dict
         and properties
-        and _is_plain(properties, plain)
+        and _is_plain(properties, plain, detection)
         and _TEXT.issuperset(map(type, message))
     ):
         text = _written({"$token": token, "$time": present, **message})
@@ -93,13 +103,14 @@ def update_text(client: Client, message: dict[Any, Any], plain: frozenset[str]) 
     return None
 
 
-def _is_plain(properties: dict[Any, Any], plain: frozenset[str]) -> bool:
+def _is_plain(properties: dict[Any, Any], plain: frozenset[str], detection: Detection | None) -> bool:
     return (
         len(properties) <= MAX_PROPERTIES
         and plain.issuperset(properties)
         # A str subclass can be equal to one text and be written as another.
         and _TEXT.issuperset(map(type, properties))
         and _SCALARS.issuperset(map(type, properties.values()))
+        and (detection is None or detection.are_clean(properties.values()))
     )
 
 

@@ -26,8 +26,9 @@ from consentpanel._vendor import (
     REMOVALS,
 )
 from consentpanel._wire import MAX_BYTES, NotOnWireError, dumps, named_by_text
+from consentpanel.policy._detection import Detection
 from consentpanel.policy._paths import Node
-from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
+from consentpanel.policy._walk import UNNAMED, RefusedError, Walk, shown_name
 from consentpanel.policy.fields import SCOPES, FieldPolicy
 
 UNPLANNED = "<unplanned>"
@@ -172,17 +173,26 @@ def _because(standing: Standing, purpose: Purpose, moment: datetime | None) -> R
 
 
 def _dropped(
-    message: Message, reason: Reason, purpose: Purpose | None, standing: Standing | None = None, path: str | None = None
+    message: Message,
+    reason: Reason,
+    purpose: Purpose | None,
+    standing: Standing | None = None,
+    refused: RefusedError | None = None,
 ) -> Decision:
     return Decision(
         outcome=Outcome.DROPPED,
         reason=reason,
         endpoint=message.endpoint,
-        event=message.event,
+        event=shown_event(message.event),
         purpose=purpose,
         status=None if standing is None else standing.status,
-        dropped={} if path is None else {path: "refuse"},
+        dropped={} if refused is None else {str(refused): refused.cause},
     )
+
+
+def shown_event(event: str | None) -> str | None:
+    """The name of an event as decisions tell it (contract rule 4.2)."""
+    return event if event is None else shown_name(event)
 
 
 def _removal(message: Message, reason: Reason, policy: FieldPolicy) -> Verdict:
@@ -191,7 +201,7 @@ def _removal(message: Message, reason: Reason, policy: FieldPolicy) -> Verdict:
         return _all_kept(message, Reason.REMOVAL, None, None)._replace(needs_consent=False)
     record: dict[str, Any] = {}
     walk = policy.walk(message.wire, message.subjects)
-    walk.dropped.update(message.dropped)
+    walk.note(message.dropped)
     for name, value in message.record.items():
         if name in REMOVALS:
             record[name] = _removed(name, value, walk)
@@ -228,14 +238,18 @@ def _said(
         return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
     tree = policy.tree("events" if message.is_event else message.endpoint, message.event)
     walk = policy.walk(message.wire, message.subjects, closed)
-    walk.dropped.update(message.dropped)
+    walk.note(message.dropped)
     try:
         if message.endpoint == FLAGS:
             record = walk.properties(message.properties, tree, message.structure)
             return _written(message, record, reason, walk, purpose, standing)
-        record = _event_left(message, walk, tree) if message.is_event else _update_left(message, walk, tree)
+        detection = policy.detection("events" if message.is_event else message.endpoint)
+        if message.is_event:
+            record = _event_left(message, walk, tree, detection)
+        else:
+            record = _update_left(message, walk, tree, detection)
     except RefusedError as refused:
-        return Verdict(_dropped(message, Reason.REFUSED_BY_POLICY, purpose, standing, str(refused)), None)
+        return Verdict(_dropped(message, Reason.REFUSED_BY_POLICY, purpose, standing, refused), None)
     if not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:
         decision = Decision(
             outcome=Outcome.DROPPED,
@@ -244,16 +258,17 @@ def _said(
             purpose=purpose,
             status=None if standing is None else standing.status,
             dropped=walk.dropped,
+            detected=walk.detected,
         )
         return Verdict(decision, None)
     return _written(message, record, reason, walk, purpose, standing)
 
 
-def _event_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
+def _event_left(message: Message, walk: Walk, tree: Node, detection: Detection | None) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name == "event":
-            record[name] = message.event
+            record[name] = walk.named(message.event or "", name, detection)
         elif name == "properties":
             record[name] = walk.properties(message.properties, tree, EVENT_STRUCTURE, default_of=message.default_of)
         else:
@@ -261,7 +276,7 @@ def _event_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
     return record
 
 
-def _update_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
+def _update_left(message: Message, walk: Walk, tree: Node, detection: Detection | None) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name in DICT_OPERATORS:
@@ -272,6 +287,9 @@ def _update_left(message: Message, walk: Walk, tree: Node) -> dict[str, Any]:
             record[name] = _removed(name, value, walk)
         else:
             _top_left(name, value, message, walk, tree, record)
+    for name in GROUP_NAMES & record.keys():
+        if isinstance(record[name], str):
+            record[name] = walk.named(record[name], name, detection)
     return record
 
 
@@ -288,7 +306,7 @@ def _top_left(name: str, value: Any, message: Message, walk: Walk, tree: Node, r
 def _all_kept(message: Message, reason: Reason, purpose: Purpose | None, standing: Standing | None) -> Verdict:
     """Everything, as the vendor's client would write it (contract rules 1.3 and 3.8)."""
     walk = Walk(message.wire, None, message.subjects)
-    walk.dropped.update(message.dropped)
+    walk.note(message.dropped)
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if isinstance(value, dict):
@@ -334,10 +352,11 @@ def _written(
         outcome=Outcome.REDACTED if walk.dropped or walk.changed else Outcome.SENT,
         reason=reason,
         endpoint=message.endpoint,
-        event=message.event,
+        event=shown_event(message.event),
         purpose=purpose,
         status=None if standing is None else standing.status,
         dropped=walk.dropped,
         changed=walk.changed,
+        detected=walk.detected,
     )
     return Verdict(decision, text, needs_consent)

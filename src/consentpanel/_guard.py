@@ -15,13 +15,14 @@ from consentpanel._config import LOGGER, Settings, process
 from consentpanel._consent import MAX_ID_LENGTH, Purpose, Standing, subject_key
 from consentpanel._decision import Decision, Outcome, Reason
 from consentpanel._express import Client, event_text, update_text
-from consentpanel._gate import Verdict, bound_purposes, judge, questions
+from consentpanel._gate import Verdict, bound_purposes, judge, questions, shown_event
 from consentpanel._message import Message, take_apart
 from consentpanel._pass import Pass
 from consentpanel._regime import Regime
 from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS
 from consentpanel._wire import MAX_BYTES, Wire
 from consentpanel.errors import MessageError
+from consentpanel.policy._detection import kind_in_name
 from consentpanel.policy.identity import with_pseudonyms
 
 _NO_REGISTRY = (
@@ -85,7 +86,10 @@ class Guard:
             else:
                 self._ask_quickly = None
             has_plain_ids = settings.identity.is_plain
-            self._may_express = self._ask_quickly is not None and not settings.policy.keeps_all and has_plain_ids
+            detections = [settings.policy.detection(scope) for scope in ("events", "people")]
+            has_own_detectors = any(each is not None and each.is_custom for each in detections)
+            may_express = not settings.policy.keeps_all and has_plain_ids and not has_own_detectors
+            self._may_express = self._ask_quickly is not None and may_express
             self._settings, self._generation = settings, generation
         return settings
 
@@ -113,8 +117,11 @@ class Guard:
         standing = self._standing(ask, subject, purpose)
         if standing not in self._allowing:
             return self._turned_away_at_once(event, purpose, standing, settings, outlet), standing
-        if standing is Standing.GRANTED and self._may_express:
-            text = event_text(client, subject, event, properties, settings.policy.plain("events", event))
+        if standing is Standing.GRANTED and self._may_express and kind_in_name(event) is None:
+            policy = settings.policy
+            text = event_text(
+                client, subject, event, properties, policy.plain("events", event), policy.detection("events")
+            )
             if text is not None:
                 return self._expressed("events", event, purpose, text, subject, settings, outlet), standing
         return None, standing
@@ -128,7 +135,7 @@ class Guard:
                 outcome=Outcome.DROPPED,
                 reason=Reason(standing.cause),
                 endpoint="events",
-                event=event,
+                event=shown_event(event),
                 purpose=purpose,
                 status=standing.status,
             )
@@ -142,7 +149,7 @@ class Guard:
         ask = self._ask_quickly
         if not self._may_express or ask is None or not settings.purposes.is_default:
             return None
-        found = update_text(client, message, settings.policy.plain("people"))
+        found = update_text(client, message, settings.policy.plain("people"), settings.policy.detection("people"))
         if found is None:
             return None
         subject, text = found
@@ -194,9 +201,8 @@ class Guard:
         verdict, purposes = self._judged(message, settings, known)
         if verdict.text is not None:
             needed = purposes if verdict.needs_consent else ()
-            ticket = Pass(
-                self, outlet, message.endpoint, message.event, message.persons, message.devices, needed, settings
-            )
+            event = shown_event(message.event)
+            ticket = Pass(self, outlet, message.endpoint, event, message.persons, message.devices, needed, settings)
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
             return self._settle(ticket.fate(verdict.decision), settings, outlet)
         return self._settle(verdict.decision, settings, outlet)
@@ -241,7 +247,7 @@ class Guard:
     def refuse(self, endpoint: str, reason: Reason, outlet: Outlet, event: str | None = None) -> Decision:
         """Drops what cannot even be taken apart."""
         shown = endpoint if isinstance(endpoint, str) and endpoint in _KNOWN_ENDPOINTS else "unknown"
-        decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, event=event)
+        decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, event=shown_event(event))
         return self._settle(decision, self.settings(), outlet)
 
     def refuse_call(self, name: str, outlet: Outlet) -> Decision:

@@ -168,7 +168,7 @@ def track():
     ],
 )
 def test_a_value_is_sent_as_its_serializer_writes_it(track, serializer, make, written):
-    decision, sent = track({"p": keep()}, {"p": make()}, serializer)
+    decision, sent = track({"p": keep(detect=False)}, {"p": make()}, serializer)
     assert sent == {"p": written}
     assert (decision.outcome, dict(decision.dropped), dict(decision.changed)) == ("sent", {}, {})
 
@@ -408,7 +408,7 @@ class LazyString:
         (lambda: Customer("pro", ADA), {"plan": "pro", "email": ADA}),
     ],
 )
-@pytest.mark.parametrize("policy", [FieldPolicy.keep_all(), FieldPolicy(events={"p": keep(deep=True)})])
+@pytest.mark.parametrize("policy", [FieldPolicy.keep_all(), FieldPolicy(events={"p": keep(deep=True, detect=False)})])
 def test_what_the_serializer_refuses_is_converted(track, policy, make, written):
     # rule 3.6
     decision, sent = track(policy, {"p": make()}, mixpanel.DatetimeSerializer)

@@ -1,6 +1,8 @@
 """The field policy and its actions. Pure: nothing here reads or writes anything outside the message."""
 
 from consentpanel.policy._actions import Action
+from consentpanel.policy._detection import KINDS, Detector, Finding, detect
+from consentpanel.policy._names import PERSONAL_NAMES
 from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy._verbs import (
     drop,
@@ -18,11 +20,16 @@ from consentpanel.policy.fields import FieldPolicy, PolicyResult
 from consentpanel.policy.identity import Identity, per_subject, plain, pseudonymous
 
 __all__ = [
+    "KINDS",
+    "PERSONAL_NAMES",
     "SENSITIVE_NAMES",
     "Action",
+    "Detector",
     "FieldPolicy",
+    "Finding",
     "Identity",
     "PolicyResult",
+    "detect",
     "drop",
     "generalize",
     "keep",

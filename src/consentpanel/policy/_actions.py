@@ -6,7 +6,7 @@ import copy
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,6 +14,7 @@ import attrs
 
 from consentpanel._consent import Purpose
 from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.policy._detection import OnDetect
 from consentpanel.policy._url import without_personal_parts
 
 Keyed: TypeAlias = Callable[[str], str]
@@ -82,6 +83,8 @@ class Action:
         categories: What kinds of personal data the property is, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
         purpose: The purpose whose consent the property needs beside the message's own (contract rule 3.14).
+        detect: Whether detectors look into the value, or for which kinds (contract rule 3.7).
+        on_detect: What becomes of what they find, where it is not what the policy says.
     """
 
     name: ClassVar[str]
@@ -91,6 +94,8 @@ class Action:
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
     reason: str | None = attrs.field(default=None, converter=_reason)
     purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
+    detect: bool | tuple[str, ...] = True
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         """The value to send in the place of `value`, a JSON tree.
@@ -116,6 +121,7 @@ class Keep(Action):
     one_of: tuple[Any, ...] | None = None
     match: re.Pattern[str] | None = None
     max_length: int | None = None
+    personal: bool = False
 
     @property
     def is_constrained(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from consentpanel._wire import MAX_DEPTH
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import Action, Drop, Keep, Redact, Refuse
+from consentpanel.policy._detection import Detection
 
 _STEP = re.compile(r"(?:'((?:[^']|'')+)'|([^.\[\]']{1,512}[^.\[\]]{0,512}))((?:\[\])*)(\.|$)", re.DOTALL)
 ITEMS = "[]"
@@ -16,7 +17,7 @@ ITEMS = "[]"
 class Node:
     """What the rules say of one path: an action, rules for the keys of a dict, a rule for the items of a list."""
 
-    __slots__ = ("action", "closing_keys", "deep", "items", "keeps", "keys")
+    __slots__ = ("action", "closing_keys", "deep", "detection", "items", "keeps", "keys")
 
     def __init__(self) -> None:
         self.action: Action | None = None
@@ -27,6 +28,8 @@ class Node:
         self.items: Node | None = None
         self.deep = False
         self.keeps = False
+        self.detection: Detection | None = None
+        """What looks into the values that the action lets pass; None when nothing does."""
 
     def of_key(self, key: str) -> tuple[str, Node] | None:
         """The key as a rule names it, and its node; None when no rule names it."""
@@ -118,13 +121,17 @@ def _refuse_shadowed(origin: str, opening: _Trie, closing: _Trie, refusing: str 
 _Layers = tuple["_Trie | None", "_Trie | None", "_Trie | None", "_Trie | None"]
 
 
-def compiled(scope: Rules, event: Rules | None = None) -> Node:
+DetectionOf = Callable[[Action], "Detection | None"]
+
+
+def compiled(detection_of: DetectionOf, scope: Rules, event: Rules | None = None) -> Node:
     """The tree of the rules that hold for a message (contract rule 3.3).
 
     The most specific path wins; for one path those of the event, then the stricter. What an event's rules close stays
     closed to the scope's rules, whole.
 
     Args:
+        detection_of: Gives the detectors for an action.
         scope: The rules of the scope.
         event: More rules, for one event.
 
@@ -132,29 +139,31 @@ def compiled(scope: Rules, event: Rules | None = None) -> Node:
         A node whose keys are the properties.
     """
     if event is None:
-        return _merged((None, None, scope.opening, scope.closing), None)
-    return _merged((event.opening, event.closing, scope.opening, scope.closing), None)
+        return _merged((None, None, scope.opening, scope.closing), None, detection_of)
+    return _merged((event.opening, event.closing, scope.opening, scope.closing), None, detection_of)
 
 
-def _merged(layers: _Layers, inherited: Keep | None) -> Node:
+def _merged(layers: _Layers, inherited: Keep | None, detection_of: DetectionOf) -> Node:
     node = Node()
     ours, theirs = _stricter(layers[0], layers[1]), _stricter(layers[2], layers[3])
     if ours is not None and is_closing(ours):
         layers = (layers[0], layers[1], None, None)
     node.action = ours or theirs or inherited
+    node.detection = None if node.action is None else detection_of(node.action)
     below = node.action if isinstance(node.action, Keep) and node.action.deep else None
     node.deep = below is not None
-    node.items = _merged_step(layers, ITEMS, ITEMS, below) if _names_items(layers) else None
+    node.items = _merged_step(layers, ITEMS, ITEMS, below, detection_of) if _names_items(layers) else None
     # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
     node.keeps = isinstance(node.action, Keep) and node.items is None and node.action.is_unconditional
     for opening in (layers[0], layers[2]):
         for step in () if opening is None else opening.steps:
             if step != ITEMS and step not in node.keys:
-                node.keys[step] = _merged_step(layers, step, step.casefold(), below)
+                node.keys[step] = _merged_step(layers, step, step.casefold(), below, detection_of)
     for closing in (layers[1], layers[3]):
         for step in () if closing is None else closing.steps:
             if step != ITEMS and step not in node.closing_keys:
-                node.closing_keys[step] = step, _merged_step((None, layers[1], None, layers[3]), step, step, below)
+                closing_layers = (None, layers[1], None, layers[3])
+                node.closing_keys[step] = step, _merged_step(closing_layers, step, step, below, detection_of)
     return node
 
 
@@ -162,12 +171,12 @@ def _names_items(layers: _Layers) -> bool:
     return any(layer is not None and ITEMS in layer.steps for layer in layers)
 
 
-def _merged_step(layers: _Layers, exact: str, folded: str, inherited: Keep | None) -> Node:
+def _merged_step(layers: _Layers, exact: str, folded: str, inherited: Keep | None, detection_of: DetectionOf) -> Node:
     steps = tuple(
         None if layer is None else layer.steps.get(folded if number % 2 else exact)
         for number, layer in enumerate(layers)
     )
-    return _merged((steps[0], steps[1], steps[2], steps[3]), inherited)
+    return _merged((steps[0], steps[1], steps[2], steps[3]), inherited, detection_of)
 
 
 def _stricter(opening: _Trie | None, closing: _Trie | None) -> Action | None:

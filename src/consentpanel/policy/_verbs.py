@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from consentpanel.errors import ConfigurationError
@@ -22,6 +22,7 @@ from consentpanel.policy._actions import (
     Truncate,
     Url,
 )
+from consentpanel.policy._detection import OnDetect
 from consentpanel.policy._generalize import WAYS, whole_number
 from consentpanel.policy._url import UTM
 
@@ -33,6 +34,9 @@ def keep(
     one_of: Iterable[str | float | bool | None] | None = None,
     match: str | re.Pattern[str] | None = None,
     max_length: int | None = None,
+    personal: bool = False,
+    detect: bool | Iterable[str] = True,
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
     purpose: str | None = None,
     categories: Iterable[str] = (),
     reason: str | None = None,
@@ -50,6 +54,11 @@ def keep(
         one_of: The values that are kept, compared by type and value: True is not 1.
         match: A regular expression that the whole of a string must match.
         max_length: The most characters of the value's text.
+        personal: Says that the property is personal and kept knowingly, where its name would be warned of and
+            `categories` are not given.
+        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
+        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
+            from kinds to these. What the policy says when left out.
         purpose: A purpose whose consent the property needs too; without it the property is dropped as
             ``no_consent``, and the message goes on (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
@@ -77,6 +86,9 @@ def keep(
         one_of=_values(one_of),
         match=_pattern(match),
         max_length=max_length,
+        personal=personal,
+        detect=_detect(detect),
+        on_detect=on_detect,
         purpose=purpose,
         categories=categories,
         reason=reason,
@@ -86,6 +98,14 @@ def keep(
             "deep=True keeps dicts and lists whole: a constraint needs a rule for the scalar itself"
         )
     return action
+
+
+def _detect(given: object) -> bool | tuple[str, ...]:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"detect must be a bool or several kinds, not {type(given).__name__}")
+    return tuple(given)
 
 
 def _values(given: object) -> tuple[Any, ...] | None:
@@ -222,12 +242,21 @@ def pseudonymize(
 
 
 def truncate(
-    n: int, *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
+    n: int,
+    *,
+    detect: bool | Iterable[str] = True,
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
+    purpose: str | None = None,
+    categories: Iterable[str] = (),
+    reason: str | None = None,
 ) -> Action:
     """Sends the first `n` characters (contract rule 3.2).
 
     Args:
         n: How many characters, 1 or more. A number whose text is longer is sent as the start of its text.
+        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
+        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
+            from kinds to these. What the policy says when left out.
         purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
@@ -240,12 +269,21 @@ def truncate(
         >>> FieldPolicy(events={"postcode": truncate(2)}).apply_event("Moved", {"postcode": "10117"}).properties
         {'postcode': '10'}
     """
-    return Truncate(length=whole_number("n", n, least=1), purpose=purpose, categories=categories, reason=reason)
+    return Truncate(
+        length=whole_number("n", n, least=1),
+        detect=_detect(detect),
+        on_detect=on_detect,
+        purpose=purpose,
+        categories=categories,
+        reason=reason,
+    )
 
 
 def transform(
     function: Callable[[Any], Any],
     *,
+    detect: bool | Iterable[str] = True,
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
     purpose: str | None = None,
     categories: Iterable[str] = (),
     reason: str | None = None,
@@ -255,6 +293,9 @@ def transform(
     Args:
         function: Takes the value as it would stand on the wire, returns what to send. When it raises, the
             property is dropped.
+        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
+        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
+            from kinds to these. What the policy says when left out.
         purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
@@ -271,7 +312,14 @@ def transform(
         raise ConfigurationError(f"function must be a callable, not {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError("function must return the value; a coroutine function does not")
-    return Transform(function=function, purpose=purpose, categories=categories, reason=reason)
+    return Transform(
+        function=function,
+        detect=_detect(detect),
+        on_detect=on_detect,
+        purpose=purpose,
+        categories=categories,
+        reason=reason,
+    )
 
 
 def generalize(
@@ -281,6 +329,8 @@ def generalize(
     ip: bool | tuple[int, int] | None = None,
     decimals: int | None = None,
     bands: Sequence[float] | None = None,
+    detect: bool | Iterable[str] = True,
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
     purpose: str | None = None,
     categories: Iterable[str] = (),
     reason: str | None = None,
@@ -296,6 +346,9 @@ def generalize(
         ip: True, or the bits to keep of an IPv4 and an IPv6 address; the rest becomes zero. True means (24, 48).
         decimals: Decimals to keep of a coordinate or another number, 0 to 12.
         bands: Rising lower ends of bands, such as ``(18, 25, 35)`` for ages: 30 becomes ``"25-34"``.
+        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
+        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
+            from kinds to these. What the policy says when left out.
         purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
@@ -321,7 +374,19 @@ def generalize(
     how = named[0]
     coarsen = WAYS[how](ways[how])
     detail = tuple(bands) if bands is not None else ways[how]
-    return Generalize(how=how, coarsen=coarsen, detail=detail, purpose=purpose, categories=categories, reason=reason)
+    if how == "ip" and detect is True:
+        # An address is what this is for; anything else in its place is none, and does not pass.
+        detect = ("-ip_address",)
+    return Generalize(
+        how=how,
+        coarsen=coarsen,
+        detail=detail,
+        detect=_detect(detect),
+        on_detect=on_detect,
+        purpose=purpose,
+        categories=categories,
+        reason=reason,
+    )
 
 
 def url(
@@ -329,6 +394,8 @@ def url(
     params: Iterable[str] = UTM,
     path: str = "keep",
     fragment: bool = False,
+    detect: bool | Iterable[str] = True,
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
     purpose: str | None = None,
     categories: Iterable[str] = (),
     reason: str | None = None,
@@ -342,6 +409,9 @@ def url(
         params: Names of the parameters that are kept, exactly; the five ``utm_`` ones when left out.
         path: ``"keep"``, or ``"ids"``: a segment that is a number or a UUID, or holds an ``@``, becomes ``*``.
         fragment: Whether what follows ``#`` is kept.
+        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
+        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
+            from kinds to these. What the policy says when left out.
         purpose: A purpose whose consent the property needs too (contract rule 3.14).
         categories: Kinds of personal data, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
@@ -366,6 +436,8 @@ def url(
         parameters=frozenset(params),
         hides_ids=path == "ids",
         keeps_fragment=fragment,
+        detect=_detect(detect),
+        on_detect=on_detect,
         purpose=purpose,
         categories=categories,
         reason=reason,

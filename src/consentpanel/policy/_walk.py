@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape, no_default
 from consentpanel._wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
-from consentpanel.policy._actions import Action, ActionError, Drop, Keep, Keyed, Refuse
+from consentpanel.policy._actions import (
+    Action,
+    ActionError,
+    Drop,
+    Generalize,
+    Keep,
+    Keyed,
+    Mask,
+    Refuse,
+    Transform,
+    Truncate,
+    Url,
+)
+from consentpanel.policy._detection import STANDARD, Detection, DetectorError, kind_in_name
 from consentpanel.policy._paths import Node, written
 from consentpanel.policy._sensitive import is_sensitive
 
@@ -20,14 +33,31 @@ NO_CONSENT = "no_consent"
 SENSITIVE = "sensitive"
 """The cause of a drop when a key below a deep keep has a sensitive name (contract rule 3.11)."""
 SENSITIVE_KEYS = "(sensitive keys)"
+VALUES, NAMES = "(values)", "(keys)"
+"""Stand in a path for what is below a deep keep and no rule names (contract rule 4.2)."""
 HIDDEN_ID = "<id>"
 """Stands in a path for a key that is the id of a person (contract rule 4.2)."""
 
 _MAX_PATH = 128
 
 
+DETECTED = "detected"
+"""Stands before the kind where a detector found something (contract rule 3.7)."""
+DETECTOR_FAILED = "detector_failed"
+
+
 class RefusedError(Exception):
-    """A rule that says `refuse()` met its property; the text is the path."""
+    """A rule that says `refuse()` met its property, or a detector found what refuses the message; the text is the path."""
+
+    def __init__(self, path: str, cause: str = "refuse") -> None:
+        super().__init__(path)
+        self.cause = cause
+
+
+def shown_name(name: str) -> str:
+    """The name of a property, event or group, unless a detector finds something in it (contract rule 4.2)."""
+    kind = kind_in_name(name)
+    return name if kind is None else f"<redacted:{kind}>"
 
 
 class Walk:
@@ -40,7 +70,7 @@ class Walk:
         closed: Purposes of rules for which there is no consent (contract rule 3.14).
     """
 
-    __slots__ = ("_closed", "_ids", "changed", "dropped", "keyed", "wire")
+    __slots__ = ("_closed", "_ids", "changed", "detected", "dropped", "keyed", "wire")
 
     def __init__(
         self, wire: Wire, keyed: Keyed | None, ids: Collection[str] = (), closed: Collection[str] = ()
@@ -51,6 +81,7 @@ class Walk:
         self._ids = frozenset(ids)
         self.dropped: dict[str, str] = {}
         self.changed: dict[str, str] = {}
+        self.detected: dict[str, str] = {}
 
     def properties(
         self,
@@ -85,11 +116,16 @@ class Walk:
             node = found[1]
             kind = type(value)
             if node.keeps and (
-                (kind is str and len(value) < MAX_BYTES)
-                or kind is bool
+                kind is bool
                 or value is None
-                or (kind is int and can_write(value))
-                or (kind is float and value - value == 0.0)  # finite
+                or (
+                    (
+                        (kind is str and len(value) < MAX_BYTES)
+                        or (kind is int and can_write(value))
+                        or (kind is float and value - value == 0.0)  # finite
+                    )
+                    and (node.detection is None or node.detection.is_clean(value))
+                )
             ):
                 sent[name] = value
                 continue
@@ -118,8 +154,12 @@ class Walk:
 
     def path(self, key: str, above: str = "") -> str:
         """The path of a key, as rules write it: never an id, never longer than a line."""
-        path = above + (HIDDEN_ID if key in self._ids else written(key))
+        path = above + (HIDDEN_ID if key in self._ids else written(shown_name(key)))
         return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
+
+    def note(self, dropped: Mapping[str, str]) -> None:
+        """Takes over what was dropped before, by paths that may quote anything."""
+        self.dropped.update((shown_name(path), cause) for path, cause in dropped.items())
 
     def tree_of(self, value: object, path: str, *, allow_nan: bool = False) -> Any:
         """The JSON tree of a value; keys that are left out of it are reported.
@@ -150,31 +190,128 @@ class Walk:
             return self._list(node, value, path)
         if action is None:
             raise ActionError(UNNAMED)
-        return self._scalar(action, value, path)
+        return self._scalar(node, action, value, path)
 
     def _is_closed(self, action: Action | None) -> bool:
         return action is not None and action.purpose is not None and action.purpose in self._closed
 
-    def _scalar(self, action: Action, value: Any, path: str) -> Any:
+    def _scalar(self, node: Node, action: Action, value: Any, path: str) -> Any:
         if value is None and not isinstance(action, (Drop, Keep)):
             return None
-        result = action.apply(value, self.keyed)
+        detection = node.detection
+        # What is left of a URL or by a rule's own function is looked into; of other actions what comes in.
+        sees_output = isinstance(action, (Transform, Url))
+        seen = value
+        if isinstance(action, Keep):
+            action.apply(value, self.keyed)
+            return value if detection is None else self._searched(value, path, detection)
+        if detection is not None and isinstance(action, (Truncate, Generalize)):
+            seen = self._searched(value, path, detection)
+        try:
+            result = action.apply(seen, self.keyed)
+        except ActionError:
+            self.changed.pop(path, None)
+            raise
         if result is value:
-            return result
+            return self._searched(result, path, detection) if detection is not None and sees_output else result
         result = self.wire.tree(result)
         if type(result) is str and len(result) >= MAX_BYTES:
             raise ActionError("too_large")
+        if isinstance(action, Mask) and isinstance(result, str) and STANDARD.find(result):
+            result = "****"
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
-            self.changed[path] = action.name
-        return result
+            self.changed.setdefault(path, action.name)
+        return self._searched_deep(result, path, detection) if sees_output else result
+
+    def _searched(self, value: Any, path: str, detection: Detection) -> Any:
+        """A scalar after the detectors have looked into it (contract rule 3.7)."""
+        if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return value
+        failed = False
+        hit = None
+        try:
+            hit = detection.judge(value)
+        except DetectorError:
+            failed = True
+        if failed:
+            raise ActionError(DETECTOR_FAILED)
+        if hit is None:
+            return value
+        self.detected[path] = hit.kind
+        if hit.action == "refuse":
+            raise RefusedError(path, f"{DETECTED}:{hit.kind}")
+        if hit.action == "drop":
+            raise ActionError(f"{DETECTED}:{hit.kind}")
+        if hit.action == "report":
+            return value
+        self.changed[path] = f"{DETECTED}:{hit.kind}"
+        return hit.text
+
+    def _searched_deep(self, tree: Any, path: str, detection: Detection | None) -> Any:
+        """A tree after the detectors have looked into its scalars and its keys."""
+        if detection is None:
+            return tree
+        if isinstance(tree, list):
+            return self._each(tree, path, lambda item: self._searched_deep(item, path, detection))
+        if isinstance(tree, dict):
+            return self._parts(tree, path, lambda item: self._searched_deep(item, path, detection), detection)
+        return self._searched(tree, path, detection)
+
+    def _each(self, items: list[Any], path: str, judged: Callable[[Any], Any]) -> list[Any]:
+        kept = []
+        for item in items:
+            try:
+                kept.append(judged(item))
+            except ActionError as error:
+                self.dropped[self.path("", f"{path}[]")] = error.cause
+        return kept
+
+    def _parts(self, parts: dict[str, Any], path: str, judged: Callable[[Any], Any], detection: Detection) -> Any:
+        kept: dict[str, Any] = {}
+        for key, item in parts.items():
+            try:
+                if self._may_keep_name(key, path, detection):
+                    kept[key] = judged(item)
+            except ActionError as error:
+                self.dropped[self.path(VALUES, f"{path}.")] = error.cause
+        return kept
+
+    def _may_keep_name(self, key: str, path: str, detection: Detection) -> bool:
+        """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
+        if detection.is_clean(key):
+            return True
+        inner = self.path(NAMES, f"{path}.")
+        try:
+            searched = self._searched(key, inner, detection)
+        except ActionError as error:
+            self.dropped[inner] = error.cause
+            return False
+        if searched is key:
+            return True
+        self.dropped[inner] = self.changed.pop(inner)
+        return False
+
+    def named(self, name: str, path: str, detection: Detection | None) -> str:
+        """The name of an event, or the id of a group, after the detectors have looked into it.
+
+        Raises:
+            RefusedError: Something was found that drops the property, which here is the message.
+        """
+        if detection is None:
+            return name
+        try:
+            searched: str = self._searched(name, path, detection)
+        except ActionError as error:
+            raise RefusedError(path, error.cause) from None
+        return searched
 
     def _dict(self, node: Node, value: dict[str, Any], path: str) -> Any:
         if not value and node.action is not None and not isinstance(node.action, Drop):
             return value
         if not (node.has_parts or node.deep):
             raise ActionError(UNNAMED if node.action is None else NOT_OPENED)
-        sent = {}
+        sent: dict[str, Any] = {}
         for key, item in value.items():
             found = node.of_key(key)
             if found is None:
@@ -183,7 +320,7 @@ class Walk:
                 elif is_sensitive(key):
                     self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
                 else:
-                    sent[key] = self._kept_deep(item, path)
+                    self._keep_deep(node.detection, key, item, path, sent)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
@@ -195,23 +332,30 @@ class Walk:
             raise ActionError(UNNAMED if node.action is None else node.action.name)
         return sent
 
-    def _kept_deep(self, value: Any, path: str) -> Any:
+    def _keep_deep(self, detection: Detection | None, key: str, item: Any, path: str, kept: dict[str, Any]) -> None:
+        try:
+            if detection is None or self._may_keep_name(key, path, detection):
+                kept[key] = self._kept_deep(detection, item, path)
+        except ActionError as error:
+            self.dropped[self.path(VALUES, f"{path}.")] = error.cause
+
+    def _kept_deep(self, detection: Detection | None, value: Any, path: str) -> Any:
         """Everything below a deep keep that no rule names, but for keys with a sensitive name (contract rule 3.11)."""
         if isinstance(value, list):
-            return [self._kept_deep(item, path) for item in value]
+            return self._each(value, path, lambda item: self._kept_deep(detection, item, path))
         if not isinstance(value, dict):
-            return value
-        kept = {}
+            return value if detection is None else self._searched(value, path, detection)
+        kept: dict[str, Any] = {}
         for key, item in value.items():
             if is_sensitive(key):
                 self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
             else:
-                kept[key] = self._kept_deep(item, path)
+                self._keep_deep(detection, key, item, path, kept)
         return kept
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
-            return [self._kept_deep(item, path) for item in value]
+            return self._each(value, path, lambda item: self._kept_deep(node.detection, item, path))
         if node.items is None and node.action is None:
             raise ActionError(UNNAMED)
         inner = self.path("", f"{path}[]")
@@ -223,7 +367,7 @@ class Walk:
                 elif isinstance(item, (dict, list)):
                     self.dropped[inner] = NOT_OPENED
                 elif node.action is not None:
-                    sent.append(self._scalar(node.action, item, path))
+                    sent.append(self._scalar(node, node.action, item, path))
             except (ActionError, NotOnWireError) as error:
                 self.dropped[inner] = error.cause
         if value and not sent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, Union
 
 import attrs
 
@@ -25,7 +25,8 @@ from consentpanel._vendor import (
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keyed_by
-from consentpanel.policy._paths import Node, Rules, compiled, parts_of
+from consentpanel.policy._detection import Detection, Detector, OnDetect
+from consentpanel.policy._paths import DetectionOf, Node, Rules, compiled, parts_of
 from consentpanel.policy._verbs import keep
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
@@ -43,13 +44,15 @@ class PolicyResult:
         properties: What may be sent.
         dropped: Path of each property that was left out, with the action or cause.
         changed: Path of each property that was changed, with the action.
-        refused: Whether a rule refuses the whole message; `properties` is empty then.
+        refused: Whether a rule or a detector refuses the whole message; `properties` is empty then.
+        detected: Path of each place where a detector found something, with the kind.
     """
 
     properties: dict[str, Any]
     dropped: dict[str, str]
     changed: dict[str, str]
     refused: bool = False
+    detected: dict[str, str] = attrs.Factory(dict)
 
     def __repr__(self) -> str:
         return f"PolicyResult(dropped={self.dropped!r}, changed={self.changed!r}, refused={self.refused!r})"
@@ -74,6 +77,13 @@ class FieldPolicy:
         unplanned_events: ``"drop"`` drops every event that neither `for_event` nor `planned_events` names, exactly, so
             that a name such as ``f"Order by {name}"`` cannot leave (contract rule 3.13). ``"keep"`` sends them.
         planned_events: Names of events that may be sent beside those of `for_event` and the vendor's own.
+        detectors: What looks for personal data in values that rules let pass, and in names (contract rule 3.7): kinds
+            to look for, kinds to leave out (``"-phone"``), and a `Detector` for each kind of your own; all of `KINDS`
+            when it names none. A mapping from scopes to such lists sets them scope by scope.
+        on_detect: ``"redact"`` the place, ``"drop"`` the property, ``"refuse"`` the message, or ``"report"`` it in the
+            `Decision` alone; or a mapping from kinds to these.
+        detect_allow: Texts that are exempt, exactly, such as your own support address; ``"*@shop.example"`` exempts
+            the addresses of a domain.
 
     Raises:
         ConfigurationError: A path or an action is malformed, a rule can never apply or would change a structural
@@ -97,6 +107,9 @@ class FieldPolicy:
         secret: bytes | None = None,
         unplanned_events: str = "keep",
         planned_events: Iterable[str] = (),
+        detectors: Detectors | Mapping[str, Detectors] | None = None,
+        on_detect: OnDetect | Mapping[str, OnDetect] = "redact",
+        detect_allow: Iterable[str] = (),
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
         self._keyed = None if secret is None else keyed_by(secret)
@@ -110,6 +123,7 @@ class FieldPolicy:
         self._planned = _planned(planned_events)
         if self._planned and not self._drops_unplanned:
             raise ConfigurationError("planned_events has no effect without unplanned_events='drop'")
+        self._detections: dict[str, Detection | None] = _detections(detectors, on_detect, detect_allow)
         self._compile()
 
     def _compile(self) -> None:
@@ -120,13 +134,15 @@ class FieldPolicy:
         ]
         if self._keyed is None and any(isinstance(action, Pseudonymize) for action in everything):
             raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
-        self._trees = {scope: compiled(rules) for scope, rules in self._rules.items()}
+        self._trees = {scope: compiled(self._detection_of(scope), rules) for scope, rules in self._rules.items()}
         # A rule of the user's for one of these names takes the place of the built-in one.
         named = {name.casefold() for name in self._rules["events"].top_names()}
         built_in = {f"'{name}'": _BUILT_IN for name in EXPOSURE if name.casefold() not in named}
         exposures = Rules("events", {**built_in, **self._rules["events"].by_path})
         self._trees_by_event = {
-            name: compiled(exposures if name == EXPOSURE_EVENT else self._rules["events"], rules)
+            name: compiled(
+                self._detection_of("events"), exposures if name == EXPOSURE_EVENT else self._rules["events"], rules
+            )
             for name, rules in {EXPOSURE_EVENT: None, **self._rules_by_event}.items()
         }
         for action in self._rules["groups"].by_path.values():
@@ -138,8 +154,20 @@ class FieldPolicy:
         }
         self.binds_purposes = any((*self._bound.values(), *self._bound_by_event.values()))
         """Whether any rule is bound to a purpose."""
-        self._plain = {scope: _plain(scope, tree) for scope, tree in self._trees.items()}
-        self._plain_by_event = {name: _plain("events", tree) for name, tree in self._trees_by_event.items()}
+        self._plain = {scope: self._plainly_kept(scope, tree) for scope, tree in self._trees.items()}
+        self._plain_by_event = {name: self._plainly_kept("events", tree) for name, tree in self._trees_by_event.items()}
+
+    def _detection_of(self, scope: str) -> DetectionOf:
+        detection = self._detections[scope]
+        return lambda action: None if detection is None else detection.changed(action.detect, action.on_detect)
+
+    def _plainly_kept(self, scope: str, tree: Node) -> frozenset[str]:
+        own = self._detections[scope]
+        return frozenset(
+            name
+            for name, node in tree.keys.items()
+            if node.keeps and name not in _STRUCTURE[scope] and node.detection in {None, own}
+        )
 
     @classmethod
     def keep_all(cls) -> FieldPolicy:
@@ -154,6 +182,7 @@ class FieldPolicy:
         """
         policy = cls()
         policy.keeps_all = True
+        policy._detections = dict.fromkeys(SCOPES)
         return policy
 
     def for_event(self, name: str, rules: Mapping[str, Action]) -> FieldPolicy:
@@ -185,6 +214,7 @@ class FieldPolicy:
         policy._keyed = self._keyed
         policy._rules = self._rules
         policy._drops_unplanned, policy._planned = self._drops_unplanned, self._planned
+        policy._detections = self._detections
         before = self._rules_by_event.get(name)
         both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
         policy._rules_by_event = {**self._rules_by_event, name: _checked("events", f"for_event({name!r})", both)}
@@ -285,8 +315,12 @@ class FieldPolicy:
             return self._trees_by_event[event]
         return self._trees[scope]
 
+    def detection(self, scope: str) -> Detection | None:
+        """What looks for personal data in the messages of a scope; None for `keep_all()`."""
+        return self._detections.get(scope)
+
     def plain(self, scope: str, event: str | None = None) -> frozenset[str]:
-        """The properties whose scalars are sent as they are; none of them structural."""
+        """The properties whose scalars are sent as they are if `detection` finds nothing; none of them structural."""
         if event is not None and scope == "events" and event in self._plain_by_event:
             return self._plain_by_event[event]
         return self._plain[scope]
@@ -299,8 +333,8 @@ class FieldPolicy:
             said = named_by_text(properties, walk.dropped)
             sent = walk.properties(said, self.tree(scope, event), _STRUCTURE[scope])
         except RefusedError as refused:
-            return PolicyResult(properties={}, dropped={str(refused): "refuse"}, changed={}, refused=True)
-        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed)
+            return PolicyResult(properties={}, dropped={str(refused): refused.cause}, changed={}, refused=True)
+        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed, detected=walk.detected)
 
     def _apply_operators(self, operators: Mapping[str, Any], scope: str) -> PolicyResult:
         if self.keeps_all:
@@ -322,8 +356,8 @@ class FieldPolicy:
                 else:
                     walk.dropped[walk.path(operator)] = UNNAMED
         except RefusedError as refused:
-            return PolicyResult(properties={}, dropped={str(refused): "refuse"}, changed={}, refused=True)
-        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed)
+            return PolicyResult(properties={}, dropped={str(refused): refused.cause}, changed={}, refused=True)
+        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed, detected=walk.detected)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FieldPolicy cannot be pickled or copied: it holds a secret. Build it in the worker")
@@ -379,9 +413,21 @@ _VENDORS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$
 """The vendor's own events, which are always planned."""
 
 
-def _plain(scope: str, tree: Node) -> frozenset[str]:
-    kept = frozenset(name for name, node in tree.keys.items() if node.keeps)
-    return kept - _STRUCTURE[scope]
+Detectors: TypeAlias = Iterable[Union[str, Detector]]
+
+
+def _detections(
+    detectors: Detectors | Mapping[str, Detectors] | None,
+    on_detect: OnDetect | Mapping[str, OnDetect],
+    allow: Iterable[str],
+) -> dict[str, Detection | None]:
+    if not isinstance(detectors, Mapping):
+        same = Detection(detectors, on_detect, allow)
+        return dict.fromkeys(SCOPES, same)
+    if not detectors.keys() <= set(SCOPES):
+        raise ConfigurationError(f"detectors by scope are named by {', '.join(SCOPES)}")
+    exempt = allow if isinstance(allow, str) else tuple(allow)
+    return {scope: Detection(detectors.get(scope), on_detect, exempt) for scope in SCOPES}
 
 
 _BUILT_IN = keep(reason="which variant of a feature was shown")

@@ -1,0 +1,144 @@
+"""E-mail and IP addresses, secrets, and personal parameters of URLs (contract rule 3.7).
+
+Patterns are bounded and start at a character that the text must hold, so that each search takes time linear in it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from urllib.parse import unquote_plus
+
+from consentpanel.policy._names import is_personal_parameter
+
+Span = tuple[int, int]
+
+_NO_LABEL = r"\x00-,./:-@\[-^`{-\x7f\s\u2000-\u206f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20"
+_DOMAIN = re.compile(
+    rf"@((?:[^{_NO_LABEL}]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[^{_NO_LABEL}0-9_\-]{{2,63}}))(?![^\W_])"
+)
+_LOCAL = re.compile(r"[^\s()<>\[\],;:\\\"@/?=&#]{1,64}")
+_MAX_LOCAL = 64
+_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+_DENSITY = re.compile(r"@\d(?:\.\d)?x\.[a-z]{3,4}$")
+
+
+def emails(text: str) -> Iterator[Span]:
+    """Addresses whose domain has a dot (RFC 5321, RFC 6531)."""
+    for found in _DOMAIN.finditer(text):
+        at = found.start()
+        before = text[max(0, at - _MAX_LOCAL) : at][::-1]
+        local = _LOCAL.match(before)
+        length = before.find('"', 1) + 1 if before.startswith('"') else 0 if local is None else local.end()
+        # A mask leaves the domain behind stars; and icon@2x.png is a file.
+        if _LETTER_OR_DIGIT.search(before[:length]) and not _DENSITY.match(found[0]):
+            yield at - length, found.end()
+
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
+_IPV4 = re.compile(rf"(?<![\w.])(?<!\d,){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?!\w|\.\d)", re.ASCII)
+_IPV6 = re.compile(
+    r"(?:(?<![\w:.])|(?<=[g-zG-Z_]:))[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:]|\.\d)", re.ASCII
+)
+_VERSION_BEFORE = re.compile(
+    r"(?:\b(?:v|rv|ver|version|release|build|firmware|chrome|revision|rev)[ =:/._\-]{1,2}|(?:^|[\s(;,])[A-Za-z][\w.+\-]{1,30}/)$",
+    re.IGNORECASE,
+)
+_WORD_ENDS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ =:_-+")
+
+
+def ipv4_addresses(text: str) -> Iterator[Span]:
+    """IPv4 addresses (RFC 791) that no word marks as a version."""
+    for found in _IPV4.finditer(text):
+        start = found.start()
+        # A version follows a word and a sign: most addresses need no closer look.
+        may_be_version = start > 1 and text[start - 1] in " =:/_-" and text[start - 2] in _WORD_ENDS
+        if not may_be_version or _VERSION_BEFORE.search(text[max(0, start - 34) : start]) is None:
+            yield found.span()
+
+
+def ipv6_addresses(text: str) -> Iterator[Span]:
+    """IPv6 addresses (RFC 4291)."""
+    for found in _IPV6.finditer(text):
+        if _is_ipv6(found[0]):
+            yield found.span()
+
+
+def _is_ipv6(text: str) -> bool:
+    colons = text.count(":")
+    if colons < 2 or ("::" not in text and colons < 6):
+        return False
+    has_digit = any(character.isdigit() for character in text)
+    # Names of C++ and Rust such as `add::face` could be addresses by their letters.
+    if not has_digit and len([part for part in text.split(":") if part]) < 3:
+        return False
+    try:
+        socket.inet_pton(socket.AF_INET6, text)  # asks nobody, and is ten times as fast as `ipaddress`
+    except OSError:
+        return False
+    return True
+
+
+_SECRET = re.compile(
+    r"\b(?:"
+    r"eyJ[\w\-]{13,4096}\.[\w\-]{2,8192}(?:\.[\w\-]{0,8192}){0,3}"  # JWT, JWE (RFC 7519)
+    r"|(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
+    r"|[Bb]asic[ \t][A-Za-z0-9+/]{16,512}={0,2}"  # RFC 7617
+    r"|[sr]k_(?:live|test)_\w{16,256}|whsec_\w{16,256}"  # Stripe
+    r"|sk-(?:proj-|svcacct-|ant-)?[\w\-]{20,256}"  # OpenAI, Anthropic
+    r"|gh[oprsu]_[A-Za-z0-9]{30,255}|github_pat_\w{20,255}|glpat-[\w\-]{16,128}"  # GitHub, GitLab
+    r"|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+    r"|AIza[\w\-]{30,64}|ya29\.[\w\-]{16,512}|GOCSPX-[\w\-]{16,64}"  # Google
+    r"|xox[abeoprs]-[\w\-]{11,256}|xapp-[\w\-]{11,256}"  # Slack
+    r"|SG\.[\w\-]{16,64}\.[\w\-]{16,64}|key-[0-9a-f]{32}|SK[0-9a-f]{32}"  # SendGrid, Mailgun, Twilio
+    r"|npm_[A-Za-z0-9]{30,64}|pypi-[\w\-]{16,512}|hf_[A-Za-z0-9]{30,64}|dop_v1_[0-9a-f]{32,64}"
+    r"|shp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w\-]{20,64}|dapi[0-9a-f]{32}|hvs\.[\w\-]{20,256}"
+    r"|NRAK-[A-Z0-9]{27}|lin_api_\w{30,64}|glsa_\w{30,64}|\d{8,10}:AA[\w\-]{33}"
+    r"|(?:[Pp]assword|[Pp]asswd|[Ss]ecret|[Aa]pi[ _-]?[Kk]ey|API[ _-]?KEY|[Aa]ccess[_-]?[Tt]oken|[Aa]uth[_-]?[Tt]oken"
+    r"|[Cc]lient[_-]?[Ss]ecret)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
+    r")",
+    re.ASCII,
+)
+_PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
+_PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
+
+
+def may_hold_secret(text: str) -> bool:
+    """Whether a text has one of the words that announce a secret, or the frame of a key."""
+    if "-----BEGIN " in text or "earer" in text or "EARER" in text or "asic" in text:
+        return True
+    if "=" not in text and ":" not in text:
+        return False
+    small = text.lower()
+    return "passw" in small or "secret" in small or "token" in small or "key" in small
+
+
+def secrets(text: str) -> Iterator[Span]:
+    """Tokens, API keys with a known prefix, private keys (RFC 7468), and values after words such as ``api_key=``."""
+    if "-----BEGIN " in text:
+        at = 0
+        while (begun := _PEM.search(text, at)) is not None:
+            ended = _PEM_END.search(text, begun.end())
+            at = len(text) if ended is None else ended.end()
+            yield begun.start(), at
+    yield from (found.span() for found in _SECRET.finditer(text))
+
+
+_PARAMETER = re.compile(r"[?&;#\n](?!utm_)([\w.\-\[\]%+]{1,64})=([^?&#\s;\"'<>]{1,8192})")
+_REST_OF_VALUE = re.compile(r"[^&#\s;\"'<>]*")
+
+
+def url_parameters(text: str) -> Iterator[Span]:
+    """Parameters of a URL's query or fragment, or of a query alone, with a personal name and a value."""
+    # A query alone begins with its first parameter.
+    query = f"\n{text}"
+    at = 0
+    while (found := _PARAMETER.search(query, at)) is not None:
+        at = found.end()
+        name = found[1]
+        if is_personal_parameter(unquote_plus(name) if "%" in name or "+" in name else name):
+            rest = _REST_OF_VALUE.match(query, at)
+            at = at if rest is None else rest.end()
+            if found.start() or query[at : at + 1] == "&":
+                yield found.start(1) - 1, at - 1

@@ -1,0 +1,277 @@
+"""Numbers that are about a person: telephone, payment card, IBAN, US social security number (contract rule 3.7).
+
+Digits are ASCII here; `_forms` writes every other decimal digit so. Patterns are bounded and start where a word does, so
+that each search takes time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+Span = tuple[int, int]
+
+_GAP = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
+"""What may stand between the digits of a number."""
+_START = r"(?<![^\W_])"
+_END = r"(?![^\W_])"
+_NO_DIGIT = re.compile(r"\D")
+
+_IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
+_BEGINS = re.compile(
+    rf"[+(\d](?<![^\W_].)(?:(?<=\+)|(?=\d{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}\d\d))(?=(?:{_IN}{{0,3}}\d){{7}})(?!(?<=\d)\d{{3}}-\d\d-\d\d(?!\d))"
+)
+"""Where eight digits with a plus or a gap begin, and no ISO 8601 date."""
+_PHONE = re.compile(
+    "|".join(
+        pattern.format(GAP=_GAP, IN=_IN, MORE=r"(?:[ ,;]{0,2}(?:x|ext\.?|#)[ ]?\d{1,6})?" + _END)
+        for pattern in (
+            r"\+(?P<international>{IN}{{0,2}}\d(?:{IN}{{0,3}}\d){{6,16}})(?!\d){MORE}",
+            r"00(?P<zeros>[1-9]\d{{0,2}}{IN}{{1,3}}\d(?:{IN}{{0,3}}\d){{5,13}})(?!\d){MORE}",
+            # Three, three and four digits: North America, Italy, Turkey.
+            r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
+            # A trunk prefix of 0.
+            r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0(?!00)\d{{0,5}}\)|0(?!00)\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/]\d)",
+            # An area code in brackets.
+            r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?\d{{2,5}}(?:{GAP}?\d{{2,4}}){{1,4}}){MORE}(?![.\-/]\d)",
+            # Shapes of single countries, which must stand alone.
+            (
+                r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
+                r"|[1-9]\d \d{{3}} \d{{2}} \d{{2}}|[2-9]\d(?: \d{{2}}){{3}}|[1-9]\d{{2}} \d{{4}} \d{{4}}"
+                r"|1[3-9]\d-\d{{4}}-\d{{4}}|[6-9]\d{{4}} \d{{5}}"
+                r"|[78][ \-]\(?\d{{3}}\)?[ \-]\d{{3}}[ \-]\d{{2}}[ \-]\d{{2}}){MORE}(?![ .,\-/:]{{1,2}}\d)"
+            ),
+        )
+    )
+)
+_DIGITS = re.compile(r"\d+")
+_GAPS = re.compile(_GAP)
+_FEWEST, _MOST = 8, 17
+
+
+def phones(text: str) -> Iterator[Span]:
+    """Telephone numbers with a ``+`` or with separators (ITU-T E.123); digits alone are none."""
+    end = 0
+    for begun in _BEGINS.finditer(text):
+        if begun.start() >= end:
+            found = _PHONE.match(text, begun.start())
+            if found is not None and _is_phone(found.lastgroup or "", found):
+                end = found.end()
+                if text[end - 1] == ")" and "(" not in found[0]:
+                    end -= 1
+                yield found.start(), end
+
+
+def _is_phone(kind: str, found: re.Match[str]) -> bool:
+    number = found[kind]
+    digits = _NO_DIGIT.sub("", number)
+    if kind in {"international", "zeros"}:
+        if kind == "zeros" and _is_national(found[0], len(digits) + 2):
+            return True
+        is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
+        return is_known and _FEWEST <= len(digits) <= _MOST and _may_exist(digits)
+    if kind == "trunk":
+        return _is_national(number, len(digits))
+    return kind != "brackets" or _FEWEST <= len(digits) <= 12
+
+
+def _is_national(number: str, count: int) -> bool:
+    groups = _DIGITS.findall(number)
+    gaps = set(_GAPS.findall(number))
+    # With dots it could be an IP address or a version as well.
+    is_dotted = "." in gaps
+    if len(groups) < 2 or (is_dotted and (gaps != {"."} or len(groups) not in {3, 5} or len(groups[0]) < 2)):
+        return False
+    is_date = [*map(len, groups[:3])] == [2, 2, 4] and max(int(groups[0]), int(groups[1])) <= 31
+    return not is_date and 9 <= count <= 12
+
+
+_CODES = (
+    frozenset(
+        "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86"
+        " 90 91 92 93 94 95 98".split()
+    )
+    | {
+        str(code)
+        for first, last in (
+            (211, 213),
+            (216, 216),
+            (218, 218),
+            (220, 269),
+            (290, 291),
+            (297, 299),
+            (350, 359),
+            (370, 389),
+        )
+        for code in range(first, last + 1)
+    }
+    | {str(code) for code in (420, 421, 423, *range(500, 510), *range(590, 600), *range(670, 693), 800, 808, 850, 852)}
+    | {
+        str(code)
+        for code in (853, 855, 856, 870, 878, 880, 881, 882, 883, 886, 888, *range(960, 969), *range(970, 978), 979)
+    }
+    | {str(code) for code in (*range(992, 997), 998)}
+)
+"""Country codes (ITU-T E.164)."""
+
+_library: Any = None
+
+
+def _may_exist(digits: str) -> bool:
+    """What the library `phonenumbers` says, where the extra ``phone`` is installed; True without it."""
+    global _library  # noqa: PLW0603 - looked for once, and only when there is a number to ask about
+    if _library is None:
+        try:
+            import phonenumbers
+
+            _library = phonenumbers
+        except ImportError:
+            _library = False
+    if _library is False:
+        return True
+    try:
+        possible = _library.is_possible_number(_library.parse(f"+{digits}"))
+    except _library.NumberParseException:
+        return False
+    # "(0)" in the middle is the trunk prefix, which nobody dials from abroad; an extension may follow.
+    return bool(possible) or "0" in digits[1:5] or len(digits) > 13
+
+
+_CARD_GAP = r"[ .\-\u00a0\u2010-\u2015\u202f\u2212]"
+_CARD = re.compile(
+    rf"{_START}(?<!\d[.,])(?:\d{{12,19}}|\d{{4}}({_CARD_GAP})\d{{4}}\1\d{{4}}\1\d{{1,7}}(?:\1\d{{1,3}})?"
+    rf"|\d{{4}}({_CARD_GAP})\d{{6}}\2\d{{4,5}}){_END}(?!\.\d{{2}}|\.[1-9])"
+)
+_ISSUERS = tuple(
+    (int(first.ljust(6, "0")), int(last.ljust(6, "9")), frozenset(lengths))
+    for first, last, lengths in (
+        ("4", "4", (13, 16, 19)),  # Visa
+        ("51", "55", (16,)),  # Mastercard
+        ("2221", "2720", (16,)),
+        ("34", "34", (15,)),  # American Express
+        ("37", "37", (15,)),
+        ("300", "305", (14,)),  # Diners Club
+        ("309", "309", (14,)),
+        ("36", "36", (14,)),
+        ("38", "39", (14,)),
+        ("6011", "6011", (16, 19)),  # Discover
+        ("644", "659", (16, 19)),
+        ("3500", "3599", (16,)),  # JCB
+        ("2131", "2131", (15,)),
+        ("1800", "1800", (15,)),
+        ("62", "62", (16, 17, 18, 19)),  # UnionPay
+        ("5018", "5020", (12, 13, 14, 15, 16, 18, 19)),  # Maestro
+        ("5038", "5038", (12, 13, 14, 15, 16, 18, 19)),
+        ("5893", "5893", (12, 13, 14, 15, 16, 18, 19)),
+        ("56", "58", (12, 13)),
+        ("6304", "6304", (12, 13, 14, 15, 16, 18, 19)),
+        ("6390", "6390", (12, 13, 14, 15, 16)),
+        ("6759", "6763", (12, 13, 14, 15, 16, 18, 19)),
+        ("0604", "0604", (12, 13, 14, 15, 16)),
+        ("2200", "2204", (16,)),  # Mir
+        ("9792", "9792", (16,)),  # Troy
+        ("6060", "6099", (16,)),  # RuPay
+        ("508", "508", (16,)),
+    )
+)
+_LENGTHS_BY_PREFIX = {
+    f"{prefix:02}": [each for each in _ISSUERS if each[0] // 10_000 <= prefix <= each[1] // 10_000]
+    for prefix in range(100)
+}
+_TWICE = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
+_ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
+
+
+def payment_cards(text: str) -> Iterator[Span]:
+    """Numbers of a known issuer with its length that pass the Luhn check (ISO/IEC 7812-1)."""
+    at = 0
+    while (found := _CARD.search(text, at)) is not None:
+        gap = found[1] or found[2]
+        digits = found[0].replace(gap, "") if gap else found[0]
+        if is_card(digits):
+            yield found.span()
+            at = found.end()
+        elif found[1] and len(digits) > 16 and is_card(digits[:16]):
+            yield found.start(), found.start() + 19
+            at = found.end()
+        else:
+            at = found.start() + 1
+
+
+def is_card(digits: str) -> bool:
+    """Whether digits are the number of a payment card.
+
+    Example:
+        >>> is_card("4111111111111111"), is_card("1764000000000"), is_card("490154203237518")
+        (True, False, False)
+    """
+    count, prefix = len(digits), int(digits[:6])
+    if not any(low <= prefix <= high and count in lengths for low, high, lengths in _LENGTHS_BY_PREFIX[digits[:2]]):
+        return False
+    raw = digits.encode()
+    # One digit over and over is a filler, though some pass.
+    return (sum(raw[-1::-2].translate(_ONCE)) + sum(raw[-2::-2].translate(_TWICE))) % 10 == 0 and len(set(raw)) > 1
+
+
+_IBAN = re.compile(rf"{_START}([A-Za-z]{{2}})\d{{2}}(?=[ \-\u00a0]?[A-Za-z0-9]{{3}})")
+_IBAN_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI FK FO GL NL SD",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU MN XK",
+        21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA",
+        23: "AE GI IL IQ OM SO TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST",
+        26: "IS TR",
+        27: "BI DJ FR GR HN IT MC MR SM",
+        28: "AL AZ BY CY DO GT HU LB NI PL SV",
+        29: "BR EG PS QA UA",
+        30: "JO KW MU YE",
+        31: "MT SC",
+        32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}
+"""By country (ISO 13616 registry)."""
+_IBAN_GAPS = str.maketrans("", "", " -\u00a0")
+_BASE_36 = {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
+
+
+def ibans(text: str) -> Iterator[Span]:
+    """Account numbers with their country's length that pass the check of ISO 13616 (mod 97)."""
+    for found in _IBAN.finditer(text):
+        length = _IBAN_LENGTHS.get(found[1].upper())
+        if length is None:
+            continue
+        start = found.start()
+        end = start + length
+        compact = text[start:end].translate(_IBAN_GAPS)
+        while len(compact) < length and end < len(text) and end - start < length + 12:
+            more = text[end : end + length - len(compact)]
+            compact += more.translate(_IBAN_GAPS)
+            end += len(more)
+        if (
+            len(compact) == length
+            and compact.isascii()
+            and compact.isalnum()
+            and not text[end : end + 1].isalnum()
+            and int((compact[4:] + compact[:4]).upper().translate(_BASE_36)) % 97 == 1
+        ):
+            yield start, end
+
+
+_SSN = re.compile(
+    rf"{_START}(?<!\d[.\-/])(?!000|666|9)\d{{3}}([ .\-\u2010-\u2015\u2212])(?!00)\d{{2}}\1(?!0000)\d{{4}}{_END}(?![.\-/]\d)"
+)
+
+
+def us_ssns(text: str) -> Iterator[Span]:
+    """Three groups with one separator, none all zero, not 000, 666 or 9xx first (SSA, since 2011)."""
+    return (found.span() for found in _SSN.finditer(text))
