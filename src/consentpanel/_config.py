@@ -17,7 +17,7 @@ from consentpanel._decision import Decision
 from consentpanel._purposes import PurposeMap
 from consentpanel._regime import Regime, RegimeRule
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import FieldPolicy, Identity, plain
+from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
 from consentpanel.registry import CallableRegistry, ConsentRegistry
 from consentpanel.registry._protocol import can_answer
 
@@ -57,7 +57,14 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     policy, identity = ready.get("policy"), ready.get("identity")
     if policy is not None and identity is not None and _lacks_secret(policy, identity):
         raise ConfigurationError("identity=pseudonymous() needs a secret: its own, or secret= of the policy")
+    if policy is not None and policy.forbids_personal_data and identity is not None and identity.is_plain:
+        raise ConfigurationError(f"identity=plain() sends ids as they are: {_NEEDS_PSEUDONYMS}")
+    for warning in () if policy is None else policy.warnings:
+        process.warn_once(warning)
     return ready
+
+
+_NEEDS_PSEUDONYMS = "FieldPolicy.no_personal_data() requires pseudonymous() or per_subject() ids"
 
 
 def _lacks_secret(policy: FieldPolicy, identity: Identity) -> bool:
@@ -167,8 +174,14 @@ class _Process:
             self._used = True
             both = {**self._shared, **own}
         policy: FieldPolicy = both.get("policy") or FieldPolicy()
-        identity: Identity = both.get("identity") or plain()
+        identity = both.get("identity")
+        if identity is None:
+            identity = pseudonymous() if policy.forbids_personal_data else plain()
         registry = both.get("registry")
+        if policy.forbids_personal_data and identity.is_plain:
+            # The one was given to the client and the other to configure(), as below.
+            self.warn_once(f"nothing is sent: {_NEEDS_PSEUDONYMS}")
+            registry = None
         if _lacks_secret(policy, identity):
             # The one was given to the client and the other to configure(): nobody could see this before.
             self.warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -33,6 +33,7 @@ _NO_POLICY = (
     "no field policy is configured: every property is dropped; "
     "pass policy= to Mixpanel() or call consentpanel.configure(registry=..., policy=...)"
 )
+_PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseudonymous() or per_subject(store) would keep them here"
 _REMEMBERED = 1024
 
 
@@ -72,6 +73,7 @@ class Guard:
         self._ask_quickly: Callable[[str, Purpose], object] | None = None
         self._allowing: frozenset[Standing] = frozenset()
         self._may_express = False
+        self._watches_ids = False
 
     def settings(self) -> Settings:
         """What holds now."""
@@ -90,6 +92,7 @@ class Guard:
             has_own_detectors = any(each is not None and each.is_custom for each in detections)
             may_express = not settings.policy.keeps_all and has_plain_ids and not has_own_detectors
             self._may_express = self._ask_quickly is not None and may_express
+            self._watches_ids = has_plain_ids
             self._settings, self._generation = settings, generation
         return settings
 
@@ -113,6 +116,8 @@ class Guard:
             return None, None
         if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
             return None, None
+        if self._watches_ids and "@" in subject:
+            self._warn_of_ids((subject,))
         purpose = purposes[0]
         standing = self._standing(ask, subject, purpose)
         if standing not in self._allowing:
@@ -198,6 +203,8 @@ class Guard:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         settings = self.settings()
+        if self._watches_ids:
+            self._warn_of_ids(message.subjects)
         verdict, purposes = self._judged(message, settings, known)
         if verdict.text is not None:
             needed = purposes if verdict.needs_consent else ()
@@ -206,6 +213,13 @@ class Guard:
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
             return self._settle(ticket.fate(verdict.decision), settings, outlet)
         return self._settle(verdict.decision, settings, outlet)
+
+    def _warn_of_ids(self, subjects: Iterable[str]) -> None:
+        """Warns, once in the process, of an id that says who somebody is."""
+        for subject in subjects:
+            if ("@" in subject or subject.startswith("+")) and (kind := kind_in_name(subject)) is not None:
+                self._watches_ids = False
+                process.warn_once(_PERSONAL_IDS.format(kind))
 
     @staticmethod
     def _standing(ask: Callable[[str, Purpose], object], subject: str, purpose: Purpose) -> Standing:

@@ -3,6 +3,7 @@
 from consentpanel.policy._actions import Action
 from consentpanel.policy._detection import KINDS, Detector, Finding, detect
 from consentpanel.policy._names import PERSONAL_NAMES
+from consentpanel.policy._secret import from_environment
 from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy._verbs import (
     drop,
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyResult",
     "detect",
     "drop",
+    "from_environment",
     "generalize",
     "keep",
     "mask",

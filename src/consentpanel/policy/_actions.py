@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import attrs
 
 from consentpanel._consent import Purpose
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detection import OnDetect
+from consentpanel.policy._secret import Keyed
 from consentpanel.policy._url import without_personal_parts
-
-Keyed: TypeAlias = Callable[[str], str]
-"""The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex."""
-
-
-SECRET_BYTES = 32
-
-
-def keyed_by(secret: object) -> Keyed:
-    """The keyed hash under a secret, which stays in this closure: no `repr`, `vars` or pickle shows it.
-
-    Raises:
-        ConfigurationError: The secret is not bytes, or shorter than 32. The text does not quote it.
-    """
-    if not isinstance(secret, bytes):
-        raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
-    if len(secret) < SECRET_BYTES:
-        raise ConfigurationError(f"secret must have at least {SECRET_BYTES} bytes, not {len(secret)}")
-
-    def keyed(text: str) -> str:
-        return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-
-    return keyed
 
 
 class ActionError(Exception):
@@ -154,6 +130,13 @@ class Drop(Action):
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         raise ActionError(self.name)
+
+
+@attrs.frozen(kw_only=True)
+class Personal(Drop):
+    """Takes the place of a rule for a personal property in `FieldPolicy.no_personal_data` (contract rule 3.10)."""
+
+    name: ClassVar[str] = "personal"
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import socket
+import string
 from collections.abc import Iterator
+from functools import cache
 from urllib.parse import unquote_plus
 
 from consentpanel.policy._names import is_personal_parameter
@@ -80,33 +82,80 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-_SECRET = re.compile(
-    r"\b(?:"
-    r"eyJ[\w\-]{13,4096}\.[\w\-]{2,8192}(?:\.[\w\-]{0,8192}){0,3}"  # JWT, JWE (RFC 7519)
-    r"|(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
-    r"|[Bb]asic[ \t][A-Za-z0-9+/]{16,512}={0,2}"  # RFC 7617
-    r"|[sr]k_(?:live|test)_\w{16,256}|whsec_\w{16,256}"  # Stripe
-    r"|sk-(?:proj-|svcacct-|ant-)?[\w\-]{20,256}"  # OpenAI, Anthropic
-    r"|gh[oprsu]_[A-Za-z0-9]{30,255}|github_pat_\w{20,255}|glpat-[\w\-]{16,128}"  # GitHub, GitLab
-    r"|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
-    r"|AIza[\w\-]{30,64}|ya29\.[\w\-]{16,512}|GOCSPX-[\w\-]{16,64}"  # Google
-    r"|xox[abeoprs]-[\w\-]{11,256}|xapp-[\w\-]{11,256}"  # Slack
-    r"|SG\.[\w\-]{16,64}\.[\w\-]{16,64}|key-[0-9a-f]{32}|SK[0-9a-f]{32}"  # SendGrid, Mailgun, Twilio
-    r"|npm_[A-Za-z0-9]{30,64}|pypi-[\w\-]{16,512}|hf_[A-Za-z0-9]{30,64}|dop_v1_[0-9a-f]{32,64}"
-    r"|shp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w\-]{20,64}|dapi[0-9a-f]{32}|hvs\.[\w\-]{20,256}"
-    r"|NRAK-[A-Z0-9]{27}|lin_api_\w{30,64}|glsa_\w{30,64}|\d{8,10}:AA[\w\-]{33}"
-    r"|(?:[Pp]assword|[Pp]asswd|[Ss]ecret|[Aa]pi[ _-]?[Kk]ey|API[ _-]?KEY|[Aa]ccess[_-]?[Tt]oken|[Aa]uth[_-]?[Tt]oken"
-    r"|[Cc]lient[_-]?[Ss]ecret)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
-    r")",
-    re.ASCII,
-)
+@cache
+def _secret_pattern() -> re.Pattern[str]:
+    # Compiled when something looks like a secret, because few programs see one.
+    return re.compile(
+        r"\b(?:"
+        r"eyJ[\w\-]{13,4096}\.[\w\-]{2,8192}(?:\.[\w\-]{0,8192}){0,3}"  # JWT, JWE (RFC 7519)
+        r"|(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
+        r"|[Bb]asic[ \t][A-Za-z0-9+/]{16,512}={0,2}"  # RFC 7617
+        r"|[sr]k_(?:live|test)_\w{16,256}|whsec_\w{16,256}"  # Stripe
+        r"|sk-(?:proj-|svcacct-|ant-)?[\w\-]{20,256}"  # OpenAI, Anthropic
+        r"|gh[oprsu]_[A-Za-z0-9]{30,255}|github_pat_\w{20,255}|glpat-[\w\-]{16,128}"  # GitHub, GitLab
+        r"|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS
+        r"|AIza[\w\-]{30,64}|ya29\.[\w\-]{16,512}|GOCSPX-[\w\-]{16,64}"  # Google
+        r"|xox[abeoprs]-[\w\-]{11,256}|xapp-[\w\-]{11,256}"  # Slack
+        r"|SG\.[\w\-]{16,64}\.[\w\-]{16,64}|key-[0-9a-f]{32}|SK[0-9a-f]{32}"  # SendGrid, Mailgun, Twilio
+        r"|npm_[A-Za-z0-9]{30,64}|pypi-[\w\-]{16,512}|hf_[A-Za-z0-9]{30,64}|dop_v1_[0-9a-f]{32,64}"
+        r"|shp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w\-]{20,64}|dapi[0-9a-f]{32}|hvs\.[\w\-]{20,256}"
+        r"|NRAK-[A-Z0-9]{27}|lin_api_\w{30,64}|glsa_\w{30,64}|\d{8,10}:AA[\w\-]{33}"
+        r"|(?:[Pp]assword|[Pp]asswd|[Ss]ecret|[Aa]pi[ _-]?[Kk]ey|API[ _-]?KEY|[Aa]ccess[_-]?[Tt]oken|[Aa]uth[_-]?[Tt]oken"
+        r"|[Cc]lient[_-]?[Ss]ecret)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
+        r")",
+        re.ASCII,
+    )
+
+
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 
 
+_MARKS = (
+    *(
+        "eyJ",
+        "k_live_",
+        "k_test_",
+        "sk-",
+        "gho_",
+        "ghp_",
+        "ghr_",
+        "ghs_",
+        "ghu_",
+        "github_pat_",
+        "glpat-",
+        "AKIA",
+        "ASIA",
+    ),
+    *(
+        "AROA",
+        "AIDA",
+        "AIza",
+        "ya29.",
+        "GOCSPX-",
+        "xox",
+        "xapp-",
+        "SG.",
+        "key-",
+        "SK",
+        "npm_",
+        "pypi-",
+        "hf_",
+        "dop_v1_",
+    ),
+    *("shp", "sq0", "dapi", "hvs.", "NRAK-", "lin_api_", "glsa_", "whsec_", ":AA"),
+)
+_OF_KEYS = (string.digits + string.ascii_letters + "_-").encode()
+_RUNS = bytes.maketrans(_OF_KEYS, b"t" * len(_OF_KEYS))
+_RUN = b"t" * 16
+"""What begins with one of the marks has so many letters and digits in a row."""
+
+
 def may_hold_secret(text: str) -> bool:
-    """Whether a text has one of the words that announce a secret, or the frame of a key."""
-    if "-----BEGIN " in text or "earer" in text or "EARER" in text or "asic" in text:
+    """Whether a text has a prefix of a key, a word that announces a secret, or the frame of a private key."""
+    if _RUN in text.encode("ascii", "replace").translate(_RUNS) and any(map(text.__contains__, _MARKS)):
+        return True
+    if "earer" in text or "EARER" in text or "asic" in text or "-----BEGIN " in text:
         return True
     if "=" not in text and ":" not in text:
         return False
@@ -122,7 +171,7 @@ def secrets(text: str) -> Iterator[Span]:
             ended = _PEM_END.search(text, begun.end())
             at = len(text) if ended is None else ended.end()
             yield begun.start(), at
-    yield from (found.span() for found in _SECRET.finditer(text))
+    yield from (found.span() for found in _secret_pattern().finditer(text))
 
 
 _PARAMETER = re.compile(r"[?&;#\n](?!utm_)([\w.\-\[\]%+]{1,64})=([^?&#\s;\"'<>]{1,8192})")

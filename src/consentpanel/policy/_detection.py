@@ -369,7 +369,7 @@ def _in_plain(text: str) -> list[Place]:
         found += [("ip_address", *span) for span in ipv4_addresses(text)]
     if "::" in text or text.count(":") >= 6:
         found += [("ip_address", *span) for span in ipv6_addresses(text)]
-    if len(text) >= len(_TOKEN) and (_TOKEN in written.translate(_TOKENS) or may_hold_secret(text)):
+    if len(text) >= _SHORTEST_SECRET and may_hold_secret(text):
         found += [("secret", *span) for span in secrets(text)]
     if "=" in text:
         found += [("url_parameter", *span) for span in url_parameters(text)]
@@ -382,10 +382,7 @@ _DIGITS, _LETTERS = string.digits.encode(), string.ascii_letters.encode()
 _SHAPE = bytes.maketrans(_DIGITS + _LETTERS, b"0" * len(_DIGITS) + b"a" * len(_LETTERS))
 _GAPPED_SHAPE = bytes.maketrans(_DIGITS + _GAPS, b"0" * len(_DIGITS) + b"-" * len(_GAPS))
 _EIGHT_DIGITS, _TWELVE_DIGITS, _SSN, _IBAN_BEGINS = b"0" * 8, b"0" * 12, b"000-00-0000", b"aa00"
-_TOKEN_CHARACTERS = string.digits + string.ascii_letters + "_-"
-_TOKENS = bytes.maketrans(_TOKEN_CHARACTERS.encode(), b"t" * len(_TOKEN_CHARACTERS))
-_TOKEN = b"t" * 16
-"""What begins with a known prefix has so many letters and digits in a row."""
+_SHORTEST_SECRET = 16
 
 
 def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> list[tuple[int, int]]:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from consentpanel._vendor import PERSONAL
+
 _BY_CATEGORY = {
     "user.name": (
         "name, first name, last name, full name, given name, family name, middle name, surname, forename, maiden name,"
@@ -103,6 +105,11 @@ def category_of(name: str) -> str | None:
         if ending in _SQUASHED and (ending not in _ONLY_ALONE or words[-count - 1] in _PEOPLE):
             return _SQUASHED[ending]
     return None
+
+
+def is_personal_name(name: str) -> bool:
+    """Whether a property is personal by its name: by the dictionary, or as one of the vendor's own."""
+    return name in PERSONAL or category_of(name) is not None
 
 
 _HARMLESS_PARAMETERS = frozenset(("age", "gender", "sex", "race", "born", "line1", "line2", "gclid", "fbclid", "mail"))

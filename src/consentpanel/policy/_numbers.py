@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 Span = tuple[int, int]
@@ -20,31 +21,39 @@ _NO_DIGIT = re.compile(r"\D")
 
 _IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
 _BEGINS = re.compile(
-    rf"[+(\d](?<![^\W_].)(?:(?<=\+)|(?=\d{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}\d\d))(?=(?:{_IN}{{0,3}}\d){{7}})(?!(?<=\d)\d{{3}}-\d\d-\d\d(?!\d))"
+    rf"[+(0-9](?<![^\W_].)(?:(?<=\+)|(?=[0-9]{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}[0-9]{{2}}))"
+    rf"(?=(?:{_IN}{{0,3}}[0-9]){{7}})(?!(?<=[0-9])[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?![0-9]))"
 )
 """Where eight digits with a plus or a gap begin, and no ISO 8601 date."""
-_PHONE = re.compile(
-    "|".join(
-        pattern.format(GAP=_GAP, IN=_IN, MORE=r"(?:[ ,;]{0,2}(?:x|ext\.?|#)[ ]?\d{1,6})?" + _END)
-        for pattern in (
-            r"\+(?P<international>{IN}{{0,2}}\d(?:{IN}{{0,3}}\d){{6,16}})(?!\d){MORE}",
-            r"00(?P<zeros>[1-9]\d{{0,2}}{IN}{{1,3}}\d(?:{IN}{{0,3}}\d){{5,13}})(?!\d){MORE}",
-            # Three, three and four digits: North America, Italy, Turkey.
-            r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
-            # A trunk prefix of 0.
-            r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0(?!00)\d{{0,5}}\)|0(?!00)\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/]\d)",
-            # An area code in brackets.
-            r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?\d{{2,5}}(?:{GAP}?\d{{2,4}}){{1,4}}){MORE}(?![.\-/]\d)",
-            # Shapes of single countries, which must stand alone.
-            (
-                r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
-                r"|[1-9]\d \d{{3}} \d{{2}} \d{{2}}|[2-9]\d(?: \d{{2}}){{3}}|[1-9]\d{{2}} \d{{4}} \d{{4}}"
-                r"|1[3-9]\d-\d{{4}}-\d{{4}}|[6-9]\d{{4}} \d{{5}}"
-                r"|[78][ \-]\(?\d{{3}}\)?[ \-]\d{{3}}[ \-]\d{{2}}[ \-]\d{{2}}){MORE}(?![ .,\-/:]{{1,2}}\d)"
-            ),
+
+
+@cache
+def _phone_pattern() -> re.Pattern[str]:
+    # Compiled at the first candidate, because that takes milliseconds.
+    return re.compile(
+        "|".join(
+            pattern.format(GAP=_GAP, IN=_IN, MORE=r"(?:[ ,;]{0,2}(?:x|ext\.?|#)[ ]?\d{1,6})?" + _END)
+            for pattern in (
+                r"\+(?P<international>{IN}{{0,2}}\d(?:{IN}{{0,3}}\d){{6,16}})(?!\d){MORE}",
+                r"(?<![^\W_][.\-+])00(?P<zeros>[1-9]\d{{0,2}}{IN}{{1,3}}\d(?:{IN}{{0,3}}\d){{5,13}})(?!\d){MORE}",
+                # Three, three and four digits: North America, Italy, Turkey.
+                r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
+                # A trunk prefix of 0.
+                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/]\d)",
+                # An area code in brackets.
+                r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?\d{{2,5}}(?:{GAP}?\d{{2,4}}){{1,4}}){MORE}(?![.\-/]\d)",
+                # Shapes of single countries, which must stand alone.
+                (
+                    r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
+                    r"|[1-9]\d \d{{3}} \d{{2}} \d{{2}}|[2-9]\d(?: \d{{2}}){{3}}|[1-9]\d{{2}} \d{{4}} \d{{4}}"
+                    r"|1[3-9]\d-\d{{4}}-\d{{4}}|[6-9]\d{{4}} \d{{5}}"
+                    r"|[78][ \-]\(?\d{{3}}\)?[ \-]\d{{3}}[ \-]\d{{2}}[ \-]\d{{2}}){MORE}(?![ .,\-/:]{{1,2}}\d)"
+                ),
+            )
         )
     )
-)
+
+
 _DIGITS = re.compile(r"\d+")
 _GAPS = re.compile(_GAP)
 _FEWEST, _MOST = 8, 17
@@ -55,7 +64,7 @@ def phones(text: str) -> Iterator[Span]:
     end = 0
     for begun in _BEGINS.finditer(text):
         if begun.start() >= end:
-            found = _PHONE.match(text, begun.start())
+            found = _phone_pattern().match(text, begun.start())
             if found is not None and _is_phone(found.lastgroup or "", found):
                 end = found.end()
                 if text[end - 1] == ")" and "(" not in found[0]:
@@ -83,8 +92,10 @@ def _is_national(number: str, count: int) -> bool:
     is_dotted = "." in gaps
     if len(groups) < 2 or (is_dotted and (gaps != {"."} or len(groups) not in {3, 5} or len(groups[0]) < 2)):
         return False
-    is_date = [*map(len, groups[:3])] == [2, 2, 4] and max(int(groups[0]), int(groups[1])) <= 31
-    return not is_date and 9 <= count <= 12
+    lengths = [*map(len, groups)]
+    is_date = lengths[:3] == [2, 2, 4] and max(int(groups[0]), int(groups[1])) <= 31
+    is_short = lengths == [2, 2, 2, 2] and gaps == {"-", " "}  # Stockholm
+    return (9 <= count <= 12 or is_short) and not is_date and lengths != [3, 2, 4]
 
 
 _CODES = (

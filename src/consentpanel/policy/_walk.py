@@ -13,7 +13,6 @@ from consentpanel.policy._actions import (
     Drop,
     Generalize,
     Keep,
-    Keyed,
     Mask,
     Refuse,
     Transform,
@@ -21,7 +20,9 @@ from consentpanel.policy._actions import (
     Url,
 )
 from consentpanel.policy._detection import STANDARD, Detection, DetectorError, kind_in_name
+from consentpanel.policy._names import is_personal_name
 from consentpanel.policy._paths import Node, written
+from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
 UNNAMED = "unnamed"
@@ -32,6 +33,8 @@ NO_CONSENT = "no_consent"
 """The cause of a drop when there is no consent for the purpose of a rule (contract rule 3.14)."""
 SENSITIVE = "sensitive"
 """The cause of a drop when a key below a deep keep has a sensitive name (contract rule 3.11)."""
+PERSONAL_NAME = "personal"
+"""The cause of a drop when a policy without personal data meets a personal name (contract rule 3.10)."""
 SENSITIVE_KEYS = "(sensitive keys)"
 VALUES, NAMES = "(values)", "(keys)"
 """Stand in a path for what is below a deep keep and no rule names (contract rule 4.2)."""
@@ -68,13 +71,21 @@ class Walk:
         keyed: The policy's keyed hash, or None.
         ids: The ids that the message names, which no path may quote.
         closed: Purposes of rules for which there is no consent (contract rule 3.14).
+        is_strict: Whether nothing with a personal name may be kept (contract rule 3.10).
     """
 
-    __slots__ = ("_closed", "_ids", "changed", "detected", "dropped", "keyed", "wire")
+    __slots__ = ("_closed", "_ids", "_is_strict", "changed", "detected", "dropped", "keyed", "wire")
 
     def __init__(
-        self, wire: Wire, keyed: Keyed | None, ids: Collection[str] = (), closed: Collection[str] = ()
+        self,
+        wire: Wire,
+        keyed: Keyed | None,
+        ids: Collection[str] = (),
+        closed: Collection[str] = (),
+        *,
+        is_strict: bool = False,
     ) -> None:
+        self._is_strict = is_strict
         self._closed = closed
         self.wire = wire
         self.keyed = keyed
@@ -279,6 +290,9 @@ class Walk:
 
     def _may_keep_name(self, key: str, path: str, detection: Detection) -> bool:
         """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
+        if self._is_strict and is_personal_name(key):
+            self.dropped[self.path(NAMES, f"{path}.")] = PERSONAL_NAME
+            return False
         if detection.is_clean(key):
             return True
         inner = self.path(NAMES, f"{path}.")

@@ -24,10 +24,12 @@ from consentpanel._vendor import (
 )
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Keyed, Pseudonymize, keyed_by
+from consentpanel.policy._actions import Action, Keep, Personal, Pseudonymize
 from consentpanel.policy._detection import Detection, Detector, OnDetect
-from consentpanel.policy._paths import DetectionOf, Node, Rules, compiled, parts_of
-from consentpanel.policy._verbs import keep
+from consentpanel.policy._names import category_of, is_personal_name
+from consentpanel.policy._paths import ITEMS, DetectionOf, Node, Rules, compiled, is_closing, parts_of
+from consentpanel.policy._secret import Keyed, Secret, keyed_by
+from consentpanel.policy._verbs import keep as keep_it
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
@@ -72,8 +74,9 @@ class FieldPolicy:
         people: Rules for the properties of people profiles.
         groups: Rules for the properties of group profiles.
         flags: Rules for the context of remote feature flags.
-        secret: The key of every keyed hash, at least 32 bytes. Take random ones (`secrets.token_bytes(32)`) and keep
-            them where you keep passwords: who has them can try out guesses.
+        secret: The key of every keyed hash, at least 32 bytes, or a function that returns them (`from_environment`).
+            Take random ones (`secrets.token_bytes(32)`) and keep them where you keep passwords: who has them can try
+            out guesses.
         unplanned_events: ``"drop"`` drops every event that neither `for_event` nor `planned_events` names, exactly, so
             that a name such as ``f"Order by {name}"`` cannot leave (contract rule 3.13). ``"keep"`` sends them.
         planned_events: Names of events that may be sent beside those of `for_event` and the vendor's own.
@@ -104,7 +107,7 @@ class FieldPolicy:
         people: Mapping[str, Action] | None = None,
         groups: Mapping[str, Action] | None = None,
         flags: Mapping[str, Action] | None = None,
-        secret: bytes | None = None,
+        secret: Secret | None = None,
         unplanned_events: str = "keep",
         planned_events: Iterable[str] = (),
         detectors: Detectors | Mapping[str, Detectors] | None = None,
@@ -117,6 +120,8 @@ class FieldPolicy:
         self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
         """Whether this is `keep_all()`."""
+        self.forbids_personal_data = False
+        """Whether this is `no_personal_data()`, which requires pseudonymous ids."""
         if unplanned_events not in ("keep", "drop"):
             raise ConfigurationError("unplanned_events must be 'keep' or 'drop'")
         self._drops_unplanned = unplanned_events == "drop"
@@ -127,6 +132,9 @@ class FieldPolicy:
         self._compile()
 
     def _compile(self) -> None:
+        if self.forbids_personal_data:
+            self._rules = {scope: _without_personal(rules) for scope, rules in self._rules.items()}
+            self._rules_by_event = {name: _without_personal(rules) for name, rules in self._rules_by_event.items()}
         everything = [
             action
             for rules in (*self._rules.values(), *self._rules_by_event.values())
@@ -159,7 +167,13 @@ class FieldPolicy:
 
     def _detection_of(self, scope: str) -> DetectionOf:
         detection = self._detections[scope]
-        return lambda action: None if detection is None else detection.changed(action.detect, action.on_detect)
+        is_strict = self.forbids_personal_data
+
+        def of(action: Action) -> Detection | None:
+            # Under `no_personal_data` a rule cannot exempt its field.
+            return detection if detection is None or is_strict else detection.changed(action.detect, action.on_detect)
+
+        return of
 
     def _plainly_kept(self, scope: str, tree: Node) -> frozenset[str]:
         own = self._detections[scope]
@@ -183,6 +197,62 @@ class FieldPolicy:
         policy = cls()
         policy.keeps_all = True
         policy._detections = dict.fromkeys(SCOPES)
+        return policy
+
+    @classmethod
+    def no_personal_data(
+        cls,
+        keep: Iterable[str] | Mapping[str, Action] = (),
+        *,
+        people: Mapping[str, Action] | None = None,
+        groups: Mapping[str, Action] | None = None,
+        flags: Mapping[str, Action] | None = None,
+        secret: Secret | None = None,
+        unplanned_events: str = "keep",
+        planned_events: Iterable[str] = (),
+    ) -> FieldPolicy:
+        """A policy under which nothing leaves that says who somebody is (contract rule 3.10).
+
+        For terms that forbid personal data, such as those of Google Analytics. A property with a personal name
+        (`PERSONAL_NAMES`, and the vendor's own such as ``$email``, ``ip``) is dropped whatever a rule says; a value in
+        which a detector finds something is dropped, also under ``keep(detect=False)``; ids must be pseudonymous. A
+        client that would send them as they are sends nothing.
+
+        A detector cannot know the name of a person in free text: keep no free text.
+
+        Args:
+            keep: Properties of events to keep, or rules for them by path.
+            people: Rules for people profiles.
+            groups: Rules for group profiles.
+            flags: Rules for the context of remote feature flags.
+            secret: The key of keyed hashes; with it ids are pseudonymous unless `identity=` says how else.
+            unplanned_events: As in `FieldPolicy`.
+            planned_events: As in `FieldPolicy`.
+
+        Raises:
+            ConfigurationError: As `FieldPolicy`.
+
+        Example:
+            >>> policy = FieldPolicy.no_personal_data(["plan", "email", "query"], secret=b"0" * 32)
+            >>> properties = {"plan": "pro", "email": "a@b.example", "query": "order of a@b.example"}
+            >>> result = policy.apply_event("Searched", properties)
+            >>> result.properties, result.dropped
+            ({'plan': 'pro'}, {'email': 'personal', 'query': 'detected:email'})
+        """
+        if isinstance(keep, str) or not isinstance(keep, Iterable):
+            raise ConfigurationError(f"keep must be several names or a mapping, not {type(keep).__name__}")
+        policy = cls(
+            events=keep if isinstance(keep, Mapping) else dict.fromkeys(keep, keep_it()),
+            people=people,
+            groups=groups,
+            flags=flags,
+            secret=secret,
+            unplanned_events=unplanned_events,
+            planned_events=planned_events,
+            on_detect="drop",
+        )
+        policy.forbids_personal_data = True
+        policy._compile()
         return policy
 
     def for_event(self, name: str, rules: Mapping[str, Action]) -> FieldPolicy:
@@ -219,8 +289,34 @@ class FieldPolicy:
         both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
         policy._rules_by_event = {**self._rules_by_event, name: _checked("events", f"for_event({name!r})", both)}
         policy.keeps_all = False
+        policy.forbids_personal_data = self.forbids_personal_data
         policy._compile()
         return policy
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and most likely not meant, in a line each; a client logs them once.
+
+        A rule that keeps a property with a personal name (`PERSONAL_NAMES`) says so with `categories=` or
+        ``personal=True``, or is warned of.
+
+        Example:
+            >>> from consentpanel import keep
+            >>> FieldPolicy(events={"email": keep()}).warnings[0][:44]
+            "events['email'] keeps a personal property (u"
+        """
+        if self.keeps_all or self.forbids_personal_data:
+            return ()
+        found = {f"{scope}[{{!r}}]": rules for scope, rules in self._rules.items()}
+        found |= {f"for_event({name!r})[{{!r}}]": rules for name, rules in self._rules_by_event.items()}
+        return tuple(
+            f"{place.format(path)} keeps a personal property ({category}) and does not say so: give it categories=, or "
+            "personal=True; its values are redacted where a detector finds something, unless it says detect=False"
+            for place, rules in found.items()
+            for path, action in rules.by_path.items()
+            if isinstance(action, Keep) and not (action.categories or action.personal)
+            for category in _categories_of(rules, path)
+        )
 
     def rules(self, scope: str, event: str | None = None) -> Mapping[str, Action]:
         """The rules of a scope, by path; for ``"events"`` with those of one event when it is named.
@@ -283,7 +379,7 @@ class FieldPolicy:
 
     def walk(self, wire: Wire, ids: Collection[str] = (), closed: Collection[str] = ()) -> Walk:
         """A pass of this policy over one message, which names these ids; rules of closed purposes drop."""
-        return Walk(wire, self._keyed, ids, closed)
+        return Walk(wire, self._keyed, ids, closed, is_strict=self.forbids_personal_data)
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name (contract rule 3.13)."""
@@ -385,6 +481,27 @@ def _checked(scope: str, origin: str, given: object) -> Rules:
     return rules
 
 
+def _without_personal(rules: Rules) -> Rules:
+    """The rules with none that lets a personal property pass."""
+    steps = {path: parts_of(rules.origin, path) for path in rules.by_path}
+    return Rules(
+        rules.origin,
+        {
+            path: Personal() if any(map(is_personal_name, steps[path])) and not is_closing(action) else action
+            for path, action in rules.by_path.items()
+        },
+    )
+
+
+def _categories_of(rules: Rules, path: str) -> Iterable[str]:
+    """The category of the property that a path names, by its last step or by all of them together; or nothing."""
+    steps = [step for step in parts_of(rules.origin, path) if step != ITEMS]
+    category = category_of(steps[-1]) or category_of(" ".join(steps))
+    if category is None and steps[-1] in PERSONAL:
+        category = "user"
+    return () if category is None else (category,)
+
+
 def _planned(names: object) -> frozenset[str]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ConfigurationError(f"planned_events must be several names, not {type(names).__name__}")
@@ -430,4 +547,4 @@ def _detections(
     return {scope: Detection(detectors.get(scope), on_detect, exempt) for scope in SCOPES}
 
 
-_BUILT_IN = keep(reason="which variant of a feature was shown")
+_BUILT_IN = keep_it(reason="which variant of a feature was shown")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -16,7 +16,7 @@ from consentpanel._consent import subject_key
 from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
 from consentpanel._wire import dumps
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import SECRET_BYTES, Keyed, keyed_by
+from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6
@@ -36,6 +36,7 @@ class Identity:
     needs_secret: bool = False
     _pseudonym: Callable[[str, Keyed | None], str] | None = attrs.field(default=None, repr=False, alias="pseudonym")
     _forget: Callable[[str], None] | None = attrs.field(default=None, repr=False, alias="forget_salt")
+    _former: tuple[Keyed, ...] = attrs.field(default=(), repr=False, alias="former_secrets")
 
     @property
     def is_plain(self) -> bool:
@@ -45,6 +46,10 @@ class Identity:
     def of(self, subject_id: str, keyed: Keyed | None) -> str:
         """The id that leaves for a person; may read and write the store of `per_subject`."""
         return subject_id if self._pseudonym is None else self._pseudonym(subject_id, keyed)
+
+    def all_of(self, subject_id: str, keyed: Keyed | None) -> tuple[str, ...]:
+        """Every id by which the vendor may know a person: the present one, and those under earlier secrets."""
+        return (self.of(subject_id, keyed), *(_pseudonym_under(each, subject_id) for each in self._former))
 
     def forget(self, subject_id: Any) -> None:
         """Deletes the salt of a person, after which nobody can link what the vendor holds to that person.
@@ -74,14 +79,16 @@ def plain() -> Identity:
     return Identity(kind="plain")
 
 
-def pseudonymous(secret: bytes | None = None) -> Identity:
+def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] = ()) -> Identity:
     """Ids leave as pseudonyms: the HMAC-SHA-256 (RFC 2104) of the id under a secret (contract rule 3.9).
 
     The same person has the same pseudonym on every endpoint, in every process with the same secret. It is still
     personal data in the sense of the GDPR: whoever has the secret can compute it again.
 
     Args:
-        secret: At least 32 bytes; the policy's secret when left out.
+        secret: At least 32 bytes, or a function that returns them (`from_environment`); the policy's secret when left out.
+        rotate_from: Earlier secrets. New messages never use them; `all_of` does, so that requests for erasure name a
+            person by every pseudonym that the vendor may still hold.
 
     Raises:
         ConfigurationError: The secret is shorter, or is not bytes.
@@ -94,15 +101,22 @@ def pseudonymous(secret: bytes | None = None) -> Identity:
         'pid1_nnv'
     """
     own = None if secret is None else keyed_by(secret)
+    if isinstance(rotate_from, (bytes, str)) or not isinstance(rotate_from, Iterable):
+        raise ConfigurationError(f"rotate_from must be several secrets, not {type(rotate_from).__name__}")
+    former = tuple(map(keyed_by, rotate_from))
 
     def pseudonym(subject_id: str, keyed: Keyed | None) -> str:
         use = own or keyed
         if use is None:
             raise ConfigurationError("pseudonymous() needs a secret: its own, or the policy's")
-        # Another text than the id itself, so that `pseudonymize()` of the same value is not the same.
-        return "pid1_" + _in_letters(use(f"id:{subject_id}"))
+        return _pseudonym_under(use, subject_id)
 
-    return Identity(kind="pseudonymous", needs_secret=own is None, pseudonym=pseudonym)
+    return Identity(kind="pseudonymous", needs_secret=own is None, pseudonym=pseudonym, former_secrets=former)
+
+
+def _pseudonym_under(keyed: Keyed, subject_id: str) -> str:
+    # Another text than the id itself, so that `pseudonymize()` of the same value is not the same.
+    return "pid1_" + _in_letters(keyed(f"id:{subject_id}"))
 
 
 def per_subject(store: MutableMapping[str, str]) -> Identity:

@@ -19,6 +19,7 @@ from typing_extensions import Self
 from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, standing_by, subject_key
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
+from consentpanel.registry._salts import SQLiteSalts
 
 _T = TypeVar("_T")
 
@@ -46,6 +47,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TRIGGER consent_record_is_append_only BEFORE UPDATE ON consent_record
             BEGIN SELECT RAISE(ABORT, 'consent records are appended, never changed'); END""",
     ),
+    ("CREATE TABLE subject_salt (subject_id TEXT PRIMARY KEY, salt TEXT NOT NULL) WITHOUT ROWID",),
 )
 """The statements that lead from each version of the schema to the next; the file's user_version counts them."""
 
@@ -182,6 +184,19 @@ class SQLiteRegistry(RecordingRegistry):
             return count
 
         return self._with(erase)
+
+    @property
+    def salts(self) -> SQLiteSalts:
+        """Salts for `per_subject(registry.salts)` ids, in this file (contract rule 3.9).
+
+        They are deleted by `Identity.forget`, not by `forget`, which removes consent records.
+
+        Example:
+            >>> from consentpanel import per_subject
+            >>> with SQLiteRegistry("consent.db") as registry:
+            ...     identity = per_subject(registry.salts)
+        """
+        return SQLiteSalts(self._with, _transaction)
 
     def close(self) -> None:
         """Closes the file; the registry answers no more questions."""

@@ -1,0 +1,77 @@
+"""Salts of `per_subject` ids in the file of a `SQLiteRegistry` (contract rule 3.9)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+Use = Callable[[Callable[[sqlite3.Connection], Any]], Any]
+Transaction = Callable[[sqlite3.Connection], "AbstractContextManager[None]"]
+
+
+class SQLiteSalts(MutableMapping[str, str]):
+    """A mapping from subject ids to salts, in a consent file. A deleted salt is overwritten on the disk.
+
+    Args:
+        use: Lends a connection to a function.
+        transaction: Makes what is done with a connection one transaction, for the one writer.
+    """
+
+    def __init__(self, use: Use, transaction: Transaction) -> None:
+        self._use = use
+        self._transaction = transaction
+
+    def __getitem__(self, subject_id: str) -> str:
+        row = self._use(
+            lambda connection: connection.execute(
+                "SELECT salt FROM subject_salt WHERE subject_id = ?", (subject_id,)
+            ).fetchone()
+        )
+        if row is None:
+            raise KeyError  # without the id, which is somebody's
+        salt: str = row[0]
+        return salt
+
+    def setdefault(self, subject_id: str, default: str = "") -> str:
+        """The salt of a person, which is `default` if there was none; one statement, for many processes."""
+
+        def add(connection: sqlite3.Connection) -> str:
+            with self._transaction(connection):
+                connection.execute("INSERT OR IGNORE INTO subject_salt VALUES (?, ?)", (subject_id, default))
+            row = connection.execute("SELECT salt FROM subject_salt WHERE subject_id = ?", (subject_id,)).fetchone()
+            # Somebody may have deleted it in between, and then nothing is known of the person.
+            return default if row is None else str(row[0])
+
+        salt: str = self._use(add)
+        return salt
+
+    def __setitem__(self, subject_id: str, salt: str) -> None:
+        def put(connection: sqlite3.Connection) -> None:
+            with self._transaction(connection):
+                connection.execute("INSERT OR REPLACE INTO subject_salt VALUES (?, ?)", (subject_id, salt))
+
+        self._use(put)
+
+    def __delitem__(self, subject_id: str) -> None:
+        def delete(connection: sqlite3.Connection) -> int:
+            with self._transaction(connection):
+                count = connection.execute("DELETE FROM subject_salt WHERE subject_id = ?", (subject_id,)).rowcount
+            # Else the salt would stay readable in the write-ahead log.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return count
+
+        if not self._use(delete):
+            raise KeyError
+
+    def __iter__(self) -> Iterator[str]:
+        rows = self._use(lambda connection: connection.execute("SELECT subject_id FROM subject_salt").fetchall())
+        return (row[0] for row in rows)
+
+    def __len__(self) -> int:
+        count: int = self._use(lambda connection: connection.execute("SELECT count(*) FROM subject_salt").fetchone()[0])
+        return count
+
+    def __repr__(self) -> str:
+        return "<SQLiteSalts>"
