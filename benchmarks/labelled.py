@@ -22,7 +22,7 @@ _WORDS = (
     "blue shoes winter summer sale plan starter guide travel kitchen garden music monthly annual beta rocket".split()
 )
 _HEX = "0123456789abcdef"
-_PER_LOCALE = 20
+_PER_LOCALE = 28
 
 
 class Labelled(NamedTuple):

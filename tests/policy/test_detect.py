@@ -324,3 +324,22 @@ def test_wrong_settings_are_refused_at_once(options, message):
 def test_a_detector_is_checked(name, find, message):
     with pytest.raises(ConfigurationError, match=message):
         Detector(name, find)
+
+
+@pytest.fixture(params=["installed", "absent"])
+def library(request, monkeypatch):
+    monkeypatch.setattr("consentpanel.policy._numbers._library", False if request.param == "absent" else None)
+    return request.param
+
+
+def test_phonenumbers_confirms_numbers_with_a_plus_where_it_is_installed(library):
+    # +49 30 1 is too short for Germany, and nothing else tells so
+    pytest.importorskip("phonenumbers")
+    assert [each.kind for each in detect("+49 30 1234567")] == ["phone"]
+    assert [each.kind for each in detect("030 1234567")] == ["phone"]
+    assert [each.kind for each in detect("+1 234 56789")] == ([] if library == "installed" else ["phone"])
+
+
+@pytest.mark.parametrize(("kind", "text"), [each for each in PERSONAL if each[0] == "phone"])
+def test_telephone_numbers_are_found_with_the_library_and_without(library, kind, text):
+    assert [each.kind for each in detect(text)] == [kind]

@@ -111,49 +111,31 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 
 
-_MARKS = (
-    *(
-        "eyJ",
-        "k_live_",
-        "k_test_",
-        "sk-",
-        "gho_",
-        "ghp_",
-        "ghr_",
-        "ghs_",
-        "ghu_",
-        "github_pat_",
-        "glpat-",
-        "AKIA",
-        "ASIA",
+_MARKS = {
+    "_": (
+        *("k_live_", "k_test_", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "npm_", "hf_", "dop_v1_", "shp"),
+        *("lin_api_", "glsa_", "whsec_"),
     ),
-    *(
-        "AROA",
-        "AIDA",
-        "AIza",
-        "ya29.",
-        "GOCSPX-",
-        "xox",
-        "xapp-",
-        "SG.",
-        "key-",
-        "SK",
-        "npm_",
-        "pypi-",
-        "hf_",
-        "dop_v1_",
-    ),
-    *("shp", "sq0", "dapi", "hvs.", "NRAK-", "lin_api_", "glsa_", "whsec_", ":AA"),
-)
+    "-": ("sk-", "glpat-", "GOCSPX-", "xox", "xapp-", "key-", "pypi-", "NRAK-", "sq0"),
+    ".": ("SG.", "ya29.", "hvs."),
+}
+_CAPITAL_MARKS = ("eyJ", "AKIA", "ASIA", "AROA", "AIDA", "AIza", "SK", ":AA")
 _OF_KEYS = (string.digits + string.ascii_letters + "_-").encode()
 _RUNS = bytes.maketrans(_OF_KEYS, b"t" * len(_OF_KEYS))
 _RUN = b"t" * 16
 """What begins with one of the marks has so many letters and digits in a row."""
 
 
-def may_hold_secret(text: str) -> bool:
-    """Whether a text has a prefix of a key, a word that announces a secret, or the frame of a private key."""
-    if _RUN in text.encode("ascii", "replace").translate(_RUNS) and any(map(text.__contains__, _MARKS)):
+def _has_mark(text: str) -> bool:
+    has = text.__contains__
+    if any(sign in text and any(map(has, marks)) for sign, marks in _MARKS.items()) or "dapi" in text:
+        return True
+    return not text.islower() and any(map(has, _CAPITAL_MARKS))
+
+
+def may_hold_secret(text: str, written: bytes) -> bool:
+    """Whether a text, written in ASCII, has a prefix of a key, a word that announces a secret, or a key's frame."""
+    if _RUN in written.translate(_RUNS) and _has_mark(text):
         return True
     if "earer" in text or "EARER" in text or "asic" in text or "-----BEGIN " in text:
         return True

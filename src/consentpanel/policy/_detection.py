@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
@@ -19,7 +18,7 @@ from consentpanel.policy._addresses import (
     url_parameters,
 )
 from consentpanel.policy._forms import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
-from consentpanel.policy._numbers import ibans, payment_cards, phones, us_ssns
+from consentpanel.policy._numbers import ibans, is_card, payment_cards, phones, us_ssns
 
 OnDetect = Literal["redact", "drop", "refuse", "report"]
 REDACTED = "[redacted]"
@@ -185,11 +184,13 @@ class Detection:
 
     def are_clean(self, values: Collection[Any]) -> bool:
         """Whether there is surely nothing in any of some scalars, looked at together."""
-        texts: list[str] = [
-            value if type(value) is str else _text_of(value)
-            for value in values
-            if type(value) is str or (type(value) in _NUMBERS and not -_SHORT < value < _SHORT)
-        ]
+        texts: list[str] = []
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                texts.append(value)
+            elif (kind is int or kind is float) and not -_SHORT < value < _SHORT:
+                texts.append(_text_of(value))
         # No pattern goes beyond the end of a line, so that one text answers for all.
         text = "\n".join(texts)
         if not text.isascii() or self._finders or "{" in text or "[" in text or ("%" in text and is_escaped(text)):
@@ -202,7 +203,7 @@ class Detection:
         Raises:
             DetectorError: A user's detector failed.
         """
-        if self.is_clean(text):
+        if len(text) < _LONG_TEXT and self.is_clean(text):
             return []
         raw, hidden = self._everywhere(text)
         return [Finding(kind, start, end) for kind, start, end in _merged([*raw, *hidden])]
@@ -213,9 +214,9 @@ class Detection:
         Raises:
             DetectorError: A user's detector failed.
         """
-        if self.is_clean(value):
-            return None
         text = value if isinstance(value, str) else _text_of(value)
+        if len(text) < _LONG_TEXT and self.is_clean(value):
+            return None
         raw, hidden = self._everywhere(text)
         if not raw and not hidden:
             return None
@@ -351,25 +352,28 @@ def _text_of(number: Any) -> str:
 
 def _in_plain(text: str) -> list[Place]:
     """What the built-in detectors find in a text with ASCII digits. Each is asked only when it could find something."""
+    if text.isdigit():
+        return [("payment_card", 0, len(text))] if is_card(text) else []
     found: list[Place] = []
     if "@" in text:
         found += [("email", *span) for span in emails(text)]
     written = text.encode("ascii", "replace")
-    shape = written.translate(_SHAPE, _GAPS)
-    if _EIGHT_DIGITS in shape:
-        if not text.isdigit():
+    if len(text) >= _SHORTEST_NUMBER:
+        digits = written.translate(_SHAPE, _GAPS)
+        if _EIGHT_DIGITS in digits:
             found += [("phone", *span) for span in phones(text)]
-        if _SSN in written.translate(_GAPPED_SHAPE):
+            if _TWELVE_DIGITS in digits:
+                found += [("payment_card", *span) for span in payment_cards(text)]
+        shape = written.translate(_SHAPE)
+        if _SSN in shape:
             found += [("us_ssn", *span) for span in us_ssns(text)]
-        if _TWELVE_DIGITS in shape:
-            found += [("payment_card", *span) for span in payment_cards(text)]
-    if _IBAN_BEGINS in shape:
-        found += [("iban", *span) for span in ibans(text)]
+        if _IBAN_INSIDE in shape or shape.startswith(_IBAN):
+            found += [("iban", *span) for span in ibans(text)]
     if text.count(".") >= 3:
         found += [("ip_address", *span) for span in ipv4_addresses(text)]
     if "::" in text or text.count(":") >= 6:
         found += [("ip_address", *span) for span in ipv6_addresses(text)]
-    if len(text) >= _SHORTEST_SECRET and may_hold_secret(text):
+    if len(text) >= _SHORTEST_SECRET and may_hold_secret(text, written):
         found += [("secret", *span) for span in secrets(text)]
     if "=" in text:
         found += [("url_parameter", *span) for span in url_parameters(text)]
@@ -378,10 +382,12 @@ def _in_plain(text: str) -> list[Place]:
 
 _GAPS = b" .-/()?"
 """What may stand between the digits of a number; a question mark stands for every character that is not ASCII."""
-_DIGITS, _LETTERS = string.digits.encode(), string.ascii_letters.encode()
-_SHAPE = bytes.maketrans(_DIGITS + _LETTERS, b"0" * len(_DIGITS) + b"a" * len(_LETTERS))
-_GAPPED_SHAPE = bytes.maketrans(_DIGITS + _GAPS, b"0" * len(_DIGITS) + b"-" * len(_GAPS))
-_EIGHT_DIGITS, _TWELVE_DIGITS, _SSN, _IBAN_BEGINS = b"0" * 8, b"0" * 12, b"000-00-0000", b"aa00"
+_SHAPE = (
+    bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
+)
+_EIGHT_DIGITS, _TWELVE_DIGITS = b"0" * 8, b"0" * 12
+_SSN, _IBAN, _IBAN_INSIDE = b"000-00-0000", b"aa00", b"-aa00"
+_SHORTEST_NUMBER = 8
 _SHORTEST_SECRET = 16
 
 
@@ -468,10 +474,11 @@ _DEFAULT: OnDetect = "redact"
 _STRICTNESS = {"report": 0, "redact": 1, "drop": 2, "refuse": 3}
 _REDACTS = _STRICTNESS["redact"]
 _OPENING = frozenset(("{", "["))
-_NUMBERS = frozenset({int, float})
 _SHORT = 10**11
 """A number below has too few digits to be a card's, and JSON writes no separators."""
 _LONG = 10**20
+_LONG_TEXT = 4096
+"""A text from here on is not looked at twice."""
 _CLEAN_NAMES: set[str] = set()
 """Names in which nothing was found: there are few of them in a process, and each comes again and again."""
 _LONGEST_NAME, _MOST_NAMES = 128, 4096

@@ -217,15 +217,21 @@ def is_card(digits: str) -> bool:
         >>> is_card("4111111111111111"), is_card("1764000000000"), is_card("490154203237518")
         (True, False, False)
     """
-    count, prefix = len(digits), int(digits[:6])
-    if not any(low <= prefix <= high and count in lengths for low, high, lengths in _LENGTHS_BY_PREFIX[digits[:2]]):
+    count = len(digits)
+    if not 12 <= count <= 19:
+        return False
+    prefix = int(digits[:6])
+    for low, high, lengths in _LENGTHS_BY_PREFIX[digits[:2]]:
+        if low <= prefix <= high and count in lengths:
+            break
+    else:
         return False
     raw = digits.encode()
     # One digit over and over is a filler, though some pass.
     return (sum(raw[-1::-2].translate(_ONCE)) + sum(raw[-2::-2].translate(_TWICE))) % 10 == 0 and len(set(raw)) > 1
 
 
-_IBAN = re.compile(rf"{_START}([A-Za-z]{{2}})\d{{2}}(?=[ \-\u00a0]?[A-Za-z0-9]{{3}})")
+_IBAN = re.compile(r"([A-Za-z](?<![^\W_].)[A-Za-z])[0-9]{2}(?=[ \-\u00a0]?[A-Za-z0-9]{3})")
 _IBAN_LENGTHS = {
     country: length
     for length, countries in {
