@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         truncate,
         url,
     )
+    from consentpanel.privacy_requests import PrivacyRequestError, PrivacyRequests, PrivacyTask, TaskStatus
     from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
     __version__: str
@@ -70,12 +71,16 @@ __all__ = [
     "Mixpanel",
     "MixpanelException",
     "Outcome",
+    "PrivacyRequestError",
+    "PrivacyRequests",
+    "PrivacyTask",
     "Purpose",
     "Reason",
     "Regime",
     "RegistryError",
     "RemoteFlagsConfig",
     "ServiceAccountCredentials",
+    "TaskStatus",
     "Withdrawal",
     "by_country",
     "configure",
@@ -120,6 +125,7 @@ _HOMES = {
         "truncate",
         "url",
     ),
+    "privacy_requests": ("PrivacyRequestError", "PrivacyRequests", "PrivacyTask", "TaskStatus"),
     "transport": ("BackgroundConsumer", "BufferedConsumer"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

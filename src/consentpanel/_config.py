@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast
 
 import attrs
 
@@ -20,6 +20,9 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
 from consentpanel.registry import CallableRegistry, ConsentRegistry
 from consentpanel.registry._protocol import can_answer
+
+if TYPE_CHECKING:
+    from consentpanel.privacy_requests import PrivacyRequests
 
 LOGGER = logging.getLogger("consentpanel")
 
@@ -42,6 +45,7 @@ class Settings:
     on_error: OnError
     observers: tuple[Observer, ...]
     has_policy: bool
+    privacy: PrivacyRequests | None
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +106,14 @@ def _identity(value: Any) -> Identity:
     return value
 
 
+def _privacy(value: Any) -> PrivacyRequests:
+    from consentpanel.privacy_requests import PrivacyRequests
+
+    if not isinstance(value, PrivacyRequests):
+        raise ConfigurationError(f"privacy must be PrivacyRequests, not {type(value).__name__}")
+    return value
+
+
 def _regime(value: Any) -> RegimeRule:
     if isinstance(value, Regime) or (callable(value) and not isinstance(value, type)):
         return cast("RegimeRule", value)
@@ -130,6 +142,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "registry": _registry,
     "policy": _policy,
     "identity": _identity,
+    "privacy": _privacy,
     "regime": _regime,
     "purposes": PurposeMap,
     "on_error": _on_error,
@@ -195,6 +208,7 @@ class _Process:
             on_error=both.get("on_error", "drop"),
             observers=both.get("observers", ()),
             has_policy="policy" in both,
+            privacy=both.get("privacy"),
         )
 
     def warn_once(self, text: str) -> None:
@@ -218,6 +232,7 @@ def configure(
     purposes: Mapping[str, str | Iterable[str]] | None = None,
     on_error: OnError | None = None,
     observers: Iterable[Observer] | None = None,
+    privacy: PrivacyRequests | None = None,
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
@@ -231,6 +246,7 @@ def configure(
         purposes: The purposes of events and calls by name, where the defaults do not fit.
         on_error: ``"drop"`` (the default) or ``"raise"``.
         observers: Callables that get each `Decision`.
+        privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
 
     Raises:
         ConfigurationError: An argument cannot work, the process is configured already, or a message came before.
@@ -251,6 +267,7 @@ def configure(
                 "purposes": purposes,
                 "on_error": on_error,
                 "observers": observers,
+                "privacy": privacy,
             }
         )
     )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose
+from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose, subject_key
 from consentpanel._decision import Decision
 from consentpanel._vendor_calls import VendorCalls
-from consentpanel.errors import RegistryError
+from consentpanel.errors import ConfigurationError, RegistryError
 
 if TYPE_CHECKING:
     from consentpanel._guard import Guard
+    from consentpanel.privacy_requests import PrivacyTask
     from consentpanel.transport.sealed import SealedTransport
 
 
@@ -25,11 +26,13 @@ class Withdrawal:
         purposes: The purposes for which a denial was recorded.
         discarded: How many messages waited for the person and were discarded.
         profile: The decisions on the deletion of charges and profile; empty when it was not asked for.
+        erasure: The requests to the vendor to delete all data of the person; empty when it was not asked for.
     """
 
     purposes: tuple[Purpose, ...]
     discarded: int
     profile: tuple[Decision, ...]
+    erasure: tuple[PrivacyTask, ...] = ()
 
 
 class ConsentCalls(VendorCalls):
@@ -44,6 +47,7 @@ class ConsentCalls(VendorCalls):
         purposes: Iterable[str] | None = None,
         *,
         delete_profile: bool = False,
+        erase: bool = False,
         **fields: Any,
     ) -> Withdrawal:
         """Records that a person withdraws consent, and discards what waits for that person (contract rule 7.1).
@@ -53,6 +57,9 @@ class ConsentCalls(VendorCalls):
             purposes: What for; the three built-in purposes, and with them all that waits, when left out. For some
                 purposes only, what waits is judged again when it is flushed.
             delete_profile: Whether the vendor is told to delete the person's profile and charges as well.
+            erase: Whether the vendor is asked to delete all that it holds about the person (contract rule 7.2), by
+                the `PrivacyRequests` of the client. The number of the request is recorded in the evidence of a second
+                denial, as ``{"deletion_requests": ["..."]}``, so that it can be followed up.
             fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`.
 
         Returns:
@@ -61,6 +68,8 @@ class ConsentCalls(VendorCalls):
         Raises:
             RegistryError: No registry is configured, or it cannot record: nothing was done.
             InvalidRecordError: An argument is malformed: nothing was done.
+            ConfigurationError: `erase` is asked for, and the client has no `privacy=`: nothing was done.
+            PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again.
             mixpanel.MixpanelException: As the consumer raises it; the denial is recorded.
 
         Example:
@@ -75,10 +84,22 @@ class ConsentCalls(VendorCalls):
             >>> mp.track("user-1", "Signed up").reason
             <Reason.WITHDRAWN: 'withdrawn'>
         """
+        settings = self._guard.settings()
+        privacy = settings.privacy
+        if erase and privacy is None:
+            raise ConfigurationError("erase=True needs privacy=PrivacyRequests(...) in the client or configure()")
         said = self._record_consent(ConsentStatus.DENIED, subject_id, purposes, fields)
         discarded = self._sealed.purge(subject_id) if purposes is None else 0
         deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
-        return Withdrawal(purposes=said, discarded=discarded, profile=tuple(each(subject_id) for each in deletions))
+        profile = tuple(each(subject_id) for each in deletions)
+        erasure: tuple[PrivacyTask, ...] = ()
+        if erase and privacy is not None:
+            key = subject_key(subject_id)
+            erasure = privacy.create_deletion_of(settings.identity.all_of(key, settings.policy.keyed))
+            numbers = [task.task_id for task in erasure]
+            evidence = {**fields.get("evidence", {}), "deletion_requests": numbers}
+            self._record_consent(ConsentStatus.DENIED, subject_id, purposes, {**fields, "evidence": evidence})
+        return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
         """Opts a person out of everything, as the vendor's client-side libraries do (contract rule 7.1).

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from consentpanel._consent import Standing
+    from consentpanel.privacy_requests import PrivacyRequests
 
 
 class Mixpanel(ConsentCalls):
@@ -52,6 +53,7 @@ class Mixpanel(ConsentCalls):
         purposes: The purposes of events and calls by name, such as ``{"Ad clicked": "targeting"}``.
         on_error: ``"drop"`` (default): what fails is dropped, counted and logged. ``"raise"``: it raises.
         observers: Callables that get each `Decision`; one that raises is logged and ignored.
+        privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -85,6 +87,7 @@ class Mixpanel(ConsentCalls):
         purposes: Mapping[str, str | Iterable[str]] | None = None,
         on_error: OnError | None = None,
         observers: Iterable[Observer] | None = None,
+        privacy: PrivacyRequests | None = None,
     ) -> None:
         given = {
             "registry": registry,
@@ -94,6 +97,7 @@ class Mixpanel(ConsentCalls):
             "purposes": purposes,
             "on_error": on_error,
             "observers": observers,
+            "privacy": privacy,
         }
         self._guard = Guard(checked(given))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}

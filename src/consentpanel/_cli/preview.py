@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from consentpanel._cli._framing import UnreadableInputError
+from consentpanel._cli._loading import load
 from consentpanel._cli._progress import Progress
 from consentpanel._cli._records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._report import as_json, as_text
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The policy or the file cannot be used.
     """
-    policy = load_policy(arguments.policy)
+    policy = load("--policy", arguments.policy, FieldPolicy)
     scope = Scope(arguments.scope)
     paths = RecordPaths.of(
         scope, event=arguments.event, distinct_id=arguments.distinct_id, properties=arguments.properties
@@ -94,41 +94,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(as_text(tally, arguments.policy))
     return 1 if tally.unjudged else 0
-
-
-def load_policy(reference: str) -> FieldPolicy:
-    """Import a policy by its name.
-
-    Args:
-        reference: ``"module:attribute"``; modules of the current directory are found.
-
-    Raises:
-        UsageError: There is no such module or attribute, or it is no `FieldPolicy`.
-    """
-    module_name, colon, attribute = reference.partition(":")
-    if not (colon and module_name and attribute):
-        raise UsageError(f"--policy must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds text)
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    found: object = _imported(module_name)
-    for name in attribute.split("."):
-        if not hasattr(found, name):
-            raise UsageError(f"--policy: module {module_name!r} has no {attribute!r}")
-        found = getattr(found, name)
-    if not isinstance(found, FieldPolicy):
-        raise UsageError(f"--policy: {reference} must be a FieldPolicy, not {type(found).__name__}")
-    return found
-
-
-def _imported(name: str) -> object:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(f"--policy: there is no module {error.name!r}") from None
-        raise UsageError(f"--policy: module {name!r} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
-        raise UsageError(f"--policy: module {name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from consentpanel.testing._fake import FakeTransport
     from consentpanel.testing._mixin import ConsentPanelTestMixin
+    from consentpanel.testing._privacy_api import FakePrivacyAPI
     from consentpanel.testing._sent import SentMessage
     from consentpanel.testing.registry_contract import RegistryContract
 
-__all__ = ["ConsentPanelTestMixin", "FakeTransport", "RegistryContract", "SentMessage"]
+__all__ = ["ConsentPanelTestMixin", "FakePrivacyAPI", "FakeTransport", "RegistryContract", "SentMessage"]
 
 _HOMES = {
     "ConsentPanelTestMixin": "_mixin",
+    "FakePrivacyAPI": "_privacy_api",
     "FakeTransport": "_fake",
     "RegistryContract": "registry_contract",
     "SentMessage": "_sent",

@@ -1,0 +1,49 @@
+"""What the command line imports by name: a policy, a client, promises."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TypeVar
+
+from consentpanel._cli._usage import UsageError
+
+_T = TypeVar("_T")
+
+
+def load(option: str, reference: str, kind: type[_T]) -> _T:
+    """Imports an object by its name.
+
+    Args:
+        option: The option that names it, for errors.
+        reference: ``"module:attribute"``; modules of the current directory are found.
+        kind: What it must be.
+
+    Raises:
+        UsageError: There is no such module or attribute, or it is something else.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not (colon and module_name and attribute):
+        raise UsageError(f"{option} must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds text)
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    found: object = _imported(option, module_name)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise UsageError(f"{option}: module {module_name!r} has no {attribute!r}")
+        found = getattr(found, name)
+    if not isinstance(found, kind):
+        raise UsageError(f"{option}: {reference} must be a {kind.__name__}, not {type(found).__name__}")
+    return found
+
+
+def _imported(option: str, name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(f"{option}: there is no module {error.name!r}") from None
+        raise UsageError(f"{option}: module {name!r} needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise UsageError(f"{option}: module {name!r} cannot be imported: {type(error).__name__}: {error}") from error

@@ -1,0 +1,151 @@
+"""The vendor's GDPR and CCPA interface on loopback, for tests (contract rule 7.2)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from typing_extensions import Self
+
+_MAX_IDS = 2_000
+
+
+class FakePrivacyAPI:
+    """Answers on loopback as the vendor's interface for deletions and retrievals is documented to.
+
+    Args:
+        token: The project token that it takes.
+        oauth_token: The OAuth token that it takes.
+
+    Attributes:
+        tasks: What was asked for, by number: ``kind``, ``status``, ``distinct_ids`` and more.
+
+    Example:
+        >>> from consentpanel import PrivacyRequests
+        >>> with FakePrivacyAPI() as vendor:
+        ...     (task,) = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url).create_retrieval("user-1")
+        ...     vendor.tasks[task.task_id]["distinct_ids"]
+        ['user-1']
+    """
+
+    def __init__(self, token: str = "TOKEN", oauth_token: str = "OAUTH") -> None:  # noqa: S107 - a test's, no secrets
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self._token, self._oauth_token = token, oauth_token
+        self._failures: list[tuple[int, Mapping[str, str]]] = []
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: the ``host=`` of `PrivacyRequests`."""
+        assert self._server is not None, "enter it: with FakePrivacyAPI() as vendor"  # noqa: S101 - a test's mistake
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def finish(self, task_id: str, status: str = "SUCCESS") -> None:
+        """Brings a request to its end; a retrieval then has a link.
+
+        Args:
+            task_id: Its number.
+            status: The vendor's word for how it ended.
+        """
+        self.tasks[task_id]["status"] = status
+        if self.tasks[task_id]["kind"] == "retrieval" and status == "SUCCESS":
+            self.tasks[task_id]["results"] = f"{self.url}/download/{task_id}"
+
+    def fail(self, *statuses: int, retry_after: float = 0) -> None:
+        """Lets the next requests fail.
+
+        Args:
+            statuses: The HTTP status of each.
+            retry_after: Seconds that each asks to wait.
+        """
+        self._failures += [(status, {"Retry-After": str(retry_after)}) for status in statuses]
+
+    def __enter__(self) -> Self:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                api._answer(self)
+
+            do_POST = do_GET  # noqa: N815 - as above
+            do_DELETE = do_GET  # noqa: N815 - as above
+
+            def log_message(self, *_: object) -> None:
+                """A test's output is its own."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        status, said, headers = self._judged(handler, body)
+        text = b"" if said is None else json.dumps(said).encode()
+        handler.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(text)), "Content-Type": "application/json"}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    def _judged(
+        self, handler: BaseHTTPRequestHandler, body: bytes
+    ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
+        if self._failures:
+            status, headers = self._failures.pop(0)
+            return status, _error("failed on demand"), headers
+        url = urlsplit(handler.path)
+        if handler.headers.get("Authorization") != f"Bearer {self._oauth_token}":
+            return 401, _error("invalid token"), {}
+        if parse_qs(url.query).get("token") != [self._token]:
+            return 403, _error("no permission"), {}
+        for kind in ("deletion", "retrieval"):
+            prefix = f"/api/app/data-{kind}s/v3.0/"
+            if url.path.startswith(prefix):
+                status, said = self._task(handler.command, kind, url.path[len(prefix) :].rstrip("/"), body)
+                return status, said, {}
+        return 404, _error("not found"), {}
+
+    def _task(self, method: str, kind: str, task_id: str, body: bytes) -> tuple[int, Mapping[str, Any] | None]:
+        if method == "POST" and not task_id:
+            asked = json.loads(body)
+            ids = asked.get("distinct_ids")
+            if not isinstance(ids, list) or not 0 < len(ids) <= _MAX_IDS or asked.get("compliance_type") not in _LAWS:
+                return 400, _error("malformed")
+            number = f"{len(self.tasks) + 1:08x}"
+            self.tasks[number] = {
+                "tracking_id": number,
+                "kind": kind,
+                "status": "PENDING",
+                "results": "",
+                "date_requested": "2026-01-01T00:00:00",
+                **asked,
+            }
+            return 201, {"status": "ok", "results": {"task_id": number}}
+        task = self.tasks.get(task_id)
+        if task is None or task["kind"] != kind:
+            return 404, _error("not found")
+        if method == "DELETE":
+            if kind != "deletion" or task["status"] != "PENDING":
+                return 400, _error("too late")
+            task["status"] = "REVOKED"
+            return 204, None
+        return 200, {"status": "ok", "results": {name: value for name, value in task.items() if name != "kind"}}
+
+
+_LAWS = ("GDPR", "CCPA")
+
+
+def _error(text: str) -> Mapping[str, str]:
+    return {"status": "error", "error": text}
