@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from consentpanel import policy as policy
     from consentpanel import registry as registry
     from consentpanel import testing as testing
+    from consentpanel import transparency as transparency
     from consentpanel._config import configure, reset
     from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose
     from consentpanel._consent_calls import Withdrawal
@@ -129,7 +130,7 @@ _HOMES = {
     "transport": ("BackgroundConsumer", "BufferedConsumer"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_MODULES = {"policy", "registry", "testing", "transport"}
+_MODULES = {"policy", "registry", "testing", "transparency", "transport"}
 
 
 def __getattr__(name: str) -> Any:

@@ -78,12 +78,15 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
         listed.add(code.strip().upper())
 
     def regime(subject_id: str) -> Regime:
+        """The regime of a person."""
         code = country_of(subject_id)
         if not isinstance(code, str):
             return Regime.OPT_IN
         code = code.strip().upper()
         return Regime.OPT_OUT if code in listed or _country(code) in listed else Regime.OPT_IN
 
+    # So that an audit can see whom it lets be opt-out (contract rule 6.2).
+    regime.opt_out = frozenset(listed)  # type: ignore[attr-defined]
     return regime
 
 

@@ -158,6 +158,11 @@ class PrivacyRequests:
         self._timeout = timeout
         self._host = (host or HOSTS[region]).rstrip("/")
 
+    @property
+    def host(self) -> str:
+        """Where the requests go."""
+        return self._host
+
     def create_deletion(self, subject_ids: Any) -> tuple[PrivacyTask, ...]:
         """Asks the vendor to delete all data of some people.
 

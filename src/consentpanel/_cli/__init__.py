@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import consentpanel
-from consentpanel._cli import demo, preview, privacy
+from consentpanel._cli import audit, demo, notice, preview, privacy
 from consentpanel._cli._usage import UsageError
 
 _FOUND_WRONG = 1
@@ -86,6 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     preview.add_arguments(preview_parser)
     preview_parser.set_defaults(run=preview.run)
+    for name, job, help_text in (
+        ("notice", notice, "write the notice to visitors, or check the one that is published"),
+        ("audit", audit, "hold the configuration to what the privacy policy promises"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=help_text,
+            description=job.DESCRIPTION,
+            epilog=job.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        job.add_arguments(command)
+        command.set_defaults(run=job.run)
     for name, run, help_text, description in (
         ("erase", privacy.erase, "ask the vendor to delete all data of people", privacy.ERASE),
         ("export", privacy.export, "ask the vendor for all data of people", privacy.EXPORT),

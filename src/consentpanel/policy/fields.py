@@ -318,6 +318,21 @@ class FieldPolicy:
             for category in _categories_of(rules, path)
         )
 
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """The events that `for_event` has rules for."""
+        return tuple(self._rules_by_event)
+
+    @property
+    def planned_events(self) -> frozenset[str] | None:
+        """The events that may be sent; None when any may (contract rule 3.13)."""
+        return self._planned | self._rules_by_event.keys() | _VENDORS if self._drops_unplanned else None
+
+    def own_rules(self, event: str) -> Mapping[str, Action]:
+        """The rules that `for_event` gave for one event, by path, without those of its scope."""
+        own = self._rules_by_event.get(event)
+        return {} if own is None else dict(own.by_path)
+
     def rules(self, scope: str, event: str | None = None) -> Mapping[str, Action]:
         """The rules of a scope, by path; for ``"events"`` with those of one event when it is named.
 

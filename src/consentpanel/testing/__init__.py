@@ -8,10 +8,18 @@ if TYPE_CHECKING:
     from consentpanel.testing._fake import FakeTransport
     from consentpanel.testing._mixin import ConsentPanelTestMixin
     from consentpanel.testing._privacy_api import FakePrivacyAPI
+    from consentpanel.testing._promises import assert_keeps_promises
     from consentpanel.testing._sent import SentMessage
     from consentpanel.testing.registry_contract import RegistryContract
 
-__all__ = ["ConsentPanelTestMixin", "FakePrivacyAPI", "FakeTransport", "RegistryContract", "SentMessage"]
+__all__ = [
+    "ConsentPanelTestMixin",
+    "FakePrivacyAPI",
+    "FakeTransport",
+    "RegistryContract",
+    "SentMessage",
+    "assert_keeps_promises",
+]
 
 _HOMES = {
     "ConsentPanelTestMixin": "_mixin",
@@ -19,6 +27,7 @@ _HOMES = {
     "FakeTransport": "_fake",
     "RegistryContract": "registry_contract",
     "SentMessage": "_sent",
+    "assert_keeps_promises": "_promises",
 }
 
 

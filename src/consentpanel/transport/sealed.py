@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mixpanel
@@ -132,6 +132,17 @@ class SealedTransport:
         message = take_apart(endpoint, record, self.__wire, default_of=self.__default_of)
         return self.__guard.submit(message, credentials, self)
 
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Where the consumer sends to, or the one that a buffer sends with; empty when that is not known."""
+        consumer = self.__consumer
+        for _ in range(_DEEPEST):
+            endpoints = getattr(consumer, "_endpoints", None)
+            if isinstance(endpoints, Mapping):
+                return frozenset(map(str, endpoints.values()))
+            consumer = getattr(consumer, "_consumer", None)
+        return frozenset()
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "__consumer" in name:
             raise AttributeError(name)
@@ -142,6 +153,9 @@ class SealedTransport:
 
     def __repr__(self) -> str:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
+
+
+_DEEPEST = 3
 
 
 def _name_of(kind: type) -> str:

@@ -1,0 +1,124 @@
+"""`python -m consentpanel audit`: holds a configuration to what the published policy promises (contract rule 6.2)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+import consentpanel
+from consentpanel._cli._loading import load
+from consentpanel._cli._usage import UsageError
+from consentpanel.client import Mixpanel
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy import FieldPolicy
+from consentpanel.transparency import Breach, Promises, Vendor, audit
+
+DESCRIPTION = "List each place where the configuration breaks a promise of the published privacy policy."
+EPILOG = "exit codes: 0 every promise that can be checked is kept; 1 one is broken; 2 wrong usage."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--client", metavar="MODULE:ATTRIBUTE", help="the Mixpanel client")
+    what.add_argument("--policy", metavar="MODULE:ATTRIBUTE", help="a FieldPolicy, where there is no client to import")
+    parser.add_argument("--promises", required=True, metavar="FILE", help="the promises, in TOML")
+    parser.add_argument("--vendor", metavar="MODULE:ATTRIBUTE", help="a Vendor, for what no program can see")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code review tools")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Audits and prints.
+
+    Returns:
+        0 when nothing is broken, else 1.
+
+    Raises:
+        UsageError: Something named cannot be used.
+    """
+    target: Mixpanel | FieldPolicy
+    if arguments.client:
+        target = load("--client", arguments.client, Mixpanel)
+    else:
+        target = load("--policy", arguments.policy, FieldPolicy)
+    vendor = load("--vendor", arguments.vendor, Vendor) if arguments.vendor else None
+    try:
+        promises = Promises.from_toml(arguments.promises)
+    except (OSError, ConfigurationError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"--promises: {arguments.promises}: {said}") from None
+    breaches = audit(target, promises, vendor=vendor)
+    if arguments.json:
+        print(json.dumps({"breaches": [attrs.asdict(each) for each in breaches], "not_checked": promises.not_checked}))
+    elif arguments.sarif:
+        print(json.dumps(as_sarif(breaches, promises, arguments.promises), indent=2))
+    else:
+        print(as_text(breaches, promises))
+    return 1 if breaches else 0
+
+
+def as_text(breaches: Sequence[Breach], promises: Promises) -> str:
+    """A paragraph for each breach, the promise's sentence first."""
+    sentences = promises.sentences()
+    lines = []
+    for breach in breaches:
+        lines += [
+            f"{breach.severity}: {breach.place}",
+            f"    promised:  {sentences.get(breach.promise, breach.promise)} ({breach.promise})",
+            f"    found:     {breach.text}",
+            f"    mend:      {breach.mend}",
+        ]
+    checked = len(sentences) - len(promises.not_checked)
+    lines.append(f"{len(breaches)} broken, of {checked} promise{'s' if checked != 1 else ''} that could be checked")
+    lines += [f"not checked, look yourself: {sentences[name]} ({name})" for name in promises.not_checked]
+    return "\n".join(lines)
+
+
+def as_sarif(breaches: Sequence[Breach], promises: Promises, file: str) -> dict[str, object]:
+    """The breaches in the form of OASIS SARIF 2.1.0, each at the line of its promise."""
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    sentences = promises.sentences()
+    broken = list(dict.fromkeys(breach.promise for breach in breaches))
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "consentpanel audit",
+                        "version": consentpanel.__version__,
+                        "rules": [
+                            {"id": name, "shortDescription": {"text": sentences.get(name, name)}} for name in broken
+                        ],
+                    }
+                },
+                "results": [
+                    {
+                        "ruleId": breach.promise,
+                        "level": breach.severity,
+                        "message": {"text": f"{breach.place}: {breach.text} {breach.mend}"},
+                        "locations": [
+                            {
+                                "physicalLocation": {
+                                    "artifactLocation": {"uri": file},
+                                    "region": {"startLine": _line_of(breach.promise, lines)},
+                                }
+                            }
+                        ],
+                    }
+                    for breach in breaches
+                ],
+            }
+        ],
+    }
+
+
+def _line_of(promise: str, lines: Sequence[str]) -> int:
+    return next((number for number, line in enumerate(lines, 1) if promise in line.partition("=")[0]), 1)

@@ -1,0 +1,112 @@
+"""`python -m consentpanel notice`: writes the notice to visitors, or checks the one that is published (rule 6.1)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from consentpanel._cli._loading import load
+from consentpanel._cli._usage import UsageError
+from consentpanel.errors import ConfigurationError
+from consentpanel.transparency import LANGUAGES, Notice, compare
+
+DESCRIPTION = """\
+Write the notice to visitors from the live policy, or check the one that is published.
+
+NOTICE is a Notice, or a function that takes a language and returns one:
+
+    def privacy_notice(language="en"):
+        return notice(POLICY, contact="privacy@shop.example", language=language, ...)"""
+EPILOG = "exit codes: 0 it was written, or says what the policy does; 1 the file says something else; 2 wrong usage."
+_WRITERS: Mapping[str, Callable[[Notice], str]] = {
+    "html": Notice.to_html,
+    "md": Notice.to_markdown,
+    "json": Notice.to_json,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "notice", metavar="NOTICE", help="MODULE:ATTRIBUTE of a Notice, or of a function that makes one"
+    )
+    parser.add_argument("--language", choices=LANGUAGES, help="the language that the function is asked for")
+    parser.add_argument("--format", choices=tuple(_WRITERS), help="the form on standard output (md when left out)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--write", nargs="+", metavar="FILE", help="write these files; the suffix says in which form")
+    what.add_argument("--check", nargs="+", metavar="FILE", help="compare these files with what would be written")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes, checks or prints.
+
+    Returns:
+        0, or 1 when a checked file says something else.
+
+    Raises:
+        UsageError: Something named cannot be used.
+    """
+    notice = _made(load("NOTICE", arguments.notice, object), arguments)
+    if arguments.check:
+        return max(_checked(notice, Path(file)) for file in arguments.check)
+    if arguments.write:
+        for file in arguments.write:
+            _write(Path(file), _writer(file)(notice))
+        return 0
+    sys.stdout.write(_WRITERS[arguments.format or "md"](notice))
+    return 0
+
+
+def _made(found: object, arguments: argparse.Namespace) -> Notice:
+    if callable(found) and not isinstance(found, Notice):
+        try:
+            found = found(arguments.language) if arguments.language else found()
+        except (ConfigurationError, TypeError) as error:
+            raise UsageError(f"{arguments.notice} made no notice: {error}") from None
+    elif arguments.language:
+        raise UsageError("--language needs a function that takes a language")
+    if not isinstance(found, Notice):
+        raise UsageError(f"{arguments.notice} must be a Notice or make one, not {type(found).__name__}")
+    return found
+
+
+def _writer(file: str) -> Callable[[Notice], str]:
+    writer = _WRITERS.get(Path(file).suffix.removeprefix("."))
+    if writer is None:
+        raise UsageError(f"{file}: the suffix must be one of {', '.join(f'.{each}' for each in _WRITERS)}")
+    return writer
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+
+
+def _checked(notice: Notice, file: Path) -> int:
+    try:
+        published = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    if published == _writer(str(file))(notice):
+        print(f"{file}: says what the policy does ({notice.version})")
+        return 0
+    print(f"{file}: does not say what the policy does; what it would say has version {notice.version}")
+    if file.suffix == ".json":
+        _tell_changes(published, notice)
+    return 1
+
+
+def _tell_changes(published: str, notice: Notice) -> None:
+    try:
+        said: Any = json.loads(published)
+        changes = compare(said, notice).changes
+    except (ValueError, ConfigurationError):
+        return
+    for change in changes:
+        print(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")

@@ -1,0 +1,23 @@
+"""Says what is shared, in the words that a visitor reads, and holds the configuration to what was promised."""
+
+from consentpanel.transparency._audit import Breach, audit
+from consentpanel.transparency._compare import Change, Comparison, compare
+from consentpanel.transparency._notice import Entry, Notice, Section, Vendor, notice
+from consentpanel.transparency._promises import Promises
+from consentpanel.transparency._texts import LANGUAGES, TEXTS
+
+__all__ = [
+    "LANGUAGES",
+    "TEXTS",
+    "Breach",
+    "Change",
+    "Comparison",
+    "Entry",
+    "Notice",
+    "Promises",
+    "Section",
+    "Vendor",
+    "audit",
+    "compare",
+    "notice",
+]

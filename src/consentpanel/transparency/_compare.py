@@ -1,0 +1,188 @@
+"""Whether a changed notice asks for consent anew (contract rule 6.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from consentpanel.errors import ConfigurationError
+from consentpanel.transparency._facts import STRENGTH
+from consentpanel.transparency._notice import Notice
+
+
+@attrs.frozen
+class Change:
+    """One thing that is told otherwise.
+
+    Attributes:
+        text: What, in a line.
+        needs_consent: Whether those who agreed to the old notice did not agree to this.
+    """
+
+    text: str
+    needs_consent: bool
+
+
+@attrs.frozen
+class Comparison:
+    """What differs between two notices.
+
+    Attributes:
+        changes: Each change, those that need consent first.
+    """
+
+    changes: tuple[Change, ...]
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether consent to the old notice does not cover the new one."""
+        return any(change.needs_consent for change in self.changes)
+
+
+def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, Any] | str) -> Comparison:
+    """What differs between two notices, and whether people must be asked anew.
+
+    More data, a new purpose, a form that tells more, another receiver, a longer time or a weaker regime need consent
+    anew; less of any of them does not. The judgement is about facts; it is no legal advice.
+
+    Args:
+        old: The notice that people agreed to: a `Notice`, or its `to_json()`, as text or read.
+        new: The notice that is to be published.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ConfigurationError: One of them is no notice.
+
+    Example:
+        >>> from consentpanel import FieldPolicy, keep
+        >>> from consentpanel.transparency import compare, notice
+        >>> before = notice(FieldPolicy(events={"plan": keep()}), contact="x")
+        >>> after = notice(FieldPolicy(events={"plan": keep(), "coupon": keep()}), contact="x")
+        >>> [change.text for change in compare(before, after).changes if change.needs_consent]
+        ["analytics: events['coupon'] is sent now"]
+    """
+    before, after = _facts(old), _facts(new)
+    try:
+        changes = [*_of_purposes(before, after), *_of_items(before, after), *_of_the_rest(before, after)]
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigurationError("compare() takes notices, or the JSON that Notice.to_json() wrote") from None
+    return Comparison(tuple(sorted(changes, key=lambda change: not change.needs_consent)))
+
+
+def _facts(notice: Notice | Mapping[str, Any] | str) -> Mapping[str, Any]:
+    said: Any = notice
+    if isinstance(notice, Notice):
+        return notice.facts
+    if isinstance(notice, str):
+        try:
+            said = json.loads(notice)
+        except ValueError:
+            said = None
+    facts = said.get("facts") if isinstance(said, Mapping) else None
+    if not isinstance(facts, Mapping):
+        raise ConfigurationError("compare() takes notices, or the JSON that Notice.to_json() wrote")
+    return facts
+
+
+def _of_purposes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    old = {each["purpose"]: each["why"] for each in before["purposes"]}
+    new = {each["purpose"]: each["why"] for each in after["purposes"]}
+    for purpose, why in new.items():
+        if purpose not in old:
+            yield Change(f"{purpose}: the purpose is new", needs_consent=True)
+        elif why != old[purpose]:
+            yield Change(f"{purpose}: another reason is given", needs_consent=True)
+    for purpose in old.keys() - new.keys():
+        yield Change(f"{purpose}: the purpose is gone", needs_consent=False)
+
+
+def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    old, new = _by_purpose(before), _by_purpose(after)
+    for key, item in new.items():
+        name = _named(key)
+        wider = _by_purpose_of_scope(old, key)
+        if key not in old and wider is None:
+            yield Change(f"{name} is sent now", needs_consent=True)
+            continue
+        was = old.get(key) or wider
+        assert was is not None  # noqa: S101 - one of the two is there
+        if STRENGTH.index(item["form"]) != STRENGTH.index(was["form"]):
+            tells_more = STRENGTH.index(item["form"]) > STRENGTH.index(was["form"])
+            yield Change(
+                f"{name} is sent in another form: {was['form']} became {item['form']}", needs_consent=tells_more
+            )
+        for what in ("exceptions", "not_with"):
+            for gone in sorted(set(was.get(what, ())) - set(item.get(what, ()))):
+                yield Change(f"{name}: {gone} is no longer left out", needs_consent=True)
+            for added in sorted(set(item.get(what, ())) - set(was.get(what, ()))):
+                yield Change(f"{name}: {added} is left out now", needs_consent=False)
+        if was.get("also_needs") != item.get("also_needs"):
+            yield Change(f"{name} needs consent for other purposes", needs_consent=was.get("also_needs") is not None)
+        if was.get("reason") != item.get("reason") or was.get("categories") != item.get("categories"):
+            yield Change(f"{name} is explained otherwise", needs_consent=False)
+    for key in old.keys() - new.keys():
+        yield Change(f"{_named(key)} is no longer sent", needs_consent=False)
+
+
+_Key = tuple[str, str, "str | None", str]
+
+
+def _by_purpose(facts: Mapping[str, Any]) -> dict[_Key, Mapping[str, Any]]:
+    return {
+        (purpose, item["scope"], item.get("event"), item["path"]): item
+        for item in facts["items"]
+        for purpose in item["purposes"]
+    }
+
+
+def _by_purpose_of_scope(old: Mapping[_Key, Mapping[str, Any]], key: _Key) -> Mapping[str, Any] | None:
+    """The rule for all events that already covered a rule for one."""
+    purpose, scope, event, path = key
+    found = None if event is None else old.get((purpose, scope, None, path))
+    return None if found is None or event in found.get("not_with", ()) else found
+
+
+def _named(key: _Key) -> str:
+    purpose, scope, event, path = key
+    place = scope if event is None else f"for_event({event!r})"
+    return f"{purpose}: {place}[{path!r}]"
+
+
+_IDENTITIES = ("per_subject", "pseudonymous", "plain")
+_REGIMES = ("opt_in", "by_region", "opt_out")
+_IP = ("no", "coarse", "yes")
+
+
+def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    for name, order in (("identity", _IDENTITIES), ("regime", _REGIMES), ("ip_address", _IP)):
+        was, now = before[name], after[name]
+        if was != now:
+            yield Change(f"{name}: {was} became {now}", needs_consent=order.index(now) > order.index(was))
+    for name in ("name", "region"):
+        was, now = before["vendor"][name], after["vendor"][name]
+        if was != now:
+            yield Change(f"vendor: the {name} {was} became {now}", needs_consent=True)
+    for name in ("targets_behaviour", "uses_cookies"):
+        was, now = before["vendor"][name], after["vendor"][name]
+        if was != now:
+            yield Change(f"vendor: {name} became {now}", needs_consent=now)
+    was, now = before["vendor"]["allows_erasure"], after["vendor"]["allows_erasure"]
+    if was != now:
+        yield Change(f"vendor: allows_erasure became {now}", needs_consent=not now)
+    was, now = before["vendor"]["retention_days"], after["vendor"]["retention_days"]
+    if was != now:
+        longer = now is None or (was is not None and now > was)
+        yield Change(f"vendor: {was} days became {now}", needs_consent=longer)
+    if before["detectors"] != after["detectors"]:
+        yield Change(f"detectors: {after['detectors']}", needs_consent=not after["detectors"])
+    was, now = before["planned_events"], after["planned_events"]
+    if was != now:
+        more = was is not None and (now is None or not set(now) <= set(was))
+        yield Change("the names of actions that may be sent are others", needs_consent=more)
+    if before["contact"] != after["contact"]:
+        yield Change("the contact is another", needs_consent=False)

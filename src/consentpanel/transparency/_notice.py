@@ -1,0 +1,323 @@
+"""The notice to visitors, written from the live policy (contract rule 6.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from consentpanel._regime import Regime
+from consentpanel._vendor import EXPOSURE_EVENT
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy import FieldPolicy, Identity, plain
+from consentpanel.policy._names import words_of
+from consentpanel.transparency._facts import NO_PURPOSE, Item, ip_form, items_of
+from consentpanel.transparency._texts import Words
+
+REGIONS = ("US", "EU", "IN")
+
+
+@attrs.frozen(kw_only=True)
+class Vendor:
+    """Who receives the data, and what else is done with it that no policy of fields can know.
+
+    Attributes:
+        name: The vendor's name.
+        region: Where the project's data is kept: ``"US"``, ``"EU"`` or ``"IN"``.
+        retention_days: How long the data is kept there, in days; None when you do not say.
+        targets_behaviour: Whether what people do decides what they are shown or offered.
+        uses_cookies: Whether cookies are used for it.
+        allows_erasure: Whether people can have the vendor's copy deleted and get a copy of it.
+
+    Raises:
+        ConfigurationError: A value is malformed.
+
+    Example:
+        >>> Vendor(region="EU", retention_days=365).name
+        'Mixpanel'
+    """
+
+    name: str = "Mixpanel"
+    region: str = attrs.field(default="US")
+    retention_days: int | None = None
+    targets_behaviour: bool = False
+    uses_cookies: bool = False
+    allows_erasure: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigurationError("vendor: name must be a non-empty str")
+        if self.region not in REGIONS:
+            raise ConfigurationError(f"vendor: region must be one of {', '.join(REGIONS)}")
+        days = self.retention_days
+        if days is not None and (type(days) is not int or days < 1):
+            raise ConfigurationError("vendor: retention_days must be a whole number of days, 1 or more")
+
+
+@attrs.frozen(kw_only=True)
+class Notice:
+    """What visitors are told. Made by `notice`, not by hand.
+
+    Attributes:
+        language: ``"en"``, ``"de"`` or ``"fr"``.
+        version: A digest of the facts, equal in all languages: what `ConsentRecord.policy_version` should hold.
+        facts: What is told, without words: purposes, properties, regime, identity, vendor. JSON.
+        sections: What is told, in words.
+    """
+
+    language: str
+    version: str
+    facts: Mapping[str, Any] = attrs.field(repr=False)
+    title: str
+    sections: tuple[Section, ...] = attrs.field(repr=False)
+
+    @property
+    def properties(self) -> frozenset[str]:
+        """The paths of all properties that are named, but for those that go with every message."""
+        return frozenset(item["path"] for item in self.facts["items"])
+
+    def to_markdown(self) -> str:
+        """The notice as Markdown.
+
+        Example:
+            >>> from consentpanel import FieldPolicy
+            >>> from consentpanel.transparency import notice
+            >>> notice(FieldPolicy(), contact="privacy@shop.example").to_markdown().splitlines()[0]
+            '# What we share with Mixpanel'
+        """
+        from consentpanel.transparency._render import as_markdown
+
+        return as_markdown(self)
+
+    def to_html(self) -> str:
+        """The notice as one page of HTML, which needs nothing else: no scripts, no fonts, no pictures."""
+        from consentpanel.transparency._render import as_html
+
+        return as_html(self)
+
+    def to_json(self) -> str:
+        """The notice as JSON: its facts, its version and its words."""
+        said = {
+            "version": self.version,
+            "language": self.language,
+            "facts": self.facts,
+            "title": self.title,
+            "sections": [attrs.asdict(section) for section in self.sections],
+        }
+        return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One thing that is sent: what, in which form, why, and its name in the data."""
+
+    label: str
+    details: tuple[str, ...] = ()
+    reason: str | None = None
+    path: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """A part of the notice: a heading, paragraphs, and lists of entries under headings of their own."""
+
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+def notice(
+    policy: FieldPolicy,
+    *,
+    contact: str,
+    purposes: Mapping[str, str] | Iterable[str] = (),
+    regime: Regime | Callable[[str], Regime] = Regime.OPT_IN,
+    identity: Identity | None = None,
+    vendor: Vendor | str | None = None,
+    language: str = "en",
+    strict: bool = False,
+    purpose_map: Mapping[str, str | Iterable[str]] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Notice:
+    """Writes, from the live policy, what is shared with the vendor, what for, and what people can do about it.
+
+    Args:
+        policy: The policy that the client uses.
+        contact: Where people can say no and ask for erasure: an address or a URL.
+        purposes: From purposes to why, in words that a visitor understands: ``{"analytics": "to see what is bought"}``.
+        regime: What silence means, as the client has it.
+        identity: How ids leave, as the client has it.
+        vendor: Who receives the data; Mixpanel in the United States when left out.
+        language: ``"en"``, ``"de"`` or ``"fr"``. Reasons and purposes are yours, and in your language.
+        strict: Whether a property without a reason, or a purpose without a why, is an error.
+        purpose_map: The purposes of events and calls, where the client has a map of them.
+        texts: Texts of your own in the place of `TEXTS`, by their names.
+
+    Returns:
+        The notice.
+
+    Raises:
+        ConfigurationError: An argument is malformed, the policy is `keep_all()`, or, in strict mode, something lacks
+            its reason; the text names all that do.
+
+    Example:
+        >>> from consentpanel import FieldPolicy, keep
+        >>> policy = FieldPolicy(events={"plan": keep(reason="to see which plans are used")})
+        >>> page = notice(policy, contact="privacy@shop.example", purposes={"analytics": "to improve the shop"})
+        >>> sorted(page.properties)[-1], len(page.version)
+        ('plan', 19)
+    """
+    if not isinstance(policy, FieldPolicy):
+        raise ConfigurationError(f"policy must be a FieldPolicy, not {type(policy).__name__}")
+    if not isinstance(contact, str) or not contact.strip():
+        raise ConfigurationError("contact must say where people can write to: an address or a URL")
+    who = vendor if isinstance(vendor, Vendor) else Vendor(name=vendor) if vendor is not None else Vendor()
+    whys = dict(purposes) if isinstance(purposes, Mapping) else dict.fromkeys(_several(purposes), "")
+    items = items_of(policy, purpose_map)
+    served = (purpose for item in items for purpose in (*item.purposes, item.also_needs) if purpose is not None)
+    named = list(dict.fromkeys((*whys, *served)))
+    if strict:
+        _refuse_gaps(items, named, whys)
+    facts = {
+        "purposes": [{"purpose": purpose, "why": whys.get(purpose, "")} for purpose in named],
+        "items": [item.as_dict() for item in items],
+        "regime": regime.value if isinstance(regime, Regime) else "by_region",
+        "identity": (identity or plain()).kind,
+        "vendor": attrs.asdict(who),
+        "ip_address": ip_form(items, policy),
+        "detectors": any(policy.detection(scope) is not None for scope in ("events", "people", "groups", "flags")),
+        "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
+        "contact": contact,
+    }
+    version = "n1_" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    words = Words(language, texts)
+    return Notice(
+        language=language,
+        version=version,
+        facts=facts,
+        title=words("title", vendor=who.name),
+        sections=tuple(_sections(facts, items, who, words, version)),
+    )
+
+
+def _several(purposes: object) -> tuple[str, ...]:
+    if isinstance(purposes, str) or not isinstance(purposes, Iterable):
+        raise ConfigurationError(f"purposes must be a mapping or several purposes, not {type(purposes).__name__}")
+    return tuple(map(str, purposes))
+
+
+def _refuse_gaps(items: Iterable[Item], named: Iterable[str], whys: Mapping[str, str]) -> None:
+    lacking = [
+        f"{item.scope if item.event is None else f'for_event({item.event!r})'}[{item.path!r}]"
+        for item in items
+        if not item.reason
+    ]
+    lacking += [f"purposes[{purpose!r}]" for purpose in named if purpose != NO_PURPOSE and not whys.get(purpose)]
+    if lacking:
+        raise ConfigurationError(f"a notice in strict mode needs a reason for each of: {', '.join(lacking)}")
+
+
+def _sections(
+    facts: Mapping[str, Any], items: Iterable[Item], vendor: Vendor, words: Words, version: str
+) -> Iterable[Section]:
+    yield Section(heading="", paragraphs=(words("intro", vendor=vendor.name),))
+    for purpose in facts["purposes"]:
+        yield _purpose(purpose["purpose"], purpose["why"], facts["regime"], items, vendor, words)
+    yield Section(heading=words("technical"), entries=tuple(_technical(facts, vendor, words)))
+    days = vendor.retention_days
+    yield Section(
+        heading=words("who"),
+        paragraphs=(
+            words("who.text", vendor=vendor.name, region=words(f"region.{vendor.region}")),
+            words("retention.unknown") if days is None else words("retention.days", days=str(days)),
+            words(f"identity.{facts['identity']}", vendor=vendor.name),
+            words(f"targeting.{_yes(vendor.targets_behaviour)}"),
+            words(f"cookies.{_yes(vendor.uses_cookies)}"),
+            words(f"ip.{facts['ip_address']}"),
+            *([words("detectors")] if facts["detectors"] else []),
+        ),
+    )
+    choice = "opt_out" if facts["regime"] == "opt_out" else "opt_in"
+    yield Section(
+        heading=words("choices"),
+        paragraphs=(
+            words(f"choices.{choice}"),
+            words("choices.no"),
+            *([words("choices.erase", vendor=vendor.name)] if vendor.allows_erasure else []),
+            words("choices.contact", contact=facts["contact"]),
+            words("version", version=version),
+        ),
+    )
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _purpose(purpose: str, why: str, regime: str, items: Iterable[Item], vendor: Vendor, words: Words) -> Section:
+    name = f"purpose.{purpose}" if words.has(f"purpose.{purpose}") else "purpose.other"
+    mine = [item for item in items if purpose in (*item.purposes, item.also_needs)]
+    basis = words(f"basis.{'none' if purpose == NO_PURPOSE else regime}")
+    return Section(
+        heading=words(name, purpose=purpose, vendor=vendor.name),
+        paragraphs=(
+            *([words("why", why=why)] if why else []),
+            basis,
+            *([] if mine else [words("nothing")]),
+        ),
+        entries=(
+            *(_entry(item, purpose, words, vendor) for item in mine if not item.is_built_in),
+            *([Entry(label=words("technical.variant"), path=EXPOSURE_EVENT)] if _shows_variants(mine) else []),
+        ),
+    )
+
+
+def _shows_variants(items: Iterable[Item]) -> bool:
+    return any(item.is_built_in for item in items)
+
+
+def _entry(item: Item, purpose: str, words: Words, vendor: Vendor) -> Entry:
+    if item.event is not None:
+        place = words("event.one", event=item.event)
+    else:
+        place = words("event.any" if item.scope == "events" else f"scope.{item.scope}")
+    details = [words(f"form.{item.form}"), place]
+    if item.not_with:
+        details.append(words("event.except", events="”, “".join(item.not_with)))
+    if item.exceptions:
+        details.append(words("except", paths=", ".join(item.exceptions)))
+    if item.also_needs is not None and item.also_needs != purpose:
+        name = f"purpose.{item.also_needs}"
+        other = words(name if words.has(name) else "purpose.other", purpose=item.also_needs, vendor=vendor.name)
+        details.append(words("also_needs", purpose=other))
+    labels = [words(f"category.{each}") if words.has(f"category.{each}") else each for each in item.categories]
+    return Entry(
+        label=", ".join(labels) or _label(item.path), details=tuple(details), reason=item.reason, path=item.path
+    )
+
+
+def _label(path: str) -> str:
+    """A path in words: ``"items[].unitPrice"`` becomes ``"items: unit price"``."""
+    parts = [" ".join(words_of(part)) or part for part in path.replace("[]", "").replace("'", "").split(".")]
+    return ": ".join(parts)
+
+
+def _technical(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterable[Entry]:
+    planned = facts["planned_events"]
+    if planned is None:
+        yield Entry(label=words("names_of_actions"), path="event")
+    else:
+        yield Entry(label=words("names_of_planned", events=", ".join(planned)), path="event")
+    for name, path in (
+        ("technical.id", "distinct_id"),
+        ("technical.device", "$device_id"),
+        ("technical.time", "time"),
+        ("technical.number", "$insert_id"),
+        ("technical.library", "mp_lib, $lib_version"),
+        ("technical.token", "token"),
+        ("technical.group", "$group_key, $group_id"),
+    ):
+        yield Entry(label=words(name, vendor=vendor.name), path=path)

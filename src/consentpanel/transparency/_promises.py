@@ -1,0 +1,177 @@
+"""What a published privacy policy says, in a form that a program can hold the configuration to (contract rule 6.2)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from consentpanel.errors import ConfigurationError
+
+CONSENT = ("opt_in", "opt_out")
+REGIONS = ("US", "EU", "IN")
+
+
+def _consent(value: object) -> str | Mapping[str, str] | None:
+    if isinstance(value, Mapping):
+        given = {str(region).upper(): _one_consent(each) for region, each in value.items()}
+        if not given:
+            raise ConfigurationError("consent by region names at least one region")
+        return given
+    return None if value is None else _one_consent(value)
+
+
+def _one_consent(value: object) -> str:
+    if value not in CONSENT:
+        raise ConfigurationError(f"consent must be 'opt_in' or 'opt_out', or one of them by region, not {value!r}")
+    return str(value)
+
+
+def _region(value: object) -> str | None:
+    if value is not None and value not in REGIONS:
+        raise ConfigurationError(f"data_region must be one of {', '.join(REGIONS)}, not {value!r}")
+    return None if value is None else str(value)
+
+
+def _days(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ConfigurationError("retention_days must be a whole number of days, 1 or more")
+    return value
+
+
+def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    del instance
+    if value is not None and not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} must be true or false, not {value!r}")
+
+
+def _promise(yes: str, no: str) -> Any:
+    return attrs.field(default=None, validator=_yes_or_no, metadata={True: yes, False: no})
+
+
+@attrs.frozen(kw_only=True)
+class Promises:
+    """What your published privacy policy says. What it does not speak of stays None, and is not held to.
+
+    Attributes:
+        shares_personal_data_with_third_parties: Whether personal data goes to others, such as the vendor.
+        staff_only_access: Whether only your own staff sees personal data.
+        discloses_behavioural_targeting: Whether it says that behaviour decides what people are shown.
+        consent: ``"opt_in"`` or ``"opt_out"``, or a mapping from regions (``"EU"``, or ISO 3166 codes; ``"*"`` for all
+            others) to these.
+        discloses_cookies: Whether it says that cookies are used.
+        discloses_ip_address: Whether it says that IP addresses are passed on.
+        identifies_visitors: Whether the vendor may know who somebody is.
+        uses_free_text: Whether what people write may be passed on.
+        retention_days: For how many days data is kept, at most.
+        data_region: Where the vendor keeps it: ``"US"``, ``"EU"`` or ``"IN"``.
+        honours_global_privacy_control: Whether the browser's signal counts as an objection.
+        allows_erasure: Whether people can have their data deleted.
+
+    Raises:
+        ConfigurationError: A value is malformed.
+
+    Example:
+        >>> promises = Promises(shares_personal_data_with_third_parties=False, consent="opt_in", data_region="EU")
+        >>> promises.sentences()["consent"]
+        'Nothing is sent before somebody has agreed to it.'
+    """
+
+    shares_personal_data_with_third_parties: bool | None = _promise(
+        "Personal data is shared with third parties.", "No personal data is shared with third parties."
+    )
+    staff_only_access: bool | None = _promise(
+        "Only our own staff sees personal data.", "Others than our staff may see personal data."
+    )
+    discloses_behavioural_targeting: bool | None = _promise(
+        "Behaviour is used to choose what people are shown.", "Nothing says that behaviour is used for targeting."
+    )
+    consent: str | Mapping[str, str] | None = attrs.field(default=None, converter=_consent)
+    discloses_cookies: bool | None = _promise("Cookies are used.", "Nothing says that cookies are used.")
+    discloses_ip_address: bool | None = _promise(
+        "IP addresses are passed on.", "Nothing says that IP addresses are passed on."
+    )
+    identifies_visitors: bool | None = _promise("Visitors are identified.", "Visitors are not identified.")
+    uses_free_text: bool | None = _promise("What people write may be passed on.", "What people write is not passed on.")
+    retention_days: int | None = attrs.field(default=None, converter=_days)
+    data_region: str | None = attrs.field(default=None, converter=_region)
+    honours_global_privacy_control: bool | None = _promise(
+        "The browser's Global Privacy Control counts as an objection.", "Global Privacy Control is not followed."
+    )
+    allows_erasure: bool | None = _promise("People can have their data deleted.", "Data is not deleted on request.")
+
+    def sentences(self) -> dict[str, str]:
+        """The sentence that each promise stands for, by its name; those that are not given left out."""
+        found: dict[str, str] = {}
+        for field in attrs.fields(Promises):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if field.name == "consent":
+                found[field.name] = _consent_sentence(value)
+            elif field.name == "retention_days":
+                found[field.name] = f"Data is kept for at most {value} days."
+            elif field.name == "data_region":
+                found[field.name] = f"Data is kept in this region: {value}."
+            else:
+                found[field.name] = field.metadata[value]
+        return found
+
+    @property
+    def not_checked(self) -> tuple[str, ...]:
+        """The promises that no program can check from the configuration, and somebody must."""
+        return ("honours_global_privacy_control",) if self.honours_global_privacy_control else ()
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Promises:
+        """Reads promises from a TOML file, at its top or in a table ``[promises]``.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ConfigurationError: It is no TOML, or holds something else; or Python is older than 3.11 and the extra
+                ``consentpanel[toml]`` is not installed.
+            OSError: It cannot be read.
+        """
+        said = _parsed(Path(path).read_text(encoding="utf-8"))
+        table = said.get("promises", said)
+        if not isinstance(table, Mapping):
+            raise ConfigurationError("promises must be a table")
+        known = {field.name for field in attrs.fields(cls)}
+        unknown = sorted(table.keys() - known)
+        if unknown:
+            raise ConfigurationError(
+                f"there are no promises {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
+        return cls(**table)
+
+
+def _consent_sentence(value: str | Mapping[str, str]) -> str:
+    if isinstance(value, Mapping):
+        return "By region: " + "; ".join(f"{region}: {_consent_sentence(each)}" for region, each in value.items())
+    if value == "opt_in":
+        return "Nothing is sent before somebody has agreed to it."
+    return "Nothing is sent once somebody has objected."
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    # The standard library's from Python 3.11 on; before, the package that it was made from.
+    try:
+        toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    except ModuleNotFoundError:
+        raise ConfigurationError("TOML needs Python 3.11, or the extra: pip install 'consentpanel[toml]'") from None
+    problem = ""
+    said: Mapping[str, Any] = {}
+    try:
+        said = toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(f"not TOML: {problem}")
+    return said

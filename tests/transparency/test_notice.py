@@ -1,0 +1,369 @@
+"""The notice to visitors says what the policy does, and nothing else (contract rule 6.1)."""
+
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consentpanel import ConfigurationError, FieldPolicy, Mixpanel, Regime, by_country, per_subject, pseudonymous
+from consentpanel.policy import drop, generalize, keep, mask, pseudonymize, redact, refuse, transform, truncate, url
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+from consentpanel.transparency import LANGUAGES, TEXTS, Vendor, compare, notice
+
+SECRET = b"0" * 32
+GOLDEN = Path(__file__).parent / "golden"
+WRITERS = {"md": "to_markdown", "html": "to_html", "json": "to_json"}
+
+POLICY = FieldPolicy(
+    events={
+        "product": keep(categories=["user.behavior.purchase_history"], reason="to see what is bought"),
+        "page": url(reason="to see where people come from"),
+        "cart": keep(deep=True, reason="to see what is left in carts"),
+        "cart.note": drop(),
+        "ip": generalize(ip=True, reason="to count by country"),
+        "coupon": pseudonymize(reason="to count coupons & <offers>"),
+        "card": mask(reason="to find double payments"),
+        "born": generalize(time="year", reason="to know the age of our customers"),
+    },
+    people={
+        "$email": keep(detect=False, categories=["user.contact.email"], reason="to write to you", purpose="marketing"),
+        "city": truncate(3, reason="to count by region"),
+    },
+    groups={"industry": keep(reason="to count by industry")},
+    flags={"plan": keep(reason="to choose features")},
+    secret=SECRET,
+).for_event("Order placed", {"total": keep(reason="to add up"), "coupon": drop()})
+
+
+def page(policy=POLICY, **more):
+    given = {
+        "contact": "privacy@shop.example",
+        "purposes": {"analytics": "to improve the shop", "profiles": "to know our customers", "marketing": "for news"},
+        "vendor": Vendor(region="EU", retention_days=365),
+    }
+    return notice(policy, **{**given, **more})
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("form", WRITERS)
+def test_the_notice_is_the_one_that_was_read_and_approved(language, form):
+    # CONSENTPANEL_WRITE_GOLDEN=1 writes the files anew; read them before you commit them.
+    text = getattr(page(language=language, identity=pseudonymous(SECRET)), WRITERS[form])()
+    file = GOLDEN / f"notice.{language}.{form}"
+    if os.environ.get("CONSENTPANEL_WRITE_GOLDEN"):
+        file.write_text(text, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
+def test_every_text_is_translated_and_compiled(language):
+    pofile = pytest.importorskip("babel.messages.pofile")
+    mofile = pytest.importorskip("babel.messages.mofile")
+    import consentpanel.transparency
+
+    directory = Path(consentpanel.transparency.__file__).parent / "locale" / language / "LC_MESSAGES"
+    catalog = pofile.read_po(io.BytesIO((directory / "consentpanel.po").read_bytes()), locale=language)
+    compiled = mofile.read_mo(io.BytesIO((directory / "consentpanel.mo").read_bytes()))
+    for text in TEXTS.values():
+        translated = catalog.get(text)
+        assert translated is not None
+        assert translated.string
+        assert not translated.fuzzy
+        assert set(re.findall(r"{\w+}", translated.string)) == set(re.findall(r"{\w+}", text))
+        assert compiled.get(text).string == translated.string  # scripts/messages brings it up to date
+
+
+def test_the_version_is_of_the_facts_and_equal_in_all_languages():
+    versions = {page(language=language).version for language in LANGUAGES}
+    assert len(versions) == 1
+    assert re.fullmatch("n1_[0-9a-f]{16}", versions.pop())
+    assert page().version == page(texts={"choices": "Your choices"}).version
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"policy": FieldPolicy(events={"product": keep()})},
+        {"contact": "x"},
+        {"regime": Regime.OPT_OUT},
+        {"identity": per_subject({})},
+        {"vendor": Vendor()},
+        {"purposes": {"analytics": "for other things"}},
+        {"purpose_map": {"Order placed": "targeting"}},
+    ],
+)
+def test_another_fact_is_another_version(other):
+    assert page(**other).version != page().version
+
+
+def test_the_version_is_what_a_consent_record_holds():
+    registry = MemoryRegistry(required_policy_version=page().version)
+    registry.grant("user-1", policy_version=page().version)
+    assert registry.status("user-1", "analytics") == "granted"
+
+
+def test_a_user_s_own_texts_take_the_place_of_ours():
+    text = page(texts={"title": "Analytics at our shop", "technical.time": "the minute"}).to_markdown()
+    assert text.startswith("# Analytics at our shop\n")
+    assert "**the minute**" in text
+    with pytest.raises(ConfigurationError, match=r"texts\['headline'\]"):
+        page(texts={"headline": "x"})
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "unsaid"),
+    [
+        ({"regime": Regime.OPT_IN}, TEXTS["basis.opt_in"], TEXTS["basis.opt_out"]),
+        ({"regime": Regime.OPT_OUT}, TEXTS["basis.opt_out"], TEXTS["choices.opt_in"]),
+        ({"regime": by_country({}.get)}, TEXTS["basis.by_region"], TEXTS["basis.opt_in"]),
+        ({"identity": None}, "by the id that our service gave you", "random code"),
+        ({"identity": pseudonymous(SECRET)}, "we could compute the code again", "by the id that"),
+        ({"identity": per_subject({})}, "random code", "by the id that"),
+        ({"vendor": Vendor(targets_behaviour=True)}, TEXTS["targeting.yes"], TEXTS["targeting.no"]),
+        ({"vendor": Vendor(uses_cookies=True)}, TEXTS["cookies.yes"], TEXTS["cookies.no"]),
+        ({"vendor": Vendor(allows_erasure=False)}, "Ask us how long", "have the data at"),
+        ({"vendor": "Another vendor"}, "Another vendor receives it", "Mixpanel"),
+        ({"vendor": Vendor(retention_days=90)}, "for 90 days", "Ask us how long"),
+        ({"vendor": Vendor(region="IN")}, "India", "the European Union"),
+        ({"policy": FieldPolicy()}, TEXTS["ip.no"], TEXTS["ip.yes"]),
+        ({"policy": FieldPolicy(events={"ip": keep()})}, TEXTS["ip.yes"], TEXTS["ip.no"]),
+        ({"policy": FieldPolicy(events={"ip": generalize(ip=True)})}, TEXTS["ip.coarse"], TEXTS["ip.yes"]),
+    ],
+)
+def test_it_says_what_holds_and_not_what_does_not(more, said, unsaid):
+    text = page(**more).to_markdown()
+    assert said.split("{")[0] in text
+    assert unsaid.split("{")[0] not in text
+
+
+def test_planned_events_are_named():
+    policy = FieldPolicy(unplanned_events="drop", planned_events=["Viewed"]).for_event("Paid", {"total": keep()})
+    text = page(policy).to_markdown()
+    assert "of no other" in text
+    assert "Paid" in text
+    assert "Viewed" in text
+    assert "such as “Order placed”" not in text
+
+
+def test_strict_mode_names_everything_that_lacks_a_reason():
+    policy = FieldPolicy(events={"plan": keep(), "total": keep(reason="to add up")}, people={"city": keep()})
+    with pytest.raises(ConfigurationError) as caught:
+        page(policy.for_event("Paid", {"sum": keep()}), purposes={"analytics": "to improve"}, strict=True)
+    expected = ["events['plan']", "people['city']", "for_event('Paid')['sum']", "purposes['profiles']"]
+    assert all(each in str(caught.value) for each in expected)
+    assert "events['total']" not in str(caught.value)
+    assert page(strict=True, purposes={"analytics": "a", "profiles": "b", "feature_flags": "c", "marketing": "d"})
+
+
+def test_a_policy_that_keeps_everything_has_no_notice():
+    with pytest.raises(ConfigurationError, match="nobody can say what that is"):
+        page(FieldPolicy.keep_all())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"policy": "plan"}, "policy must be a FieldPolicy"),
+        ({"contact": " "}, "contact must say"),
+        ({"language": "es"}, "language must be one of en, de, fr"),
+        ({"purposes": "analytics"}, "purposes must be a mapping"),
+    ],
+)
+def test_wrong_arguments_are_refused(more, message):
+    with pytest.raises(ConfigurationError, match=message):
+        page(**more)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("region", "DE"), ("name", ""), ("retention_days", 0), ("retention_days", "1")]
+)
+def test_a_vendor_is_checked(field, value):
+    with pytest.raises(ConfigurationError, match=field):
+        Vendor(**{field: value})
+
+
+# What the application says cannot break out of the page
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_no_text_of_the_application_becomes_markup(text):
+    plain = page(FieldPolicy(events={"plan": keep(reason="x")}))
+    shown = page(FieldPolicy(events={"plan": keep(reason=text, categories=[text])}), contact="a" + text)
+    before, after = Tags(), Tags()
+    before.feed(plain.to_html())
+    after.feed(shown.to_html())
+    assert after.seen == before.seen
+    assert "<script" not in shown.to_html()
+    assert shown.to_markdown().count("\n#") == plain.to_markdown().count("\n#")
+
+
+# The notice names every property that a call can send, and no other
+
+
+NAMES = ["plan", "query", "cart", "total", "$city", "a b", "x"]
+ACTIONS = st.sampled_from(
+    [
+        keep(),
+        keep(deep=True),
+        redact(),
+        mask(),
+        truncate(2),
+        pseudonymize(),
+        transform(len),
+        drop(),
+        drop(),
+        keep(purpose="more"),
+    ]
+)
+RULES = st.dictionaries(st.sampled_from(NAMES), ACTIONS, max_size=5)
+
+
+@given(events=RULES, for_paid=RULES, people=RULES)
+def test_it_names_every_property_that_can_be_sent_and_no_other(events, for_paid, people):
+    policy = FieldPolicy(events=events, people=people, secret=SECRET).for_event("Paid", for_paid)
+    said = page(policy).facts["items"]
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    registry.grant("user-1", "analytics", "profiles", "more")
+    mp = Mixpanel("T", vendor, registry=registry, policy=policy)
+    properties = dict.fromkeys(NAMES, "text")
+    for event in ("Paid", "Viewed"):
+        mp.track("user-1", event, properties)
+        named = {
+            item["path"]
+            for item in said
+            if item["scope"] == "events"
+            and item.get("event") in (None, event)
+            and event not in item.get("not_with", ())
+        }
+        assert set(vendor.events[-1].properties) & set(NAMES) == named
+    mp.people_set("user-1", properties)
+    sent = vendor.people[-1].properties.get("$set", {}) if vendor.people else {}
+    assert set(sent) == {item["path"] for item in said if item["scope"] == "people"}
+    for path in {item["path"] for item in said}:
+        assert path in page(policy).to_markdown() or path not in NAMES
+
+
+def test_a_rule_that_refuses_is_no_property_that_is_sent():
+    assert page(FieldPolicy(events={"diagnosis": refuse()})).properties.isdisjoint({"diagnosis"})
+
+
+def test_events_that_serve_another_purpose_stand_under_it():
+    policy = FieldPolicy(events={"plan": keep()}).for_event("Ad seen", {"ad": keep()})
+    items = page(policy, purpose_map={"Ad seen": "targeting", "people_set": ["profiles", "more"]}).facts["items"]
+    purposes = {item["path"]: item["purposes"] for item in items}
+    assert purposes["ad"] == ["targeting"]
+    assert purposes["plan"] == ["analytics", "targeting"]
+
+
+# Comparing
+
+
+def changes(before, after, **more):
+    return {change.text: change.needs_consent for change in compare(page(**before), page(**after)).changes}
+
+
+BASE = FieldPolicy(events={"plan": truncate(2), "cart": keep(deep=True), "cart.note": drop()})
+
+
+@pytest.mark.parametrize(
+    ("rules", "text", "needs"),
+    [
+        ({"coupon": keep()}, "events['coupon'] is sent now", True),
+        ({"plan": keep()}, "events['plan'] is sent in another form: shortened became as_is", True),
+        ({"plan": pseudonymize()}, "events['plan'] is sent in another form: shortened became pseudonymous", False),
+        ({"plan": drop()}, "events['plan'] is no longer sent", False),
+        ({"cart.sku": drop()}, "events['cart']: cart.sku is left out now", False),
+        ({"plan": truncate(2, reason="x")}, "events['plan'] is explained otherwise", False),
+    ],
+)
+def test_more_data_needs_consent_anew_and_less_does_not(rules, text, needs):
+    after = FieldPolicy(events={**BASE.rules("events"), **rules}, secret=SECRET)
+    found = changes({"policy": BASE}, {"policy": after})
+    assert found == {f"analytics: {text}": needs}
+    assert compare(page(BASE), page(after)).needs_consent is needs
+
+
+def test_another_purpose_is_new_and_narrows_what_is_sent():
+    after = FieldPolicy(events={**BASE.rules("events"), "plan": truncate(2, purpose="more")})
+    assert changes({"policy": BASE}, {"policy": after}) == {
+        "more: the purpose is new": True,
+        "analytics: events['plan'] needs consent for other purposes": False,
+    }
+
+
+def test_what_was_left_out_and_is_not_needs_consent():
+    after = FieldPolicy(events={"plan": truncate(2), "cart": keep(deep=True)})
+    assert changes({"policy": BASE}, {"policy": after}) == {
+        "analytics: events['cart']: cart.note is no longer left out": True
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "text", "needs"),
+    [
+        ({"regime": Regime.OPT_OUT}, "regime: opt_in became opt_out", True),
+        ({"identity": pseudonymous(SECRET)}, "identity: plain became pseudonymous", False),
+        ({"vendor": Vendor(region="US", retention_days=365)}, "vendor: the region EU became US", True),
+        ({"vendor": Vendor(region="EU", retention_days=400)}, "vendor: 365 days became 400", True),
+        ({"vendor": Vendor(region="EU", retention_days=30)}, "vendor: 365 days became 30", False),
+        ({"vendor": Vendor(region="EU", retention_days=None)}, "vendor: 365 days became None", True),
+        (
+            {"vendor": Vendor(name="Other", region="EU", retention_days=365)},
+            "vendor: the name Mixpanel became Other",
+            True,
+        ),
+        (
+            {"vendor": Vendor(region="EU", retention_days=365, uses_cookies=True)},
+            "vendor: uses_cookies became True",
+            True,
+        ),
+        (
+            {"vendor": Vendor(region="EU", retention_days=365, allows_erasure=False)},
+            "vendor: allows_erasure became False",
+            True,
+        ),
+        ({"contact": "x"}, "the contact is another", False),
+    ],
+)
+def test_other_facts_that_change_are_told(more, text, needs):
+    assert changes({}, more) == {text: needs}
+
+
+def test_purposes_that_come_and_go_are_told():
+    before, after = {"analytics": "to improve"}, {"analytics": "to sell", "ads": "to sell"}
+    policy = FieldPolicy()
+    found = changes({"policy": policy, "purposes": before}, {"policy": policy, "purposes": after})
+    assert found == {"analytics: another reason is given": True, "ads: the purpose is new": True}
+    found = changes({"policy": policy, "purposes": after}, {"policy": policy, "purposes": before})
+    assert found["ads: the purpose is gone"] is False
+
+
+def test_a_rule_for_one_event_that_the_scope_covered_is_nothing_new():
+    before = FieldPolicy(events={"plan": keep()})
+    assert changes({"policy": before}, {"policy": before.for_event("Paid", {"plan": truncate(2)})}) == {
+        "analytics: for_event('Paid')['plan'] is sent in another form: as_is became shortened": False
+    }
+
+
+def test_notices_are_compared_as_they_were_published():
+    before = page(BASE).to_json()
+    assert compare(before, json.loads(before)).changes == ()
+    for wrong in ("{}", "no JSON", {"facts": 5}, {"facts": {"purposes": 5}}):
+        with pytest.raises(ConfigurationError, match="compare\\(\\) takes notices"):
+            compare(wrong, page())
