@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
 from mixpanel import MixpanelException
 
-from consentpanel import Consumer, FieldPolicy, Mixpanel, Purpose, keep
+from consentpanel import Consumer, FieldPolicy, Mixpanel, PrivacyRequestError, PrivacyRequests, keep
 from consentpanel.registry import SQLiteRegistry
+from consentpanel.transparency import Notice, Vendor, notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +21,39 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
 PRICES = {"tea": 4.5, "coffee": 7.2}
-PRIVACY_POLICY_VERSION = "2026-05-01"
 MAX_QUANTITY = 20
 
 # A field of the form without a rule here, such as `email`, is not sent.
-POLICY = FieldPolicy(events={"product": keep(), "quantity": keep(), "total": keep(), "currency": keep()})
+POLICY = FieldPolicy(
+    events={
+        "product": keep(one_of=list(PRICES), reason="to see which products are bought"),
+        "quantity": keep(type=int, reason="to know how much to order"),
+        "total": keep(type=float, reason="to add up the day's sales"),
+        "currency": keep(one_of=["EUR"], reason="to add up the day's sales"),
+    },
+    unplanned_events="drop",
+    planned_events=["Order placed"],
+)
+VENDOR = Vendor(region="EU", retention_days=365)
+
+
+def privacy_notice(language: str = "en") -> Notice:
+    """What visitors are told, from the policy that is in force.
+
+    Args:
+        language: ``"en"``, ``"de"`` or ``"fr"``.
+    """
+    return notice(
+        POLICY,
+        contact="privacy@shop.example",
+        purposes={"analytics": "to see what is bought, and to order enough of it"},
+        vendor=VENDOR,
+        language=language,
+    )
+
+
+# Whoever agreed to another notice is asked again.
+PRIVACY_POLICY_VERSION = privacy_notice().version
 
 pages = Blueprint("pages", __name__)
 
@@ -44,6 +73,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         MAX_CONTENT_LENGTH=16 * 1024,
         MIXPANEL_TOKEN=os.environ.get("MIXPANEL_TOKEN", ""),
         MIXPANEL_API_HOST=os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
+        MIXPANEL_OAUTH_TOKEN=os.environ.get("MIXPANEL_OAUTH_TOKEN", ""),
+        MIXPANEL_PRIVACY_HOST=os.environ.get("MIXPANEL_PRIVACY_HOST") or None,
         CONSENT_REGISTRY=os.environ.get("SHOP_CONSENT_REGISTRY", "consent.db"),
     )
     app.config.update(config or {})
@@ -54,10 +85,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         Consumer(api_host=app.config["MIXPANEL_API_HOST"], request_timeout=2, retry_limit=0),
         registry=registry,
         policy=POLICY,
+        privacy=_privacy_requests(app.config),
     )
     app.register_blueprint(pages)
     app.jinja_env.globals["form_token"] = _form_token
     return app
+
+
+def _privacy_requests(config: Mapping[str, Any]) -> PrivacyRequests | None:
+    if not config["MIXPANEL_OAUTH_TOKEN"]:
+        return None
+    host = config["MIXPANEL_PRIVACY_HOST"]
+    return PrivacyRequests(config["MIXPANEL_TOKEN"], config["MIXPANEL_OAUTH_TOKEN"], region="EU", host=host)
 
 
 @pages.before_request
@@ -66,6 +105,13 @@ def _refuse_a_form_from_elsewhere() -> None:
         sent = request.form.get("form_token", "").encode()
         if not hmac.compare_digest(sent, _form_token().encode()):
             abort(403)
+
+
+@pages.get("/privacy")
+def privacy() -> str:
+    """Say what is shared, in the visitor's language."""
+    language = request.accept_languages.best_match(["en", "de", "fr"]) or "en"
+    return privacy_notice(language).to_html()
 
 
 @pages.get("/consent")
@@ -78,11 +124,21 @@ def consent() -> str:
 def record_consent() -> Response:
     """Record the answer, whichever it is."""
     registry: SQLiteRegistry = current_app.extensions["consent_registry"]
-    answers = {"grant": registry.grant, "deny": registry.deny}
-    answer = answers.get(request.form.get("analytics", ""))
-    if answer is None:
+    mp: Mixpanel = current_app.extensions["mixpanel"]
+    answer = request.form.get("analytics", "")
+    said = {"source": "consent-form", "policy_version": PRIVACY_POLICY_VERSION}
+    if answer == "grant":
+        registry.grant(_visitor_id(), "analytics", **said)
+    elif answer == "deny":
+        had_agreed = any(record.status == "granted" for record in registry.history(_visitor_id()))
+        can_erase = bool(current_app.config["MIXPANEL_OAUTH_TOKEN"])
+        try:
+            mp.withdraw(_visitor_id(), ["analytics"], erase=had_agreed and can_erase, **said)
+        except PrivacyRequestError:
+            # The denial is recorded; somebody at the support desk asks the vendor again.
+            current_app.logger.warning("the vendor did not take a request to erase")
+    else:
         abort(400)
-    answer(_visitor_id(), Purpose.ANALYTICS, source="consent-form", policy_version=PRIVACY_POLICY_VERSION)
     return redirect(url_for("pages.order"))
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import shop
 from mixpanel import MixpanelException
 from shop import create_app
 
-from consentpanel import ConsentStatus, Purpose
+from consentpanel import ConsentStatus, FieldPolicy, PrivacyRequests, Purpose, TaskStatus, keep
+from consentpanel.__main__ import main
+from consentpanel.testing import FakePrivacyAPI
+from consentpanel.transparency import Promises, audit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from consentpanel.testing import FakeTransport
 
 ORDER = {"product": "tea", "quantity": "2", "email": "ann@shop.example"}
@@ -24,8 +27,9 @@ ORDER = {"product": "tea", "quantity": "2", "email": "ann@shop.example"}
 class Browser:
     """A browser that fills in forms: it loads the page first, and sends the page's token back."""
 
-    def __init__(self, registry_path: Path) -> None:
-        self.app = create_app({"CONSENT_REGISTRY": str(registry_path), "MIXPANEL_TOKEN": "TOKEN", "TESTING": True})
+    def __init__(self, registry_path: Path, settings: dict[str, str] | None = None) -> None:
+        given = {"CONSENT_REGISTRY": str(registry_path), "MIXPANEL_TOKEN": "TOKEN", "TESTING": True}
+        self.app = create_app({**given, **(settings or {})})
         self.client = self.app.test_client()
 
     def submit(self, address: str, fields: dict[str, str]) -> int:
@@ -80,7 +84,7 @@ def test_consent_is_recorded_with_its_source_and_policy_version(browser: Browser
     browser.submit("/consent", {"analytics": "deny"})
     (record,) = browser.app.extensions["consent_registry"].history(browser.visitor_id)
     assert (record.status, record.purpose) == (ConsentStatus.DENIED, Purpose.ANALYTICS)
-    assert (record.source, record.policy_version) == ("consent-form", "2026-05-01")
+    assert (record.source, record.policy_version) == ("consent-form", shop.PRIVACY_POLICY_VERSION)
 
 
 def test_a_form_without_its_token_is_refused(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
@@ -119,3 +123,75 @@ def test_an_unreachable_vendor_breaks_no_order_and_leaks_nothing_into_the_log(
     assert "could not be reported" in caplog.text
     assert "ann@shop.example" not in caplog.text
     assert browser.visitor_id not in caplog.text
+
+
+# What is published, what is promised, and what is done
+
+
+HERE = Path(__file__).parent
+PUBLISHED = [str(HERE / "published" / name) for name in ("notice.html", "notice.json")]
+AUDIT = ["audit", "--policy", "shop:POLICY", "--vendor", "shop:VENDOR", "--promises", str(HERE / "promises.toml")]
+CHECK = ["notice", "shop:privacy_notice", "--check", *PUBLISHED]
+
+
+def test_the_published_notice_says_what_the_policy_does() -> None:
+    # After a change that was read and approved: python -m consentpanel notice shop:privacy_notice --write published/...
+    assert main(CHECK) == 0
+
+
+def test_the_promises_are_kept(browser: Browser) -> None:
+    assert main(AUDIT) == 0
+    promises = Promises.from_toml(HERE / "promises.toml")
+    client = browser.app.extensions["mixpanel"]
+    assert {breach.severity for breach in audit(client, promises, vendor=shop.VENDOR)} <= {"warning"}
+
+
+def test_a_rule_that_changes_alone_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = {**shop.POLICY.rules("events"), "email": keep(reason="to send offers", personal=True)}
+    monkeypatch.setattr(shop, "POLICY", FieldPolicy(events=rules))
+    assert main(CHECK) == 1
+    assert "needs consent anew: analytics: events['email'] is sent now" in capsys.readouterr().out
+    assert main(AUDIT) == 1
+    assert "error: events['email']" in capsys.readouterr().out
+
+
+def test_a_promise_that_changes_alone_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    promises = tmp_path / "promises.toml"
+    promises.write_text((HERE / "promises.toml").read_text().replace("retention_days = 365", "retention_days = 30"))
+    assert main([*AUDIT[:-1], str(promises)]) == 1
+    assert "The vendor keeps the data for 365 days, and 30 were promised." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("language", "title"), [("de-DE,de", "Was wir mit Mixpanel teilen"), ("en", "What we share")])
+def test_a_visitor_reads_what_is_shared(browser: Browser, language: str, title: str) -> None:
+    page = browser.client.get("/privacy", headers={"Accept-Language": language}).text
+    assert f"<h1>{title}" in page
+    assert '<code class="path">product</code>' in page
+
+
+def test_a_withdrawal_is_followed_to_the_erasure_at_the_vendor(
+    tmp_path: Path, consentpanel_outbox: FakeTransport
+) -> None:
+    with FakePrivacyAPI() as vendor:
+        settings = {"MIXPANEL_OAUTH_TOKEN": "OAUTH", "MIXPANEL_PRIVACY_HOST": vendor.url}
+        browser = Browser(tmp_path / "consent.db", settings)
+        browser.submit("/consent", {"analytics": "grant"})
+        browser.submit("/", ORDER)
+        browser.submit("/consent", {"analytics": "deny"})
+        last = browser.app.extensions["consent_registry"].history(browser.visitor_id)[-1]
+        (number,) = last.evidence["deletion_requests"]
+        assert vendor.tasks[number]["distinct_ids"] == [consentpanel_outbox.events[0].distinct_id]
+        vendor.finish(number)
+        privacy = PrivacyRequests("TOKEN", "OAUTH", region="EU", host=vendor.url)
+        assert privacy.look_up_deletion(number).status is TaskStatus.SUCCESS
+
+
+def test_a_vendor_that_fails_does_not_break_a_withdrawal(tmp_path: Path, consentpanel_outbox: FakeTransport) -> None:
+    with FakePrivacyAPI() as vendor:
+        vendor.fail(500)
+        settings = {"MIXPANEL_OAUTH_TOKEN": "OAUTH", "MIXPANEL_PRIVACY_HOST": vendor.url}
+        browser = Browser(tmp_path / "consent.db", settings)
+        browser.submit("/consent", {"analytics": "grant"})
+        assert browser.submit("/consent", {"analytics": "deny"}) == HTTPStatus.FOUND
+        browser.submit("/", ORDER)
+    consentpanel_outbox.assert_nothing_sent()

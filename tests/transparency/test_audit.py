@@ -15,6 +15,7 @@ from consentpanel import (
     RemoteFlagsConfig,
     by_country,
     per_subject,
+    plain,
     pseudonymous,
 )
 from consentpanel._cli import main
@@ -55,7 +56,9 @@ def test_a_field_that_no_detector_looks_into_is_warned_of():
 
 
 def test_plain_ids_are_warned_of_where_nothing_is_to_be_shared():
-    assert places(FieldPolicy(), NOT_SHARED) == [("identity", "warning")]
+    mp = Mixpanel("T", FakeTransport(), registry=MemoryRegistry(), policy=FieldPolicy())
+    assert places(mp, NOT_SHARED) == places(FieldPolicy(), NOT_SHARED, identity=plain()) == [("identity", "warning")]
+    assert places(FieldPolicy(), NOT_SHARED) == []
     assert places(FieldPolicy(), NOT_SHARED, identity=per_subject({})) == []
 
 

@@ -11,7 +11,7 @@ from consentpanel._regime import OPT_IN_COUNTRIES, Regime
 from consentpanel._vendor import PERSONAL
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import FieldPolicy, Identity, plain
+from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._actions import Keep
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import ITEMS, parts_of
@@ -22,6 +22,7 @@ from consentpanel.transparency._promises import Promises
 Severity = Literal["error", "warning"]
 _HOSTS = {"api.mixpanel.com": "US", "api-eu.mixpanel.com": "EU", "api-in.mixpanel.com": "IN"}
 _PRIVACY_HOSTS = {"mixpanel.com": "US", "eu.mixpanel.com": "EU", "in.mixpanel.com": "IN"}
+_PLAIN = "Ids leave as they are."
 _TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
 """Forms in which a personal property is still personal data that can be read."""
 _FREE_TEXT = frozenset(
@@ -55,7 +56,7 @@ class _Configuration:
     policy: FieldPolicy
     items: tuple[Item, ...]
     regime: Any
-    identity: Identity
+    identity: Identity | None
     vendor: Vendor | None
     region: str | None = None
     privacy_region: str | None = None
@@ -78,7 +79,7 @@ def audit(
         target: The client, of which all is known; or a policy, with the rest as arguments.
         promises: What the published policy says.
         regime: What silence means; that of the client when left out.
-        identity: How ids leave; that of the client when left out.
+        identity: How ids leave; that of the client when left out. For a policy alone it is not known then.
         vendor: What no program can see: retention, cookies, targeting, the region where there is no client.
         purpose_map: The purposes of events and calls, where there is a map of them.
 
@@ -92,7 +93,7 @@ def audit(
         >>> from consentpanel import FieldPolicy, keep
         >>> policy = FieldPolicy(people={"$email": keep(detect=False, personal=True)})
         >>> [breach.place for breach in audit(policy, Promises(shares_personal_data_with_third_parties=False))]
-        ["people['$email']", 'identity']
+        ["people['$email']"]
     """
     if not isinstance(promises, Promises):
         raise ConfigurationError(f"promises must be Promises, not {type(promises).__name__}")
@@ -114,7 +115,7 @@ def _configuration(
             policy=target,
             items=items,
             regime=regime or Regime.OPT_IN,
-            identity=identity or plain(),
+            identity=identity,
             vendor=vendor,
             region=None if vendor is None else vendor.region,
         )
@@ -179,7 +180,7 @@ def _sharing(configuration: _Configuration, promises: Promises) -> Iterator[Brea
         if not configuration.policy.forbids_personal_data:
             for item in configuration.items:
                 yield from _shared(configuration, item, name)
-        if configuration.identity.is_plain:
+        if configuration.identity is not None and configuration.identity.is_plain:
             text = "Ids leave as they are, so that the vendor's data can be joined with yours."
             yield Breach(name, "warning", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
 
@@ -295,8 +296,8 @@ def _identification(configuration: _Configuration, promises: Promises) -> Iterat
     if promises.identifies_visitors is not False:
         return
     name = "identifies_visitors"
-    if configuration.identity.is_plain:
-        text = "Ids leave as they are."
+    if configuration.identity is None or configuration.identity.is_plain:
+        text = "Ids leave as they are, unless a client says otherwise." if configuration.identity is None else _PLAIN
         yield Breach(name, "error", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
     for item in configuration.items:
         category = _personal(item)

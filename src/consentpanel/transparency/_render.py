@@ -58,7 +58,7 @@ def _markdown_entry(entry: Entry) -> str:
         ticks = "``" if "`" in entry.path else "`"
         parts.append(f"({ticks}{entry.path}{ticks})")
     if entry.details:
-        parts.append(f"{_quoted(', '.join(entry.details))}.")
+        parts.append(_quoted(_sentence(", ".join(entry.details))))
     if entry.reason:
         parts.append(_quoted(_sentence(entry.reason)))
     return " ".join(parts)
@@ -110,7 +110,7 @@ def _html_entry(entry: Entry) -> str:
     parts = [f'<span class="label">{escape(entry.label)}</span>']
     if entry.path:
         parts.append(f'<code class="path">{escape(entry.path)}</code>')
-    details = f"{', '.join(entry.details)}." if entry.details else ""
+    details = _sentence(", ".join(entry.details)) if entry.details else ""
     said = " ".join(each for each in (details, _sentence(entry.reason) if entry.reason else "") if each)
     if said:
         parts.append(f'<div class="details">{escape(said)}</div>')
