@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import consentpanel
-from consentpanel._cli import audit, demo, notice, preview, privacy
+from consentpanel._cli import audit, demo, notice, preview, privacy, scan
 from consentpanel._cli._usage import UsageError
 
 _FOUND_WRONG = 1
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     preview_parser.set_defaults(run=preview.run)
     for name, job, help_text in (
         ("notice", notice, "write the notice to visitors, or check the one that is published"),
+        ("scan", scan, "list what a code base sends, by its syntax alone"),
         ("audit", audit, "hold the configuration to what the privacy policy promises"),
     ):
         command = commands.add_parser(

@@ -17,7 +17,7 @@ _BY_CATEGORY = {
         " display name, user full name, customer name, contact name, real name, legal name, initials, salutation"
     ),
     "user.contact.email": (
-        "email, e mail, mail, email address, e mail address, mail address, user email, primary email, recovery email,"
+        "email, e mail, mail, email id, email address, e mail address, mail address, user email, primary email, recovery email,"
         " contact email, recipient, reply to"
     ),
     "user.contact.phone_number": (

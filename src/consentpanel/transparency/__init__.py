@@ -4,6 +4,7 @@ from consentpanel.transparency._audit import Breach, audit
 from consentpanel.transparency._compare import Change, Comparison, compare
 from consentpanel.transparency._notice import Entry, Notice, Section, Vendor, notice
 from consentpanel.transparency._promises import Promises
+from consentpanel.transparency._scan import FoundCall, Scan, scan
 from consentpanel.transparency._texts import LANGUAGES, TEXTS
 
 __all__ = [
@@ -13,11 +14,14 @@ __all__ = [
     "Change",
     "Comparison",
     "Entry",
+    "FoundCall",
     "Notice",
     "Promises",
+    "Scan",
     "Section",
     "Vendor",
     "audit",
     "compare",
     "notice",
+    "scan",
 ]

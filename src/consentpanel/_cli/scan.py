@@ -1,0 +1,121 @@
+"""`python -m consentpanel scan`: what a code base tells the vendor, by its syntax alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from consentpanel._cli._loading import load
+from consentpanel._cli._usage import UsageError
+from consentpanel.policy import FieldPolicy
+from consentpanel.transparency import Scan, scan
+from consentpanel.transparency._inventory import Used, as_json, drafted, unused_rules, used_in
+
+DESCRIPTION = """\
+List every event and property that a code base sends with the client, and where; nothing of it is run.
+
+Names that are made at run time are told to be, never guessed."""
+EPILOG = "exit codes: 0 all files were read; 1 some could not be, or a policy would be written over; 2 wrong usage."
+_MOST_PLACES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("path", metavar="PATH", help="a folder, or one file")
+    parser.add_argument(
+        "--client", action="append", default=[], metavar="NAME", help="one more object that has the client's methods"
+    )
+    parser.add_argument("--policy", metavar="MODULE:ATTRIBUTE", help="the policy to hold it against")
+    parser.add_argument("--write-policy", metavar="FILE", help="draft an allow-list in code; an existing file stays")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scans and prints.
+
+    Returns:
+        0, or 1 when a file could not be read or written.
+
+    Raises:
+        UsageError: The path or the policy cannot be used.
+    """
+    policy = load("--policy", arguments.policy, FieldPolicy) if arguments.policy else None
+    try:
+        found = scan(arguments.path, arguments.client)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from None
+    if arguments.json:
+        print(json.dumps(as_json(found, policy), indent=2))
+    else:
+        print("\n".join(_lines(found, policy)))
+    code = 1 if found.unread else 0
+    if arguments.write_policy:
+        file = Path(arguments.write_policy)
+        if file.exists():
+            print(f"{file} exists, and stays as it is")
+            return 1
+        file.write_text(drafted(found), encoding="utf-8")
+        print(f"{file}: a first policy; read each line before you use it")
+    return code
+
+
+def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
+    title = ""
+    used = used_in(found, policy)
+    names = {each.event for each in used}
+    for call in found.calls:
+        for event in call.events:
+            if event not in names:
+                names.add(event)
+                used.append(Used(scope="events", event=event, path="", places=(f"{call.file}:{call.line}",)))
+    for each in sorted(used, key=lambda each: (each.scope, each.event or "", each.path)):
+        heading = each.scope if each.event is None else f"{each.scope}: {each.event}"
+        if heading != title:
+            title = heading
+            yield f"\n{title}"
+        yield _line(each)
+    yield from _listed("made at run time, look yourself", _dynamic(found))
+    yield from _listed("ids that are personal by their names", _personal_ids(found))
+    yield from _listed("perhaps a client; name it with --client", (f"{f}:{n}  {text}" for f, n, text in found.doubtful))
+    if policy is not None:
+        yield from _listed("rules that no call uses, as far as names are written down", unused_rules(found, policy))
+    yield from _listed("not read", (f"{file}: {problem}" for file, problem in found.unread))
+    yield ""
+    events = {event for call in found.calls for event in call.events}
+    yield (
+        f"{len(found.calls)} calls in {found.files} files: {len(events)} names of events, "
+        f"{len({(each.scope, each.path) for each in used if each.path})} properties, "
+        f"{len({(each.scope, each.path) for each in used if each.category})} of them personal by their names"
+    )
+
+
+def _line(each: Used) -> str:
+    where = ", ".join(each.places[:_MOST_PLACES]) + (", ..." if len(each.places) > _MOST_PLACES else "")
+    notes = [note for note in (each.action and ("dropped" if each.is_dropped else each.action), each.category) if note]
+    return f"  {each.path or '(no properties)':32} {'; '.join(notes):32} {where}".rstrip()
+
+
+def _personal_ids(found: Scan) -> Iterator[str]:
+    for call in found.calls:
+        if call.id_category is not None:
+            yield f"{call.file}:{call.line}  {call.method}: {call.id_category}"
+
+
+def _dynamic(found: Scan) -> Iterator[str]:
+    for call in found.calls:
+        what = [
+            word
+            for word, is_so in (("the event's name", call.has_other_events), ("properties", call.has_other_properties))
+            if is_so
+        ]
+        if what:
+            yield f"{call.file}:{call.line}  {call.method}: {' and '.join(what)}"
+
+
+def _listed(title: str, lines: Iterator[str] | list[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        if not number:
+            yield f"\n{title}"
+        yield f"  {line}"
