@@ -65,6 +65,8 @@ def judge(
     standings: Mapping[Question, Standing],
     policy: FieldPolicy,
     regime: Regime | Callable[[str], Regime] = Regime.OPT_IN,
+    *,
+    maps_ids: bool = False,
 ) -> Verdict:
     """Judges one message (contract rules 2.5 to 2.10, 3.1 to 3.8).
 
@@ -74,6 +76,7 @@ def judge(
         standings: The answer of the registry to each of `questions(message, purposes)`; a missing one is a denial.
         policy: The field policy.
         regime: What silence means, for everybody or by subject id.
+        maps_ids: Whether each text that is a raw id becomes a pseudonym later, and so needs no detector.
 
     Returns:
         The verdict.
@@ -87,7 +90,7 @@ def judge(
     if message.is_removal:
         return _removal(message, Reason.REMOVAL, policy)
     if not message.persons and not message.devices:
-        return _said(message, Reason.NO_PERSON_NAMED, policy, None, None)
+        return _said(message, Reason.NO_PERSON_NAMED, policy, None, None, maps_ids=maps_ids)
     who = message.persons, message.devices
     moments = (None, *message.moments)
     refusal = refusal_of(*who, moments, purposes, standings, regime)
@@ -100,7 +103,7 @@ def judge(
     reason = Reason.CONSENT_GRANTED if granted else Reason.NOT_DENIED
     bound = bound_purposes(message, policy)
     closed = frozenset(each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None)
-    verdict = _said(message, reason, policy, purpose, standing, closed)
+    verdict = _said(message, reason, policy, purpose, standing, closed, maps_ids=maps_ids)
     return verdict._replace(bound=tuple(each for each in bound if each not in closed)) if bound else verdict
 
 
@@ -230,6 +233,8 @@ def _said(
     purpose: Purpose | None,
     standing: Standing | None,
     closed: frozenset[Purpose] = frozenset(),
+    *,
+    maps_ids: bool,
 ) -> Verdict:
     """What the field policy leaves of a message that may be sent."""
     if policy.keeps_all:
@@ -237,7 +242,7 @@ def _said(
     if message.is_malformed:
         return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
     tree = policy.tree("events" if message.is_event else message.endpoint, message.event)
-    walk = policy.walk(message.wire, message.subjects, closed)
+    walk = policy.walk(message.wire, message.subjects, closed, maps_ids=maps_ids)
     walk.note(message.dropped)
     try:
         if message.endpoint == FLAGS:

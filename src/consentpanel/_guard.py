@@ -246,7 +246,9 @@ class Guard:
             if asked:
                 standings.update(standings_of(settings.registry, asked))
             regime = regimes_of(settings.regime, message.persons)
-            judged = judge(message, purposes, standings, settings.policy, regime)
+            judged = judge(
+                message, purposes, standings, settings.policy, regime, maps_ids=not settings.identity.is_plain
+            )
             if judged.text is not None and not settings.identity.is_plain:
                 judged = _pseudonymised(judged, judged.text, message, settings)
             # Only now, or a failure above would leave a verdict with the raw ids.

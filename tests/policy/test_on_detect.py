@@ -15,7 +15,9 @@ from consentpanel.policy import (
     generalize,
     keep,
     mask,
+    per_subject,
     pseudonymize,
+    pseudonymous,
     transform,
     truncate,
     url,
@@ -259,3 +261,19 @@ def test_own_detectors_see_every_message(client, vendor):
     policy = FieldPolicy(events={"p": keep()}, detectors=[Detector("mine", lambda text: seen.append(text) or [])])
     client(policy).track("user-1", "E", {"p": "fine"})
     assert "fine" in seen
+
+
+@pytest.mark.parametrize("identity", [pseudonymous(b"0" * 32), per_subject({})], ids=["hmac", "salt"])
+def test_a_text_that_is_the_id_becomes_the_pseudonym_and_is_not_redacted(vendor, identity):
+    # rules 3.7 and 3.9
+    registry = MemoryRegistry()
+    registry.grant(ADA)
+    policy = FieldPolicy(events={"user": keep(), "users": keep(), "note": keep()})
+    mp = Mixpanel("TOKEN", vendor, registry=registry, policy=policy, identity=identity)
+    mp.track(ADA, "E", {"user": ADA, "users": [ADA, "bob@shop.example"], "note": f"for {ADA}"})
+    (sent,) = vendor.events
+    pseudonym = sent.distinct_id
+    assert sent.properties["user"] == pseudonym
+    assert sent.properties["users"] == [pseudonym, "[redacted]"]
+    assert ADA not in sent.raw
+    vendor.assert_no_personal_data()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from uuid import UUID
@@ -22,9 +23,12 @@ from consentpanel import (
     MessageError,
     Mixpanel,
     Outcome,
+    PrivacyRequests,
+    PrivacyTask,
     Purpose,
     Reason,
     Regime,
+    TaskStatus,
     Withdrawal,
     by_country,
     configure,
@@ -43,9 +47,20 @@ from consentpanel import (
     truncate,
     url,
 )
-from consentpanel.policy import Identity
+from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import CachedRegistry, CallableRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import ConsentPanelTestMixin, FakeTransport, RegistryContract
+from consentpanel.transparency import (
+    Breach,
+    FoundCall,
+    Notice,
+    Promises,
+    Vendor,
+    audit,
+    compare,
+    notice,
+    scan,
+)
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -200,3 +215,36 @@ def rules_and_ids() -> None:
     assert_type(plain(), Identity)
     assert_type(per_subject({}).of("user-1", None), str)
     Mixpanel("TOKEN", policy=policy, identity=pseudonymous(b"s" * 32))
+
+
+def detection() -> None:
+    assert_type(detect("text"), list[Finding])
+    policy = FieldPolicy(
+        events={"query": keep(detect=["email"], on_detect={"email": "drop"}), "note": keep(detect=False)},
+        detectors=[Detector("member", re.compile("M-[0-9]+")), "-phone"],
+        on_detect="report",
+        detect_allow=["*@shop.example"],
+    )
+    assert_type(policy.apply_event("E", {}).detected, dict[str, str])
+    assert_type(policy.warnings, tuple[str, ...])
+    assert_type(FieldPolicy.no_personal_data(["plan"], secret=from_environment("SECRET")), FieldPolicy)
+    FieldPolicy(on_detect="hide")  # type: ignore[arg-type]
+
+
+def transparent(mp: Mixpanel, policy: FieldPolicy) -> None:
+    page = notice(
+        policy, contact="privacy@shop.example", purposes={"analytics": "to improve"}, vendor=Vendor(region="EU")
+    )
+    assert_type(page, Notice)
+    assert_type(page.to_html(), str)
+    assert_type(compare(page, page.to_json()).needs_consent, bool)
+    assert_type(audit(mp, Promises(consent={"EU": "opt_in"})), list[Breach])
+    assert_type(scan("src").calls, tuple[FoundCall, ...])
+
+
+def taking_it_back(mp: Mixpanel) -> None:
+    privacy = PrivacyRequests("TOKEN", "OAUTH", region="EU")
+    assert_type(privacy.create_deletion(["user-1", 7]), tuple[PrivacyTask, ...])
+    assert_type(privacy.look_up_retrieval("1").status, TaskStatus)
+    assert_type(mp.withdraw("user-1", erase=True).erasure, tuple[PrivacyTask, ...])
+    PrivacyRequests("TOKEN", "OAUTH", region="DE")  # type: ignore[arg-type]

@@ -72,9 +72,10 @@ class Walk:
         ids: The ids that the message names, which no path may quote.
         closed: Purposes of rules for which there is no consent (contract rule 3.14).
         is_strict: Whether nothing with a personal name may be kept (contract rule 3.10).
+        maps_ids: Whether a text that is one of the ids becomes a pseudonym later (contract rule 3.9).
     """
 
-    __slots__ = ("_closed", "_ids", "_is_strict", "changed", "detected", "dropped", "keyed", "wire")
+    __slots__ = ("_closed", "_ids", "_is_strict", "_mapped", "changed", "detected", "dropped", "keyed", "wire")
 
     def __init__(
         self,
@@ -84,8 +85,10 @@ class Walk:
         closed: Collection[str] = (),
         *,
         is_strict: bool = False,
+        maps_ids: bool = False,
     ) -> None:
         self._is_strict = is_strict
+        self._mapped = frozenset(ids) if maps_ids else frozenset()
         self._closed = closed
         self.wire = wire
         self.keyed = keyed
@@ -238,6 +241,8 @@ class Walk:
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it (contract rule 3.7)."""
         if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return value
+        if self._mapped and isinstance(value, str) and value in self._mapped:
             return value
         failed = False
         hit = None

@@ -392,9 +392,11 @@ class FieldPolicy:
         """
         return self._apply(context, "flags", None)
 
-    def walk(self, wire: Wire, ids: Collection[str] = (), closed: Collection[str] = ()) -> Walk:
+    def walk(
+        self, wire: Wire, ids: Collection[str] = (), closed: Collection[str] = (), *, maps_ids: bool = False
+    ) -> Walk:
         """A pass of this policy over one message, which names these ids; rules of closed purposes drop."""
-        return Walk(wire, self._keyed, ids, closed, is_strict=self.forbids_personal_data)
+        return Walk(wire, self._keyed, ids, closed, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name (contract rule 3.13)."""
