@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import KINDS, Detector, FieldPolicy, Finding, detect, keep
+from consentpanel.policy import KINDS, Detector, FieldPolicy, Finding, detect, generalize, keep
 from consentpanel.policy._detection import Detection
 
 ADA = "ada@shop.example"
@@ -152,6 +152,18 @@ def test_broken_escapes_are_kept_and_never_raise(text):
     assert detect(text) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["\u00b2" * 16, "\u2460" * 16, "4111\u00b2111111111111", "\u0663\u00b2" * 8, "\U0001f51f" * 16]
+)
+def test_digits_that_are_no_decimal_digits_do_no_harm(text):
+    assert isinstance(detect(text), list)
+
+
+def test_a_text_inside_a_structure_may_be_encoded_too_often_as_well():
+    text = json.dumps({"a": quote(quote(quote(quote("a b"))))})
+    assert detect(text) == [Finding("encoded", 0, len(text))]
+
+
 def test_overlapping_places_are_one_of_the_longest_one_s_kind():
     # rule 3.7
     text = f"https://shop.example/?email={ADA}&page=2"
@@ -281,6 +293,20 @@ def test_a_detector_that_fails_drops_the_property(find):
     policy = FieldPolicy(events={"p": keep(), "q": keep(detect=["email"])}, detectors=[Detector("mine", find)])
     result = policy.apply_event("E", {"p": "some text", "q": "x"})
     assert (result.properties, result.dropped) == ({"q": "x"}, {"p": "detector_failed"})
+
+
+def test_what_takes_the_place_of_a_kind_may_find_anything():
+    email = Detector("email", re.compile("mail"))
+    assert found("a mail", detectors=[email], allow=["*@shop.example"]) == ["email"]
+
+
+@pytest.mark.parametrize("detectors", [[], ["email"], ["-ip_address"]])
+def test_a_rule_may_leave_out_what_the_policy_does_not_look_for(detectors):
+    policy = FieldPolicy(events={"ip": generalize(ip=True), "q": keep(detect=["-phone"])}, detectors=detectors)
+    assert policy.apply_event("E", {"ip": "203.0.113.7", "q": "+49 30 1234567"}).properties == {
+        "ip": "203.0.113.0",
+        "q": "+49 30 1234567",
+    }
 
 
 def test_exact_texts_and_a_domain_s_addresses_can_be_exempt():

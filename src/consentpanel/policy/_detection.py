@@ -166,7 +166,7 @@ class Detection:
         other._allowed, other._allowed_domains = self._allowed, self._allowed_domains
         other._kinds, other._finders = self._kinds, self._finders
         if detect is not True:
-            kinds = _chosen(_several("detect", detect), self._kinds | self._finders.keys())
+            kinds = _chosen(_several("detect", detect), {*KINDS, *self._finders})
             other._kinds = self._kinds & kinds
             other._finders = {name: find for name, find in self._finders.items() if name in kinds}
         more = {} if on_detect is None else _actions(on_detect, self._all_kinds())
@@ -263,7 +263,12 @@ class Detection:
 
     def _kinds_in(self, strings: Collection[str], covered: _Covered) -> Iterator[str]:
         """The kinds of what is in the strings of a structure, in any form but another structure."""
-        said = [form for inner in strings for form in (visible(inner), *decoded(visible(inner))[0])]
+        said: list[str] = []
+        for inner in map(visible, strings):
+            texts, is_at_rest = decoded(inner)
+            said += (inner, *texts)
+            if not is_at_rest:
+                yield ENCODED
         # In one text for the built-in detectors, since a structure may hold very many.
         text = "\n".join(said)
         for kind, start, end in _in_plain(text):
@@ -289,7 +294,7 @@ class Detection:
     def _is_allowed(self, kind: str, text: str) -> bool:
         if text in self._allowed:
             return True
-        return kind == "email" and text[text.rindex("@") :].casefold() in self._allowed_domains
+        return kind == "email" and f"@{text.rpartition('@')[2]}".casefold() in self._allowed_domains
 
 
 class _Covered:
@@ -352,7 +357,7 @@ def _text_of(number: Any) -> str:
 
 def _in_plain(text: str) -> list[Place]:
     """What the built-in detectors find in a text with ASCII digits. Each is asked only when it could find something."""
-    if text.isdigit():
+    if text.isdigit() and text.isascii():  # a superscript is a digit to Python, too
         return [("payment_card", 0, len(text))] if is_card(text) else []
     found: list[Place] = []
     if "@" in text:
