@@ -149,6 +149,13 @@ class Detection:
         """Whether a user's own code takes part."""
         return bool(self._finders)
 
+    @property
+    def removes_everything(self) -> bool:
+        """Whether all built-in kinds are looked for, and what is found does not leave."""
+        return set(KINDS) <= {*self._kinds, *self._finders} and all(
+            self._strictness(kind) >= _REDACTS for kind in self._actions
+        )
+
     def changed(
         self, detect: bool | Iterable[str] = True, on_detect: OnDetect | Mapping[str, OnDetect] | None = None
     ) -> Detection | None:

@@ -15,7 +15,7 @@ from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._actions import Keep
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import ITEMS, parts_of
-from consentpanel.transparency._facts import Item, ip_form, items_of
+from consentpanel.transparency._facts import Item, ip_form, is_ip, items_of
 from consentpanel.transparency._notice import Vendor
 from consentpanel.transparency._promises import Promises
 
@@ -273,8 +273,8 @@ def _addresses(configuration: _Configuration, promises: Promises) -> Iterator[Br
         if configuration.policy.keeps_all:
             yield Breach("discloses_ip_address", "error", "policy", "keep_all() sends ip.", "Write a FieldPolicy.")
         for item in configuration.items:
-            if parts_of(item.scope, item.path)[0] in {"ip", "$ip"}:
-                text = f"IP addresses are sent ({ip_form([item], configuration.policy)})."
+            if is_ip(item):
+                text = f"IP addresses are sent ({ip_form([item])})."
                 yield Breach("discloses_ip_address", "error", _rule(item), text, "Disclose it, or drop the rule.")
     promised = promises.data_region
     if promised is None:

@@ -178,8 +178,10 @@ def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     if was != now:
         longer = now is None or (was is not None and now > was)
         yield Change(f"vendor: {was} days became {now}", needs_consent=longer)
-    if before["detectors"] != after["detectors"]:
-        yield Change(f"detectors: {after['detectors']}", needs_consent=not after["detectors"])
+    was, now = before["not_searched"], after["not_searched"]
+    if was != now:
+        less = was is not None and (now is None or not set(now) <= set(was))
+        yield Change("what detectors take out of values is another", needs_consent=less)
     was, now = before["planned_events"], after["planned_events"]
     if was != now:
         more = was is not None and (now is None or not set(now) <= set(was))

@@ -13,7 +13,9 @@ from consentpanel._vendor import EXPOSURE, EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import Action, FieldPolicy
 from consentpanel.policy._actions import Generalize, Keep
-from consentpanel.policy._paths import is_closing, parts_of
+from consentpanel.policy._names import category_of
+from consentpanel.policy._paths import ITEMS, is_closing, parts_of
+from consentpanel.policy.fields import SCOPES
 
 FORMS: Mapping[str, str] = {
     "keep": "as_is",
@@ -156,17 +158,35 @@ def _items(
     return found
 
 
-def ip_form(items: Iterable[Item], policy: FieldPolicy) -> str:
+def is_ip(item: Item) -> bool:
+    """Whether a property is an IP address by its name."""
+    steps = [step for step in parts_of(item.scope, item.path) if step != ITEMS]
+    return steps[0] in {"ip", "$ip"} or category_of(steps[-1]) == "user.device.ip_address"
+
+
+def ip_form(items: Iterable[Item]) -> str:
     """How the IP address leaves: ``"no"``, ``"coarse"`` or ``"yes"``."""
-    forms = {item.form for item in items if parts_of(item.scope, item.path)[0] in {"ip", "$ip"}}
-    coarse = any(
-        isinstance(action, Generalize) and action.how == "ip"
-        for scope in ("events", "people", "groups", "flags")
-        for action in policy.rules(scope).values()
-    )
-    if forms & {"as_is", "deep", "computed", "shortened", "masked"}:
+    forms = {item.form for item in items if is_ip(item)}
+    if forms & {"as_is", "deep", "computed", "shortened", "masked", "parts"}:
         return "yes"
-    return "coarse" if "generalized" in forms or coarse else "no"
+    return "coarse" if "generalized" in forms else "no"
+
+
+def not_searched(policy: FieldPolicy, items: Iterable[Item]) -> list[str] | None:
+    """The paths of properties out of which detectors do not take everything that they know; None when none are on."""
+    detections = [policy.detection(scope) for scope in SCOPES]
+    if not all(detection is not None and detection.removes_everything for detection in detections):
+        return None
+    found = []
+    for item in items:
+        if item.is_built_in or policy.forbids_personal_data:
+            continue
+        rules = policy.rules(item.scope) if item.event is None else policy.own_rules(item.event)
+        action = rules[item.path]
+        is_address = isinstance(action, Generalize) and action.how == "ip" and action.on_detect is None
+        if not is_address and (action.detect is not True or action.on_detect is not None):
+            found.append(item.path)
+    return list(dict.fromkeys(found))
 
 
 class _Purposes:

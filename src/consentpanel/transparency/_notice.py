@@ -14,7 +14,7 @@ from consentpanel._vendor import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.policy._names import words_of
-from consentpanel.transparency._facts import NO_PURPOSE, Item, ip_form, items_of
+from consentpanel.transparency._facts import NO_PURPOSE, Item, ip_form, items_of, not_searched
 from consentpanel.transparency._texts import Words
 
 REGIONS = ("US", "EU", "IN")
@@ -187,8 +187,8 @@ def notice(
         "regime": regime.value if isinstance(regime, Regime) else "by_region",
         "identity": (identity or plain()).kind,
         "vendor": attrs.asdict(who),
-        "ip_address": ip_form(items, policy),
-        "detectors": any(policy.detection(scope) is not None for scope in ("events", "people", "groups", "flags")),
+        "ip_address": ip_form(items),
+        "not_searched": not_searched(policy, items),
         "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
         "contact": contact,
     }
@@ -237,7 +237,7 @@ def _sections(
             words(f"targeting.{_yes(vendor.targets_behaviour)}"),
             words(f"cookies.{_yes(vendor.uses_cookies)}"),
             words(f"ip.{facts['ip_address']}"),
-            *([words("detectors")] if facts["detectors"] else []),
+            *_detectors(facts["not_searched"], words),
         ),
     )
     choice = "opt_out" if facts["regime"] == "opt_out" else "opt_in"
@@ -251,6 +251,12 @@ def _sections(
             words("version", version=version),
         ),
     )
+
+
+def _detectors(not_searched: list[str] | None, words: Words) -> list[str]:
+    if not_searched is None:
+        return []
+    return [words("detectors.but", paths=", ".join(not_searched)) if not_searched else words("detectors")]
 
 
 def _yes(value: bool) -> str:

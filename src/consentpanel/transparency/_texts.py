@@ -90,6 +90,10 @@ TEXTS: Mapping[str, str] = MappingProxyType(
             "When e-mail addresses, telephone numbers, card numbers or the like happen to stand in what is sent, they are"
             " removed before it leaves."
         ),
+        "detectors.but": (
+            "When e-mail addresses, telephone numbers, card numbers or the like happen to stand in what is sent, they are"
+            " removed before it leaves, but for these: {paths}"
+        ),
         "choices": "What you can do",
         "choices.opt_in": "You can agree or not, and take your consent back at any time. Nothing else depends on it.",
         "choices.opt_out": "You can object at any time.",
