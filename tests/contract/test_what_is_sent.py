@@ -384,3 +384,20 @@ def test_a_batch_by_hand_is_refused(mp: Mixpanel, vendor: FakeTransport) -> None
     event = {"event": "Paid", "properties": {"token": "T", "distinct_id": "user-1", "plan": "pro"}}
     assert mp._consumer.send("events", json.dumps([event])).reason is Reason.INVALID_MESSAGE
     vendor.assert_nothing_sent()
+
+
+@pytest.mark.parametrize(("spare", "is_sent"), [(1, True), (0, False), (-1, False)])
+def test_a_message_of_a_megabyte_is_too_large_to_the_byte(spare, is_sent):
+    # rule 3.8: the vendor takes less than 1 MB
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    registry.grant("user-1")
+    mp = Mixpanel(
+        "T", vendor, registry=registry, policy=FieldPolicy(events={"p": keep(detect=False), "q": keep(max_length=9)})
+    )
+    mp._now = lambda: 1_700_000_000  # type: ignore[method-assign]
+    mp._make_insert_id = lambda: "insert-id"  # type: ignore[method-assign]
+    mp.track("user-1", "E", {"p": "", "q": ""})
+    room = 1_048_576 - len(vendor.messages[0].raw)
+    decision = mp.track("user-1", "E", {"p": "x" * (room - spare), "q": ""})
+    assert bool(decision) is is_sent
+    assert is_sent or decision.reason == "too_large"
