@@ -325,6 +325,7 @@ def test_a_flush_that_does_not_end_in_time_says_so_and_keeps_what_waits(
 ) -> None:
     faulty.always = 503
     background.send("events", event(1))
+    faulty.wait_for(lambda: background._last_cause)
     with pytest.raises(mixpanel.MixpanelException, match=r"1 messages are not delivered yet.*HTTP 503") as raised:
         background.flush(0.3)
     assert "user-1" not in str(raised.value)
