@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast
 import attrs
 
 from consentpanel._asking import forget_warnings
-from consentpanel._consent import ConsentStatus
+from consentpanel._consent import ConsentStatus, subject_key
 from consentpanel._decision import Decision
 from consentpanel._purposes import PurposeMap
 from consentpanel._regime import Regime, RegimeRule
@@ -46,6 +46,10 @@ class Settings:
     observers: tuple[Observer, ...]
     has_policy: bool
     privacy: PrivacyRequests | None
+
+    def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:
+        """Every id by which the vendor may know a person (contract rule 7.2)."""
+        return self.identity.all_of(subject_key(subject_id), self.policy.keyed)
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:

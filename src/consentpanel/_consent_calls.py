@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose, subject_key
+from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose
 from consentpanel._decision import Decision
 from consentpanel._vendor_calls import VendorCalls
 from consentpanel.errors import ConfigurationError, RegistryError
@@ -94,8 +94,7 @@ class ConsentCalls(VendorCalls):
         profile = tuple(each(subject_id) for each in deletions)
         erasure: tuple[PrivacyTask, ...] = ()
         if erase and privacy is not None:
-            key = subject_key(subject_id)
-            erasure = privacy.create_deletion_of(settings.identity.all_of(key, settings.policy.keyed))
+            erasure = privacy.create_deletion_of(settings.vendor_ids(subject_id))
             numbers = [task.task_id for task in erasure]
             evidence = {**fields.get("evidence", {}), "deletion_requests": numbers}
             self._record_consent(ConsentStatus.DENIED, subject_id, purposes, {**fields, "evidence": evidence})

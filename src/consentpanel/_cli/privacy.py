@@ -74,8 +74,12 @@ def export(arguments: argparse.Namespace) -> int:
     if not _agreed(arguments, f"Ask the vendor for the data of {_people(ids)}?"):
         return 1
     settings = client._guard.settings()  # noqa: SLF001 - the command works for the client
-    known = [each for key in ids for each in settings.identity.all_of(key, settings.policy.keyed)]
-    return _attempt(lambda: _print(privacy.create_retrieval_of(known)))
+
+    def act() -> None:
+        known = [each for subject_id in ids for each in settings.vendor_ids(subject_id)]
+        _print(privacy.create_retrieval_of(known))
+
+    return _attempt(act)
 
 
 def _privacy(client: Mixpanel) -> PrivacyRequests:

@@ -112,7 +112,7 @@ def is_personal_name(name: str) -> bool:
     return name in PERSONAL or category_of(name) is not None
 
 
-_HARMLESS_PARAMETERS = frozenset(("age", "gender", "sex", "race", "born", "line1", "line2", "gclid", "fbclid", "mail"))
+_HARMLESS_PARAMETERS = frozenset(("age", "gender", "sex", "race", "born", "line1", "line2", "gclid", "fbclid"))
 _CREDENTIALS = frozenset(
     "password passwd pwd token secret apikey jwt otp session sessionid signature credentials".split()
 )
@@ -129,11 +129,6 @@ def is_personal_parameter(name: str) -> bool:
     if not words or words[0] == "utm":
         return False
     squashed = "".join(words)
-    if squashed in _HARMLESS_PARAMETERS - {"mail"}:
+    if squashed in _HARMLESS_PARAMETERS:
         return False
-    return (
-        words[-1] in _CREDENTIALS
-        or squashed.endswith(("sessid", "sessionid"))
-        or squashed in _SQUASHED
-        or category_of(name) is not None
-    )
+    return words[-1] in _CREDENTIALS or squashed.endswith(("sessid", "sessionid")) or category_of(name) is not None

@@ -9,6 +9,7 @@ from consentpanel._wire import MAX_DEPTH
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import Action, Drop, Keep, Redact, Refuse
 from consentpanel.policy._detection import Detection
+from consentpanel.policy._names import category_of
 
 _STEP = re.compile(r"(?:'((?:[^']|'')+)'|([^.\[\]']{1,512}[^.\[\]]{0,512}))((?:\[\])*)(\.|$)", re.DOTALL)
 ITEMS = "[]"
@@ -221,6 +222,17 @@ def parts_of(origin: str, path: object) -> list[str]:
             f"{origin}: a path has at most {MAX_DEPTH} steps, not {len(parts)}; no value is deeper"
         )
     return parts
+
+
+def keys_of(origin: str, path: str) -> list[str]:
+    """The keys that a path names, without its steps into lists."""
+    return [step for step in parts_of(origin, path) if step != ITEMS]
+
+
+def category_of_path(origin: str, path: str) -> str | None:
+    """The kind of personal data that a path names, by its last key or by all of them together; None for none."""
+    keys = keys_of(origin, path)
+    return category_of(keys[-1]) or category_of(" ".join(keys))
 
 
 def written(key: str) -> str:

@@ -26,8 +26,17 @@ from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import Action, Keep, Personal, Pseudonymize
 from consentpanel.policy._detection import Detection, Detector, OnDetect
-from consentpanel.policy._names import category_of, is_personal_name
-from consentpanel.policy._paths import ITEMS, DetectionOf, Node, Rules, compiled, is_closing, parts_of
+from consentpanel.policy._names import is_personal_name
+from consentpanel.policy._paths import (
+    DetectionOf,
+    Node,
+    Rules,
+    category_of_path,
+    compiled,
+    is_closing,
+    keys_of,
+    parts_of,
+)
 from consentpanel.policy._secret import Keyed, Secret, keyed_by
 from consentpanel.policy._verbs import keep as keep_it
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
@@ -315,7 +324,7 @@ class FieldPolicy:
             for place, rules in found.items()
             for path, action in rules.by_path.items()
             if isinstance(action, Keep) and not (action.categories or action.personal)
-            for category in _categories_of(rules, path)
+            if (category := category_of_path(rules.origin, path) or _vendors_category(rules.origin, path)) is not None
         )
 
     @property
@@ -510,13 +519,8 @@ def _without_personal(rules: Rules) -> Rules:
     )
 
 
-def _categories_of(rules: Rules, path: str) -> Iterable[str]:
-    """The category of the property that a path names, by its last step or by all of them together; or nothing."""
-    steps = [step for step in parts_of(rules.origin, path) if step != ITEMS]
-    category = category_of(steps[-1]) or category_of(" ".join(steps))
-    if category is None and steps[-1] in PERSONAL:
-        category = "user"
-    return () if category is None else (category,)
+def _vendors_category(origin: str, path: str) -> str | None:
+    return "user" if keys_of(origin, path)[-1] in PERSONAL else None
 
 
 def _planned(names: object) -> frozenset[str]:

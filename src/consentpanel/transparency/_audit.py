@@ -13,8 +13,7 @@ from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._actions import Keep
-from consentpanel.policy._names import category_of
-from consentpanel.policy._paths import ITEMS, parts_of
+from consentpanel.policy._paths import category_of_path, keys_of
 from consentpanel.transparency._facts import Item, ip_form, is_ip, items_of
 from consentpanel.transparency._notice import Vendor
 from consentpanel.transparency._promises import Promises
@@ -147,14 +146,11 @@ def _region_of(client: Mixpanel) -> str | None:
     return regions.pop() if len(regions) == 1 else None
 
 
-def _rule(item: Item) -> str:
-    return f"{item.scope if item.event is None else f'for_event({item.event!r})'}[{item.path!r}]"
-
-
 def _personal(item: Item) -> str | None:
     """Why a property is personal data: its category, or None."""
-    steps = [step for step in parts_of(item.scope, item.path) if step != ITEMS]
-    named = category_of(steps[-1]) or category_of(" ".join(steps)) or ("user" if steps[0] in PERSONAL else None)
+    named = category_of_path(item.scope, item.path)
+    if named is None and keys_of(item.scope, item.path)[0] in PERSONAL:
+        named = "user"
     return next((each for each in item.categories if each.startswith("user.") and not _is_use(each)), named)
 
 
@@ -189,17 +185,12 @@ def _shared(configuration: _Configuration, item: Item, promise: str) -> Iterator
     category = _personal(item)
     if category is not None and item.form in _TELLS_WHO:
         text = f"It is personal data ({category}) and is sent {item.form.replace('_', ' ')}."
-        yield Breach(promise, "error", _rule(item), text, "Drop it, or send a pseudonym or a coarser form.")
+        yield Breach(promise, "error", item.rule, text, "Drop it, or send a pseudonym or a coarser form.")
         return
-    action = _action(configuration.policy, item)
+    action = item.action_in(configuration.policy)
     if isinstance(action, Keep) and action.detect is False:
         text = "No detector looks into it (detect=False), so that it may hold anything."
-        yield Breach(promise, "warning", _rule(item), text, "Leave detect=False out, or constrain the value.")
-
-
-def _action(policy: FieldPolicy, item: Item) -> object:
-    rules = policy.rules(item.scope) if item.event is None else policy.own_rules(item.event)
-    return rules.get(item.path)
+        yield Breach(promise, "warning", item.rule, text, "Leave detect=False out, or constrain the value.")
 
 
 def _targeting(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
@@ -209,7 +200,7 @@ def _targeting(configuration: _Configuration, promises: Promises) -> Iterator[Br
     for item in configuration.items:
         if item.scope == "people" or "targeting" in (*item.purposes, item.also_needs):
             text = "Profiles and targeting use what people do, and the policy does not say so."
-            yield Breach(name, "error", _rule(item), text, "Disclose it, or drop the rule.")
+            yield Breach(name, "error", item.rule, text, "Disclose it, or drop the rule.")
     if configuration.policy.keeps_all:
         yield Breach(name, "error", "policy", "keep_all() sends profiles.", "Write a FieldPolicy without people rules.")
     if configuration.vendor is not None and configuration.vendor.targets_behaviour:
@@ -275,7 +266,7 @@ def _addresses(configuration: _Configuration, promises: Promises) -> Iterator[Br
         for item in configuration.items:
             if is_ip(item):
                 text = f"IP addresses are sent ({ip_form([item])})."
-                yield Breach("discloses_ip_address", "error", _rule(item), text, "Disclose it, or drop the rule.")
+                yield Breach("discloses_ip_address", "error", item.rule, text, "Disclose it, or drop the rule.")
     promised = promises.data_region
     if promised is None:
         return
@@ -303,7 +294,7 @@ def _identification(configuration: _Configuration, promises: Promises) -> Iterat
         category = _personal(item)
         if category is not None and item.form in _TELLS_WHO and not configuration.policy.forbids_personal_data:
             text = f"It says who somebody is ({category})."
-            yield Breach(name, "error", _rule(item), text, "Drop it, or send a pseudonym.")
+            yield Breach(name, "error", item.rule, text, "Drop it, or send a pseudonym.")
     if configuration.policy.keeps_all:
         yield Breach(name, "error", "policy", "keep_all() sends whatever it is given.", "Write a FieldPolicy.")
 
@@ -312,13 +303,13 @@ def _free_text(configuration: _Configuration, promises: Promises) -> Iterator[Br
     if promises.uses_free_text is not False:
         return
     for item in configuration.items:
-        last = [step for step in parts_of(item.scope, item.path) if step != ITEMS][-1].casefold()
-        action = _action(configuration.policy, item)
+        last = keys_of(item.scope, item.path)[-1].casefold()
+        action = item.action_in(configuration.policy)
         is_open = not (isinstance(action, Keep) and action.is_constrained)
         if last in _FREE_TEXT and is_open and item.form in _TELLS_WHO - {"computed"}:
             text = "Its name is one of free text, and any text passes."
             mend = "Drop it, or constrain it: keep(one_of=...), transform(len)."
-            yield Breach("uses_free_text", "error", _rule(item), text, mend)
+            yield Breach("uses_free_text", "error", item.rule, text, mend)
     if configuration.policy.keeps_all:
         yield Breach("uses_free_text", "error", "policy", "keep_all() sends any text.", "Write a FieldPolicy.")
 

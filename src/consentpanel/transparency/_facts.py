@@ -14,7 +14,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import Action, FieldPolicy
 from consentpanel.policy._actions import Generalize, Keep
 from consentpanel.policy._names import category_of
-from consentpanel.policy._paths import ITEMS, is_closing, parts_of
+from consentpanel.policy._paths import is_closing, keys_of, parts_of
 from consentpanel.policy.fields import SCOPES
 
 FORMS: Mapping[str, str] = {
@@ -64,6 +64,16 @@ class Item:
     exceptions: tuple[str, ...] = ()
     not_with: tuple[str, ...] = ()
     is_built_in: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The rule, as errors and audits name it."""
+        return f"{self.scope if self.event is None else f'for_event({self.event!r})'}[{self.path!r}]"
+
+    def action_in(self, policy: FieldPolicy) -> Action | None:
+        """The action of its rule; None for what is built in."""
+        rules = policy.rules(self.scope) if self.event is None else policy.own_rules(self.event)
+        return rules.get(self.path)
 
     def as_dict(self) -> dict[str, Any]:
         """The item as JSON, without what is empty."""
@@ -160,8 +170,8 @@ def _items(
 
 def is_ip(item: Item) -> bool:
     """Whether a property is an IP address by its name."""
-    steps = [step for step in parts_of(item.scope, item.path) if step != ITEMS]
-    return steps[0] in {"ip", "$ip"} or category_of(steps[-1]) == "user.device.ip_address"
+    keys = keys_of(item.scope, item.path)
+    return keys[0] in {"ip", "$ip"} or category_of(keys[-1]) == "user.device.ip_address"
 
 
 def ip_form(items: Iterable[Item]) -> str:
@@ -179,10 +189,9 @@ def not_searched(policy: FieldPolicy, items: Iterable[Item]) -> list[str] | None
         return None
     found = []
     for item in items:
-        if item.is_built_in or policy.forbids_personal_data:
+        action = item.action_in(policy)
+        if action is None or item.is_built_in or policy.forbids_personal_data:
             continue
-        rules = policy.rules(item.scope) if item.event is None else policy.own_rules(item.event)
-        action = rules[item.path]
         is_address = isinstance(action, Generalize) and action.how == "ip" and action.on_detect is None
         if not is_address and (action.detect is not True or action.on_detect is not None):
             found.append(item.path)
@@ -208,7 +217,7 @@ class _Purposes:
             named = [*self._events(), *policy.event_names]
             default = () if policy.planned_events is not None and policy.planned_events <= set(named) else ("",)
             found = [purpose for event in (*default, *named) for purpose in self.of_event(event)]
-            found += [purpose for call in ("import_data",) for purpose in self._of_call(call)]
+            found += self._of_call("import_data")
             return tuple(dict.fromkeys(found)) or (str(Purpose.ANALYTICS),)
         calls = [name for name in self._given if name.startswith("people_")]
         found = [str(Purpose.PROFILES), *(purpose for call in calls for purpose in self._of_call(call))]

@@ -8,8 +8,7 @@ from pprint import pformat
 import attrs
 
 from consentpanel.policy import FieldPolicy
-from consentpanel.policy._names import category_of
-from consentpanel.policy._paths import ITEMS, Node, parts_of
+from consentpanel.policy._paths import ITEMS, Node, category_of_path, parts_of
 from consentpanel.transparency._scan import Scan
 
 UNNAMED = "unnamed"
@@ -58,17 +57,13 @@ def used_in(found: Scan, policy: FieldPolicy | None = None) -> list[Used]:
             event=event,
             path=path,
             places=tuple(where),
-            category=category_of(_steps(scope, path)[-1]) or category_of(" ".join(_steps(scope, path))),
+            category=category_of_path(scope, path),
             action=None if policy is None else action_on(policy, scope, event, path),
         )
         for (scope, event, path), where in sorted(
             places.items(), key=lambda pair: (pair[0][0], pair[0][1] or "", pair[0][2])
         )
     ]
-
-
-def _steps(scope: str, path: str) -> list[str]:
-    return [step for step in parts_of(scope, path) if step != ITEMS]
 
 
 def action_on(policy: FieldPolicy, scope: str, event: str | None, path: str) -> str:

@@ -210,11 +210,7 @@ def _several(purposes: object) -> tuple[str, ...]:
 
 
 def _refuse_gaps(items: Iterable[Item], named: Iterable[str], whys: Mapping[str, str]) -> None:
-    lacking = [
-        f"{item.scope if item.event is None else f'for_event({item.event!r})'}[{item.path!r}]"
-        for item in items
-        if not item.reason
-    ]
+    lacking = [item.rule for item in items if not item.reason]
     lacking += [f"purposes[{purpose!r}]" for purpose in named if purpose != NO_PURPOSE and not whys.get(purpose)]
     if lacking:
         raise ConfigurationError(f"a notice in strict mode needs a reason for each of: {', '.join(lacking)}")
