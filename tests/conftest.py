@@ -12,6 +12,7 @@ settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile(
     "ci", deadline=None, max_examples=200, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("few", deadline=None, max_examples=15)
 settings.load_profile("dev")
 
 

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 from typing_extensions import Self
 
 _MAX_IDS = 2_000
+_POLL = 0.01
+"""How long the end of a test may wait for the server to see that it is over, in seconds."""
 
 
 class FakePrivacyAPI:
@@ -79,7 +81,7 @@ class FakePrivacyAPI:
                 """A test's output is its own."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
         return self
 
     def __exit__(
