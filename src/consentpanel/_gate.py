@@ -293,8 +293,7 @@ def _update_left(message: Message, walk: Walk, tree: Node, detection: Detection 
         else:
             _top_left(name, value, message, walk, tree, record)
     for name in GROUP_NAMES & record.keys():
-        if isinstance(record[name], str):
-            record[name] = walk.named(record[name], name, detection)
+        record[name] = walk.named(record[name], name, detection)
     return record
 
 

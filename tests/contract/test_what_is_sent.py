@@ -265,7 +265,8 @@ def test_properties_that_are_no_mapping_are_refused(mp: Mixpanel, vendor: FakeTr
     # rule 1.8
     assert mp.track("user-1", "Paid", properties).reason is Reason.INVALID_MESSAGE
     assert mp.import_data(None, "user-1", "Paid", 1, properties).reason is Reason.INVALID_MESSAGE
-    assert mp.people_set("user-1", properties).reason is Reason.INVALID_MESSAGE
+    judged = mp.people_set("user-1", properties)
+    assert (judged.reason, judged.status) == (Reason.INVALID_MESSAGE, "granted")
     assert mp.people_track_charge("user-1", 1, properties).reason is Reason.INVALID_MESSAGE
     assert mp.people_update(properties).reason is Reason.INVALID_MESSAGE
     assert mp.group_set("company", "acme", properties).reason is Reason.INVALID_MESSAGE

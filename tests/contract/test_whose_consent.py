@@ -435,6 +435,26 @@ def test_what_only_takes_away_passes_without_consent(
     assert vendor.messages[0].properties == operators
 
 
+def test_what_a_removal_could_not_take_over_is_told(mp: Mixpanel) -> None:
+    # rules 2.9 and 4.1
+    update = {"$distinct_id": "nobody", "$unset": ["plan"], "$set": {("a", "b"): 1}}
+    decision = mp.people_update(update)
+    assert sorted(decision.dropped.values()) == ["key_not_text", "no_consent"]
+
+
+def test_what_needs_no_consent_asks_nobody(client: Callable[..., Mixpanel]) -> None:
+    # rules 2.8 and 2.9
+    asked: list[str] = []
+    mp = client(registry=lambda subject_id, purpose: asked.append(subject_id))
+    mp.people_unset("user-1", ["plan"])
+    mp.people_delete("user-1")
+    mp.group_set("company", "acme", {"industry": "tea"})
+    mp.track("user-1", "Paid", {"time": "yesterday, perhaps"})
+    mp.track("user-1", "")
+    mp.alias("user-1", None)
+    assert asked == []
+
+
 def test_a_mixed_update_without_consent_keeps_its_removing_part(mp: Mixpanel, vendor: FakeTransport) -> None:
     # rule 2.9
     update = {"$distinct_id": "nobody", "$set": {"plan": "pro"}, "$unset": ["email"], "$ip": "192.0.2.1"}
@@ -463,7 +483,8 @@ def test_a_mixed_update_with_consent_passes_whole(
 )
 def test_nothing_but_names_leaves_by_unset(mp: Mixpanel, vendor: FakeTransport, unset: Any, kept: list[str]) -> None:
     # rule 2.9
-    mp.people_unset("nobody", unset)
+    decision = mp.people_unset("nobody", unset)
+    assert dict(decision.dropped) == ({} if unset in ("a", None) else {"$unset": "not_a_name"})
     mp.people_update({"$distinct_id": "nobody", "$delete": {"email": "secret"}})
     assert vendor.people[0].properties == {"$unset": kept}
     assert vendor.people[1].properties == {"$delete": ""}
@@ -527,10 +548,13 @@ def test_withdrawn_subject_is_not_sent_from_a_buffer(
     assert [decision.reason for decision in told[-2:]] == [Reason.WITHDRAWN] * 2
 
 
-def test_a_removal_leaves_a_buffer_whatever_happens(registry: MemoryRegistry, vendor: FakeTransport) -> None:
+@pytest.mark.parametrize("policy", [FieldPolicy(), FieldPolicy.keep_all()], ids=["rules", "keep_all"])
+def test_a_removal_leaves_a_buffer_whatever_happens(
+    registry: MemoryRegistry, vendor: FakeTransport, policy: FieldPolicy
+) -> None:
     # rules 2.9 and 2.11
     buffer = BufferedConsumer(consumer=vendor)
-    mp = Mixpanel("TOKEN", buffer, registry=registry)
+    mp = Mixpanel("TOKEN", buffer, registry=registry, policy=policy)
     registry.grant("user-1")
     mp.people_delete("user-1")
     registry.deny("user-1")

@@ -155,6 +155,8 @@ def test_redact_sends_the_text_it_was_given():
         ("ada@mail.example\n", "****ple\n"),
         ("ada@münchen.example", "****mple"),
         ("ada@mail.example, bob@mail.example", "****mple"),
+        ("a" * 307 + "@mail.example", "****@mail.example"),
+        ("a" * 308 + "@mail.example", "****mple"),
     ],
 )
 def test_mask_shows_the_end_or_the_domain(value, masked):
@@ -300,6 +302,7 @@ def test_the_secret_stands_in_no_attribute():
         ("", ""),
         (None, None),
         (12, 12),
+        (123, 123),
         (12345, "123"),
         (-12345, "-12"),
         (3.14159, "3.1"),

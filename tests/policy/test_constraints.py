@@ -190,6 +190,19 @@ def test_without_consent_for_the_purpose_the_property_is_dropped_and_the_message
     }
 
 
+def test_an_update_that_also_takes_away_may_be_bound_to_a_purpose():
+    # rules 2.9 and 3.14
+    mp, registry, vendor = bound_client()
+    update = {"$distinct_id": "user-1", "$set": {"segment": "gold-2026", "plan": "pro"}, "$unset": ["mail"]}
+    assert dict(mp.people_update(update).dropped) == {"segment": "no_consent"}
+    registry.grant("user-1", "targeting")
+    mp.people_update(update)
+    assert [message.properties for message in vendor.people] == [
+        {"$set": {"plan": "pro"}, "$unset": ["mail"]},
+        {"$set": {"segment": "****26", "plan": "pro"}, "$unset": ["mail"]},
+    ]
+
+
 def test_with_consent_for_the_purpose_it_leaves():
     mp, registry, vendor = bound_client()
     registry.grant("user-1", "targeting")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import pytest
 
@@ -235,6 +236,27 @@ def test_the_id_of_a_group_is_searched(client, vendor):
     assert vendor.groups[0].payload["$group_id"] == "shop of [redacted]"
     assert dict(decision.changed) == {"$group_id": "detected:email"}
     assert not client(FieldPolicy(groups={"plan": keep()}, on_detect="drop")).group_set("company", ADA, {"plan": "pro"})
+
+
+@pytest.mark.parametrize("number", [4111111111111111, 4111111111111111.0])
+def test_a_number_as_the_id_of_a_group_is_searched_by_its_json(client, vendor, number):
+    # rule 3.7
+    decision = client(FieldPolicy(groups={"plan": keep()})).group_set("company", number, {"plan": "pro"})
+    assert vendor.groups[0].payload["$group_id"] == "[redacted]"
+    assert dict(decision.detected) == {"$group_id": "payment_card"}
+
+
+def test_names_are_searched_by_the_detectors_of_their_own_scope(client, vendor):
+    # rule 3.7
+    policy = FieldPolicy(
+        events={"plan": keep()}, groups={"plan": keep()}, detectors={"events": ["phone"], "groups": ["email"]}
+    )
+    mp = client(policy)
+    mp.track("user-1", f"{ADA} {PHONE}", {"plan": "pro"})
+    mp.import_data("secret", "user-1", f"{ADA} {PHONE}", time.time(), {"plan": ["pro"]})
+    mp.group_set("company", f"{ADA} {PHONE}", {"plan": "pro"})
+    assert [message.event for message in vendor.messages[:2]] == [f"{ADA} [redacted]"] * 2
+    assert vendor.groups[0].payload["$group_id"] == f"[redacted] {PHONE}"
 
 
 def test_what_meta_brings_is_searched(client, vendor):

@@ -121,7 +121,7 @@ class Keep(Action):
             return False
         if self.match is not None and (not isinstance(value, str) or self.match.fullmatch(value) is None):
             return False
-        return self.max_length is None or len(_text(value) or "") <= self.max_length
+        return self.max_length is None or (value is None or len(_text(value)) <= self.max_length)
 
 
 @attrs.frozen(kw_only=True)
@@ -142,9 +142,6 @@ class Personal(Drop):
 @attrs.frozen(kw_only=True)
 class Refuse(Action):
     name: ClassVar[str] = "refuse"
-
-    def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        raise ActionError(self.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -170,8 +167,6 @@ class Mask(Action):
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
-        if text is None:
-            return None
         address = self._DOMAIN.fullmatch(text) if len(text) <= 320 else None
         if address is not None:
             return f"****@{address[1]}"
@@ -186,12 +181,9 @@ class Pseudonymize(Action):
     prefix: str
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        text = _text(value)
-        if text is None:
-            return None
         if keyed is None:
             raise ActionError("no_secret")
-        return self.prefix + keyed(text)
+        return self.prefix + keyed(_text(value))
 
 
 @attrs.frozen(kw_only=True)
@@ -202,7 +194,7 @@ class Truncate(Action):
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
-        return value if text is None or len(text) <= self.length else text[: self.length]
+        return value if len(text) <= self.length else text[: self.length]
 
 
 @attrs.frozen(kw_only=True)
@@ -232,8 +224,6 @@ class Generalize(Action):
     detail: Any = None
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        if value is None:
-            return None
         failed = False
         coarse: Any = None
         try:
@@ -266,9 +256,9 @@ class Url(Action):
         return left
 
 
-def _text(value: Any) -> str | None:
-    """The text of a scalar, as JSON writes it; None for null."""
-    if value is None or isinstance(value, str):
+def _text(value: Any) -> str:
+    """The text of a scalar but null, as JSON writes it."""
+    if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -68,9 +68,6 @@ def ipv6_addresses(text: str) -> Iterator[Span]:
 
 
 def _is_ipv6(text: str) -> bool:
-    colons = text.count(":")
-    if colons < 2 or ("::" not in text and colons < 6):
-        return False
     has_digit = any(character.isdigit() for character in text)
     # Names of C++ and Rust such as `add::face` could be addresses by their letters.
     if not has_digit and len([part for part in text.split(":") if part]) < 3:

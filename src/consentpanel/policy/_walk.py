@@ -217,8 +217,8 @@ class Walk:
         sees_output = isinstance(action, (Transform, Url))
         seen = value
         if isinstance(action, Keep):
-            action.apply(value, self.keyed)
-            return value if detection is None else self._searched(value, path, detection)
+            kept = action.apply(value, self.keyed)
+            return kept if detection is None else self._searched(kept, path, detection)
         if detection is not None and isinstance(action, (Truncate, Generalize)):
             seen = self._searched(value, path, detection)
         try:
@@ -311,7 +311,7 @@ class Walk:
         self.dropped[inner] = self.changed.pop(inner)
         return False
 
-    def named(self, name: str, path: str, detection: Detection | None) -> str:
+    def named(self, name: Any, path: str, detection: Detection | None) -> Any:
         """The name of an event, or the id of a group, after the detectors have looked into it.
 
         Raises:
@@ -320,10 +320,9 @@ class Walk:
         if detection is None:
             return name
         try:
-            searched: str = self._searched(name, path, detection)
+            return self._searched(name, path, detection)
         except ActionError as error:
             raise RefusedError(path, error.cause) from None
-        return searched
 
     def _dict(self, node: Node, value: dict[str, Any], path: str) -> Any:
         if not value and node.action is not None and not isinstance(node.action, Drop):
