@@ -72,14 +72,13 @@ def decoded(text: str) -> tuple[list[str], bool]:
     """The text after each round of percent-decoding, also with each ``+`` as a space; and whether it came to rest."""
     texts: list[str] = []
     for _ in range(ROUNDS):
-        further = unquote(text) if is_escaped(text) else text
-        if further == text:
+        if not is_escaped(text):
             break
-        text = further
+        text = unquote(text)
         texts.append(visible(text))
         if "+" in text:
             texts.append(visible(text.replace("+", " ")))
-    return texts, not is_escaped(text) or unquote(text) == text
+    return texts, not is_escaped(text)
 
 
 def strings_in(text: str) -> list[str]:
