@@ -136,8 +136,10 @@ def test_a_structural_name_carries_no_object(
             self.sent.append(message)
 
     sink = Sink()
-    decision = Mixpanel("TOKEN", sink, registry=registry).track("user-1", "Paid", {name: {"email": "secret"}})
-    assert dict(decision.changed) == {name: "default"}
+    mp = Mixpanel("TOKEN", sink, registry=registry)
+    for value in ({"email": "secret"}, {"email": float("nan")}, "x" * 2_000_000):
+        decision = mp.track("user-1", "Paid", {name: value})
+        assert dict(decision.changed) == {name: "default"}
     assert "secret" not in sink.sent[0]
 
 

@@ -228,6 +228,13 @@ def test_a_lone_surrogate_has_a_pseudonym_too():
     assert sent(pseudonymize(), LONE_SURROGATE).startswith("psn_")
 
 
+def test_the_prefix_of_a_pseudonym_has_one_to_32_characters():
+    assert sent(pseudonymize("p" * 32), "ada") == pseudonym("ada", prefix="p" * 32)
+    for prefix in ("", "p" * 33, None):
+        with pytest.raises(ConfigurationError, match="1 to 32 characters"):
+            pseudonymize(prefix)  # type: ignore[arg-type]
+
+
 def test_none_has_no_pseudonym():
     result = applied(pseudonymize(), None)
     assert (result.properties, result.changed) == ({"p": None}, {})
@@ -317,6 +324,10 @@ def test_truncate_sends_the_first_characters(value, short):
     result = applied(truncate(3), value)
     assert same(result.properties, {"p": short})
     assert result.changed == ({} if same(short, value) else {"p": "truncate"})
+
+
+def test_truncate_to_one_character_sends_one():
+    assert sent(truncate(1), "10117") == "1"
 
 
 # rule 3.2: generalize(): number to a bucket

@@ -92,6 +92,9 @@ def test_a_constrained_property_takes_no_shortcut():
         {"match": 1},
         {"max_length": -1},
         {"max_length": "3"},
+        {"detect": "email"},
+        {"detect": 5},
+        {"detect": None},
         {"deep": True, "type": str},
         {"deep": True, "max_length": 3},
         {"purpose": ""},
@@ -190,6 +193,42 @@ def test_without_consent_for_the_purpose_the_property_is_dropped_and_the_message
     }
 
 
+def test_a_rule_for_one_event_may_be_bound_too():
+    # rule 3.14
+    policy = FieldPolicy(events={"plan": keep(), "note": mask()}).for_event(
+        "Paid", {"segment": keep(purpose="targeting"), "sum": keep(purpose="billing")}
+    )
+    mp, registry, vendor = bound_client(policy=policy)
+    assert dict(mp.track("user-1", "Paid", {"segment": "gold", "sum": 5}).dropped) == {
+        "segment": "no_consent",
+        "sum": "no_consent",
+    }
+    registry.grant("user-1", "targeting")
+    assert dict(mp.track("user-1", "Paid", {"segment": "gold", "sum": 5}).dropped) == {"sum": "no_consent"}
+    assert dict(mp.track("user-1", "Other", {"segment": "gold", "sum": 5}).dropped) == dict.fromkeys(
+        ["segment", "sum"], "unnamed"
+    )
+    assert [message.properties.get("segment") for message in vendor.events] == [None, "gold", None]
+
+
+def test_only_the_purposes_of_what_a_message_holds_are_looked_up():
+    # rule 3.14
+    asked: list[str] = []
+
+    def ask(subject_id: str, purpose: str) -> bool:
+        asked.append(purpose)
+        return True
+
+    policy = FieldPolicy(
+        events={"segment": keep(purpose="targeting"), "sum": keep(purpose="billing"), "note": mask()},
+        people={"segment": keep(purpose="targeting"), "sum": keep(purpose="billing"), "note": mask()},
+    )
+    mp, _, _ = bound_client(policy=policy, registry=ask)
+    mp.track("user-1", "Paid", {"SUM": 5, "note": "for Ada"})
+    mp.people_set("user-1", {"sum": 5, "note": "for Ada"})
+    assert asked == ["analytics", "billing", "profiles", "billing"]
+
+
 def test_an_update_that_also_takes_away_may_be_bound_to_a_purpose():
     # rules 2.9 and 3.14
     mp, registry, vendor = bound_client()
@@ -281,6 +320,26 @@ def test_a_sensitive_key_below_a_deep_keep_is_dropped_whole_and_not_quoted(key, 
         assert key not in str(result.properties)
         assert result.properties["cart"]["n"] == 1
         assert dict(result.dropped) == {"cart.(sensitive keys)": "sensitive"}
+
+
+def test_a_key_longer_than_any_name_is_sensitive():
+    # rule 3.11
+    policy = FieldPolicy(events={"p": keep(deep=True)})
+    assert policy.apply_event("E", {"p": {"a" * 256: 1}}).properties == {"p": {"a" * 256: 1}}
+    assert policy.apply_event("E", {"p": {"a" * 257: 1}}).properties == {"p": {}}
+
+
+def test_a_constraint_of_length_may_be_none_at_all():
+    policy = FieldPolicy(events={"p": keep(max_length=0)})
+    assert policy.apply_event("E", {"p": ""}).properties == {"p": ""}
+    assert policy.apply_event("E", {"p": "a"}).properties == {}
+
+
+def test_a_url_has_at_most_8192_characters():
+    # rule 3.12
+    policy = FieldPolicy(events={"p": url()})
+    assert policy.apply_event("E", {"p": "/" + "a" * 8191}).properties == {"p": "/" + "a" * 8191}
+    assert policy.apply_event("E", {"p": "/" + "a" * 8192}).properties == {}
 
 
 @pytest.mark.parametrize("key", OPEN)

@@ -181,7 +181,25 @@ def test_what_is_hidden_is_found_beside_what_is_not():
 
 
 def test_a_finding_says_where_and_not_what():
-    assert ADA not in repr(detect(ADA))
+    assert ADA not in repr(detect(ADA)) + repr(Detection().judge(ADA))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"{ADA} 100%25", Finding("email", 0, 16)),
+        (f'["{ADA}"]', Finding("email", 2, 18)),
+        ("/a?page=1&email=ada%40shop.example&b=c", Finding("url_parameter", 10, 34)),
+        (f"caf\u00e9\u00ad {ADA}", Finding("email", 6, 22)),
+    ],
+)
+def test_what_is_redacted_in_its_place_is_not_found_once_more_in_another_form(text, place):
+    assert detect(text) == [place]
+
+
+def test_a_text_in_a_structure_is_encoded_too_often_though_the_structure_is_not():
+    structure = '["\\u002525252541"]'
+    assert detect(structure) == [Finding("encoded", 0, len(structure))]
 
 
 @pytest.mark.parametrize("text", [None, 5, b"ada@shop.example"])
@@ -295,6 +313,32 @@ def test_a_detector_that_fails_drops_the_property(find):
     assert (result.properties, result.dropped) == ({"q": "x"}, {"p": "detector_failed"})
 
 
+def test_a_pattern_that_matches_nothing_somewhere_finds_nothing_there():
+    # rule 3.7
+    assert Detection([Detector("vowels", re.compile("[ae]*"))]).find("baab") == [Finding("vowels", 1, 3)]
+
+
+def test_places_side_by_side_are_two_and_of_equal_ones_the_first_detector_s_is_told():
+    one, two = Detector("one", re.compile("aa")), Detector("two", re.compile("bb|aa"))
+    assert Detection([one, two]).find("aabb") == [Finding("one", 0, 2), Finding("two", 2, 4)]
+    assert found(ADA, detectors=[Detector("member", re.compile(re.escape(ADA)))]) == ["member"]
+
+
+def test_what_is_not_looked_for_or_exempt_is_so_in_a_structure_too():
+    structure = '["ada\\u0040shop.example", "M\\u002d123456"]'
+    member = Detector("member", re.compile("M-[0-9]{6}"))
+    assert found(structure, detectors=[member]) in (["email"], ["member"])
+    assert found(structure, detectors=["phone"]) == []
+    assert found(structure, allow=[ADA]) == found(structure, allow=["*@shop.example"]) == []
+    assert found(structure, detectors=[member, "-email"], allow=["M-123456"]) == []
+    assert found("M-123456", detectors=[member], allow=["M-123456"]) == []
+
+
+def test_the_place_of_an_own_detector_in_a_structure_is_its_own():
+    member = Detector("member", re.compile("M-[0-9]{6}"))
+    assert Detection([member]).find('["M-123456"]') == [Finding("member", 2, 10)]
+
+
 def test_what_takes_the_place_of_a_kind_may_find_anything():
     email = Detector("email", re.compile("mail"))
     assert found("a mail", detectors=[email], allow=["*@shop.example"]) == ["email"]
@@ -313,6 +357,7 @@ def test_exact_texts_and_a_domain_s_addresses_can_be_exempt():
     allow = ["support@other.example", "*@shop.example", "203.0.113.7"]
     for text in ("ada@shop.example", "ADA@SHOP.EXAMPLE", "support@other.example", "from 203.0.113.7"):
         assert found(f"mail {text}", allow=allow) == []
+    assert found("mail ada@shop.example", allow=["x@shop.example"]) == ["email"]
     for text in ("ada@shop.example.evil.example", "ada@sub.shop.example", "xsupport@other.example", "203.0.113.77"):
         assert found(f"mail {text}", allow=allow) != []
 

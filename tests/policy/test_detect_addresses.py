@@ -26,6 +26,7 @@ KEYS = [
     f"GOCSPX-{HEX[:28]}",
     *(f"xox{of}-{HEX[:16]}" for of in "abeoprs"),
     f"xapp-{HEX[:16]}",
+    f"xoxb-{HEX[:11]}",
     f"SG.{HEX[:22]}.{HEX[:43]}",
     f"key-{HEX[:32]}",
     f"SK{HEX[:32]}",

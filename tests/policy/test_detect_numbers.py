@@ -89,8 +89,13 @@ def test_an_account_number_has_its_country_s_length(number):
     assert [(each.kind, each.start, each.end) for each in detect(number)] == [("iban", 0, len(number))]
     grouped = " ".join(number[at : at + 4] for at in range(0, len(number), 4))
     assert "iban" in {each.kind for each in detect(f"to {grouped}, please")}
+    assert "iban" not in {each.kind for each in detect(f"to {number}x, please")}
     # A digit more or less is another country's length, and no account's.
     assert "iban" not in {each.kind for each in detect(f"{number}0")} | {each.kind for each in detect(number[:-1])}
+
+
+def test_an_account_number_is_found_behind_what_only_begins_like_one():
+    assert detect("AA12 3456 7890, DE89370400440532013000") == [Finding("iban", 16, 38)]
 
 
 def luhn(prefix, length):

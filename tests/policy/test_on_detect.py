@@ -161,6 +161,11 @@ def test_transform_is_judged_by_what_comes_out():
     assert applied(ADA, nested).properties == {"p": {"a": ["[redacted]"]}}
 
 
+def test_what_a_function_makes_is_not_searched_when_its_rule_says_so():
+    rule = transform(lambda value: [value, {"to": ADA}], detect=False)
+    assert applied("x", rule).properties == {"p": ["x", {"to": ADA}]}
+
+
 def test_the_parts_of_a_url_that_are_kept_are_searched():
     # rule 3.12
     rule = url(params=("q", "page"))

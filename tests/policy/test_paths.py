@@ -174,6 +174,38 @@ def test_a_value_of_another_shape_than_the_path_is_dropped_and_reported(rules, v
     assert "a" in dropped
 
 
+@pytest.mark.parametrize("value", [[], ["A1"], [{"sku": "A1"}], [["A1"]]])
+def test_a_list_whose_parts_only_a_rule_for_a_dict_names_is_unnamed(value):
+    # rule 3.3
+    result = FieldPolicy(events={"items.sku": keep()}).apply_event("E", {"items": value})
+    assert (result.properties, result.dropped) == ({}, {"items": "unnamed"})
+
+
+def test_what_an_event_s_rules_close_leaves_by_no_shortcut():
+    # rule 3.3
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    registry.grant("user-1")
+    policy = FieldPolicy(events={"plan": keep()}).for_event("Paid", {"plan": drop()}).for_event("Won", {"sum": keep()})
+    mp = Mixpanel("T", vendor, registry=registry, policy=policy)
+    for event in ("Paid", "Won", "Other"):
+        mp.track("user-1", event, {"plan": "pro", "sum": 5})
+    names = [message.properties.keys() & {"plan", "sum"} for message in vendor.events]
+    assert names == [set(), {"plan", "sum"}, {"plan"}]
+
+
+def test_keep_all_keeps_the_operators_of_an_update_too():
+    update = {"$set": {"email": "a@b.example"}, "$unset": ["plan"]}
+    assert FieldPolicy.keep_all().apply_people(update).properties == update
+    assert FieldPolicy.keep_all().apply_group(update).properties == update
+
+
+def test_the_rules_of_an_event_are_no_other_scope_s():
+    policy = FieldPolicy(events={"plan": keep()}, people={"email": keep()}).for_event("Paid", {"sum": keep()})
+    assert list(policy.rules("events", "Paid")) == ["plan", "sum"]
+    assert list(policy.rules("events")) == list(policy.rules("events", "Other")) == ["plan"]
+    assert list(policy.rules("people", "Paid")) == ["email"]
+
+
 def test_an_empty_dict_or_list_under_a_keep_is_kept():
     assert outcome({"a": keep(), "b": keep()}, {"a": {}, "b": []})[0] == {"a": {}, "b": []}
 
@@ -341,6 +373,9 @@ def test_precedence_between_an_event_s_rules_and_the_scope_s(scope, event, prope
         ({"plan": keep(), "'plan'": truncate(1)}, "plan"),
         ({"Plan": drop(), "plan": redact()}, "plan"),
         ({"distinct_id.part": keep()}, "distinct_id"),
+        ({"Email": keep(), "email": drop()}, r"'Email'\] can never apply: the rule for 'email' closes it"),
+        ({"user": refuse(), "user.plan": drop()}, r"'user.plan'\] can never apply: the rule for 'user' closes it"),
+        ({"user": refuse(), "user.plan.name": redact()}, r"'user.plan.name'\] can never apply"),
     ],
 )
 def test_a_rule_that_can_never_apply_is_refused(rules, named):
@@ -422,9 +457,24 @@ def test_a_path_that_is_no_text_is_refused(path):
         FieldPolicy(events={path: keep()})
 
 
-def test_a_path_deeper_than_any_value_is_refused():
-    with pytest.raises(ConfigurationError, match="32 steps"):
-        FieldPolicy(events={".".join("a" * 5000): keep()})
+@pytest.mark.parametrize("steps", [33, 5000])
+def test_a_path_deeper_than_any_value_is_refused(steps):
+    FieldPolicy(events={".".join("a" * 32): keep()})
+    with pytest.raises(ConfigurationError, match=f"32 steps, not {steps}"):
+        FieldPolicy(events={".".join("a" * steps): keep()})
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ({"items[].sku": keep()}, {}),
+        ({"items": keep(deep=True), "items[].sku": drop()}, {"items": {"[]": {"sku": "A1"}}}),
+    ],
+)
+def test_a_key_that_looks_like_a_step_into_a_list_is_a_key(rules, kept):
+    # rule 3.3
+    result = FieldPolicy(events=rules).apply_event("E", {"items": {"[]": {"sku": "A1"}}})
+    assert result.properties == kept
 
 
 @pytest.mark.parametrize(
@@ -438,6 +488,8 @@ def test_what_is_no_action_is_refused_with_scope_and_path(scope, action):
 
 
 def test_an_action_without_its_call_is_told_to_be_called():
+    with pytest.raises(ConfigurationError, match=r"must be an action such as keep\(\) or redact\(\), not int"):
+        FieldPolicy(events={"plan": 5})  # type: ignore[dict-item]
     with pytest.raises(ConfigurationError, match=r"callable \(keep\): call it"):
         FieldPolicy(events={"plan": keep})  # type: ignore[dict-item]
 
