@@ -117,10 +117,12 @@ def cases(directory: Path, subject_ids: Sequence[str]) -> Iterator[Case]:
                 lambda: CachedRegistry(SQLiteRegistry(nobody), ttl=60),
             ),
         ):
-            sent_goal = 1.0 if store == "memory" else None
-            yield Case(f"track, sent, {store}, {look_up}", "track", consenting, cold, sent_goal)
+            in_memory = store == "memory"
+            yield Case(f"track, sent, {store}, {look_up}", "track", consenting, cold, 1.5 if in_memory else None)
             yield Case(f"track, dropped, {store}, {look_up}", "track", empty, cold, 0.1)
-            yield Case(f"people_set, sent, {store}, {look_up}", "people_set", consenting, cold, sent_goal)
+            yield Case(
+                f"people_set, sent, {store}, {look_up}", "people_set", consenting, cold, 1.1 if in_memory else None
+            )
 
 
 def seconds(call: Call, subject_ids: Sequence[str]) -> float:

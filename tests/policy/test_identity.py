@@ -140,6 +140,35 @@ def test_a_short_id_is_replaced_only_where_it_is_the_whole_string():
     assert (said["a"], said["b"], said["c"], said["d"]) == (pseudonym, "7 tea", 7, [pseudonym])
 
 
+@pytest.mark.parametrize(("subject_id", "is_replaced"), [("ann-1", False), ("ann-17", True), ("ann-471", True)])
+def test_an_id_of_six_characters_is_replaced_inside_a_text(subject_id, is_replaced):
+    mp, vendor = build()
+    mp.track(subject_id, "E", {"url": f"/u/{subject_id}/a"})
+    pseudonym = pseudonymous(SECRET).of(subject_id, None)
+    assert vendor.events[0].properties["url"] == f"/u/{pseudonym if is_replaced else subject_id}/a"
+
+
+def test_an_id_that_begins_another_does_not_take_its_place():
+    mp, vendor = build()
+    mp.track("user-1", "E", {"$user_id": "user-1-b", "url": "/u/user-1-b/of/user-1"})
+    one, other = (pseudonymous(SECRET).of(each, None) for each in ("user-1", "user-1-b"))
+    assert vendor.events[0].properties["url"] == f"/u/{other}/of/{one}"
+
+
+def test_what_the_vendor_needs_is_no_id_though_it_reads_the_same():
+    # rule 3.9
+    vendor = FakeTransport()
+    mp = Mixpanel("TOKEN-4711", vendor, registry=everybody, identity=pseudonymous(SECRET))
+    assert mp.track("TOKEN-4711", "E")
+    assert vendor.events[0].payload["properties"]["token"] == "TOKEN-4711"
+    assert vendor.events[0].distinct_id == pseudonymous(SECRET).of("TOKEN-4711", None)
+
+
+def test_an_identity_without_a_secret_says_so():
+    with pytest.raises(ConfigurationError, match="needs a secret"):
+        pseudonymous().of(ANN, None)
+
+
 def test_the_policy_s_secret_is_used_unless_another_is_given():
     policy = FieldPolicy(events={"p": pseudonymize()}, secret=SECRET)
     mp, vendor = build(pseudonymous(), policy=policy)

@@ -121,6 +121,13 @@ def test_a_rule_that_keeps_a_personal_property_says_so_or_is_warned_of():
         "for_event('Paid')['iban']",
     ]
     assert FieldPolicy(events=said).warnings == FieldPolicy.keep_all().warnings == ()
+    assert FieldPolicy.no_personal_data(["email"], secret=SECRET).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["$city", "$region", "$avatar", "$created", "ip"])
+def test_the_vendor_s_own_names_for_persons_are_warned_of(name):
+    (warning,) = FieldPolicy(people={name: keep()}).warnings
+    assert warning.startswith(f"people['{name}'] keeps a personal property")
 
 
 def test_a_client_logs_a_warning_of_its_policy_once(caplog):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from consentpanel import Mixpanel
+from consentpanel import ConfigurationError, Mixpanel
 from consentpanel._decision import Decision
 from consentpanel.policy import (
     Detector,
@@ -98,6 +98,19 @@ def test_scopes_may_have_detectors_of_their_own():
     policy = FieldPolicy(events={"p": keep()}, people={"p": keep()}, detectors={"people": ["phone"]})
     assert policy.apply_event("E", {"p": ADA}).properties == {"p": "[redacted]"}
     assert policy.apply_people({"$set": {"p": ADA}}).properties == {"$set": {"p": ADA}}
+
+
+def test_every_scope_may_have_its_own_and_all_have_the_same_exempt_texts():
+    scopes = ("events", "people", "groups", "flags")
+    rules = {scope: {"p": keep()} for scope in scopes}
+    policy = FieldPolicy(**rules, detectors=dict.fromkeys(scopes, ("email",)), detect_allow=iter([ADA]))
+    said = {"p": f"{ADA} bob@mail.example {PHONE}"}
+    left = {"p": f"{ADA} [redacted] {PHONE}"}
+    assert policy.apply_event("E", said).properties == policy.apply_flags(said).properties == left
+    assert policy.apply_people({"$set": said}).properties == policy.apply_group({"$set": said}).properties
+    assert policy.apply_people({"$set": said}).properties == {"$set": left}
+    with pytest.raises(ConfigurationError, match="detect_allow must be several values"):
+        FieldPolicy(detectors={"events": ["email"]}, detect_allow=ADA)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,11 @@ def test_what_an_event_s_rules_close_leaves_by_no_shortcut():
     assert names == [set(), {"plan", "sum"}, {"plan"}]
 
 
+def test_the_repr_of_a_policy_counts_its_rules():
+    assert repr(FieldPolicy.keep_all()) == "FieldPolicy.keep_all()"
+    assert repr(FieldPolicy(events={"a": keep()})) == "<FieldPolicy rules: events=1, people=0, groups=0, flags=0>"
+
+
 def test_keep_all_keeps_the_operators_of_an_update_too():
     update = {"$set": {"email": "a@b.example"}, "$unset": ["plan"]}
     assert FieldPolicy.keep_all().apply_people(update).properties == update

@@ -119,7 +119,7 @@ _MARKS = {
 _CAPITAL_MARKS = ("eyJ", "AKIA", "ASIA", "AROA", "AIDA", "AIza", "SK", ":AA")
 _OF_KEYS = (string.digits + string.ascii_letters + "_-").encode()
 _RUNS = bytes.maketrans(_OF_KEYS, b"t" * len(_OF_KEYS))
-_RUN = b"t" * 16
+_RUN = "t" * 16
 """What begins with one of the marks has so many letters and digits in a row."""
 
 
@@ -132,7 +132,7 @@ def _has_mark(text: str) -> bool:
 
 def may_hold_secret(text: str, written: bytes) -> bool:
     """Whether a text, written in ASCII, has a prefix of a key, a word that announces a secret, or a key's frame."""
-    if _RUN in written.translate(_RUNS) and _has_mark(text):
+    if _RUN in written.translate(_RUNS).decode() and _has_mark(text):
         return True
     if "earer" in text or "EARER" in text or "asic" in text or "-----BEGIN " in text:
         return True

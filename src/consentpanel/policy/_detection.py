@@ -371,19 +371,20 @@ def _in_plain(text: str) -> list[Place]:
         found += [("email", *span) for span in emails(text)]
     written = text.encode("ascii", "replace")
     if len(text) >= _SHORTEST_NUMBER:
-        digits = written.translate(_SHAPE, _GAPS)
+        # As text again, in which Python finds a piece three times as fast as in bytes.
+        digits = written.translate(_SHAPE, _GAPS).decode()
         if _EIGHT_DIGITS in digits:
             found += [("phone", *span) for span in phones(text)]
             if _TWELVE_DIGITS in digits:
                 found += [("payment_card", *span) for span in payment_cards(text)]
-        shape = written.translate(_SHAPE)
+        shape = written.translate(_SHAPE).decode()
         if _SSN in shape:
             found += [("us_ssn", *span) for span in us_ssns(text)]
         if _IBAN_INSIDE in shape or shape.startswith(_IBAN):
             found += [("iban", *span) for span in ibans(text)]
     if text.count(".") >= 3:
         found += [("ip_address", *span) for span in ipv4_addresses(text)]
-    if "::" in text or text.count(":") >= 6:
+    if ":" in text and ("::" in text or text.count(":") >= 6):
         found += [("ip_address", *span) for span in ipv6_addresses(text)]
     if len(text) >= _SHORTEST_SECRET and may_hold_secret(text, written):
         found += [("secret", *span) for span in secrets(text)]
@@ -397,8 +398,8 @@ _GAPS = b" .-/()?"
 _SHAPE = (
     bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
 )
-_EIGHT_DIGITS, _TWELVE_DIGITS = b"0" * 8, b"0" * 12
-_SSN, _IBAN, _IBAN_INSIDE = b"000-00-0000", b"aa00", b"-aa00"
+_EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 8, "0" * 12
+_SSN, _IBAN, _IBAN_INSIDE = "000-00-0000", "aa00", "-aa00"
 _SHORTEST_NUMBER = 8
 _SHORTEST_SECRET = 16
 
