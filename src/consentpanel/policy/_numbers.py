@@ -38,15 +38,16 @@ def _phone_pattern() -> re.Pattern[str]:
                 r"(?<![^\W_][.\-+])00(?P<zeros>[1-9]\d{{0,2}}{IN}{{1,3}}\d(?:{IN}{{0,3}}\d){{5,13}})(?!\d){MORE}",
                 # Three, three and four digits: North America, Italy, Turkey.
                 r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
-                # A trunk prefix of 0.
-                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/]\d)",
+                # A trunk prefix of 0; an X ends an ISBN.
+                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/][\dX])",
                 # An area code in brackets.
                 r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?\d{{2,5}}(?:{GAP}?\d{{2,4}}){{1,4}}){MORE}(?![.\-/]\d)",
                 # Shapes of single countries, which must stand alone.
                 (
                     r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
                     r"|[1-9]\d \d{{3}} \d{{2}} \d{{2}}|[2-9]\d(?: \d{{2}}){{3}}|[1-9]\d{{2}} \d{{4}} \d{{4}}"
-                    r"|1[3-9]\d-\d{{4}}-\d{{4}}|[6-9]\d{{4}} \d{{5}}"
+                    r"|1[3-9]\d-\d{{4}}-\d{{4}}|[6-9]\d{{4}} \d{{5}}|(?:[1-9]\d? )?[1-9]\d{{2}} \d{{3}} \d{{2}} \d{{2}}"
+                    r"|[2-9]\d{{2}} \d{{2}} \d{{3}}|[1-9]\d/\d{{3}}[ \-]\d{{4}}|(?:2[1-8]|69)\d{{2}} \d{{3}} ?\d{{3}}"
                     r"|[78][ \-]\(?\d{{3}}\)?[ \-]\d{{3}}[ \-]\d{{2}}[ \-]\d{{2}}){MORE}(?![ .,\-/:]{{1,2}}\d)"
                 ),
             )
@@ -95,7 +96,7 @@ def _is_national(number: str, count: int) -> bool:
     lengths = [*map(len, groups)]
     is_date = lengths[:3] == [2, 2, 4] and int(groups[1]) <= 31
     is_short = lengths == [2, 2, 2, 2] and gaps == {"-", " "}  # Stockholm
-    return (9 <= count <= 12 or is_short) and not is_date and lengths != [3, 2, 4]
+    return (9 <= count <= 13 or is_short) and not is_date and lengths != [3, 2, 4]
 
 
 _CODES = (
