@@ -28,8 +28,9 @@ from consentpanel._vendor import (
 from consentpanel._wire import MAX_BYTES, NotOnWireError, dumps, named_by_text
 from consentpanel.policy._detection import Detection
 from consentpanel.policy._paths import Node
+from consentpanel.policy._scopes import SCOPES
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk, shown_name
-from consentpanel.policy.fields import SCOPES, FieldPolicy
+from consentpanel.policy.fields import FieldPolicy
 
 UNPLANNED = "<unplanned>"
 """Stands in a `Decision` for the name of an event that is not planned."""

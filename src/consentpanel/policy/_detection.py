@@ -9,28 +9,12 @@ from typing import Any, Literal, NamedTuple, cast
 import attrs
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._addresses import (
-    emails,
-    ipv4_addresses,
-    ipv6_addresses,
-    may_hold_secret,
-    secrets,
-    url_parameters,
-)
 from consentpanel.policy._forms import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
-from consentpanel.policy._numbers import ibans, is_card, payment_cards, phones, us_ssns
+from consentpanel.policy._search import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
 
 OnDetect = Literal["redact", "drop", "refuse", "report"]
-REDACTED = "[redacted]"
-ENCODED = "encoded"
-"""The kind of a text that three rounds of percent-decoding do not bring to rest."""
-
-KINDS = ("email", "phone", "payment_card", "iban", "ip_address", "us_ssn", "secret", "url_parameter")
-"""The kinds of personal data that are looked for unless a policy says otherwise."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-Place = tuple[str, int, int]
-"""A kind, and where: start and end."""
 
 
 @attrs.frozen
@@ -182,12 +166,12 @@ class Detection:
 
     def is_clean(self, value: str | float) -> bool:
         """Whether there is surely nothing in a value; what there is otherwise only `judge` can tell."""
-        text = value if isinstance(value, str) else _text_of(value)
+        text = value if isinstance(value, str) else text_of(value)
         if not text.isascii() or self._finders or ("%" in text and is_escaped(text)):
             return False
         if ("{" in text or "[" in text) and text.lstrip()[:1] in _OPENING:
             return False
-        return not _in_plain(text)
+        return not places_in(text)
 
     def are_clean(self, values: Collection[Any]) -> bool:
         """Whether there is surely nothing in any of some scalars, looked at together."""
@@ -197,12 +181,12 @@ class Detection:
             if kind is str:
                 texts.append(value)
             elif (kind is int or kind is float) and not -_SHORT < value < _SHORT:
-                texts.append(_text_of(value))
+                texts.append(text_of(value))
         # No pattern goes beyond the end of a line, so that one text answers for all.
         text = "\n".join(texts)
         if not text.isascii() or self._finders or "{" in text or "[" in text or ("%" in text and is_escaped(text)):
             return False
-        return not _in_plain(text)
+        return not places_in(text)
 
     def find(self, text: str) -> list[Finding]:
         """What there is in a text, by place; overlapping places are one, of the longest one's kind.
@@ -213,7 +197,7 @@ class Detection:
         if len(text) < _LONG_TEXT and self.is_clean(text):
             return []
         raw, hidden = self._everywhere(text)
-        return [Finding(kind, start, end) for kind, start, end in _merged([*raw, *hidden])]
+        return [Finding(kind, start, end) for kind, start, end in merged([*raw, *hidden])]
 
     def judge(self, value: str | float) -> Hit | None:
         """What becomes of a scalar; None when nothing was found.
@@ -221,21 +205,21 @@ class Detection:
         Raises:
             DetectorError: A user's detector failed.
         """
-        text = value if isinstance(value, str) else _text_of(value)
+        text = value if isinstance(value, str) else text_of(value)
         if len(text) < _LONG_TEXT and self.is_clean(value):
             return None
         raw, hidden = self._everywhere(text)
         if not raw and not hidden:
             return None
         # Of the kinds found the one with the strictest action is told, and of these the first.
-        kind = max((kind for kind, _, _ in (*_merged([*raw, *hidden]), *raw, *hidden)), key=self._strictness)
+        kind = max((kind for kind, _, _ in (*merged([*raw, *hidden]), *raw, *hidden)), key=self._strictness)
         action: OnDetect = self._actions[kind]
         if action != "redact":
             return Hit(action, kind, text)
         if not isinstance(value, str):
             return Hit(action, kind, REDACTED)
         spans = [place for place in raw if self._strictness(place[0]) >= _REDACTS]
-        left = REDACTED if any(self._strictness(place[0]) >= _REDACTS for place in hidden) else _without(text, spans)
+        left = REDACTED if any(self._strictness(place[0]) >= _REDACTS for place in hidden) else without(text, spans)
         if any(self._strictness(place[0]) >= _REDACTS for places in self._everywhere(left) for place in places):
             left = REDACTED
         return Hit(action, kind, left)
@@ -278,7 +262,7 @@ class Detection:
                 yield ENCODED
         # In one text for the built-in detectors, since a structure may hold very many.
         text = "\n".join(said)
-        for kind, start, end in _in_plain(text):
+        for kind, start, end in places_in(text):
             place = text[start:end]
             if kind in self._kinds and place not in covered and not self._is_allowed(kind, place):
                 yield kind
@@ -290,7 +274,7 @@ class Detection:
 
     def _hits(self, text: str) -> Iterator[Place]:
         """What the detectors say of one form of a text, but for what is allowed."""
-        for kind, start, end in _in_plain(text):
+        for kind, start, end in places_in(text):
             if kind in self._kinds and not self._is_allowed(kind, text[start:end]):
                 yield kind, start, end
         for name, find in self._finders.items():
@@ -357,53 +341,6 @@ def kind_in_name(name: str) -> str | None:
     return found[0].kind if found else None
 
 
-def _text_of(number: Any) -> str:
-    """The JSON of a number; nothing for one with more digits than any card, which Python may refuse to write."""
-    return repr(number) if isinstance(number, float) or -_LONG < number < _LONG else ""
-
-
-def _in_plain(text: str) -> list[Place]:
-    """What the built-in detectors find in a text with ASCII digits. Each is asked only when it could find something."""
-    if text.isdigit() and text.isascii():  # a superscript is a digit to Python, too
-        return [("payment_card", 0, len(text))] if is_card(text) else []
-    found: list[Place] = []
-    if "@" in text:
-        found += [("email", *span) for span in emails(text)]
-    written = text.encode("ascii", "replace")
-    if len(text) >= _SHORTEST_NUMBER:
-        # As text again, in which Python finds a piece three times as fast as in bytes.
-        digits = written.translate(_SHAPE, _GAPS).decode()
-        if _EIGHT_DIGITS in digits:
-            found += [("phone", *span) for span in phones(text)]
-            if _TWELVE_DIGITS in digits:
-                found += [("payment_card", *span) for span in payment_cards(text)]
-        shape = written.translate(_SHAPE).decode()
-        if _SSN in shape:
-            found += [("us_ssn", *span) for span in us_ssns(text)]
-        if _IBAN_INSIDE in shape or shape.startswith(_IBAN):
-            found += [("iban", *span) for span in ibans(text)]
-    if text.count(".") >= 3:
-        found += [("ip_address", *span) for span in ipv4_addresses(text)]
-    if ":" in text and ("::" in text or text.count(":") >= 6):
-        found += [("ip_address", *span) for span in ipv6_addresses(text)]
-    if len(text) >= _SHORTEST_SECRET and may_hold_secret(text, written):
-        found += [("secret", *span) for span in secrets(text)]
-    if "=" in text:
-        found += [("url_parameter", *span) for span in url_parameters(text)]
-    return found
-
-
-_GAPS = b" .-/()?"
-"""What may stand between the digits of a number; a question mark stands for every character that is not ASCII."""
-_SHAPE = (
-    bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
-)
-_EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 8, "0" * 12
-_SSN, _IBAN, _IBAN_INSIDE = "000-00-0000", "aa00", "-aa00"
-_SHORTEST_NUMBER = 8
-_SHORTEST_SECRET = 16
-
-
 def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     failed = False
@@ -416,41 +353,6 @@ def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> lis
     if failed:
         raise DetectorError
     return spans
-
-
-def _merged(places: Iterable[Place]) -> list[Place]:
-    """Overlapping places as one, of the kind of the longest; of two as long, of the kind that errs less."""
-    merged: list[Place] = []
-    rank = (0, 0)
-    for kind, start, end in sorted(places, key=lambda place: place[1]):
-        mine = end - start, -_DOUBTFUL.get(kind, 0)
-        if merged and start < merged[-1][2]:
-            before = merged[-1]
-            merged[-1] = (kind if mine > rank else before[0], before[1], max(before[2], end))
-            rank = max(rank, mine)
-        else:
-            merged.append((kind, start, end))
-            rank = mine
-    return merged
-
-
-_DOUBTFUL = {
-    kind: doubt
-    for doubt, kind in enumerate(
-        ("iban", "email", "us_ssn", "payment_card", "ip_address", "url_parameter", "secret", "phone", ENCODED)
-    )
-}
-"""The kinds from the one with a check of its own to the one that is told by its shape."""
-
-
-def _without(text: str, places: Iterable[Place]) -> str:
-    """The text with each place redacted."""
-    parts = []
-    at = 0
-    for _, start, end in _merged(places):
-        parts += [text[at:start], REDACTED]
-        at = end
-    return "".join((*parts, text[at:]))
 
 
 def _several(name: str, given: object) -> tuple[Any, ...]:
@@ -489,7 +391,6 @@ _REDACTS = _STRICTNESS["redact"]
 _OPENING = frozenset(("{", "["))
 _SHORT = 10**11
 """A number below has too few digits to be a card's, and JSON writes no separators."""
-_LONG = 10**20
 _LONG_TEXT = 4096
 """A text from here on is not looked at twice."""
 _CLEAN_NAMES: set[str] = set()

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NoReturn, TypeAlias, Union
+from typing import Any, NoReturn
 
 import attrs
 
 from consentpanel._consent import Purpose
 from consentpanel._vendor import (
     DICT_OPERATORS,
-    EVENT_STRUCTURE,
     EXPOSURE,
     EXPOSURE_EVENT,
-    FLAG_IDS,
     GROUP_NAMES,
     IDS,
     LIST_OPERATORS,
-    OPERATORS,
     PERSONAL,
     PROFILE_STRUCTURE,
     REMOVALS,
 )
 from consentpanel._wire import Wire, named_by_text
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Personal, Pseudonymize
-from consentpanel.policy._detection import Detection, Detector, OnDetect
-from consentpanel.policy._names import is_personal_name
+from consentpanel.policy._actions import Action, Keep, Pseudonymize
+from consentpanel.policy._detection import Detection, OnDetect
 from consentpanel.policy._paths import (
     DetectionOf,
     Node,
     Rules,
     category_of_path,
     compiled,
-    is_closing,
-    keys_of,
-    parts_of,
+)
+from consentpanel.policy._scopes import (
+    SCOPES,
+    STRUCTURE,
+    VENDOR_EVENTS,
+    Detectors,
+    both_bound,
+    bound_by,
+    checked,
+    detections_by_scope,
+    planned,
+    vendors_category,
+    without_personal,
 )
 from consentpanel.policy._secret import Keyed, Secret, keyed_by
 from consentpanel.policy._verbs import keep as keep_it
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
-SCOPES = ("events", "people", "groups", "flags")
-_STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}
-"""The properties of each scope that pass without a rule, in their own shape."""
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -125,7 +128,7 @@ class FieldPolicy:
     ) -> None:
         given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
         self._keyed = None if secret is None else keyed_by(secret)
-        self._rules = {scope: _checked(scope, scope, rules or {}) for scope, rules in given.items()}
+        self._rules = {scope: checked(scope, scope, rules or {}) for scope, rules in given.items()}
         self._rules_by_event: dict[str, Rules] = {}
         self.keeps_all = False
         """Whether this is `keep_all()`."""
@@ -134,16 +137,16 @@ class FieldPolicy:
         if unplanned_events not in ("keep", "drop"):
             raise ConfigurationError("unplanned_events must be 'keep' or 'drop'")
         self._drops_unplanned = unplanned_events == "drop"
-        self._planned = _planned(planned_events)
+        self._planned = planned(planned_events)
         if self._planned and not self._drops_unplanned:
             raise ConfigurationError("planned_events has no effect without unplanned_events='drop'")
-        self._detections: dict[str, Detection | None] = _detections(detectors, on_detect, detect_allow)
+        self._detections: dict[str, Detection | None] = detections_by_scope(detectors, on_detect, detect_allow)
         self._compile()
 
     def _compile(self) -> None:
         if self.forbids_personal_data:
-            self._rules = {scope: _without_personal(rules) for scope, rules in self._rules.items()}
-            self._rules_by_event = {name: _without_personal(rules) for name, rules in self._rules_by_event.items()}
+            self._rules = {scope: without_personal(rules) for scope, rules in self._rules.items()}
+            self._rules_by_event = {name: without_personal(rules) for name, rules in self._rules_by_event.items()}
         everything = [
             action
             for rules in (*self._rules.values(), *self._rules_by_event.values())
@@ -165,9 +168,9 @@ class FieldPolicy:
         for action in self._rules["groups"].by_path.values():
             if action.purpose is not None:
                 raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
-        self._bound = {scope: _bound(rules) for scope, rules in self._rules.items()}
+        self._bound = {scope: bound_by(rules) for scope, rules in self._rules.items()}
         self._bound_by_event = {
-            name: _merged(self._bound["events"], _bound(rules)) for name, rules in self._rules_by_event.items()
+            name: both_bound(self._bound["events"], bound_by(rules)) for name, rules in self._rules_by_event.items()
         }
         self.binds_purposes = any((*self._bound.values(), *self._bound_by_event.values()))
         """Whether any rule is bound to a purpose."""
@@ -189,7 +192,7 @@ class FieldPolicy:
         return frozenset(
             name
             for name, node in tree.keys.items()
-            if node.keeps and name not in _STRUCTURE[scope] and node.detection in {None, own}
+            if node.keeps and name not in STRUCTURE[scope] and node.detection in {None, own}
         )
 
     @classmethod
@@ -296,7 +299,7 @@ class FieldPolicy:
         policy._detections = self._detections
         before = self._rules_by_event.get(name)
         both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
-        policy._rules_by_event = {**self._rules_by_event, name: _checked("events", f"for_event({name!r})", both)}
+        policy._rules_by_event = {**self._rules_by_event, name: checked("events", f"for_event({name!r})", both)}
         policy.keeps_all = False
         policy.forbids_personal_data = self.forbids_personal_data
         policy._compile()
@@ -324,7 +327,7 @@ class FieldPolicy:
             for place, rules in found.items()
             for path, action in rules.by_path.items()
             if isinstance(action, Keep) and not (action.categories or action.personal)
-            if (category := category_of_path(rules.origin, path) or _vendors_category(rules.origin, path)) is not None
+            if (category := category_of_path(rules.origin, path) or vendors_category(rules.origin, path)) is not None
         )
 
     @property
@@ -335,7 +338,7 @@ class FieldPolicy:
     @property
     def planned_events(self) -> frozenset[str] | None:
         """The events that may be sent; None when any may (contract rule 3.13)."""
-        return self._planned | self._rules_by_event.keys() | _VENDORS if self._drops_unplanned else None
+        return self._planned | self._rules_by_event.keys() | VENDOR_EVENTS if self._drops_unplanned else None
 
     def own_rules(self, event: str) -> Mapping[str, Action]:
         """The rules that `for_event` gave for one event, by path, without those of its scope."""
@@ -409,7 +412,12 @@ class FieldPolicy:
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name (contract rule 3.13)."""
-        return not self._drops_unplanned or event in self._planned or event in self._rules_by_event or event in _VENDORS
+        return (
+            not self._drops_unplanned
+            or event in self._planned
+            or event in self._rules_by_event
+            or event in VENDOR_EVENTS
+        )
 
     def bound_purposes(self, scope: str, event: str | None, names: Iterable[str]) -> tuple[Purpose, ...]:
         """The purposes that rules for these properties are bound to (contract rule 3.14).
@@ -453,7 +461,7 @@ class FieldPolicy:
         walk = self.walk(Wire())
         try:
             said = named_by_text(properties, walk.dropped)
-            sent = walk.properties(said, self.tree(scope, event), _STRUCTURE[scope])
+            sent = walk.properties(said, self.tree(scope, event), STRUCTURE[scope])
         except RefusedError as refused:
             return PolicyResult(properties={}, dropped={str(refused): refused.cause}, changed={}, refused=True)
         return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed, detected=walk.detected)
@@ -489,83 +497,6 @@ class FieldPolicy:
             return "FieldPolicy.keep_all()"
         counts = ", ".join(f"{scope}={len(rules.by_path)}" for scope, rules in self._rules.items())
         return f"<FieldPolicy rules: {counts}>"
-
-
-def _checked(scope: str, origin: str, given: object) -> Rules:
-    rules = Rules(origin, given)
-    structure = _STRUCTURE[scope]
-    for path in rules.by_path.keys() & structure:
-        if not isinstance(rules.by_path[path], Keep):
-            raise ConfigurationError(
-                f"{origin}[{path!r}]: the vendor's structural properties always pass; a rule cannot change one"
-            )
-    never = structure | (OPERATORS if scope in {"people", "groups"} else frozenset())
-    for path in rules.by_path:
-        top = parts_of(origin, path)[0]
-        if top in never and path not in structure:
-            raise ConfigurationError(f"{origin}[{path!r}] can never apply: {top} is no property with parts of its own")
-    return rules
-
-
-def _without_personal(rules: Rules) -> Rules:
-    """The rules with none that lets a personal property pass."""
-    steps = {path: parts_of(rules.origin, path) for path in rules.by_path}
-    return Rules(
-        rules.origin,
-        {
-            path: Personal() if any(map(is_personal_name, steps[path])) and not is_closing(action) else action
-            for path, action in rules.by_path.items()
-        },
-    )
-
-
-def _vendors_category(origin: str, path: str) -> str | None:
-    return "user" if keys_of(origin, path)[-1] in PERSONAL else None
-
-
-def _planned(names: object) -> frozenset[str]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigurationError(f"planned_events must be several names, not {type(names).__name__}")
-    found = frozenset(names)
-    if not all(isinstance(name, str) and name for name in found):
-        raise ConfigurationError("planned_events must hold non-empty str")
-    return found
-
-
-def _bound(rules: Rules) -> dict[Purpose, frozenset[str]]:
-    """The folded top-level names of the rules that are bound to a purpose."""
-    found: dict[Purpose, set[str]] = {}
-    for path, action in rules.by_path.items():
-        if action.purpose is not None:
-            found.setdefault(action.purpose, set()).add(parts_of(rules.origin, path)[0].casefold())
-    return {purpose: frozenset(tops) for purpose, tops in found.items()}
-
-
-def _merged(
-    one: Mapping[Purpose, frozenset[str]], other: Mapping[Purpose, frozenset[str]]
-) -> dict[Purpose, frozenset[str]]:
-    return {purpose: one.get(purpose, frozenset()) | other.get(purpose, frozenset()) for purpose in {**one, **other}}
-
-
-_VENDORS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$opt_in"})
-"""The vendor's own events, which are always planned."""
-
-
-Detectors: TypeAlias = Iterable[Union[str, Detector]]
-
-
-def _detections(
-    detectors: Detectors | Mapping[str, Detectors] | None,
-    on_detect: OnDetect | Mapping[str, OnDetect],
-    allow: Iterable[str],
-) -> dict[str, Detection | None]:
-    if not isinstance(detectors, Mapping):
-        same = Detection(detectors, on_detect, allow)
-        return dict.fromkeys(SCOPES, same)
-    if not detectors.keys() <= set(SCOPES):
-        raise ConfigurationError(f"detectors by scope are named by {', '.join(SCOPES)}")
-    exempt = allow if isinstance(allow, str) else tuple(allow)
-    return {scope: Detection(detectors.get(scope), on_detect, exempt) for scope in SCOPES}
 
 
 _BUILT_IN = keep_it(reason="which variant of a feature was shown")

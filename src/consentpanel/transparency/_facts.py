@@ -15,7 +15,7 @@ from consentpanel.policy import Action, FieldPolicy
 from consentpanel.policy._actions import Generalize, Keep
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import is_closing, keys_of, parts_of
-from consentpanel.policy.fields import SCOPES
+from consentpanel.policy._scopes import SCOPES
 
 FORMS: Mapping[str, str] = {
     "keep": "as_is",
