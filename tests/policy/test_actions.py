@@ -396,6 +396,7 @@ def test_a_time_becomes_its_utc_date(value, day):
     ("address", "prefix"),
     [
         ("192.0.2.77", "192.0.2.0"),
+        ("2001:db8:1:ffff::1", "2001:db8:1::"),
         (" 192.0.2.77\n", "192.0.2.0"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
         ("::1", "::"),
@@ -427,7 +428,8 @@ def test_no_address_keeps_the_end_that_tells_hosts_apart(address):
 
 
 @pytest.mark.parametrize(
-    ("decimals", "value", "rounded"), [(1, 52.5163, 52.5), (0, 52.5163, 53.0), (2, "13.3777", 13.38), (3, 7, 7.0)]
+    ("decimals", "value", "rounded"),
+    [(1, 52.5163, 52.5), (0, 52.5163, 53.0), (2, "13.3777", 13.38), (3, 7, 7.0), (12, 0.5, 0.5)],
 )
 def test_a_coordinate_keeps_its_first_decimals(decimals, value, rounded):
     assert same(sent(generalize(decimals=decimals), value), rounded)
@@ -470,6 +472,11 @@ def test_what_cannot_be_generalized_is_dropped_and_reported(way, garbage):
 def test_none_stays_none_and_a_dict_is_not_opened(way):
     assert applied(generalize(**way), None).properties == {"p": None}
     assert applied(generalize(**way), {"a": 1}).dropped == {"p": "not_opened"}
+
+
+def test_a_number_as_a_text_has_at_most_64_characters():
+    assert sent(generalize(bucket=10), "17".zfill(64)) == 10
+    assert applied(generalize(bucket=10), "17".zfill(65)).dropped == {"p": "generalize_failed"}
 
 
 def test_a_list_is_generalized_item_by_item_and_loses_what_cannot_be():
@@ -630,7 +637,8 @@ async def _coroutine(value: object) -> object:
         (generalize, {"bands": (18, 18)}, "bands"),
         (generalize, {"bands": (25, 18)}, "bands"),
         (generalize, {"bands": "18"}, "bands"),
-        (generalize, {"bands": {18, 25}}, "bands"),
+        (generalize, {"bands": {1, 2}}, "bands"),
+        (generalize, {"bands": {18: 1, 25: 2}}, "bands"),
         (generalize, {"bands": (18, float("nan"))}, "bands"),
         (generalize, {"bands": (18, 10**400)}, "bands"),
         (generalize, {"bands": (True, 18)}, "bands"),

@@ -297,6 +297,15 @@ def test_a_buffered_message_that_stands_on_the_purpose_is_discarded_when_it_is_w
     assert [message.event for message in vendor.events] == ["Free"]
 
 
+def test_a_buffered_message_does_not_wait_for_a_purpose_that_was_closed_from_the_start():
+    # rules 2.11 and 3.14
+    mp, _, vendor = bound_client()
+    mp._consumer = BufferedConsumer(consumer=vendor)
+    assert dict(mp.track("user-1", "Bound", {"segment": "gold"}).dropped) == {"segment": "no_consent"}
+    mp.flush()
+    assert [message.event for message in vendor.events] == ["Bound"]
+
+
 def test_a_group_s_rule_cannot_be_bound():
     with pytest.raises(ConfigurationError, match="a group names no person"):
         FieldPolicy(groups={"plan": keep(purpose="targeting")})

@@ -339,6 +339,14 @@ def test_the_place_of_an_own_detector_in_a_structure_is_its_own():
     assert Detection([member]).find('["M-123456"]') == [Finding("member", 2, 10)]
 
 
+def test_what_redaction_would_leave_to_be_found_again_is_redacted_whole():
+    # rule 3.7
+    odd = Detector("odd", re.compile(r"x \["))
+    hit = Detection([odd, "email"]).judge(f"x {ADA}")
+    assert hit is not None
+    assert (hit.kind, hit.text) == ("email", "[redacted]")
+
+
 def test_what_takes_the_place_of_a_kind_may_find_anything():
     email = Detector("email", re.compile("mail"))
     assert found("a mail", detectors=[email], allow=["*@shop.example"]) == ["email"]

@@ -48,6 +48,7 @@ ADA = "ada@shop.example"
         ("email", "user.contact.email"),
         ("e-mail", "user.contact.email"),
         ("userEmail", "user.contact.email"),
+        ("best_guest_zip", "user.contact.address.postal_code"),
         ("USER_EMAIL", "user.contact.email"),
         ("emailAddress", "user.contact.email"),
         ("customer.email", "user.contact.email"),
@@ -95,6 +96,7 @@ def test_a_personal_name_is_known_in_the_spellings_of_backends(name, category):
         "",
         "$",
         "cellar",
+        "guest_page_zip",
     ],
 )
 def test_a_harmless_name_is_not_taken_for_personal(name):

@@ -10,7 +10,7 @@ import socket
 import string
 from collections.abc import Iterator
 from functools import cache
-from urllib.parse import unquote_plus
+from urllib.parse import unquote
 
 from consentpanel.policy._names import is_personal_parameter
 
@@ -165,7 +165,7 @@ def url_parameters(text: str) -> Iterator[Span]:
     while (found := _PARAMETER.search(query, at)) is not None:
         at = found.end()
         name = found[1]
-        if is_personal_parameter(unquote_plus(name) if "%" in name or "+" in name else name):
+        if is_personal_parameter(unquote(name) if "%" in name else name):
             rest = _REST_OF_VALUE.match(query, at)
             at = at if rest is None else rest.end()
             if found.start() or query[at : at + 1] == "&":
