@@ -358,7 +358,8 @@ def test_a_number_becomes_the_lower_end_of_its_bucket(width, value, lower):
 
 @given(st.integers(-(10**25), 10**25), st.integers(1, 10**6))
 def test_a_bucket_holds_its_number_and_starts_at_a_multiple_of_its_width(value, width):
-    lower = sent(generalize(bucket=width), value)
+    # Some of so many numbers are valid numbers of a card.
+    lower = sent(generalize(bucket=width, detect=False), value)
     assert lower <= value < lower + width
     assert lower % width == 0
 

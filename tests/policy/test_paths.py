@@ -84,6 +84,12 @@ def test_a_name_that_is_nearly_a_rule_s_is_not_the_rule_s(name):
     assert outcome({"plan": keep()}, {name: ADA}) == ({}, {name: "unnamed"}, {})
 
 
+def test_a_path_of_128_characters_is_reported_whole():
+    longest, longer = "a" * 128, "b" * 129
+    result = FieldPolicy().apply_event("E", {longest: 1, longer: 1})
+    assert list(result.dropped) == [longest, "b" * 127 + "…"]
+
+
 def test_a_very_long_name_is_reported_shortened():
     result = judged({}, {"n" * 100_000: 1})
     assert [len(path) for path in result.dropped] == [128]

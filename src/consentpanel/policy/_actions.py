@@ -121,7 +121,7 @@ class Keep(Action):
             return False
         if self.match is not None and (not isinstance(value, str) or self.match.fullmatch(value) is None):
             return False
-        return self.max_length is None or (value is None or len(_text(value)) <= self.max_length)
+        return self.max_length is None or value is None or len(_text(value)) <= self.max_length
 
 
 @attrs.frozen(kw_only=True)
