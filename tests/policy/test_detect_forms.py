@@ -25,6 +25,12 @@ def test_what_is_seen_only_without_invisible_characters_has_its_place_in_the_tex
     assert detect(before + address + after) == [Finding("email", len(before), len(before + address))]
 
 
+@pytest.mark.parametrize("dot", ["\u3002", "\uff0e", "\uff61", "\ufe52"])
+def test_every_full_stop_that_a_resolver_takes_for_a_dot_is_one(dot):
+    # RFC 3490, section 3.1
+    assert detect(f"to ada@shop{dot}example!") == [Finding("email", 3, 19)]
+
+
 def test_a_place_that_cannot_be_told_is_the_whole_text():
     # Two letters of the Korean alphabet that become one syllable.
     text = f"\u1112\u1161 {HIDDEN}!"

@@ -125,6 +125,7 @@ CARDS = {
 def test_a_card_has_an_issuer_with_its_length(prefix, length):
     number = luhn(prefix, length)
     assert detect(number) == [Finding("payment_card", 0, length)]
+    assert detect(f"pay {number} now") == [Finding("payment_card", 4, 4 + length)]
     wrong = number[:-1] + str((int(number[-1]) + 1) % 10)
     assert detect(wrong) == []
 

@@ -86,6 +86,28 @@ def test_the_strictest_action_among_the_kinds_wins():
     assert applied(f"q=%2B4930123456%20{ADA}", on_detect={"email": "report"}).properties == {"p": "[redacted]"}
 
 
+@pytest.mark.parametrize(
+    ("mild", "strict"), [("report", "redact"), ("redact", "drop"), ("drop", "refuse"), ("report", "refuse")]
+)
+@pytest.mark.parametrize("text", [f"{ADA} {PHONE}", f"{PHONE} {ADA}"])
+def test_the_stricter_of_two_actions_wins_wherever_it_stands(mild, strict, text):
+    one = applied(text, on_detect={"email": mild, "phone": strict})
+    other = applied(text, on_detect={"email": strict, "phone": mild})
+    assert (one.refused, other.refused) == (strict == "refuse",) * 2
+    told = "detected" if strict == "redact" else "dropped"
+    assert [getattr(result, told)["p"].removeprefix("detected:") for result in (one, other)] == ["phone", "email"]
+
+
+@pytest.mark.parametrize("number", [501877777778, 4111111111111111, 4111111111111111.0])
+def test_a_number_that_is_a_card_s_leaves_by_no_shortcut(client, vendor, number):
+    # rule 3.7
+    mp = client(FieldPolicy(events={"p": keep()}, people={"p": keep()}))
+    assert detect(str(int(number)))
+    assert dict(mp.track("user-1", "E", {"p": number}).detected) == {"p": "payment_card"}
+    assert dict(mp.people_set("user-1", {"p": number}).detected) == {"p": "payment_card"}
+    assert str(int(number)) not in "".join(message.raw for message in vendor.messages)
+
+
 def test_a_rule_has_the_last_word():
     assert applied(ADA, keep(detect=False)).properties == {"p": ADA}
     assert applied(ADA, keep(on_detect="drop")).dropped == {"p": "detected:email"}

@@ -22,8 +22,8 @@ _INVISIBLE = re.compile(
 )
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
-_DOTS = {0x3002: ".", 0xFE52: ".", 0xFF61: "."}
-"""Full stops that a resolver takes for a dot (RFC 3490, section 3.1), after NFKC."""
+_DOTS = {0x3002: "."}
+"""The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is."""
 
 
 def in_ascii_digits(text: str) -> str:
