@@ -150,6 +150,17 @@ def test_country_codes_have_one_to_three_digits(library, number):
     assert [each.kind for each in detect(number)] == ["phone"]
 
 
+def test_the_country_codes_are_those_of_the_world(monkeypatch):
+    # ITU-T E.164; the library leaves out 379, which is reserved, and 388, which was shared
+    library = pytest.importorskip("phonenumbers")
+    monkeypatch.setattr("consentpanel.policy._numbers._library", False)
+    known = {*map(str, library.COUNTRY_CODE_TO_REGION_CODE), "379", "388"}
+    for code in range(1, 1000):
+        number = f"+{code} 55555 55"
+        has_country = any(f"{code}55"[:length] in known for length in (1, 2, 3))
+        assert [each.kind for each in detect(number)] == (["phone"] if has_country else []), number
+
+
 @pytest.mark.parametrize("code", ["210", "214", "292", "999"])
 def test_a_number_of_no_country_is_no_telephone_number(library, code):
     assert detect(f"+{code}-00000-000") == []
