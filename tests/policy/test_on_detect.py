@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 
 import pytest
@@ -316,6 +317,14 @@ def test_the_fast_way_finds_what_the_gate_finds(client, vendor, method, value):
     said = [each["properties"] if method == "track" else each["$set"] for each in sent]
     assert [each["p"] for each in said] == [policy.apply_event("E", {"p": value}).properties["p"]] * 2
     assert decisions[0] == decisions[1]
+
+
+def test_own_detectors_see_the_name_of_an_event_that_says_nothing_else(client, vendor):
+    # rule 3.7
+    mp = client(FieldPolicy(detectors=[Detector("member", re.compile("M-[0-9]{6}"))]))
+    for properties in (None, {}):
+        assert dict(mp.track("user-1", "Order of M-123456", properties).detected) == {"event": "member"}
+    assert [message.event for message in vendor.events] == ["Order of [redacted]"] * 2
 
 
 def test_own_detectors_see_every_message(client, vendor):

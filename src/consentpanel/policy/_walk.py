@@ -271,7 +271,10 @@ class Walk:
         if isinstance(tree, list):
             return self._each(tree, path, lambda item: self._searched_deep(item, path, detection))
         if isinstance(tree, dict):
-            return self._parts(tree, path, lambda item: self._searched_deep(item, path, detection), detection)
+            kept: dict[str, Any] = {}
+            for key, item in tree.items():
+                self._part(key, item, path, kept, detection, self._searched_deep)
+            return kept
         return self._searched(tree, path, detection)
 
     def _each(self, items: list[Any], path: str, judged: Callable[[Any], Any]) -> list[Any]:
@@ -283,15 +286,21 @@ class Walk:
                 self.dropped[self.path("", f"{path}[]")] = error.cause
         return kept
 
-    def _parts(self, parts: dict[str, Any], path: str, judged: Callable[[Any], Any], detection: Detection) -> Any:
-        kept: dict[str, Any] = {}
-        for key, item in parts.items():
-            try:
-                if self._may_keep_name(key, path, detection):
-                    kept[key] = judged(item)
-            except ActionError as error:
-                self.dropped[self.path(VALUES, f"{path}.")] = error.cause
-        return kept
+    def _part(
+        self,
+        key: str,
+        item: Any,
+        path: str,
+        kept: dict[str, Any],
+        detection: Detection | None,
+        judged: Callable[[Any, str, Detection | None], Any],
+    ) -> None:
+        """A key that no rule names, and what is below it."""
+        try:
+            if detection is None or self._may_keep_name(key, path, detection):
+                kept[key] = judged(item, path, detection)
+        except ActionError as error:
+            self.dropped[self.path(VALUES, f"{path}.")] = error.cause
 
     def _may_keep_name(self, key: str, path: str, detection: Detection) -> bool:
         """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
@@ -338,7 +347,7 @@ class Walk:
                 elif is_sensitive(key):
                     self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
                 else:
-                    self._keep_deep(node.detection, key, item, path, sent)
+                    self._part(key, item, path, sent, node.detection, self._kept_deep)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
@@ -350,17 +359,10 @@ class Walk:
             raise ActionError(UNNAMED if node.action is None else node.action.name)
         return sent
 
-    def _keep_deep(self, detection: Detection | None, key: str, item: Any, path: str, kept: dict[str, Any]) -> None:
-        try:
-            if detection is None or self._may_keep_name(key, path, detection):
-                kept[key] = self._kept_deep(detection, item, path)
-        except ActionError as error:
-            self.dropped[self.path(VALUES, f"{path}.")] = error.cause
-
-    def _kept_deep(self, detection: Detection | None, value: Any, path: str) -> Any:
+    def _kept_deep(self, value: Any, path: str, detection: Detection | None) -> Any:
         """Everything below a deep keep that no rule names, but for keys with a sensitive name (contract rule 3.11)."""
         if isinstance(value, list):
-            return self._each(value, path, lambda item: self._kept_deep(detection, item, path))
+            return self._each(value, path, lambda item: self._kept_deep(item, path, detection))
         if not isinstance(value, dict):
             return value if detection is None else self._searched(value, path, detection)
         kept: dict[str, Any] = {}
@@ -368,12 +370,12 @@ class Walk:
             if is_sensitive(key):
                 self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
             else:
-                self._keep_deep(detection, key, item, path, kept)
+                self._part(key, item, path, kept, detection, self._kept_deep)
         return kept
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
-            return self._each(value, path, lambda item: self._kept_deep(node.detection, item, path))
+            return self._each(value, path, lambda item: self._kept_deep(item, path, node.detection))
         if node.items is None and node.action is None:
             raise ActionError(UNNAMED)
         inner = self.path("", f"{path}[]")
