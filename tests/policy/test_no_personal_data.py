@@ -122,6 +122,8 @@ def test_a_rule_that_keeps_a_personal_property_says_so_or_is_warned_of():
         "people['$name']",
         "for_event('Paid')['iban']",
     ]
+    nested = FieldPolicy(events={"cart.name": keep(), "date.of.birth": keep(), "plan.tier": keep()}).warnings
+    assert [warning.split(" keeps")[0] for warning in nested] == ["events['cart.name']", "events['date.of.birth']"]
     assert FieldPolicy(events=said).warnings == FieldPolicy.keep_all().warnings == ()
     assert FieldPolicy.no_personal_data(["email"], secret=SECRET).warnings == ()
 
@@ -221,6 +223,38 @@ def test_no_rule_gets_personal_data_through(rules, properties, event):
         assert not [canary for canary in CANARIES if str(canary) in json.dumps(message.payload, ensure_ascii=False)]
         assert not PERSONAL_KEYS.intersection(keys_of(message.payload))
     vendor.assert_no_personal_data()
+
+
+@pytest.mark.parametrize(
+    "path", ["birth.date", "birth.date.year", "account.number", "device.id", "postal[].code", "post.code"]
+)
+def test_a_name_that_is_personal_over_several_keys_is_personal(path):
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({path: keep(), "order.date": keep()}, secret=SECRET)
+    value: object = "1815"
+    for key in reversed(path.replace("[]", "").split(".")[1:]):
+        value = {key: value}
+    top = path.replace("[]", "").split(".")[0]
+    result = policy.apply_event("E", {top: [value] if "[]" in path else value, "order": {"date": "2026"}})
+    assert result.properties == {"order": {"date": "2026"}}
+
+
+def test_below_a_deep_keep_a_key_counts_together_with_the_one_above_it():
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data(
+        {"cart": keep(deep=True), "birth": keep(deep=True), "made": transform(lambda value: value)}, secret=SECRET
+    )
+    birth = {"date": "1815-12-10", "n": 1}
+    for name, value, left in (
+        ("cart", {"birth": birth, "order": {"date": "2026"}}, {"birth": {"n": 1}, "order": {"date": "2026"}}),
+        ("cart", {"birth": [birth]}, {"birth": [{"n": 1}]}),
+        ("birth", birth, {"n": 1}),
+        ("birth", [birth], [{"n": 1}]),
+        ("made", {"birth": [birth]}, {"birth": [{"n": 1}]}),
+    ):
+        result = policy.apply_event("E", {name: value})
+        assert result.properties == {name: left}
+        assert "personal" in result.dropped.values()
 
 
 def test_ids_are_pseudonymous_by_requirement():

@@ -194,9 +194,10 @@ def test_what_an_event_s_rules_close_leaves_by_no_shortcut():
     policy = FieldPolicy(events={"plan": keep()}).for_event("Paid", {"plan": drop()}).for_event("Won", {"sum": keep()})
     mp = Mixpanel("T", vendor, registry=registry, policy=policy)
     for event in ("Paid", "Won", "Other"):
+        mp.track("user-1", event, {"plan": "pro"})
         mp.track("user-1", event, {"plan": "pro", "sum": 5})
     names = [message.properties.keys() & {"plan", "sum"} for message in vendor.events]
-    assert names == [set(), {"plan", "sum"}, {"plan"}]
+    assert names == [set(), set(), {"plan"}, {"plan", "sum"}, {"plan"}, {"plan"}]
 
 
 def test_the_repr_of_a_policy_counts_its_rules():

@@ -112,6 +112,17 @@ def is_personal_name(name: str) -> bool:
     return name in PERSONAL or category_of(name) is not None
 
 
+def is_personal_below(above: str, key: str) -> bool:
+    """Whether a key is personal by its name: alone, or together with the end of what stands above it.
+
+    Example:
+        >>> [is_personal_below("birth", key) for key in ("date", "place")], is_personal_below("order", "date")
+        ([True, False], False)
+    """
+    half = _LONGEST_NAME // 2 - 1
+    return is_personal_name(key) or category_of(f"{above[-half:]} {key[:half]}") is not None
+
+
 _HARMLESS_PARAMETERS = frozenset(("age", "gender", "sex", "race", "born", "line1", "line2", "gclid", "fbclid"))
 _CREDENTIALS = frozenset(
     "password passwd pwd token secret apikey jwt otp session sessionid signature credentials".split()

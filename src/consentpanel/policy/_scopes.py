@@ -10,7 +10,7 @@ from consentpanel._vendor import EVENT_STRUCTURE, EXPOSURE_EVENT, FLAG_IDS, IDS,
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import Keep, Personal
 from consentpanel.policy._detection import Detection, Detector, OnDetect
-from consentpanel.policy._names import is_personal_name
+from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Rules, is_closing, keys_of, parts_of
 
 SCOPES = ("events", "people", "groups", "flags")
@@ -41,14 +41,17 @@ def checked(scope: str, origin: str, given: object) -> Rules:
 
 def without_personal(rules: Rules) -> Rules:
     """The rules with none that lets a personal property pass."""
-    steps = {path: parts_of(rules.origin, path) for path in rules.by_path}
     return Rules(
         rules.origin,
         {
-            path: Personal() if any(map(is_personal_name, steps[path])) and not is_closing(action) else action
+            path: action if is_closing(action) or not _is_personal(keys_of(rules.origin, path)) else Personal()
             for path, action in rules.by_path.items()
         },
     )
+
+
+def _is_personal(keys: list[str]) -> bool:
+    return any(is_personal_below(" ".join(keys[:at]), key) for at, key in enumerate(keys))
 
 
 def vendors_category(origin: str, path: str) -> str | None:

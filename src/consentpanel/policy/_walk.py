@@ -20,7 +20,7 @@ from consentpanel.policy._actions import (
     Url,
 )
 from consentpanel.policy._detection import STANDARD, Detection, DetectorError, kind_in_name
-from consentpanel.policy._names import is_personal_name
+from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Node, written
 from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
@@ -236,7 +236,7 @@ class Walk:
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
             self.changed.setdefault(path, action.name)
-        return self._searched_deep(result, path, detection) if sees_output else result
+        return self._searched_deep(result, path, path, detection) if sees_output else result
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it (contract rule 3.7)."""
@@ -264,16 +264,16 @@ class Walk:
         self.changed[path] = f"{DETECTED}:{hit.kind}"
         return hit.text
 
-    def _searched_deep(self, tree: Any, path: str, detection: Detection | None) -> Any:
-        """A tree after the detectors have looked into its scalars and its keys."""
+    def _searched_deep(self, tree: Any, path: str, above: str, detection: Detection | None) -> Any:
+        """A tree after the detectors have looked into its scalars and its keys; `above` is the key that holds it."""
         if detection is None:
             return tree
         if isinstance(tree, list):
-            return self._each(tree, path, lambda item: self._searched_deep(item, path, detection))
+            return self._each(tree, path, lambda item: self._searched_deep(item, path, above, detection))
         if isinstance(tree, dict):
             kept: dict[str, Any] = {}
             for key, item in tree.items():
-                self._part(key, item, path, kept, detection, self._searched_deep)
+                self._part(key, item, path, above, kept, detection, self._searched_deep)
             return kept
         return self._searched(tree, path, detection)
 
@@ -291,20 +291,21 @@ class Walk:
         key: str,
         item: Any,
         path: str,
+        above: str,
         kept: dict[str, Any],
         detection: Detection | None,
-        judged: Callable[[Any, str, Detection | None], Any],
+        judged: Callable[[Any, str, str, Detection | None], Any],
     ) -> None:
         """A key that no rule names, and what is below it."""
         try:
-            if detection is None or self._may_keep_name(key, path, detection):
-                kept[key] = judged(item, path, detection)
+            if detection is None or self._may_keep_name(key, path, above, detection):
+                kept[key] = judged(item, path, key, detection)
         except ActionError as error:
             self.dropped[self.path(VALUES, f"{path}.")] = error.cause
 
-    def _may_keep_name(self, key: str, path: str, detection: Detection) -> bool:
+    def _may_keep_name(self, key: str, path: str, above: str, detection: Detection) -> bool:
         """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
-        if self._is_strict and is_personal_name(key):
+        if self._is_strict and is_personal_below(above, key):
             self.dropped[self.path(NAMES, f"{path}.")] = PERSONAL_NAME
             return False
         if detection.is_clean(key):
@@ -347,7 +348,7 @@ class Walk:
                 elif is_sensitive(key):
                     self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
                 else:
-                    self._part(key, item, path, sent, node.detection, self._kept_deep)
+                    self._part(key, item, path, path, sent, node.detection, self._kept_deep)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
@@ -359,10 +360,10 @@ class Walk:
             raise ActionError(UNNAMED if node.action is None else node.action.name)
         return sent
 
-    def _kept_deep(self, value: Any, path: str, detection: Detection | None) -> Any:
+    def _kept_deep(self, value: Any, path: str, above: str, detection: Detection | None) -> Any:
         """Everything below a deep keep that no rule names, but for keys with a sensitive name (contract rule 3.11)."""
         if isinstance(value, list):
-            return self._each(value, path, lambda item: self._kept_deep(item, path, detection))
+            return self._each(value, path, lambda item: self._kept_deep(item, path, above, detection))
         if not isinstance(value, dict):
             return value if detection is None else self._searched(value, path, detection)
         kept: dict[str, Any] = {}
@@ -370,12 +371,12 @@ class Walk:
             if is_sensitive(key):
                 self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
             else:
-                self._part(key, item, path, kept, detection, self._kept_deep)
+                self._part(key, item, path, above, kept, detection, self._kept_deep)
         return kept
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
-            return self._each(value, path, lambda item: self._kept_deep(item, path, node.detection))
+            return self._each(value, path, lambda item: self._kept_deep(item, path, path, node.detection))
         if node.items is None and node.action is None:
             raise ActionError(UNNAMED)
         inner = self.path("", f"{path}[]")
