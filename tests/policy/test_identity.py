@@ -164,6 +164,14 @@ def test_what_the_vendor_needs_is_no_id_though_it_reads_the_same():
     assert vendor.events[0].distinct_id == pseudonymous(SECRET).of("TOKEN-4711", None)
 
 
+def test_numbers_in_a_list_of_ids_are_mapped_too():
+    # rules 2.7 and 3.9
+    mp, vendor = build()
+    assert mp.merge(None, 4711, 4712)
+    ids = vendor.messages[0].payload["properties"]["$distinct_ids"]
+    assert ids == [pseudonymous(SECRET).of(each, None) for each in ("4711", "4712")]
+
+
 def test_an_identity_without_a_secret_says_so():
     with pytest.raises(ConfigurationError, match="needs a secret"):
         pseudonymous().of(ANN, None)

@@ -200,6 +200,13 @@ def test_what_an_event_s_rules_close_leaves_by_no_shortcut():
     assert names == [set(), set(), {"plan"}, {"plan", "sum"}, {"plan"}, {"plan"}]
 
 
+def test_the_repr_of_a_result_shows_no_value():
+    result = FieldPolicy(events={"plan": keep()}).apply_event("E", {"plan": "gold-4711", "email": "a@b.example"})
+    assert result.properties == {"plan": "gold-4711"}
+    assert "gold-4711" not in repr(result)
+    assert "a@b.example" not in repr(result)
+
+
 def test_the_repr_of_a_policy_counts_its_rules():
     assert repr(FieldPolicy.keep_all()) == "FieldPolicy.keep_all()"
     assert repr(FieldPolicy(events={"a": keep()})) == "<FieldPolicy rules: events=1, people=0, groups=0, flags=0>"
