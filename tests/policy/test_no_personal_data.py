@@ -248,6 +248,7 @@ def test_below_a_deep_keep_a_key_counts_together_with_the_one_above_it():
     for name, value, left in (
         ("cart", {"birth": birth, "order": {"date": "2026"}}, {"birth": {"n": 1}, "order": {"date": "2026"}}),
         ("cart", {"birth": [birth]}, {"birth": [{"n": 1}]}),
+        ("cart", {"x" * 200 + "_birth": birth}, {"x" * 200 + "_birth": {"n": 1}}),
         ("birth", birth, {"n": 1}),
         ("birth", [birth], [{"n": 1}]),
         ("made", {"birth": [birth]}, {"birth": [{"n": 1}]}),
