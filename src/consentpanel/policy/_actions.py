@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from consentpanel._consent import Purpose
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detection import OnDetect
 from consentpanel.policy._secret import Keyed
+from consentpanel.policy._several import several_texts
 from consentpanel.policy._url import without_personal_parts
 
 
@@ -26,12 +27,7 @@ class ActionError(Exception):
 
 
 def _categories(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(f"categories must be several str, such as ('contact',), not {type(value).__name__}")
-    found = tuple(value)
-    if not all(isinstance(each, str) and each for each in found):
-        raise ConfigurationError("categories must hold non-empty str")
-    return found
+    return several_texts("categories", "several str, such as ('contact',)", value)
 
 
 def _reason(value: object) -> str | None:

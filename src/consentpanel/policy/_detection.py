@@ -11,10 +11,12 @@ import attrs
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._forms import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
 from consentpanel.policy._search import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
+from consentpanel.policy._several import several, several_texts
 
 OnDetect = Literal["redact", "drop", "refuse", "report"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_VALUES = "several values"
 
 
 @attrs.frozen
@@ -112,16 +114,14 @@ class Detection:
         on_detect: OnDetect | Mapping[str, OnDetect] = "redact",
         allow: Iterable[str] = (),
     ) -> None:
-        given = () if detectors is None else _several("detectors", detectors)
+        given = () if detectors is None else several("detectors", _VALUES, detectors)
         self._finders = {each.name: each.find for each in given if isinstance(each, Detector)}
         names = [each for each in given if not isinstance(each, Detector)]
         self._kinds = _chosen(names, KINDS) if given or detectors is None else frozenset()
         self._kinds -= self._finders.keys()
         self._actions: dict[str, OnDetect] = dict.fromkeys(self._all_kinds(), _DEFAULT)
         self._actions.update(_actions(on_detect, self._all_kinds()))
-        texts = _several("detect_allow", allow)
-        if not all(isinstance(text, str) and text for text in texts):
-            raise ConfigurationError("detect_allow must hold non-empty str")
+        texts = several_texts("detect_allow", _VALUES, allow)
         self._allowed = frozenset(text for text in texts if not text.startswith("*@"))
         self._allowed_domains = frozenset(text[1:].casefold() for text in texts if text.startswith("*@"))
 
@@ -157,7 +157,7 @@ class Detection:
         other._allowed, other._allowed_domains = self._allowed, self._allowed_domains
         other._kinds, other._finders = self._kinds, self._finders
         if detect is not True:
-            kinds = _chosen(_several("detect", detect), {*KINDS, *self._finders})
+            kinds = _chosen(several("detect", _VALUES, detect), {*KINDS, *self._finders})
             other._kinds = self._kinds & kinds
             other._finders = {name: find for name, find in self._finders.items() if name in kinds}
         more = {} if on_detect is None else _actions(on_detect, self._all_kinds())
@@ -353,12 +353,6 @@ def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> lis
     if failed:
         raise DetectorError
     return spans
-
-
-def _several(name: str, given: object) -> tuple[Any, ...]:
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"{name} must be several values, not {type(given).__name__}")
-    return tuple(given)
 
 
 def _chosen(names: Iterable[object], known: Collection[str]) -> frozenset[str]:

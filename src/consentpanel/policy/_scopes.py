@@ -12,6 +12,7 @@ from consentpanel.policy._actions import Keep, Personal
 from consentpanel.policy._detection import Detection, Detector, OnDetect
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Rules, is_closing, keys_of, parts_of
+from consentpanel.policy._several import several_texts
 
 SCOPES = ("events", "people", "groups", "flags")
 STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}
@@ -65,12 +66,7 @@ def planned(names: object) -> frozenset[str]:
     Raises:
         ConfigurationError: They are not several non-empty names.
     """
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigurationError(f"planned_events must be several names, not {type(names).__name__}")
-    found = frozenset(names)
-    if not all(isinstance(name, str) and name for name in found):
-        raise ConfigurationError("planned_events must hold non-empty str")
-    return found
+    return frozenset(several_texts("planned_events", "several names", names))
 
 
 def bound_by(rules: Rules) -> dict[Purpose, frozenset[str]]:

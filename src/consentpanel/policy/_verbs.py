@@ -24,6 +24,7 @@ from consentpanel.policy._actions import (
 )
 from consentpanel.policy._detection import OnDetect
 from consentpanel.policy._generalize import WAYS, whole_number
+from consentpanel.policy._several import several
 from consentpanel.policy._url import UTM
 
 
@@ -101,19 +102,13 @@ def keep(
 
 
 def _detect(given: object) -> bool | tuple[str, ...]:
-    if isinstance(given, bool):
-        return given
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"detect must be a bool or several kinds, not {type(given).__name__}")
-    return tuple(given)
+    return given if isinstance(given, bool) else several("detect", "a bool or several kinds", given)
 
 
 def _values(given: object) -> tuple[Any, ...] | None:
     if given is None:
         return None
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"one_of must be several values, not {type(given).__name__}")
-    values = tuple(given)
+    values = several("one_of", "several values", given)
     if not values or not all(each is None or isinstance(each, (str, int, float, bool)) for each in values):
         raise ConfigurationError("one_of must hold at least one str, number, bool or None, and nothing else")
     return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from consentpanel._structure import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape, no_default
@@ -236,7 +236,9 @@ class Walk:
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
             self.changed.setdefault(path, action.name)
-        return self._searched_deep(result, path, path, detection) if sees_output else result
+        if detection is None or not sees_output:
+            return result
+        return self._deep(result, path, path, detection, closes=False)
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it (contract rule 3.7)."""
@@ -264,27 +266,30 @@ class Walk:
         self.changed[path] = f"{DETECTED}:{hit.kind}"
         return hit.text
 
-    def _searched_deep(self, tree: Any, path: str, above: str, detection: Detection | None) -> Any:
-        """A tree after the detectors have looked into its scalars and its keys; `above` is the key that holds it."""
-        if detection is None:
-            return tree
-        if isinstance(tree, list):
-            return self._each(tree, path, lambda item: self._searched_deep(item, path, above, detection))
-        if isinstance(tree, dict):
-            kept: dict[str, Any] = {}
-            for key, item in tree.items():
-                self._part(key, item, path, above, kept, detection, self._searched_deep)
-            return kept
-        return self._searched(tree, path, detection)
+    def _deep(self, value: Any, path: str, above: str, detection: Detection | None, *, closes: bool) -> Any:
+        """What no rule names, by the keys and scalars that may leave.
 
-    def _each(self, items: list[Any], path: str, judged: Callable[[Any], Any]) -> list[Any]:
-        kept = []
-        for item in items:
-            try:
-                kept.append(judged(item))
-            except ActionError as error:
-                self.dropped[self.path("", f"{path}[]")] = error.cause
-        return kept
+        Args:
+            value: The tree.
+            path: The path of the rule that keeps it.
+            above: The key that holds it, or the path of the rule.
+            detection: What looks into it; None when nothing does.
+            closes: Whether a sensitive name closes a key (contract rule 3.11).
+        """
+        if isinstance(value, list):
+            items = []
+            for item in value:
+                try:
+                    items.append(self._deep(item, path, above, detection, closes=closes))
+                except ActionError as error:
+                    self.dropped[self.path("", f"{path}[]")] = error.cause
+            return items
+        if isinstance(value, dict):
+            kept: dict[str, Any] = {}
+            for key, item in value.items():
+                self._part(key, item, path, above, kept, detection, closes=closes)
+            return kept
+        return value if detection is None else self._searched(value, path, detection)
 
     def _part(
         self,
@@ -294,12 +299,16 @@ class Walk:
         above: str,
         kept: dict[str, Any],
         detection: Detection | None,
-        judged: Callable[[Any, str, str, Detection | None], Any],
+        *,
+        closes: bool,
     ) -> None:
         """A key that no rule names, and what is below it."""
+        if closes and is_sensitive(key):
+            self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
+            return
         try:
             if detection is None or self._may_keep_name(key, path, above, detection):
-                kept[key] = judged(item, path, key, detection)
+                kept[key] = self._deep(item, path, key, detection, closes=closes)
         except ActionError as error:
             self.dropped[self.path(VALUES, f"{path}.")] = error.cause
 
@@ -345,10 +354,8 @@ class Walk:
             if found is None:
                 if not node.deep or self._is_closed(node.action):
                     self.dropped[self.path(key, f"{path}.")] = NO_CONSENT if node.deep else UNNAMED
-                elif is_sensitive(key):
-                    self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
                 else:
-                    self._part(key, item, path, path, sent, node.detection, self._kept_deep)
+                    self._part(key, item, path, path, sent, node.detection, closes=True)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
@@ -360,23 +367,9 @@ class Walk:
             raise ActionError(UNNAMED if node.action is None else node.action.name)
         return sent
 
-    def _kept_deep(self, value: Any, path: str, above: str, detection: Detection | None) -> Any:
-        """Everything below a deep keep that no rule names, but for keys with a sensitive name (contract rule 3.11)."""
-        if isinstance(value, list):
-            return self._each(value, path, lambda item: self._kept_deep(item, path, above, detection))
-        if not isinstance(value, dict):
-            return value if detection is None else self._searched(value, path, detection)
-        kept: dict[str, Any] = {}
-        for key, item in value.items():
-            if is_sensitive(key):
-                self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
-            else:
-                self._part(key, item, path, above, kept, detection, self._kept_deep)
-        return kept
-
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
-            return self._each(value, path, lambda item: self._kept_deep(item, path, path, node.detection))
+            return self._deep(value, path, path, node.detection, closes=True)
         if node.items is None and node.action is None:
             raise ActionError(UNNAMED)
         inner = self.path("", f"{path}[]")

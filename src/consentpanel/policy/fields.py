@@ -44,9 +44,11 @@ from consentpanel.policy._scopes import (
     without_personal,
 )
 from consentpanel.policy._secret import Keyed, Secret, keyed_by
+from consentpanel.policy._several import several
 from consentpanel.policy._verbs import keep as keep_it
 from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
 
+_NAMES_OR_RULES = "several names or a mapping"
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 
 
@@ -251,10 +253,9 @@ class FieldPolicy:
             >>> result.properties, result.dropped
             ({'plan': 'pro'}, {'email': 'personal', 'query': 'detected:email'})
         """
-        if isinstance(keep, str) or not isinstance(keep, Iterable):
-            raise ConfigurationError(f"keep must be several names or a mapping, not {type(keep).__name__}")
+        rules = keep if isinstance(keep, Mapping) else dict.fromkeys(several("keep", _NAMES_OR_RULES, keep), keep_it())
         policy = cls(
-            events=keep if isinstance(keep, Mapping) else dict.fromkeys(keep, keep_it()),
+            events=rules,
             people=people,
             groups=groups,
             flags=flags,

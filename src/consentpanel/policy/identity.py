@@ -17,6 +17,7 @@ from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
 from consentpanel._wire import dumps
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
+from consentpanel.policy._several import several
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6
@@ -101,9 +102,7 @@ def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] 
         'pid1_nnv'
     """
     own = None if secret is None else keyed_by(secret)
-    if isinstance(rotate_from, (bytes, str)) or not isinstance(rotate_from, Iterable):
-        raise ConfigurationError(f"rotate_from must be several secrets, not {type(rotate_from).__name__}")
-    former = tuple(map(keyed_by, rotate_from))
+    former = tuple(map(keyed_by, several("rotate_from", "several secrets", rotate_from)))
 
     def pseudonym(subject_id: str, keyed: Keyed | None) -> str:
         use = own or keyed

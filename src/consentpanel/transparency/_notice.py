@@ -14,6 +14,7 @@ from consentpanel._vendor import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.policy._names import words_of
+from consentpanel.policy._several import several
 from consentpanel.transparency._facts import NO_PURPOSE, Item, ip_form, items_of, not_searched
 from consentpanel.transparency._texts import Words
 
@@ -175,7 +176,7 @@ def notice(
     if not isinstance(contact, str) or not contact.strip():
         raise ConfigurationError("contact must say where people can write to: an address or a URL")
     who = vendor if isinstance(vendor, Vendor) else Vendor(name=vendor) if vendor is not None else Vendor()
-    whys = dict(purposes) if isinstance(purposes, Mapping) else dict.fromkeys(_several(purposes), "")
+    whys = dict(purposes) if isinstance(purposes, Mapping) else dict.fromkeys(_named(purposes), "")
     items = items_of(policy, purpose_map)
     served = (purpose for item in items for purpose in (*item.purposes, item.also_needs) if purpose is not None)
     named = list(dict.fromkeys((*whys, *served)))
@@ -203,10 +204,8 @@ def notice(
     )
 
 
-def _several(purposes: object) -> tuple[str, ...]:
-    if isinstance(purposes, str) or not isinstance(purposes, Iterable):
-        raise ConfigurationError(f"purposes must be a mapping or several purposes, not {type(purposes).__name__}")
-    return tuple(map(str, purposes))
+def _named(purposes: object) -> tuple[str, ...]:
+    return tuple(map(str, several("purposes", "a mapping or several purposes", purposes)))
 
 
 def _refuse_gaps(items: Iterable[Item], named: Iterable[str], whys: Mapping[str, str]) -> None:

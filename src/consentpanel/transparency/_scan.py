@@ -9,8 +9,9 @@ import ast
 import os
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 
@@ -497,34 +498,40 @@ def _argument(node: ast.Call, position: int, keyword: str) -> tuple[ast.expr | N
     return None, any(each.arg is None for each in node.keywords)
 
 
+_Read: TypeAlias = Callable[["ast.expr | None", _Place], tuple[list[str], bool]]
+
+
+def _said(node: ast.Call, where: tuple[int, str] | None, read: _Read, place: _Place) -> tuple[list[str], bool]:
+    """What an argument says by one of the readers, and whether it says more than is written down."""
+    if where is None:
+        return [], False
+    given, is_hidden = _argument(node, *where)
+    found, has_others = read(given, place)
+    return found, has_others or is_hidden
+
+
 def _call(node: ast.Call, method: str, place: _Place, world: _World) -> FoundCall:
     if method in _EVENT_CALLS:
         name_at, properties_at = _EVENT_CALLS[method]
-        event, is_hidden = _argument(node, name_at, "event_name")
-        properties, are_hidden = _argument(node, properties_at, "properties")
-        events, has_other_events = world.texts(event, place)
-        paths, has_others = world.paths(properties, place)
+        events, has_other_events = _said(node, (name_at, "event_name"), world.texts, place)
+        paths, has_others = _said(node, (properties_at, "properties"), world.paths, place)
         return FoundCall(
             file=place.module.file,
             line=node.lineno,
             method=method,
             scope="events",
             events=tuple(dict.fromkeys(events)),
-            has_other_events=has_other_events or is_hidden,
+            has_other_events=has_other_events,
             properties=tuple(paths),
-            has_other_properties=has_others or are_hidden,
+            has_other_properties=has_others,
             id_category=_id_category(node, method),
         )
     scope = "groups" if method.startswith("group_") else "people"
     paths, has_others = [], False
     if method in _PROFILE_CALLS:
-        properties, are_hidden = _argument(node, _PROFILE_CALLS[method][1], "properties")
-        paths, has_others = world.paths(properties, place)
-        has_others = has_others or are_hidden
+        paths, has_others = _said(node, (_PROFILE_CALLS[method][1], "properties"), world.paths, place)
     elif method in _UPDATE_CALLS:
-        message, are_hidden = _argument(node, 0, "message")
-        paths, has_others = _of_update(message, place, world)
-        has_others = has_others or are_hidden
+        paths, has_others = _said(node, (0, "message"), lambda given, at: _of_update(given, at, world), place)
     return FoundCall(
         file=place.module.file,
         line=node.lineno,
@@ -626,18 +633,8 @@ def _fits(node: ast.Call, wrapper: _Wrapper) -> bool:
 
 def _wrapped_call(node: ast.Call, wrapper: _Wrapper, place: _Place, world: _World) -> FoundCall:
     """A call of a wrapper; what the wrapper adds itself is told where it calls the client."""
-    events: list[str] = []
-    has_other_events = False
-    if wrapper.event is not None:
-        event, is_hidden = _argument(node, *wrapper.event)
-        events, has_other_events = world.texts(event, place)
-        has_other_events = has_other_events or is_hidden
-    paths: list[str] = []
-    has_others = False
-    if wrapper.properties is not None:
-        properties, are_hidden = _argument(node, *wrapper.properties)
-        paths, has_others = world.paths(properties, place)
-        has_others = has_others or are_hidden
+    events, has_other_events = _said(node, wrapper.event, world.texts, place)
+    paths, has_others = _said(node, wrapper.properties, world.paths, place)
     if wrapper.takes_keywords:
         taken = {wrapper.event[1] if wrapper.event else "", wrapper.properties[1] if wrapper.properties else ""}
         paths += [written(each.arg) for each in node.keywords if each.arg is not None and each.arg not in taken]
