@@ -14,6 +14,7 @@ import attrs
 from consentpanel._asking import forget_warnings
 from consentpanel._consent import ConsentStatus, subject_key
 from consentpanel._decision import Decision
+from consentpanel._public import public
 from consentpanel._purposes import PurposeMap
 from consentpanel._regime import Regime, RegimeRule
 from consentpanel.errors import ConfigurationError
@@ -227,6 +228,7 @@ class _Process:
 process = _Process()
 
 
+@public("consentpanel")
 def configure(
     *,
     registry: RegistryLike | None = None,
@@ -277,6 +279,7 @@ def configure(
     )
 
 
+@public("consentpanel")
 def reset() -> None:
     """Forgets what `configure` set: for tests.
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 import attrs
 from typing_extensions import Self
 
+from consentpanel._public import public
 from consentpanel.errors import InvalidRecordError
 
 MAX_ID_LENGTH = 255
@@ -21,6 +22,7 @@ MAX_ID_LENGTH = 255
 _MAX_EVIDENCE = 4096
 
 
+@public("consentpanel")
 class ConsentStatus(str, Enum):
     """What a registry answers about one person and one purpose (contract rule 2.1)."""
 
@@ -70,6 +72,7 @@ _OF_STATUS = {
 }
 
 
+@public("consentpanel")
 class Purpose(str):
     """What personal data is used for: a string, so that users add their own (contract rule 2.1).
 
@@ -225,6 +228,7 @@ def _short_text(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         raise InvalidRecordError(f"{attribute.name} must be a non-empty str or None")
 
 
+@public("consentpanel")
 @attrs.frozen
 class ConsentRecord:
     """One thing that a person said about one purpose; appended to a registry, never changed.

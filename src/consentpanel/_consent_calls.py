@@ -9,6 +9,7 @@ import attrs
 
 from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose
 from consentpanel._decision import Decision
+from consentpanel._public import public
 from consentpanel._vendor_calls import VendorCalls
 from consentpanel.errors import ConfigurationError, RegistryError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from consentpanel.transport.sealed import SealedTransport
 
 
+@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class Withdrawal:
     """What `Mixpanel.withdraw` did. It names nobody.

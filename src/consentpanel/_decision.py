@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from consentpanel._consent import ConsentStatus, Purpose
+from consentpanel._public import public
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -23,6 +24,7 @@ class _Word(str, Enum):
         return str(self.value)
 
 
+@public("consentpanel")
 class Outcome(_Word):
     """What became of a message (contract rule 4.1).
 
@@ -39,6 +41,7 @@ class Outcome(_Word):
     """Not handed to the transport."""
 
 
+@public("consentpanel")
 class Reason(_Word):
     """Why a message was sent or was not (contract rule 4.1).
 
@@ -135,6 +138,7 @@ def _as_dict(paths: Mapping[str, str]) -> str:
 _BY_PATH = ("dropped", "changed", "detected")
 
 
+@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class Decision:
     """What became of one message. Truthy when something was handed to the transport.

@@ -16,6 +16,7 @@ from consentpanel._decision import Decision, Reason
 from consentpanel._desk import Desk
 from consentpanel._guard import Guard
 from consentpanel._message import take_apart
+from consentpanel._public import public
 from consentpanel._regime import RegimeRule
 from consentpanel._vendor import TIMES
 from consentpanel._vendor_calls import refuse_unknown_calls
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequests
 
 
+@public("consentpanel")
 class Mixpanel(ConsentCalls):
     """The vendor's client; each call is sent, redacted or dropped by consent and field policy.
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consentpanel._public import public
+
 if TYPE_CHECKING:
     from consentpanel._decision import Decision
 
 
+@public("consentpanel")
 class ConsentPanelError(Exception):
     """The parent of every error that consentpanel raises on its own account.
 
@@ -17,6 +20,7 @@ class ConsentPanelError(Exception):
     """
 
 
+@public("consentpanel")
 class ConfigurationError(ConsentPanelError, ValueError):
     """What was configured cannot work; the text names the argument, what came and what was expected.
 
@@ -25,14 +29,17 @@ class ConfigurationError(ConsentPanelError, ValueError):
     """
 
 
+@public("consentpanel")
 class InvalidRecordError(ConsentPanelError, ValueError):
     """A consent record, or a question about one, is malformed: a naive time, an empty id, a wrong type."""
 
 
+@public("consentpanel")
 class RegistryError(ConsentPanelError):
     """A registry could not answer or could not write. The gate treats it as a denial (contract rule 2.6)."""
 
 
+@public("consentpanel")
 class MessageError(ConsentPanelError):
     """A message was not sent because something failed, and the client was built with ``on_error="raise"``.
 

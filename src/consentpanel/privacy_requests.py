@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import attrs
 
 from consentpanel._consent import subject_key
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
 
@@ -36,6 +37,7 @@ _TRIES = 6
 _LONGEST_WAIT = 60.0
 
 
+@public("consentpanel")
 class TaskStatus(str, Enum):
     """How far the vendor is with a request. In its own words."""
 
@@ -54,6 +56,7 @@ class TaskStatus(str, Enum):
         return self.value in {"SUCCESS", "FAILURE", "REVOKED", "NOT_FOUND"}
 
 
+@public("consentpanel")
 class PrivacyRequestError(ConsentPanelError):
     """The vendor did not take a request. The text quotes neither ids nor the vendor's answer.
 
@@ -68,6 +71,7 @@ class PrivacyRequestError(ConsentPanelError):
         self.created = created
 
 
+@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class PrivacyTask:
     """One request, as the vendor knows it. It names nobody.
@@ -90,6 +94,7 @@ class PrivacyTask:
     link: str | None = attrs.field(default=None, repr=False)
 
 
+@public("consentpanel")
 class PrivacyRequests:
     """Asks the vendor to delete, or to hand out, what it holds about people (contract rule 7.2).
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import attrs
 
 from consentpanel._consent import Purpose
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detection import OnDetect
 from consentpanel.policy._secret import Keyed
@@ -45,6 +46,7 @@ def _purpose(value: object) -> Purpose | None:
         raise ConfigurationError(str(error)) from None
 
 
+@public("consentpanel.policy")
 @attrs.frozen(kw_only=True)
 class Action:
     """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import attrs
 
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._forms import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
 from consentpanel.policy._search import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
@@ -19,6 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VALUES = "several values"
 
 
+@public("consentpanel.policy")
 @attrs.frozen
 class Finding:
     """A place in a text that holds personal data. It never holds the text.
@@ -51,6 +53,7 @@ def _named(value: object) -> str:
     return value
 
 
+@public("consentpanel.policy")
 @attrs.frozen
 class Detector:
     """Looks for one more kind of personal data (contract rule 3.7). With the name of a built-in kind it replaces that.
@@ -301,6 +304,7 @@ class _Covered:
         return text in self._texts or (len(self._texts) <= self._MOST and any(text in each for each in self._texts))
 
 
+@public("consentpanel.policy")
 def detect(text: str) -> list[Finding]:
     """Finds personal data in a text (contract rule 3.7).
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._actions import (
     TYPES,
@@ -28,6 +29,7 @@ from consentpanel.policy._several import several
 from consentpanel.policy._url import UTM
 
 
+@public("consentpanel")
 def keep(
     *,
     deep: bool = False,
@@ -127,6 +129,7 @@ def _pattern(given: object) -> re.Pattern[str] | None:
     return found
 
 
+@public("consentpanel")
 def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
     """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
 
@@ -144,6 +147,7 @@ def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action
     return Drop(categories=categories, reason=reason)
 
 
+@public("consentpanel")
 def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
     """Drops the whole message when the property is there (contract rule 3.2).
 
@@ -158,6 +162,7 @@ def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Acti
     return Refuse(categories=categories, reason=reason)
 
 
+@public("consentpanel")
 def redact(
     text: str = "[redacted]", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
 ) -> Action:
@@ -182,6 +187,7 @@ def redact(
     return Redact(text=text, purpose=purpose, categories=categories, reason=reason)
 
 
+@public("consentpanel")
 def mask(
     last: int = 4, *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
 ) -> Action:
@@ -208,6 +214,7 @@ def mask(
     return Mask(last=whole_number("last", last, least=0), purpose=purpose, categories=categories, reason=reason)
 
 
+@public("consentpanel")
 def pseudonymize(
     prefix: str = "psn_", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
 ) -> Action:
@@ -236,6 +243,7 @@ def pseudonymize(
     return Pseudonymize(prefix=prefix, purpose=purpose, categories=categories, reason=reason)
 
 
+@public("consentpanel")
 def truncate(
     n: int,
     *,
@@ -274,6 +282,7 @@ def truncate(
     )
 
 
+@public("consentpanel")
 def transform(
     function: Callable[[Any], Any],
     *,
@@ -317,6 +326,7 @@ def transform(
     )
 
 
+@public("consentpanel")
 def generalize(
     *,
     bucket: float | None = None,
@@ -384,6 +394,7 @@ def generalize(
     )
 
 
+@public("consentpanel")
 def url(
     *,
     params: Iterable[str] = UTM,

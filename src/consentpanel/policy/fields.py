@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import attrs
 
 from consentpanel._consent import Purpose
+from consentpanel._public import public
 from consentpanel._vendor import (
     DICT_OPERATORS,
     EXPOSURE,
@@ -52,6 +53,7 @@ _NAMES_OR_RULES = "several names or a mapping"
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 
 
+@public("consentpanel.policy")
 @attrs.frozen(kw_only=True, repr=False)
 class PolicyResult:
     """What a policy leaves of some properties.
@@ -74,6 +76,7 @@ class PolicyResult:
         return f"PolicyResult(dropped={self.dropped!r}, changed={self.changed!r}, refused={self.refused!r})"
 
 
+@public("consentpanel")
 class FieldPolicy:
     """An allow-list of properties: one that no rule names is dropped (contract rules 3.1 to 3.6).
 

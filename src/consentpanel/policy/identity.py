@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import attrs
 
 from consentpanel._consent import subject_key
+from consentpanel._public import public
 from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
 from consentpanel._wire import dumps
 from consentpanel.errors import ConfigurationError
@@ -24,6 +25,7 @@ _SHORTEST_TOKEN = 6
 _KEPT = (EVENT_STRUCTURE - IDS) | TIMES
 
 
+@public("consentpanel.policy")
 @attrs.frozen(eq=False, kw_only=True)
 class Identity:
     """What an id becomes before it leaves. Made by `plain`, `pseudonymous` and `per_subject`, not by hand.
@@ -70,6 +72,7 @@ class Identity:
         raise TypeError("an Identity cannot be pickled or copied: it may hold a secret. Build it in the worker")
 
 
+@public("consentpanel")
 def plain() -> Identity:
     """Ids leave as they are (contract rule 3.9).
 
@@ -80,6 +83,7 @@ def plain() -> Identity:
     return Identity(kind="plain")
 
 
+@public("consentpanel")
 def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] = ()) -> Identity:
     """Ids leave as pseudonyms: the HMAC-SHA-256 (RFC 2104) of the id under a secret (contract rule 3.9).
 
@@ -118,6 +122,7 @@ def _pseudonym_under(keyed: Keyed, subject_id: str) -> str:
     return "pid1_" + _in_letters(keyed(f"id:{subject_id}"))
 
 
+@public("consentpanel")
 def per_subject(store: MutableMapping[str, str]) -> Identity:
     """Ids leave as pseudonyms from a random salt for each person (contract rule 3.9).
 

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from consentpanel._consent import ConsentRecord, ConsentStatus
+from consentpanel._public import public
 
 
+@public("consentpanel.registry")
 @runtime_checkable
 class ConsentRegistry(Protocol):
     """Keeps what people said about the use of their data, and answers for it.

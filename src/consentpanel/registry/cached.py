@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, subject_key
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.registry._protocol import can_answer
 from consentpanel.registry.callable import CallableRegistry
 
 
+@public("consentpanel.registry")
 class CachedRegistry:
     """Remembers what another registry answers about now. Safe for many threads; bounded.
 

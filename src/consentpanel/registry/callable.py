@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, refuse_future, subject_key
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import asked_moment
 
 
+@public("consentpanel.registry")
 class CallableRegistry:
     """Asks a function of yours (contract rule 2.3). A plain callable given as ``registry=`` becomes one of these.
 

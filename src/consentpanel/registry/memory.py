@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent import ConsentRecord, Standing, now, standing_by, standing_of, subject_key
+from consentpanel._public import public
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
 _NOBODY: dict[str, ConsentRecord] = {}
 
 
+@public("consentpanel.registry")
 class MemoryRegistry(RecordingRegistry):
     """Keeps consent records in this process; they are gone when it ends. Safe for many threads.
 

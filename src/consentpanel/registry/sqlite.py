@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, standing_by, subject_key
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 from consentpanel.registry._salts import SQLiteSalts
@@ -67,6 +68,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@public("consentpanel.registry")
 class SQLiteRegistry(RecordingRegistry):
     """Keeps consent records in a SQLite file. Safe for many threads, processes and forks of one machine.
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 from consentpanel._config import redirect
+from consentpanel._public import public
 from consentpanel.testing._fake import FakeTransport
 from consentpanel.testing._guard_network import Watch, close_watch, open_watch, refusal
 
@@ -16,6 +17,7 @@ else:
     _Base = object
 
 
+@public("consentpanel.testing")
 class ConsentPanelTestMixin(_Base):
     """Gives each test an outbox, and fails a test that reaches for the vendor.
 

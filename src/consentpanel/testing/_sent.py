@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import mixpanel
 
+from consentpanel._public import public
 from consentpanel._vendor import DICT_OPERATORS, REMOVALS
 
 ENDPOINTS = ("events", "people", "groups", "imports")
@@ -24,6 +25,7 @@ OPERATORS = DICT_OPERATORS | REMOVALS
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
+@public("consentpanel.testing")
 @attrs.frozen
 class SentMessage:
     """One message as the vendor would have received it. Its repr shows no value.

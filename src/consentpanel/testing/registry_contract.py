@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose, now, standing_of
+from consentpanel._public import public
 from consentpanel._regime import Regime
 from consentpanel.errors import ConsentPanelError
 from consentpanel.testing._registry_answers import AnswersByTheLatestRecord
@@ -41,6 +42,7 @@ ODD_IDS = (
 )
 
 
+@public("consentpanel.testing")
 class RegistryContract(AnswersByTheLatestRecord):
     """Inherit it, and pytest proves your registry (contract rules 2.2 to 2.6).
 

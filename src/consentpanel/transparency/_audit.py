@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from consentpanel._public import public
 from consentpanel._regime import OPT_IN_COUNTRIES, Regime
 from consentpanel._vendor import PERSONAL
 from consentpanel.client import Mixpanel
@@ -29,6 +30,7 @@ _FREE_TEXT = frozenset(
 )
 
 
+@public("consentpanel.transparency")
 @attrs.frozen
 class Breach:
     """A place where the configuration breaks a promise.
@@ -63,6 +65,7 @@ class _Configuration:
     has_privacy: bool = False
 
 
+@public("consentpanel.transparency")
 def audit(
     target: Mixpanel | FieldPolicy,
     promises: Promises,

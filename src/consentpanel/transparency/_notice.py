@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from consentpanel._public import public
 from consentpanel._regime import Regime
 from consentpanel._vendor import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
@@ -21,6 +22,7 @@ from consentpanel.transparency._texts import Words
 REGIONS = ("US", "EU", "IN")
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Vendor:
     """Who receives the data, and what else is done with it that no policy of fields can know.
@@ -58,6 +60,7 @@ class Vendor:
             raise ConfigurationError("vendor: retention_days must be a whole number of days, 1 or more")
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Notice:
     """What visitors are told. Made by `notice`, not by hand.
@@ -111,6 +114,7 @@ class Notice:
         return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Entry:
     """One thing that is sent: what, in which form, why, and its name in the data."""
@@ -121,6 +125,7 @@ class Entry:
     path: str | None = None
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Section:
     """A part of the notice: a heading, paragraphs, and lists of entries under headings of their own."""
@@ -130,6 +135,7 @@ class Section:
     entries: tuple[Entry, ...] = ()
 
 
+@public("consentpanel.transparency")
 def notice(
     policy: FieldPolicy,
     *,

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 
 CONSENT = ("opt_in", "opt_out")
@@ -54,6 +55,7 @@ def _promise(yes: str, no: str) -> Any:
     return attrs.field(default=None, validator=_yes_or_no, metadata={True: yes, False: no})
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Promises:
     """What your published privacy policy says. What it does not speak of stays None, and is not held to.

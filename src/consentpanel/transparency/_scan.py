@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
+from consentpanel._public import public
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import ITEMS, written
 
@@ -37,6 +38,7 @@ _KNOWN = {*_EVENT_CALLS, *_PROFILE_CALLS, *_UPDATE_CALLS, *_NO_PROPERTIES, "grou
 _OPERATORS = frozenset({"$set", "$set_once", "$add", "$append", "$union", "$remove"})
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class FoundCall:
     """One call of the client.
@@ -64,6 +66,7 @@ class FoundCall:
     id_category: str | None = None
 
 
+@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Scan:
     """What was found in a code base.
@@ -81,6 +84,7 @@ class Scan:
     files: int
 
 
+@public("consentpanel.transparency")
 def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
     r"""Finds every call of the client below a folder.
 

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from consentpanel._consent import subject_key
 from consentpanel._decision import Reason
+from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
@@ -45,6 +46,7 @@ _IN_ORDER = frozenset({"people", "groups"})
 """Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later."""
 
 
+@public("consentpanel")
 class BackgroundConsumer:
     """Takes messages into a bounded queue, and sends them in batches from threads of its own.
 

@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from consentpanel._consent import subject_key
 from consentpanel._decision import Reason
+from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
@@ -33,6 +34,7 @@ from consentpanel.transport._delivery import (
 from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch, settle
 
 
+@public("consentpanel")
 class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
