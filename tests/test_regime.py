@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consentpanel import ConfigurationError, FieldPolicy, Mixpanel, Reason, Regime, by_country
-from consentpanel._consent import Standing
+from consentpanel._consent.standing import Standing
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 

@@ -21,12 +21,9 @@ if TYPE_CHECKING:
     from consentpanel import registry as registry
     from consentpanel import testing as testing
     from consentpanel import transparency as transparency
-    from consentpanel._config import configure, reset
-    from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose
-    from consentpanel._consent_calls import Withdrawal
-    from consentpanel._decision import Decision, Outcome, Reason
-    from consentpanel._regime import Regime, by_country
-    from consentpanel.client import Mixpanel
+    from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Regime, by_country
+    from consentpanel._messages.decision import Decision, Outcome, Reason
+    from consentpanel.client import Mixpanel, Withdrawal, configure, reset
     from consentpanel.errors import (
         ConfigurationError,
         ConsentPanelError,
@@ -103,12 +100,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_config": ("configure", "reset"),
-    "_consent": ("ConsentRecord", "ConsentStatus", "Purpose"),
-    "_decision": ("Decision", "Outcome", "Reason"),
-    "_regime": ("Regime", "by_country"),
-    "_consent_calls": ("Withdrawal",),
-    "client": ("Mixpanel",),
+    "_consent": ("ConsentRecord", "ConsentStatus", "Purpose", "Regime", "by_country"),
+    "_messages.decision": ("Decision", "Outcome", "Reason"),
+    "client": ("Mixpanel", "Withdrawal", "configure", "reset"),
     "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "MessageError", "RegistryError"),
     "policy": (
         "FieldPolicy",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from consentpanel._public import public
 
 if TYPE_CHECKING:
-    from consentpanel._decision import Decision
+    from consentpanel._messages.decision import Decision
 
 
 @public("consentpanel")

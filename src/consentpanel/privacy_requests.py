@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import attrs
 
-from consentpanel._consent import subject_key
+from consentpanel._consent.ids import subject_key
+from consentpanel._mixpanel.hosts import PRIVACY_HOSTS, REGIONS, Region
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
 
 ComplianceType = Literal["GDPR", "CCPA"]
 DisclosureType = Literal["Data", "Categories", "Sources"]
-Region = Literal["US", "EU", "IN"]
-HOSTS: Mapping[str, str] = {
-    "US": "https://mixpanel.com",
-    "EU": "https://eu.mixpanel.com",
-    "IN": "https://in.mixpanel.com",
-}
 MAX_IDS = 2_000
 """The vendor takes at most so many ids a request."""
 
@@ -141,8 +136,8 @@ class PrivacyRequests:
         for name, text in (("token", token), ("oauth_token", oauth_token)):
             if not isinstance(text, str) or not text:
                 raise ConfigurationError(f"{name} must be a non-empty str, not {type(text).__name__}")
-        if region not in HOSTS:
-            raise ConfigurationError(f"region must be one of {', '.join(HOSTS)}")
+        if region not in REGIONS:
+            raise ConfigurationError(f"region must be one of {', '.join(REGIONS)}")
         if compliance_type not in ("GDPR", "CCPA"):
             raise ConfigurationError("compliance_type must be 'GDPR' or 'CCPA'")
         if identity is not None and not isinstance(identity, Identity):
@@ -161,7 +156,7 @@ class PrivacyRequests:
             raise ConfigurationError("identity=pseudonymous() needs a secret: its own, or policy= with one")
         self._compliance_type = compliance_type
         self._timeout = timeout
-        self._host = (host or HOSTS[region]).rstrip("/")
+        self._host = (host or f"https://{PRIVACY_HOSTS[region]}").rstrip("/")
 
     @property
     def host(self) -> str:

@@ -10,9 +10,10 @@ import pytest
 import requests
 
 from consentpanel import FieldPolicy, keep
-from consentpanel._cli import _shop, main
 from consentpanel._cli import demo as demo_module
-from consentpanel._cli._ingestion_server import IngestionServer, loopback_without_proxy
+from consentpanel._cli import main
+from consentpanel._cli._demo import shop as _shop
+from consentpanel.testing._ingestion_api import IngestionServer, loopback_without_proxy
 
 
 @pytest.fixture(scope="module")

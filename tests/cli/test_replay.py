@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from consentpanel import Consumer, FieldPolicy, Mixpanel
-from consentpanel._cli._ingestion_server import IngestionServer, loopback_without_proxy
 from consentpanel.registry import SQLiteRegistry
+from consentpanel.testing._ingestion_api import IngestionServer, loopback_without_proxy
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "how-to" / "samples"
 EVENTS: list[dict[str, Any]] = [

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel import FieldPolicy, drop, generalize, keep, mask, redact
-from consentpanel._cli._records import Record, Scope
-from consentpanel._cli._report import as_json, as_text
-from consentpanel._cli._tally import Tally
+from consentpanel._cli._preview.records import Record, Scope
+from consentpanel._cli._preview.report import as_json, as_text
+from consentpanel._cli._preview.tally import Tally
 
 
 def test_more_names_than_can_be_counted_are_summed(capsys) -> None:

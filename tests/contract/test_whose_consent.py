@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, Mixpanel, Purpose, Reason, Regime, keep
-from consentpanel._consent import Standing
+from consentpanel._consent.standing import Standing
 from consentpanel.registry import ConsentRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import KINDS, Detector, FieldPolicy, Finding, detect, generalize, keep
-from consentpanel.policy._detection import Detection
+from consentpanel.policy._detect.detection import Detection
 
 ADA = "ada@shop.example"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"

@@ -9,7 +9,7 @@ from consentpanel.policy import Finding, detect
 
 @pytest.fixture(params=["installed", "absent"])
 def library(request, monkeypatch):
-    monkeypatch.setattr("consentpanel.policy._numbers._library", None)
+    monkeypatch.setattr("consentpanel.policy._detect.numbers._library", None)
     if request.param == "absent":
         monkeypatch.setitem(sys.modules, "phonenumbers", None)
     else:
@@ -153,7 +153,7 @@ def test_country_codes_have_one_to_three_digits(library, number):
 def test_the_country_codes_are_those_of_the_world(monkeypatch):
     # ITU-T E.164; the library leaves out 379, which is reserved, and 388, which was shared
     library = pytest.importorskip("phonenumbers")
-    monkeypatch.setattr("consentpanel.policy._numbers._library", False)
+    monkeypatch.setattr("consentpanel.policy._detect.numbers._library", False)
     known = {*map(str, library.COUNTRY_CODE_TO_REGION_CODE), "379", "388"}
     for code in range(1, 1000):
         number = f"+{code} 55555 55"

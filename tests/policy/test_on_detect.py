@@ -8,7 +8,7 @@ import time
 import pytest
 
 from consentpanel import ConfigurationError, Mixpanel
-from consentpanel._decision import Decision
+from consentpanel._messages.decision import Decision
 from consentpanel.policy import (
     Detector,
     FieldPolicy,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel import ConsentRecord, ConsentStatus, InvalidRecordError, Purpose
-from consentpanel._consent import Standing, is_older, standing_of, subject_key
+from consentpanel._consent.ids import subject_key
+from consentpanel._consent.standing import Standing, is_older, standing_of
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 UTC = timezone.utc

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from consentpanel import ConsentRecord, ConsentStatus
-from consentpanel._consent import Standing, standing_of, subject_key
+from consentpanel._consent.ids import subject_key
+from consentpanel._consent.standing import Standing, standing_of
 from consentpanel.registry import CallableRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.registry._recording import RecordingRegistry, not_before
 from consentpanel.testing import RegistryContract

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, InvalidRecordError
-from consentpanel._consent import Standing, standing_of
+from consentpanel._consent.standing import Standing, standing_of
 from consentpanel.registry import ConsentRegistry, MemoryRegistry
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN

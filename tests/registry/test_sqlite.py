@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError
-from consentpanel._consent import standing_of
+from consentpanel._consent.standing import standing_of
 from consentpanel.registry import SQLiteRegistry, sqlite
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN

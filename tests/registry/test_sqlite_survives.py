@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from consentpanel import ConfigurationError, ConsentStatus
-from consentpanel import _consent as consent_module
+from consentpanel._consent import records as consent_module
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 
 KILLS = 200

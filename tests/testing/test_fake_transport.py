@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consentpanel._decision import Decision, Outcome, Reason
+from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel.errors import InvalidRecordError
 from consentpanel.testing import FakeTransport, SentMessage
 from consentpanel.testing._personal import kind_of_text

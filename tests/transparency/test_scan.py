@@ -321,7 +321,7 @@ def test_wrong_usage_is_told(project, capsys):
     ],
 )
 def test_the_action_on_a_path_is_the_policy_s(path, action):
-    from consentpanel.transparency._inventory import action_on
+    from consentpanel.transparency._scan.coverage import action_on
 
     policy = FieldPolicy(
         events={"a": keep(deep=True), "c": keep(deep=True), "c.d": drop(), "l[].x": keep(), "s": keep()}

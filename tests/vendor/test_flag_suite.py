@@ -97,5 +97,5 @@ def test_the_vendors_tests_are_there_and_run_on_our_client():
     ]
     assert len(methods) >= 40
     remote_flags = remote("TOKEN", consentpanel.RemoteFlagsConfig(), "1.0.0", print)
-    assert type(remote_flags).__module__ == "consentpanel._flags"
+    assert type(remote_flags).__module__ == "consentpanel.client._flags"
     remote_flags._sync_client.close()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import consentpanel
 from consentpanel import FieldPolicy, keep
-from consentpanel._vendor import IDS, TIMES
+from consentpanel._mixpanel.names import IDS, TIMES
 
 NOW = 1_700_000_000.25
 NOT_ANY_NAME = IDS | TIMES | {"event", "properties", "token", "$token"}

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from mixpanel import MixpanelException
 
-from consentpanel._cli._ingestion_server import IngestionServer, Received, loopback_without_proxy
-from consentpanel._cli._shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
-from consentpanel._decision import Decision, Outcome
+from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
+from consentpanel._messages.decision import Decision, Outcome
+from consentpanel.testing._ingestion_api import IngestionServer, Received, loopback_without_proxy
 
 if TYPE_CHECKING:
     import argparse

@@ -10,12 +10,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from consentpanel._cli._framing import UnreadableInputError
 from consentpanel._cli._loading import load
-from consentpanel._cli._progress import Progress
-from consentpanel._cli._records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
-from consentpanel._cli._report import as_json, as_text
-from consentpanel._cli._tally import MAX_LISTED, Tally
+from consentpanel._cli._preview.framing import UnreadableInputError
+from consentpanel._cli._preview.progress import Progress
+from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
+from consentpanel._cli._preview.report import as_json, as_text
+from consentpanel._cli._preview.tally import MAX_LISTED, Tally
 from consentpanel._cli._usage import UsageError
 from consentpanel.policy import FieldPolicy
 

@@ -11,7 +11,7 @@ from consentpanel._cli._loading import load
 from consentpanel._cli._usage import UsageError
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Scan, scan
-from consentpanel.transparency._inventory import Used, as_json, drafted, unused_rules, used_in
+from consentpanel.transparency._scan.coverage import Used, as_json, drafted, unused_rules, used_in
 
 DESCRIPTION = """\
 List every event and property that a code base sends with the client, and where; nothing of it is run.

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from consentpanel._time import read_time
+from consentpanel._messages.times import read_time
 from consentpanel.errors import ConfigurationError
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from consentpanel._vendor import PERSONAL
+from consentpanel._mixpanel.names import PERSONAL
 
 _BY_CATEGORY = {
     "user.name": (

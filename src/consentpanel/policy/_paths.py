@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from consentpanel._wire import MAX_DEPTH
+from consentpanel._messages.wire import MAX_DEPTH
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Drop, Keep, Redact, Refuse
-from consentpanel.policy._detection import Detection
+from consentpanel.policy._action_types import Action, Drop, Keep, Redact, Refuse
+from consentpanel.policy._detect.detection import Detection
 from consentpanel.policy._names import category_of
 
 _STEP = re.compile(r"(?:'((?:[^']|'')+)'|([^.\[\]']{1,512}[^.\[\]]{0,512}))((?:\[\])*)(\.|$)", re.DOTALL)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, Union
 
-from consentpanel._consent import Purpose
-from consentpanel._vendor import EVENT_STRUCTURE, EXPOSURE_EVENT, FLAG_IDS, IDS, OPERATORS, PERSONAL
+from consentpanel._checks import several_texts
+from consentpanel._consent.ids import Purpose
+from consentpanel._mixpanel.names import EVENT_STRUCTURE, EXPOSURE_EVENT, FLAG_IDS, IDS, OPERATORS, PERSONAL
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Keep, Personal
-from consentpanel.policy._detection import Detection, Detector, OnDetect
+from consentpanel.policy._action_types import Keep, Personal
+from consentpanel.policy._detect.detection import Detection, Detector, OnDetect
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Rules, is_closing, keys_of, parts_of
-from consentpanel.policy._several import several_texts
 
 SCOPES = ("events", "people", "groups", "flags")
 STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}

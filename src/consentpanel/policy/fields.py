@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import attrs
 
-from consentpanel._consent import Purpose
-from consentpanel._public import public
-from consentpanel._vendor import (
+from consentpanel._checks import several
+from consentpanel._consent.ids import Purpose
+from consentpanel._messages.wire import Wire, named_by_text
+from consentpanel._mixpanel.names import (
     DICT_OPERATORS,
     EXPOSURE,
     EXPOSURE_EVENT,
@@ -20,10 +21,11 @@ from consentpanel._vendor import (
     PROFILE_STRUCTURE,
     REMOVALS,
 )
-from consentpanel._wire import Wire, named_by_text
+from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._actions import Action, Keep, Pseudonymize
-from consentpanel.policy._detection import Detection, OnDetect
+from consentpanel.policy._action_types import Action, Keep, Pseudonymize
+from consentpanel.policy._apply import UNNAMED, RefusedError, Walk
+from consentpanel.policy._detect.detection import Detection, OnDetect
 from consentpanel.policy._paths import (
     DetectionOf,
     Node,
@@ -45,9 +47,7 @@ from consentpanel.policy._scopes import (
     without_personal,
 )
 from consentpanel.policy._secret import Keyed, Secret, keyed_by
-from consentpanel.policy._several import several
-from consentpanel.policy._verbs import keep as keep_it
-from consentpanel.policy._walk import UNNAMED, RefusedError, Walk
+from consentpanel.policy.actions import keep as keep_it
 
 _NAMES_OR_RULES = "several names or a mapping"
 _PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS

@@ -12,13 +12,13 @@ from urllib.parse import quote, quote_plus
 
 import attrs
 
-from consentpanel._consent import subject_key
+from consentpanel._checks import several
+from consentpanel._consent.ids import subject_key
+from consentpanel._messages.wire import dumps
+from consentpanel._mixpanel.names import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
 from consentpanel._public import public
-from consentpanel._vendor import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
-from consentpanel._wire import dumps
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
-from consentpanel.policy._several import several
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from consentpanel._consent import ConsentRecord, ConsentStatus
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._public import public
 
 

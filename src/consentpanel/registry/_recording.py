@@ -9,16 +9,9 @@ from typing import Any
 
 import attrs
 
-from consentpanel._consent import (
-    BUILT_IN_PURPOSES,
-    ConsentRecord,
-    ConsentStatus,
-    Purpose,
-    Standing,
-    now,
-    refuse_future,
-    utc,
-)
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, refuse_future, utc
+from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 
 

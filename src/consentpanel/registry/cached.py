@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, subject_key
+from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.standing import Standing
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.registry._protocol import can_answer

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, refuse_future, subject_key
+from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, refuse_future
+from consentpanel._consent.standing import Standing
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import asked_moment

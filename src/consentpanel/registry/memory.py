@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from consentpanel._consent import ConsentRecord, Standing, now, standing_by, standing_of, subject_key
+from consentpanel._consent.ids import subject_key
+from consentpanel._consent.records import ConsentRecord, now
+from consentpanel._consent.standing import Standing, standing_by, standing_of
 from consentpanel._public import public
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 

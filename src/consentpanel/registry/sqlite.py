@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Standing, standing_by, subject_key
+from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.standing import Standing, standing_by
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version

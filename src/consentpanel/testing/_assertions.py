@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from consentpanel._consent import subject_key
-from consentpanel._decision import Decision
-from consentpanel._vendor import IDS
+from consentpanel._consent.ids import subject_key
+from consentpanel._messages.decision import Decision
+from consentpanel._mixpanel.names import IDS
 from consentpanel.testing._sent import SentMessage
 
 _MOST_SHOWN = 5

@@ -8,7 +8,7 @@ from typing import Any
 
 import mixpanel
 
-from consentpanel._decision import Decision
+from consentpanel._messages.decision import Decision
 from consentpanel._public import public
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-VENDOR_DOMAIN = "mixpanel.com"
+from consentpanel._mixpanel.hosts import DOMAIN
 
 
 class VendorRequestError(AssertionError):
@@ -122,7 +122,7 @@ def vendor_host(host: object) -> str | None:
     if not isinstance(host, str):
         return None
     name = host.rstrip(".").lower()
-    return name if name == VENDOR_DOMAIN or name.endswith("." + VENDOR_DOMAIN) else None
+    return name if name == DOMAIN or name.endswith("." + DOMAIN) else None
 
 
 def _wrap(owner: Any, name: str, host_of: Callable[[tuple[Any, ...]], object]) -> None:

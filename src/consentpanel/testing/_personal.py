@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consentpanel._vendor import PERSONAL
+from consentpanel._mixpanel.names import PERSONAL
 from consentpanel.policy import detect
 from consentpanel.testing._assertions import path_text, walk
 from consentpanel.testing._sent import SentMessage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 
-from consentpanel._consent import ConsentRecord, now
+from consentpanel._consent.records import ConsentRecord, now
 from consentpanel.errors import ConsentPanelError
 from consentpanel.testing._registry_proof import (
     ANALYTICS,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, now
+from consentpanel._consent.ids import BUILT_IN_PURPOSES
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel.registry import ConsentRegistry
 
 ANALYTICS, PROFILES, FEATURE_FLAGS = BUILT_IN_PURPOSES

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import mixpanel
 
+from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS
 from consentpanel._public import public
-from consentpanel._vendor import DICT_OPERATORS, REMOVALS
 
 ENDPOINTS = ("events", "people", "groups", "imports")
 EVENT_ENDPOINTS = ("events", "imports")

@@ -10,9 +10,11 @@ from typing import Any
 
 import attrs
 
-from consentpanel._consent import BUILT_IN_PURPOSES, ConsentRecord, ConsentStatus, Purpose, now, standing_of
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
+from consentpanel._consent.regime import Regime
+from consentpanel._consent.standing import standing_of
 from consentpanel._public import public
-from consentpanel._regime import Regime
 from consentpanel.errors import ConsentPanelError
 from consentpanel.testing._registry_answers import AnswersByTheLatestRecord
 from consentpanel.testing._registry_proof import (

@@ -2,9 +2,10 @@
 
 from consentpanel.transparency._audit import Breach, audit
 from consentpanel.transparency._compare import Change, Comparison, compare
-from consentpanel.transparency._notice import Entry, Notice, Section, Vendor, notice
+from consentpanel.transparency._notice import Notice, Vendor, notice
+from consentpanel.transparency._page import Entry, Section
 from consentpanel.transparency._promises import Promises
-from consentpanel.transparency._scan import FoundCall, Scan, scan
+from consentpanel.transparency._scan.calls import FoundCall, Scan, scan
 from consentpanel.transparency._texts import LANGUAGES, TEXTS
 
 __all__ = [

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 
+from consentpanel._consent.regime import OPT_IN_COUNTRIES, Regime
+from consentpanel._mixpanel.hosts import API_HOSTS, PRIVACY_HOSTS, region_of
+from consentpanel._mixpanel.names import PERSONAL
 from consentpanel._public import public
-from consentpanel._regime import OPT_IN_COUNTRIES, Regime
-from consentpanel._vendor import PERSONAL
-from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
-from consentpanel.policy._actions import Keep
+from consentpanel.policy._action_types import Keep
 from consentpanel.policy._paths import category_of_path, keys_of
-from consentpanel.transparency._facts import Item, ip_form, is_ip, items_of
+from consentpanel.transparency._disclosures import Item, ip_form, is_ip, items_of
 from consentpanel.transparency._notice import Vendor
 from consentpanel.transparency._promises import Promises
 
 Severity = Literal["error", "warning"]
-_HOSTS = {"api.mixpanel.com": "US", "api-eu.mixpanel.com": "EU", "api-in.mixpanel.com": "IN"}
-_PRIVACY_HOSTS = {"mixpanel.com": "US", "eu.mixpanel.com": "EU", "in.mixpanel.com": "IN"}
 _PLAIN = "Ids leave as they are."
 _TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
 """Forms in which a personal property is still personal data that can be read."""
@@ -51,7 +49,37 @@ class Breach:
 
 
 @attrs.frozen(kw_only=True)
-class _Configuration:
+class Configuration:
+    """What a client works with, as far as it is held to promises.
+
+    Attributes:
+        policy: The field policy.
+        regime: What silence means.
+        identity: How ids leave; None where nobody said.
+        hosts: Where messages go; empty when that is not known.
+        privacy_host: Where requests for erasure go; None without them.
+        asks_for_flags: Whether the context of remote feature flags is sent.
+        is_client: Whether this is of a client, not of a policy alone.
+    """
+
+    policy: FieldPolicy
+    regime: Any = Regime.OPT_IN
+    identity: Identity | None = None
+    hosts: frozenset[str] = frozenset()
+    privacy_host: str | None = None
+    asks_for_flags: bool = True
+    is_client: bool = False
+
+
+class Client(Protocol):
+    """What `audit` needs of a client."""
+
+    @property
+    def _configuration(self) -> Configuration: ...
+
+
+@attrs.frozen(kw_only=True)
+class _Held:
     """What is held to the promises; None where nobody said."""
 
     policy: FieldPolicy
@@ -59,15 +87,15 @@ class _Configuration:
     regime: Any
     identity: Identity | None
     vendor: Vendor | None
-    region: str | None = None
-    privacy_region: str | None = None
-    is_client: bool = False
-    has_privacy: bool = False
+    region: str | None
+    privacy_region: str | None
+    is_client: bool
+    has_privacy: bool
 
 
 @public("consentpanel.transparency")
 def audit(
-    target: Mixpanel | FieldPolicy,
+    target: Client | FieldPolicy,
     promises: Promises,
     *,
     regime: Regime | Callable[[str], Regime] | None = None,
@@ -99,54 +127,37 @@ def audit(
     """
     if not isinstance(promises, Promises):
         raise ConfigurationError(f"promises must be Promises, not {type(promises).__name__}")
-    configuration = _configuration(target, regime, identity, vendor, purpose_map)
-    found = [breach for check in _CHECKS for breach in check(configuration, promises)]
+    held = _held(target, regime, identity, vendor, purpose_map)
+    found = [breach for check in _CHECKS for breach in check(held, promises)]
     return sorted(found, key=lambda breach: breach.severity != "error")
 
 
-def _configuration(
+def _held(
     target: object,
     regime: Regime | Callable[[str], Regime] | None,
     identity: Identity | None,
     vendor: Vendor | None,
     purpose_map: Mapping[str, str | Iterable[str]] | None,
-) -> _Configuration:
-    if isinstance(target, FieldPolicy):
-        items = () if target.keeps_all else items_of(target, purpose_map)
-        return _Configuration(
-            policy=target,
-            items=items,
-            regime=regime or Regime.OPT_IN,
-            identity=identity,
-            vendor=vendor,
-            region=None if vendor is None else vendor.region,
-        )
-    if not isinstance(target, Mixpanel):
+) -> _Held:
+    given = Configuration(policy=target) if isinstance(target, FieldPolicy) else getattr(target, "_configuration", None)
+    if not isinstance(given, Configuration):
         raise ConfigurationError(f"audit() takes a Mixpanel client or a FieldPolicy, not {type(target).__name__}")
-    settings = target._guard.settings()  # noqa: SLF001 - what the client works with
-    policy = settings.policy
-    items = () if policy.keeps_all else items_of(policy, purpose_map)
-    if getattr(target, "_remote_flags_provider", None) is None:
-        items = tuple(item for item in items if item.scope != "flags")
-    privacy = settings.privacy
-    return _Configuration(
-        policy=policy,
-        items=items,
-        regime=regime or settings.regime,
-        identity=identity or settings.identity,
+    items = () if given.policy.keeps_all else items_of(given.policy, purpose_map)
+    regions = {region_of(host, API_HOSTS) for host in given.hosts}
+    region = regions.pop() if len(regions) == 1 else None
+    if not given.is_client and vendor is not None:
+        region = vendor.region
+    return _Held(
+        policy=given.policy,
+        items=tuple(item for item in items if given.asks_for_flags or item.scope != "flags"),
+        regime=regime or given.regime,
+        identity=identity or given.identity,
         vendor=vendor,
-        region=_region_of(target),
-        privacy_region=None if privacy is None else _PRIVACY_HOSTS.get(privacy.host.partition("://")[2]),
-        is_client=True,
-        has_privacy=privacy is not None,
+        region=region,
+        privacy_region=region_of(given.privacy_host, PRIVACY_HOSTS),
+        is_client=given.is_client,
+        has_privacy=given.privacy_host is not None,
     )
-
-
-def _region_of(client: Mixpanel) -> str | None:
-    """The region whose host the client sends to; None when its consumer has no address that is known."""
-    hosts = {address.partition("://")[2].partition("/")[0] for address in client._sealed.addresses}  # noqa: SLF001
-    regions = {_HOSTS.get(host) for host in hosts}
-    return regions.pop() if len(regions) == 1 else None
 
 
 def _personal(item: Item) -> str | None:
@@ -161,7 +172,7 @@ def _is_use(category: str) -> bool:
     return category.startswith("user.behavior")
 
 
-def _sharing(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
+def _sharing(held: _Held, promises: Promises) -> Iterator[Breach]:
     broken = [
         name
         for name, is_broken in (
@@ -173,45 +184,45 @@ def _sharing(configuration: _Configuration, promises: Promises) -> Iterator[Brea
     if not broken:
         return
     for name in broken:
-        if configuration.policy.keeps_all:
+        if held.policy.keeps_all:
             yield Breach(name, "error", "policy", "keep_all() sends whatever it is given.", "Write a FieldPolicy.")
             continue
-        if not configuration.policy.forbids_personal_data:
-            for item in configuration.items:
-                yield from _shared(configuration, item, name)
-        if configuration.identity is not None and configuration.identity.is_plain:
+        if not held.policy.forbids_personal_data:
+            for item in held.items:
+                yield from _shared(held, item, name)
+        if held.identity is not None and held.identity.is_plain:
             text = "Ids leave as they are, so that the vendor's data can be joined with yours."
             yield Breach(name, "warning", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
 
 
-def _shared(configuration: _Configuration, item: Item, promise: str) -> Iterator[Breach]:
+def _shared(held: _Held, item: Item, promise: str) -> Iterator[Breach]:
     category = _personal(item)
     if category is not None and item.form in _TELLS_WHO:
         text = f"It is personal data ({category}) and is sent {item.form.replace('_', ' ')}."
         yield Breach(promise, "error", item.rule, text, "Drop it, or send a pseudonym or a coarser form.")
         return
-    action = item.action_in(configuration.policy)
+    action = item.action_in(held.policy)
     if isinstance(action, Keep) and action.detect is False:
         text = "No detector looks into it (detect=False), so that it may hold anything."
         yield Breach(promise, "warning", item.rule, text, "Leave detect=False out, or constrain the value.")
 
 
-def _targeting(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
+def _targeting(held: _Held, promises: Promises) -> Iterator[Breach]:
     if promises.discloses_behavioural_targeting is not False:
         return
     name = "discloses_behavioural_targeting"
-    for item in configuration.items:
+    for item in held.items:
         if item.scope == "people" or "targeting" in (*item.purposes, item.also_needs):
             text = "Profiles and targeting use what people do, and the policy does not say so."
             yield Breach(name, "error", item.rule, text, "Disclose it, or drop the rule.")
-    if configuration.policy.keeps_all:
+    if held.policy.keeps_all:
         yield Breach(name, "error", "policy", "keep_all() sends profiles.", "Write a FieldPolicy without people rules.")
-    if configuration.vendor is not None and configuration.vendor.targets_behaviour:
+    if held.vendor is not None and held.vendor.targets_behaviour:
         yield Breach(name, "error", "vendor", "targets_behaviour is set.", "Disclose it, or do without.")
 
 
-def _consent(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
-    promise, regime = promises.consent, configuration.regime
+def _consent(held: _Held, promises: Promises) -> Iterator[Breach]:
+    promise, regime = promises.consent, held.regime
     if promise is None or regime is Regime.OPT_IN:
         return
     mend = "Use Regime.OPT_IN, or by_country() with the countries where opt-out was promised."
@@ -247,8 +258,8 @@ def _promised_in(country: str, promise: Mapping[str, str]) -> str:
     return "opt_in"
 
 
-def _vendor_facts(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
-    vendor = configuration.vendor
+def _vendor_facts(held: _Held, promises: Promises) -> Iterator[Breach]:
+    vendor = held.vendor
     if promises.discloses_cookies is False and vendor is not None and vendor.uses_cookies:
         yield Breach("discloses_cookies", "error", "vendor", "Cookies are used.", "Disclose them, or do without.")
     promised = promises.retention_days
@@ -262,70 +273,70 @@ def _vendor_facts(configuration: _Configuration, promises: Promises) -> Iterator
             yield Breach("retention_days", "error", "vendor", text, "Shorten it in the vendor's project settings.")
 
 
-def _addresses(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
+def _addresses(held: _Held, promises: Promises) -> Iterator[Breach]:
     if promises.discloses_ip_address is False:
-        if configuration.policy.keeps_all:
+        if held.policy.keeps_all:
             yield Breach("discloses_ip_address", "error", "policy", "keep_all() sends ip.", "Write a FieldPolicy.")
-        for item in configuration.items:
+        for item in held.items:
             if is_ip(item):
                 text = f"IP addresses are sent ({ip_form([item])})."
                 yield Breach("discloses_ip_address", "error", item.rule, text, "Disclose it, or drop the rule.")
     promised = promises.data_region
     if promised is None:
         return
-    if configuration.region is not None and configuration.region != promised:
-        place = "consumer" if configuration.is_client else "vendor"
-        host = next(host for host, region in _HOSTS.items() if region == promised)
-        text = f"Data is sent to the region {configuration.region}, and {promised} was promised."
+    if held.region is not None and held.region != promised:
+        place = "consumer" if held.is_client else "vendor"
+        host = API_HOSTS[promised]
+        text = f"Data is sent to the region {held.region}, and {promised} was promised."
         yield Breach("data_region", "error", place, text, f"Use Consumer(api_host={host!r}).")
-    elif configuration.region is None:
+    elif held.region is None:
         text = "The address of the consumer is not known, and so not the region."
         yield Breach("data_region", "warning", "consumer", text, "Look at the consumer, or give audit() the vendor.")
-    if configuration.privacy_region is not None and configuration.privacy_region != promised:
-        text = f"Requests for erasure go to the region {configuration.privacy_region}."
+    if held.privacy_region is not None and held.privacy_region != promised:
+        text = f"Requests for erasure go to the region {held.privacy_region}."
         yield Breach("data_region", "error", "privacy", text, f"Use PrivacyRequests(..., region={promised!r}).")
 
 
-def _identification(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
+def _identification(held: _Held, promises: Promises) -> Iterator[Breach]:
     if promises.identifies_visitors is not False:
         return
     name = "identifies_visitors"
-    if configuration.identity is None or configuration.identity.is_plain:
-        text = "Ids leave as they are, unless a client says otherwise." if configuration.identity is None else _PLAIN
+    if held.identity is None or held.identity.is_plain:
+        text = "Ids leave as they are, unless a client says otherwise." if held.identity is None else _PLAIN
         yield Breach(name, "error", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
-    for item in configuration.items:
+    for item in held.items:
         category = _personal(item)
-        if category is not None and item.form in _TELLS_WHO and not configuration.policy.forbids_personal_data:
+        if category is not None and item.form in _TELLS_WHO and not held.policy.forbids_personal_data:
             text = f"It says who somebody is ({category})."
             yield Breach(name, "error", item.rule, text, "Drop it, or send a pseudonym.")
-    if configuration.policy.keeps_all:
+    if held.policy.keeps_all:
         yield Breach(name, "error", "policy", "keep_all() sends whatever it is given.", "Write a FieldPolicy.")
 
 
-def _free_text(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
+def _free_text(held: _Held, promises: Promises) -> Iterator[Breach]:
     if promises.uses_free_text is not False:
         return
-    for item in configuration.items:
+    for item in held.items:
         last = keys_of(item.scope, item.path)[-1].casefold()
-        action = item.action_in(configuration.policy)
+        action = item.action_in(held.policy)
         is_open = not (isinstance(action, Keep) and action.is_constrained)
         if last in _FREE_TEXT and is_open and item.form in _TELLS_WHO - {"computed"}:
             text = "Its name is one of free text, and any text passes."
             mend = "Drop it, or constrain it: keep(one_of=...), transform(len)."
             yield Breach("uses_free_text", "error", item.rule, text, mend)
-    if configuration.policy.keeps_all:
+    if held.policy.keeps_all:
         yield Breach("uses_free_text", "error", "policy", "keep_all() sends any text.", "Write a FieldPolicy.")
 
 
-def _erasure(configuration: _Configuration, promises: Promises) -> Iterator[Breach]:
-    if promises.allows_erasure is True and configuration.is_client and not configuration.has_privacy:
+def _erasure(held: _Held, promises: Promises) -> Iterator[Breach]:
+    if promises.allows_erasure is True and held.is_client and not held.has_privacy:
         text = "The client cannot ask the vendor to erase anybody."
         yield Breach("allows_erasure", "error", "privacy", text, "Give the client privacy=PrivacyRequests(...).")
-    if promises.allows_erasure is True and configuration.vendor is not None and not configuration.vendor.allows_erasure:
+    if promises.allows_erasure is True and held.vendor is not None and not held.vendor.allows_erasure:
         yield Breach("allows_erasure", "error", "vendor", "allows_erasure is not set.", "Set it, and offer it.")
 
 
-_CHECKS: tuple[Callable[[_Configuration, Promises], Iterable[Breach]], ...] = (
+_CHECKS: tuple[Callable[[_Held, Promises], Iterable[Breach]], ...] = (
     _sharing,
     _targeting,
     _consent,

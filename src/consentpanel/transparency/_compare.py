@@ -10,7 +10,7 @@ import attrs
 
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency._facts import STRENGTH
+from consentpanel.transparency._disclosures import STRENGTH
 from consentpanel.transparency._notice import Notice
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import attrs
 
+from consentpanel._checks import several
+from consentpanel._consent.regime import Regime
+from consentpanel._mixpanel.hosts import REGIONS
+from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel._public import public
-from consentpanel._regime import Regime
-from consentpanel._vendor import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.policy._names import words_of
-from consentpanel.policy._several import several
-from consentpanel.transparency._facts import NO_PURPOSE, Item, ip_form, items_of, not_searched
+from consentpanel.transparency._disclosures import NO_PURPOSE, Item, ip_form, items_of, not_searched
+from consentpanel.transparency._page import Entry, Section, as_html, as_markdown
 from consentpanel.transparency._texts import Words
-
-REGIONS = ("US", "EU", "IN")
 
 
 @public("consentpanel.transparency")
@@ -92,15 +92,11 @@ class Notice:
             >>> notice(FieldPolicy(), contact="privacy@shop.example").to_markdown().splitlines()[0]
             '# What we share with Mixpanel'
         """
-        from consentpanel.transparency._render import as_markdown
-
-        return as_markdown(self)
+        return as_markdown(self.title, self.sections)
 
     def to_html(self) -> str:
         """The notice as one page of HTML, which needs nothing else: no scripts, no fonts, no pictures."""
-        from consentpanel.transparency._render import as_html
-
-        return as_html(self)
+        return as_html(self.title, self.sections, language=self.language, version=self.version)
 
     def to_json(self) -> str:
         """The notice as JSON: its facts, its version and its words."""
@@ -112,27 +108,6 @@ class Notice:
             "sections": [attrs.asdict(section) for section in self.sections],
         }
         return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-@public("consentpanel.transparency")
-@attrs.frozen(kw_only=True)
-class Entry:
-    """One thing that is sent: what, in which form, why, and its name in the data."""
-
-    label: str
-    details: tuple[str, ...] = ()
-    reason: str | None = None
-    path: str | None = None
-
-
-@public("consentpanel.transparency")
-@attrs.frozen(kw_only=True)
-class Section:
-    """A part of the notice: a heading, paragraphs, and lists of entries under headings of their own."""
-
-    heading: str
-    paragraphs: tuple[str, ...] = ()
-    entries: tuple[Entry, ...] = ()
 
 
 @public("consentpanel.transparency")

@@ -11,11 +11,11 @@ from typing import Any
 
 import attrs
 
+from consentpanel._mixpanel.hosts import REGIONS
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 
 CONSENT = ("opt_in", "opt_out")
-REGIONS = ("US", "EU", "IN")
 
 
 def _consent(value: object) -> str | Mapping[str, str] | None:

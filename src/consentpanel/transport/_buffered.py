@@ -11,8 +11,8 @@ from typing import Any
 import mixpanel
 from typing_extensions import Self
 
-from consentpanel._consent import subject_key
-from consentpanel._decision import Reason
+from consentpanel._consent.ids import subject_key
+from consentpanel._messages.decision import Reason
 from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,

@@ -8,7 +8,8 @@ from typing import Any
 
 import mixpanel
 
-from consentpanel._decision import Reason
+from consentpanel._messages.decision import Reason
+from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._http import DeliveryError, HttpConsumer, cause_in
 from consentpanel.transport._ticket import ticket_of
@@ -16,7 +17,7 @@ from consentpanel.transport._waiting import Credentials, Waiting
 
 ENDPOINTS = ("events", "people", "groups", "imports")
 MAX_BATCH_MESSAGES = 2_000
-VENDOR_HOST = "api.mixpanel.com"
+VENDOR_HOST = API_HOSTS["US"]
 
 
 def waiting_message(endpoint: object, json_message: object, api_key: Any, api_secret: Any) -> Waiting:

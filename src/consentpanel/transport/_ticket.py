@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from consentpanel._decision import Reason
+    from consentpanel._messages.decision import Reason
 
 
 class Ticket(Protocol):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from consentpanel._vendor import IDS
+from consentpanel._mixpanel.names import IDS
 
 if TYPE_CHECKING:
-    from consentpanel._decision import Reason
+    from consentpanel._messages.decision import Reason
     from consentpanel.transport._ticket import Ticket
 
 MAX_BATCH_BYTES = {"events": 10_000_000, "imports": 10_000_000, "people": 1_000_000, "groups": 1_000_000}

@@ -1,0 +1,1 @@
+"""``python -m consentpanel demo``: a shop whose visitors say yes, no or nothing."""

@@ -1,0 +1,1 @@
+"""``python -m consentpanel preview``: what a policy would leave of real events."""

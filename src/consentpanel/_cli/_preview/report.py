@@ -1,0 +1,154 @@
+"""The report of `preview`: for people at most 100 columns wide, and for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from consentpanel._cli._preview.records import Scope
+from consentpanel._cli._preview.tally import PropertyCount, Tally
+
+_WIDTH = 100
+_NAME_WIDTH = 44
+_HEADING = f"{'PROPERTY':<{_NAME_WIDTH}} {'RECORDS':>8} {'KEPT':>8} {'CHANGED':>8} {'DROPPED':>8}  HOW"
+
+_MEANINGS = {
+    "cycle": "the value holds itself",
+    "drop": "a rule says drop()",
+    "generalize_failed": "generalize() could not read the value",
+    "key_not_text": "a key of it is not text",
+    "no_secret": "the policy has no secret",
+    "not_a_scalar": "the vendor's own property of that name is one value",
+    "not_finite": "the number is NaN or infinite",
+    "not_opened": "a rule names the object, none names its parts; see keep(deep=True)",
+    "refuse": "a rule says refuse(): the whole record would be dropped",
+    "too_deep": "more than 32 levels",
+    "too_large": "1 MB or more",
+    "transform_failed": "the function of transform() raised",
+    "unnamed": "no rule names it",
+    "unserialisable": "it has no form in JSON",
+}
+
+
+def as_text(tally: Tally, policy_name: str) -> str:
+    """The report for people. Values stand in it only if the tally kept samples."""
+    what = "record" if tally.scope is Scope.EVENTS else "profile"
+    lines = [f"{_counted(tally.judged, what)} judged by {policy_name}, scope {tally.scope}."]
+    if tally.refused:
+        lines.append(f"{tally.refused:,} of them would be dropped whole: a rule says refuse().")
+    groups = _groups(tally)
+    if tally.properties and not tally.by_event:
+        lines.append(_summary(list(tally.properties.values())))
+    for event, properties in groups.items():
+        title = "" if event is None else f"{event}: {_counted(tally.events[event], what)}"
+        lines += ["", *([title] if title else []), _HEADING]
+        for path, count in sorted(properties.items()):
+            lines += _rows(path, count)
+    if tally.others.records:
+        lines += ["", f"And the properties beyond the first {tally.max_properties:,}, together:", _HEADING]
+        lines += _rows("(others)", tally.others)
+    if tally.judged and not groups:
+        lines += ["", "No property stands in them."]
+    legend = [f"{cause}: {_MEANINGS[cause]}" for cause in sorted(_causes(tally)) if cause in _MEANINGS]
+    if legend:
+        lines += ["", *legend]
+    if tally.unjudged:
+        lines += ["", f"{_counted(tally.unjudged, 'record')} could not be judged:"]
+        lines += [f"  line {problem.line:,}: {problem.problem}" for problem in tally.problems]
+        if tally.unjudged > len(tally.problems):
+            lines.append(f"  and {tally.unjudged - len(tally.problems):,} more")
+    return "\n".join(lines)
+
+
+def as_json(tally: Tally, policy_name: str) -> dict[str, Any]:
+    """The report for machines. Values stand in it only if the tally kept samples."""
+    return {
+        "policy": policy_name,
+        "scope": tally.scope.value,
+        "judged": tally.judged,
+        "refused": tally.refused,
+        "unjudged": tally.unjudged,
+        "problems": [{"line": problem.line, "problem": problem.problem} for problem in tally.problems],
+        "events": dict(tally.events) if tally.by_event else None,
+        "properties": [
+            {"event": event, "path": path, **_json_counts(count)}
+            for event, properties in _groups(tally).items()
+            for path, count in sorted(properties.items())
+        ],
+        "other_properties": _json_counts(tally.others) if tally.others.records else None,
+    }
+
+
+def _groups(tally: Tally) -> Mapping[str | None, Mapping[str, PropertyCount]]:
+    groups: dict[str | None, dict[str, PropertyCount]] = {
+        event: {} for event, _ in sorted(tally.events.items(), key=lambda item: (-item[1], item[0]))
+    }
+    for (event, path), count in tally.properties.items():
+        groups.setdefault(event, {})[path] = count
+    return groups
+
+
+def _summary(counts: list[PropertyCount]) -> str:
+    kept = sum(bool(count.kept) for count in counts)
+    changed = sum(bool(count.changed) and not count.kept for count in counts)
+    never = len(counts) - kept - changed
+    return f"Properties: {kept:,} may be sent as they are, {changed:,} only changed, {never:,} never."
+
+
+def _rows(path: str, count: PropertyCount) -> Iterator[str]:
+    numbers = (count.records, count.kept, count.changed.total(), count.dropped.total())
+    columns = " ".join(f"{f'{number:,}' if number else '-':>8}" for number in numbers)
+    if len(path) > _NAME_WIDTH:
+        yield path
+        path = ""
+    causes = Counter(count.changed)
+    causes.update(count.dropped)
+    how = _how(causes, is_alone=len(causes) == 1 and not count.kept)
+    first, *rest = _filled(how, _WIDTH - _HEADING.index("HOW"))
+    margin = _HEADING.index("HOW")
+    yield f"{path:<{_NAME_WIDTH}} {columns}  {first}".rstrip()
+    for line in rest:
+        yield f"{'':<{margin}}{line}"
+    for sample in count.samples:
+        after = "(dropped)" if sample.after is None else sample.after
+        yield f"    {sample.before}" if after == sample.before else f"    {sample.before} -> {after}"
+
+
+def _how(causes: Mapping[str, int], *, is_alone: bool) -> list[str]:
+    if is_alone or len(causes) == 1:
+        return list(causes)
+    return [f"{cause} {number:,}" for cause, number in sorted(causes.items())]
+
+
+def _filled(words: list[str], width: int) -> list[str]:
+    lines = [""]
+    for word in words:
+        candidate = f"{lines[-1]}, {word}" if lines[-1] else word
+        if len(candidate) > width and lines[-1]:
+            lines[-1] += ","
+            lines.append(word)
+        else:
+            lines[-1] = candidate
+    return lines
+
+
+def _causes(tally: Tally) -> set[str]:
+    counts = [*tally.properties.values(), tally.others]
+    return {cause for count in counts for cause in (*count.changed, *count.dropped)}
+
+
+def _json_counts(count: PropertyCount) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "records": count.records,
+        "kept": count.kept,
+        "changed": dict(count.changed),
+        "dropped": dict(count.dropped),
+    }
+    if count.samples:
+        counts["samples"] = [{"before": sample.before, "after": sample.after} for sample in count.samples]
+    return counts
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,7 @@
+"""Consent as data: of whom and for what, what was said, and what that means where a person lives."""
+
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.regime import Regime, by_country
+
+__all__ = ["ConsentRecord", "ConsentStatus", "Purpose", "Regime", "by_country"]

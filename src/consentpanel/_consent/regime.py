@@ -1,0 +1,97 @@
+"""What a consent status means where a person lives: `Regime` and the preset `by_country`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TypeAlias, Union
+
+from consentpanel._consent.standing import Standing
+from consentpanel._public import public
+from consentpanel.errors import ConfigurationError
+
+
+@public("consentpanel")
+class Regime(str, Enum):
+    """Whether silence means no or yes (contract rule 2.5).
+
+    Example:
+        >>> Regime.OPT_IN.allows(Standing.NOT_RECORDED), Regime.OPT_OUT.allows(Standing.NOT_RECORDED)
+        (False, True)
+    """
+
+    OPT_IN = "opt_in"
+    """Sends only on `ConsentStatus.GRANTED`."""
+    OPT_OUT = "opt_out"
+    """Sends unless `ConsentStatus.DENIED`."""
+
+    def allows(self, standing: Standing) -> bool:
+        """Whether a message may be sent for somebody of this standing."""
+        if self is Regime.OPT_OUT:
+            return standing not in _DENIALS
+        return standing is Standing.GRANTED
+
+
+_DENIALS = frozenset({Standing.WITHDRAWN, Standing.ANSWERED_FALSE, Standing.UNAVAILABLE, Standing.NOT_CONFIGURED})
+
+RegimeRule: TypeAlias = Union[Regime, Callable[[str], Regime]]
+"""One regime for everybody, or a callable that answers for a subject id."""
+
+OPT_IN_COUNTRIES = frozenset(
+    # The European Union and the European Economic Area: GDPR articles 6(1)(a) and 7, ePrivacy directive article 5(3).
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO EL EU "
+    # The United Kingdom (UK GDPR, PECR), Switzerland, and Canada with Quebec (PIPEDA; Law 25).
+    "GB UK CH CA CA-QC QC".split()
+)
+"""Codes (ISO 3166-1 and common synonyms) that `by_country` never lets be opt-out."""
+
+
+@public("consentpanel")
+def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:
+    """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed (contract rule 2.5).
+
+    The European Union, the United Kingdom, Switzerland, Canada and Quebec are opt-in and cannot be listed. A
+    country that is unknown, or a `country_of` that fails, is opt-in.
+
+    Args:
+        country_of: Takes the subject id, returns an ISO 3166 code such as ``"DE"`` or ``"US-CA"``, or None.
+        opt_out: The codes of the countries, or parts of one, where the opt-out regime holds.
+
+    Returns:
+        A callable for ``regime=``.
+
+    Raises:
+        ConfigurationError: `country_of` is not callable, or `opt_out` holds a country that is opt-in by law.
+
+    Example:
+        >>> regime = by_country({"user-1": "US", "user-2": "FR"}.get)
+        >>> regime("user-1"), regime("user-2"), regime("user-3")
+        (<Regime.OPT_OUT: 'opt_out'>, <Regime.OPT_IN: 'opt_in'>, <Regime.OPT_IN: 'opt_in'>)
+    """
+    if not callable(country_of):
+        raise ConfigurationError(f"country_of must be a callable (subject_id) -> str, not {type(country_of).__name__}")
+    if isinstance(opt_out, str):
+        raise ConfigurationError("opt_out must be several country codes, such as ('US',), not one str")
+    listed = set()
+    for code in opt_out:
+        if not isinstance(code, str) or not code.strip():
+            raise ConfigurationError("opt_out must hold ISO 3166 codes such as 'US' or 'US-CA'")
+        if _country(code) in OPT_IN_COUNTRIES:
+            raise ConfigurationError(f"opt_out cannot hold {code!r}: the law there asks for opt-in")
+        listed.add(code.strip().upper())
+
+    def regime(subject_id: str) -> Regime:
+        """The regime of a person."""
+        code = country_of(subject_id)
+        if not isinstance(code, str):
+            return Regime.OPT_IN
+        code = code.strip().upper()
+        return Regime.OPT_OUT if code in listed or _country(code) in listed else Regime.OPT_IN
+
+    # So that an audit can see whom it lets be opt-out (contract rule 6.2).
+    regime.opt_out = frozenset(listed)  # type: ignore[attr-defined]
+    return regime
+
+
+def _country(code: str) -> str:
+    return code.strip().upper().partition("-")[0]

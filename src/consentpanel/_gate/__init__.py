@@ -1,0 +1,1 @@
+"""The gate: judges one message. Pure."""

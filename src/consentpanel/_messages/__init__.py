@@ -1,0 +1,1 @@
+"""A message taken apart, what its values become, and what was decided about it."""

@@ -1,0 +1,189 @@
+"""What was decided about one message, and why: `Decision`, `Outcome`, `Reason`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._public import public
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class _Word(str, Enum):
+    """An enum whose members are also their own words, in comparisons and as keys of a mapping."""
+
+    __hash__ = str.__hash__
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@public("consentpanel")
+class Outcome(_Word):
+    """What became of a message (contract rule 4.1).
+
+    Example:
+        >>> Outcome.SENT == "sent"
+        True
+    """
+
+    SENT = "sent"
+    """Handed to the transport as the caller wrote it."""
+    REDACTED = "redacted"
+    """Handed to the transport with something dropped or changed."""
+    DROPPED = "dropped"
+    """Not handed to the transport."""
+
+
+@public("consentpanel")
+class Reason(_Word):
+    """Why a message was sent or was not (contract rule 4.1).
+
+    `is_error` tells the reasons that are faults to mend from those that are the policy at work;
+    only faults raise when a client is built with ``on_error="raise"`` (contract rule 1.8).
+
+    Example:
+        >>> Reason.NO_CONSENT.is_error, Reason.REGISTRY_ERROR.is_error
+        (False, True)
+    """
+
+    CONSENT_GRANTED = "consent_granted"
+    """Sent: everybody whom the message names has granted consent."""
+    NOT_DENIED = "not_denied"
+    """Sent: the regime is opt-out and nobody whom the message names has objected."""
+    NO_PERSON_NAMED = "no_person_named"
+    """Sent: a group profile, which names no person (contract rule 2.10)."""
+    REMOVAL = "removal"
+    """Sent: the message only takes data away from the vendor (contract rule 2.9)."""
+
+    NO_CONSENT = "no_consent"
+    """Dropped: somebody whom the message names has not granted consent."""
+    WITHDRAWN = "withdrawn"
+    """Dropped: somebody whom the message names has said no, or has withdrawn a consent."""
+    EXPIRED = "expired"
+    """Dropped: the consent has passed its `expires_at`."""
+    OUTDATED_POLICY = "outdated_policy"
+    """Dropped: the consent was given under an older policy version than the registry requires."""
+    NO_CONSENT_THEN = "no_consent_then"
+    """Dropped: consent holds now but did not hold at the event's own time (contract rule 2.8)."""
+    REFUSED_BY_POLICY = "refused_by_policy"
+    """Dropped: a rule of the field policy says `refuse()`."""
+    UNPLANNED_EVENT = "unplanned_event"
+    """Dropped: the policy drops events that it does not name (contract rule 3.13)."""
+    SCHEMA = "schema"
+    """Of a property, in `Decision.dropped`: its value is outside the constraints of its rule (contract rule 3.13)."""
+    NOTHING_LEFT = "nothing_left"
+    """Dropped: the field policy left no property in a profile update."""
+
+    NOT_CONFIGURED = "not_configured"
+    """Dropped: no consent registry is configured (contract rule 1.2)."""
+    REGISTRY_ERROR = "registry_error"
+    """Dropped: the registry failed or gave an answer of the wrong type (contract rule 2.6)."""
+    INVALID_ID = "invalid_id"
+    """Dropped: an id is missing, empty, too long or not a `str`, `int` or `UUID` (contract rule 2.7)."""
+    INVALID_TIME = "invalid_time"
+    """Dropped: the event's own time cannot be read, so consent at that time cannot be judged."""
+    INVALID_MESSAGE = "invalid_message"
+    """Dropped: not a message as the vendor documents it (arguments, properties or JSON of a wrong shape)."""
+    UNKNOWN_CALL = "unknown_call"
+    """Dropped: a method of the vendor's client that this release does not know (contract rule 1.4)."""
+    UNKNOWN_ENDPOINT = "unknown_endpoint"
+    """Dropped: the gate does not know the endpoint (contract rule 1.4)."""
+    REJECTED_BY_VENDOR = "rejected_by_vendor"
+    """Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone)."""
+    QUEUE_FULL = "queue_full"
+    """Dropped: the queue of a `BackgroundConsumer` had no room within its time-out."""
+    NOT_DELIVERED = "not_delivered"
+    """Dropped after it was buffered: the vendor could not be reached before the process ended."""
+    TOO_LARGE = "too_large"
+    """Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8)."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something is at fault and can be mended, as opposed to a person's or a policy's no."""
+        return self in _ERRORS
+
+
+_ERRORS = frozenset(
+    {
+        Reason.NOT_CONFIGURED,
+        Reason.REGISTRY_ERROR,
+        Reason.INVALID_ID,
+        Reason.INVALID_TIME,
+        Reason.INVALID_MESSAGE,
+        Reason.UNKNOWN_CALL,
+        Reason.UNKNOWN_ENDPOINT,
+        Reason.REJECTED_BY_VENDOR,
+        Reason.QUEUE_FULL,
+        Reason.NOT_DELIVERED,
+        Reason.TOO_LARGE,
+    }
+)
+
+
+def _frozen_mapping(paths: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(paths)) if paths else _NOTHING
+
+
+def _as_dict(paths: Mapping[str, str]) -> str:
+    return repr(dict(paths))
+
+
+_BY_PATH = ("dropped", "changed", "detected")
+
+
+@public("consentpanel")
+@attrs.frozen(kw_only=True)
+class Decision:
+    """What became of one message. Truthy when something was handed to the transport.
+
+    Never holds a personal value or a raw id; names of properties it may (contract rule 4.2).
+
+    Attributes:
+        outcome: `Outcome.SENT`, `Outcome.REDACTED` or `Outcome.DROPPED`.
+        reason: The `Reason`.
+        endpoint: The vendor's endpoint: ``"events"``, ``"people"``, ``"groups"``, ``"imports"``, or
+            ``"flags"`` for a remote feature flag.
+        event: The name of the event; None for a profile.
+        purpose: The `Purpose` whose consent was asked for; None where none was needed.
+        status: The `ConsentStatus` that decided; None where none was asked for.
+        dropped: Path of each property that was left out, with the action or cause.
+        changed: Path of each property that was changed, with the action.
+        detected: Path of each place where a detector found something, with the kind (contract rule 3.7).
+
+    Example:
+        >>> from consentpanel import Mixpanel
+        >>> from consentpanel.registry import MemoryRegistry
+        >>> from consentpanel.testing import FakeTransport
+        >>> mp = Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry())
+        >>> decision = mp.track("user-1", "Signed up")
+        >>> bool(decision), decision.reason
+        (False, <Reason.NO_CONSENT: 'no_consent'>)
+    """
+
+    outcome: Outcome
+    reason: Reason
+    endpoint: str
+    event: str | None = None
+    purpose: Purpose | None = None
+    status: ConsentStatus | None = None
+    dropped: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
+    changed: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
+    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
+
+    def __bool__(self) -> bool:
+        return self.outcome is not Outcome.DROPPED
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, _frozen_mapping(value) if name in _BY_PATH else value)

@@ -1,0 +1,277 @@
+"""A vendor message taken apart: its endpoint, whom it names, when it happened, what it says."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from consentpanel._consent.ids import subject_key
+from consentpanel._consent.records import now
+from consentpanel._messages.decision import Reason
+from consentpanel._messages.shapes import DefaultOf, no_default
+from consentpanel._messages.times import moment_of
+from consentpanel._messages.wire import Wire, named_by_text
+from consentpanel._mixpanel.names import (
+    DEVICE_IDS,
+    DICT_OPERATORS,
+    FLAG_IDS,
+    GROUP_NAMES,
+    IDS,
+    PERSON_ID_LISTS,
+    PROFILE_STRUCTURE,
+    REMOVALS,
+    TARGETING_KEY,
+    TIMES,
+)
+from consentpanel.errors import InvalidRecordError
+
+EVENT_ENDPOINTS = frozenset({"events", "imports"})
+FLAGS = "flags"
+"""Stands for a remote feature flag, whose context goes to the vendor in a URL."""
+ENDPOINTS = EVENT_ENDPOINTS | {"people", "groups"}
+
+_IDS_AND_TIMES = IDS | TIMES
+_SAFE_BESIDE_REMOVALS = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
+NO_PRESENT = object()
+
+
+@attrs.define(eq=False, repr=False)
+class Message:
+    """One message on its way to the vendor. Mutable only for speed; nobody changes one.
+
+    Attributes:
+        endpoint: The vendor's endpoint.
+        record: The record, by the names that its keys have on the wire; ids are plain text or numbers.
+        wire: How values are written.
+        event: The event's name; None for a profile.
+        properties: The properties of an event; empty for a profile.
+        operators: The operators of a profile update that are there.
+        persons: Lookup key of each person whom the message names (contract rule 2.7).
+        devices: Lookup key of each device id that it names.
+        moments: The event's own times, when it has any but now (contract rule 2.8).
+        dropped: What could not be taken over, by path.
+        default_of: Gives what the vendor's client writes for a structural name.
+        text: The record as the client's serializer wrote it, when that has a way of writing of its own.
+        is_malformed: Whether an operator of a profile update holds something else than properties.
+        fault: Why this cannot be judged; None when it can.
+    """
+
+    endpoint: str
+    record: dict[str, Any]
+    wire: Wire
+    event: str | None = None
+    properties: dict[str, Any] = attrs.Factory(dict)
+    operators: tuple[str, ...] = ()
+    persons: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    moments: tuple[datetime, ...] = ()
+    dropped: dict[str, str] = attrs.Factory(dict)
+    default_of: DefaultOf = no_default
+    text: str = ""
+    is_malformed: bool = False
+    fault: Reason | None = None
+
+    @property
+    def is_event(self) -> bool:
+        """Whether this is an event, not a profile."""
+        return self.endpoint in EVENT_ENDPOINTS
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Lookup keys of all whom the message names."""
+        return self.persons + self.devices
+
+    @property
+    def structure(self) -> frozenset[str]:
+        """Names at the top of the message that pass in their own shape."""
+        if self.endpoint == FLAGS:
+            return FLAG_IDS
+        return PROFILE_STRUCTURE | GROUP_NAMES if self.endpoint == "groups" else PROFILE_STRUCTURE
+
+    @property
+    def has_removal(self) -> bool:
+        """Whether a part of it only takes data away (contract rule 2.9)."""
+        return not REMOVALS.isdisjoint(self.operators)
+
+    @property
+    def is_removal(self) -> bool:
+        """Whether all of it only takes data away."""
+        return self.has_removal and self.record.keys() <= _SAFE_BESIDE_REMOVALS
+
+
+def take_apart(
+    endpoint: str,
+    record: object,
+    wire: Wire,
+    *,
+    present: object = NO_PRESENT,
+    named: Iterable[object] = (),
+    replaced: Iterable[Mapping[str, Any]] = (),
+    default_of: DefaultOf = no_default,
+    text: str = "",
+    dropped: Mapping[str, str] = MappingProxyType({}),
+) -> Message:
+    """A message by its parts; pure.
+
+    Args:
+        endpoint: The vendor's endpoint.
+        record: The record that the vendor's client built, or that was read from JSON.
+        wire: How the client writes values.
+        present: The object that the record's ``time`` holds when it means now; a time that is another object
+            was set by the caller.
+        named: Ids that the caller named and that the record may not hold any more.
+        replaced: Properties that the caller gave and that ``meta`` replaced.
+        default_of: Gives what the vendor's client writes for a structural name.
+        text: The record as the client's serializer wrote it, when that has a way of writing of its own.
+        dropped: What the serializer could not write, by path.
+
+    Returns:
+        The message; when it cannot be judged, its `fault` says why.
+    """
+    if endpoint not in ENDPOINTS and endpoint != FLAGS:
+        return Message(endpoint, {}, wire, fault=Reason.UNKNOWN_ENDPOINT)
+    if not isinstance(record, Mapping):
+        return Message(endpoint, {}, wire, fault=Reason.INVALID_MESSAGE)
+    lost = dict(dropped)
+    message = Message(endpoint, dict(named_by_text(record, lost)), wire, dropped=lost, default_of=default_of, text=text)
+    subjects = _Subjects()
+    for given in named:
+        subjects.person(given)
+    if endpoint in EVENT_ENDPOINTS:
+        _open_event(message, subjects, present)
+    elif endpoint == FLAGS:
+        message.properties = message.record
+        subjects.collect(message.record)
+        if TARGETING_KEY in message.record:
+            message.record[TARGETING_KEY] = subjects.person(message.record[TARGETING_KEY])
+    else:
+        _open_profile(message, subjects)
+    if message.fault is None:
+        for mapping in replaced:
+            subjects.collect(dict(named_by_text(mapping, {})))
+        message.persons = tuple(subjects.persons)
+        message.devices = tuple(subjects.devices)
+        if subjects.invalid or not (subjects.persons or endpoint == "groups"):
+            message.fault = Reason.INVALID_ID
+    return message
+
+
+def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
+    record = message.record
+    name = record.get("event")
+    if not issubclass(type(name), str) or not name:
+        message.fault = Reason.INVALID_MESSAGE
+        return
+    if type(name) is not str:
+        name = record["event"] = str.__str__(name)
+    message.event = name
+    properties = record.get("properties")
+    if not isinstance(properties, Mapping):
+        message.fault = Reason.INVALID_MESSAGE
+        return
+    plain = message.properties = record["properties"] = dict(named_by_text(properties, message.dropped))
+    # The usual event names one id and no time of its own: nothing more to look for.
+    if _IDS_AND_TIMES.isdisjoint(record):
+        if plain.keys() & _IDS_AND_TIMES == _USUAL and is_present(plain["time"], present):
+            subjects.collect_one(plain)
+            return
+    else:
+        subjects.collect(record)
+    subjects.collect(plain)
+    _read_times(message, record, present)
+    _read_times(message, plain, present)
+
+
+_USUAL = {"distinct_id", "time"}
+_PRESENT = timedelta(minutes=1)
+"""How old a time may be and still count as now: whole seconds precede a grant of the same second (rule 2.8)."""
+
+
+def _open_profile(message: Message, subjects: _Subjects) -> None:
+    record = message.record
+    operators = []
+    for key, value in record.items():
+        if key in DICT_OPERATORS:
+            if not isinstance(value, Mapping):
+                message.is_malformed = True
+                continue
+            record[key] = plain = dict(named_by_text(value, message.dropped, f"{key}."))
+            subjects.collect(plain)
+            operators.append(key)
+        elif key in REMOVALS:
+            operators.append(key)
+    subjects.collect(record)
+    message.operators = tuple(operators)
+
+
+def _read_times(message: Message, mapping: Mapping[str, Any], present: object) -> None:
+    for name in TIMES & mapping.keys():
+        value = mapping[name]
+        if is_present(value, present):
+            continue
+        moment = moment_of(value)
+        if moment is None:
+            message.fault = Reason.INVALID_TIME
+        elif now() - moment >= _PRESENT:
+            message.moments = (*message.moments, moment)
+
+
+def is_present(value: object, present: object) -> bool:
+    """Whether a time is the one that the vendor's client wrote for now, as an object or read back from JSON."""
+    return value is present or (type(value) in _NUMBERS and type(present) in _NUMBERS and value == present)
+
+
+_NUMBERS = frozenset({int, float})
+
+
+class _Subjects:
+    """Collects the ids that a message names, and writes each as it goes on the wire."""
+
+    __slots__ = ("devices", "invalid", "persons")
+
+    def __init__(self) -> None:
+        self.persons: dict[str, None] = {}
+        self.devices: dict[str, None] = {}
+        self.invalid = False
+
+    def collect(self, mapping: dict[str, Any]) -> None:
+        for name in IDS & mapping.keys():
+            value = mapping[name]
+            if name in DEVICE_IDS:
+                mapping[name] = self.device(value)
+            elif name in PERSON_ID_LISTS:
+                if isinstance(value, (list, tuple)):
+                    mapping[name] = [self.person(item) for item in value]
+                else:
+                    self.invalid = True
+            else:
+                mapping[name] = self.person(value)
+
+    def collect_one(self, mapping: dict[str, Any]) -> None:
+        value = mapping["distinct_id"]
+        if type(value) is not str or value not in self.persons:
+            mapping["distinct_id"] = self.person(value)
+
+    def person(self, value: object) -> object:
+        return self._add(value, self.persons)
+
+    def device(self, value: object) -> object:
+        return self._add(value, self.devices)
+
+    def _add(self, value: object, keys: dict[str, None]) -> object:
+        try:
+            key = subject_key(value)
+        except InvalidRecordError:
+            self.invalid = True
+            return None
+        keys[key] = None
+        kind = type(value)
+        if kind is str or kind is int:
+            return value
+        # What goes on the wire is the plain value, whatever a subclass's own methods would say.
+        return int.__index__(value) if isinstance(value, int) and not isinstance(value, uuid.UUID) else key

@@ -1,0 +1,346 @@
+"""What a value becomes on the wire: the JSON tree that is judged and sent (contract rules 3.6 and 3.8)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple, cast
+
+import mixpanel
+
+from consentpanel._messages.convert import TooManyItemsError, converted, key_of
+
+MAX_BYTES = 1_048_576
+"""The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes."""
+MAX_DEPTH = 32
+
+KEY_NOT_TEXT = "key_not_text"
+DUPLICATE_KEY = "duplicate_key"
+"""The cause of a drop when two keys of a mapping become one on the wire."""
+
+
+class NotOnWireError(Exception):
+    """A value has no form on the wire. `cause` says why, in one word; the value is not kept."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Wire:
+    """How one client writes values: the vendor's JSON with the client's serializer.
+
+    Args:
+        serializer: The `json.JSONEncoder` subclass that the client was given.
+    """
+
+    __slots__ = ("_serializer", "is_plain")
+
+    def __init__(self, serializer: Callable[..., json.JSONEncoder] = mixpanel.DatetimeSerializer) -> None:
+        self._serializer = serializer
+        self.is_plain = (
+            isinstance(serializer, type)
+            and issubclass(serializer, json.JSONEncoder)
+            and serializer.__init__ is json.JSONEncoder.__init__
+            and serializer.encode is json.JSONEncoder.encode
+            and serializer.iterencode is json.JSONEncoder.iterencode
+        )
+        """Whether the serializer differs from the standard one in `default` alone."""
+
+    def writes(self, serializer: object) -> bool:
+        """Whether this is the wire of that serializer."""
+        return self._serializer is serializer
+
+    def tree(self, value: object, *, allow_nan: bool = False, doubled: list[str] | None = None) -> Any:
+        """The JSON tree of a value: exact dict, list, str, int, float, bool and None all the way down.
+
+        The serializer is asked first; what it refuses is converted (`converted`).
+
+        Args:
+            value: Any object.
+            allow_nan: Whether NaN and infinities pass, as they do with the vendor's client.
+            doubled: Gets a line for each key that was left out because another one is written as the same.
+
+        Raises:
+            NotOnWireError: The value cannot be written, is not finite, holds itself, is too deep or too large.
+        """
+        kind = type(value)
+        if kind is str or kind is bool or value is None:
+            return value
+        if kind is float and (allow_nan or math.isfinite(value)):  # type: ignore[arg-type]
+            return value
+        return _Walk(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
+
+    def text(self, value: object) -> str:
+        """The JSON of a value exactly as the vendor's client writes it, whatever the serializer raises."""
+        return mixpanel.json_dumps(value, cls=self._serializer)  # type: ignore[no-any-return]
+
+    def told(self, record: Mapping[Any, Any]) -> Told:
+        """A record as a serializer with its own `encode` or `iterencode` writes it: run first, its text judged.
+
+        A property that it cannot write is left out and named.
+
+        Args:
+            record: The record that the vendor's client built.
+
+        Returns:
+            What the text says; a `record` of None when there is no text, or one that is no JSON object.
+        """
+        # Suppressed, because the serializer is the user's and its exception may hold the value.
+        with contextlib.suppress(Exception):
+            # The serializer's own way of writing knows no bounds, so that shared parts could multiply.
+            _Measure(json.JSONEncoder, allow_nan=True, doubled=[]).tree(record, 1)
+            text = self.text(record)
+            said = parsed(text)
+            if said is not None:
+                return Told(said, text, {})
+        with contextlib.suppress(Exception):
+            dropped: dict[str, str] = {}
+            text = self.text(self._writable(record, dropped))
+            return Told(parsed(text), text, dropped)
+        return Told(None, "", {})
+
+    def _writable(self, record: Mapping[Any, Any], dropped: dict[str, str]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for name, value in named_by_text(record, dropped).items():
+            if isinstance(value, Mapping):
+                kept[name] = {}
+                for inner, said in named_by_text(value, dropped, "" if name == "properties" else f"{name}.").items():
+                    self._keep(kept[name], inner, said, dropped)
+            else:
+                self._keep(kept, name, value, dropped)
+        return kept
+
+    def _keep(self, kept: dict[str, Any], name: str, value: object, dropped: dict[str, str]) -> None:
+        doubled: list[str] = []
+        try:
+            kept[name] = self.tree(value, allow_nan=True, doubled=doubled)
+        except NotOnWireError as error:
+            dropped[name[:128]] = error.cause
+        if doubled:
+            dropped[f"{name[:128]}.{DOUBLED_KEYS}"] = DUPLICATE_KEY
+
+
+class Told(NamedTuple):
+    """What a serializer made of a record."""
+
+    record: dict[str, Any] | None
+    text: str
+    dropped: dict[str, str]
+
+
+class _DuplicateError(ValueError):
+    """JSON text in which a key stands twice: parsers differ in which one they take."""
+
+
+def parsed(text: str | bytes | bytearray) -> dict[str, Any] | None:
+    """The JSON object that a text says; None for anything else, and when a key stands twice (contract rule 1.4)."""
+    try:
+        record = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _DuplicateError("a key stands twice")
+    return found
+
+
+dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""Writes a JSON tree as the vendor's client would, without building an encoder for each message."""
+
+
+class _Walk:
+    """One value taken apart, under one budget of size, so that shared parts cannot multiply."""
+
+    def __init__(self, serializer: Callable[..., json.JSONEncoder], allow_nan: bool, doubled: list[str]) -> None:
+        self._serializer = serializer
+        self._allow_nan = allow_nan
+        self._doubled = doubled
+        self._budget = MAX_BYTES
+        self._open: set[int] = set()
+        self._encoder: json.JSONEncoder | None = None
+
+    def tree(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            self._charge(len(value) + 2)
+            return value
+        if kind is int:
+            return self._integer(value)
+        if kind is bool or value is None:
+            self._charge(4)
+            return value
+        if kind is float:
+            return self._number(value)
+        if issubclass(kind, str):
+            return self.tree(str.__str__(value), depth)
+        if issubclass(kind, int):
+            return self._integer(int.__index__(value))
+        if issubclass(kind, float):
+            return self._number(float.__float__(value))
+        return self._container(value, kind, depth)
+
+    def _container(self, value: Any, kind: type, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise NotOnWireError("too_deep")
+        if id(value) in self._open:
+            raise NotOnWireError("cycle")
+        self._open.add(id(value))
+        self._charge(2)
+        try:
+            if issubclass(kind, dict):
+                return self._dict(list(value.items()) if kind is dict else _entries(value), depth)
+            if issubclass(kind, list):
+                return [self.tree(item, depth + 1) for item in list(list.__iter__(value))]
+            if issubclass(kind, tuple):
+                return [self.tree(item, depth + 1) for item in tuple.__iter__(value)]
+            return self.tree(self._default(value), depth + 1)
+        finally:
+            self._open.discard(id(value))
+
+    def _dict(self, entries: list[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        twice: set[str] = set()
+        for key, item in entries:
+            name = self._key(key)
+            if name in named:
+                twice.add(name)
+            named[name] = item
+        for name in twice:
+            del named[name]
+            self._doubled.append(DUPLICATE_KEY)
+        return {name: self.tree(item, depth + 1) for name, item in named.items()}
+
+    def _default(self, value: object) -> object:
+        # Suppressed, because serializer and class are the user's and their exceptions may hold the value.
+        with contextlib.suppress(Exception):
+            if self._encoder is None:
+                self._encoder = self._serializer(separators=(",", ":"))
+            return self._encoder.default(value)
+        cause = "unserialisable"
+        with contextlib.suppress(Exception):
+            try:
+                return converted(value)
+            except TooManyItemsError:
+                cause = "too_many_items"
+        raise NotOnWireError(cause)
+
+    def _key(self, key: object) -> str:
+        text = key_text(key)
+        if text is None:
+            raise NotOnWireError(KEY_NOT_TEXT)
+        self._charge(len(text) + 3)
+        return text
+
+    def _integer(self, value: int) -> int:
+        if not can_write(value):
+            raise NotOnWireError("unserialisable")
+        self._charge(1 + value.bit_length() // 4)
+        return value
+
+    def _number(self, value: float) -> float:
+        if not self._allow_nan and not math.isfinite(value):
+            raise NotOnWireError("not_finite")
+        self._charge(3)
+        return value
+
+    def _charge(self, size: int) -> None:
+        self._budget -= size
+        if self._budget < 0:
+            raise NotOnWireError("too_large")
+
+
+class _Measure(_Walk):
+    """Takes a value apart for its size and depth alone; what can be written, the serializer says."""
+
+    def _dict(self, entries: list[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        for _, item in entries:
+            self.tree(item, depth + 1)
+        return {}
+
+    def _default(self, value: object) -> object:
+        del value
+        return None
+
+    def _integer(self, value: int) -> int:
+        self._charge(1)
+        return value
+
+
+def _entries(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """The entries of somebody's own kind of dict, as `json` asks for them."""
+    # Suppressed, because the class is the user's and its exception may hold the value.
+    with contextlib.suppress(Exception):
+        return [(key, item) for key, item in islice(mapping.items(), MAX_BYTES)]
+    raise NotOnWireError("unserialisable")
+
+
+def can_write(number: int) -> bool:
+    """Whether the interpreter writes an int in digits: it refuses thousands of them."""
+    if -_BIG < number < _BIG:
+        return True
+    try:
+        int.__repr__(number)
+    except ValueError:
+        return False
+    return True
+
+
+_BIG = 1 << 1023
+
+
+def key_text(key: object) -> str | None:
+    """The name that a mapping's key has on the wire; None for a key that has none."""
+    kind = type(key)
+    if kind is str:
+        return key  # type: ignore[return-value]
+    if issubclass(kind, str):
+        return str.__str__(cast("str", key))
+    if kind is bool or key is None or (issubclass(kind, int) and can_write(cast("int", key))):
+        return json.dumps(key)
+    if issubclass(kind, float):
+        return json.dumps(key)
+    return key_of(key)
+
+
+UNNAMED_KEYS = "(a key that is not text)"
+DOUBLED_KEYS = "(keys that are one on the wire)"
+
+
+def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, str], path: str = "") -> dict[str, Any]:
+    """A mapping by the names its keys have on the wire.
+
+    A key may be a `str` subclass or Enum whose hash is not its text's, so it is not found until it is made a plain one.
+
+    Args:
+        mapping: Any mapping.
+        dropped: Gets a cause for keys that have no name, and for those that two keys share, which are left out.
+        path: What stands before the keys in a path.
+    """
+    if type(mapping) is dict:
+        for key in mapping:
+            if type(key) is not str:
+                break
+        else:
+            return mapping
+    named: dict[str, Any] = {}
+    twice: set[str] = set()
+    for key, value in list(mapping.items()):
+        text = key_text(key)
+        if text is None:
+            dropped[path + UNNAMED_KEYS] = KEY_NOT_TEXT
+        elif text in named:
+            twice.add(text)
+        else:
+            named[text] = value
+    for text in twice:
+        del named[text]
+        dropped[path + DOUBLED_KEYS] = DUPLICATE_KEY
+    return named

@@ -1,0 +1,1 @@
+"""The vendor's names, calls and hosts, each listed once."""

@@ -1,0 +1,166 @@
+"""What a person says about consent, as calls of the client: withdraw, opt out, opt in (contract rule 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._messages.decision import Decision
+from consentpanel._public import public
+from consentpanel.client._signatures import VendorCalls
+from consentpanel.errors import ConfigurationError, RegistryError
+
+if TYPE_CHECKING:
+    from consentpanel.client._guard import Guard
+    from consentpanel.client._sealed import SealedTransport
+    from consentpanel.privacy_requests import PrivacyTask
+
+
+@public("consentpanel")
+@attrs.frozen(kw_only=True)
+class Withdrawal:
+    """What `Mixpanel.withdraw` did. It names nobody.
+
+    Attributes:
+        purposes: The purposes for which a denial was recorded.
+        discarded: How many messages waited for the person and were discarded.
+        profile: The decisions on the deletion of charges and profile; empty when it was not asked for.
+        erasure: The requests to the vendor to delete all data of the person; empty when it was not asked for.
+    """
+
+    purposes: tuple[Purpose, ...]
+    discarded: int
+    profile: tuple[Decision, ...]
+    erasure: tuple[PrivacyTask, ...] = ()
+
+
+class ConsentCalls(VendorCalls):
+    """The part of the client that writes to the registry."""
+
+    _guard: Guard
+    _sealed: SealedTransport
+
+    def withdraw(
+        self,
+        subject_id: Any,
+        purposes: Iterable[str] | None = None,
+        *,
+        delete_profile: bool = False,
+        erase: bool = False,
+        **fields: Any,
+    ) -> Withdrawal:
+        """Records that a person withdraws consent, and discards what waits for that person (contract rule 7.1).
+
+        Args:
+            subject_id: The person: a `str`, `int` or `UUID`.
+            purposes: What for; the three built-in purposes, and with them all that waits, when left out. For some
+                purposes only, what waits is judged again when it is flushed.
+            delete_profile: Whether the vendor is told to delete the person's profile and charges as well.
+            erase: Whether the vendor is asked to delete all that it holds about the person (contract rule 7.2), by
+                the `PrivacyRequests` of the client. The number of the request is recorded in the evidence of a second
+                denial, as ``{"deletion_requests": ["..."]}``, so that it can be followed up.
+            fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RegistryError: No registry is configured, or it cannot record: nothing was done.
+            InvalidRecordError: An argument is malformed: nothing was done.
+            ConfigurationError: `erase` is asked for, and the client has no `privacy=`: nothing was done.
+            PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again.
+            mixpanel.MixpanelException: As the consumer raises it; the denial is recorded.
+
+        Example:
+            >>> from consentpanel import Mixpanel
+            >>> from consentpanel.registry import MemoryRegistry
+            >>> from consentpanel.testing import FakeTransport
+            >>> registry = MemoryRegistry()
+            >>> registry.grant("user-1")
+            >>> mp = Mixpanel("TOKEN", FakeTransport(), registry=registry)
+            >>> mp.withdraw("user-1", source="settings-page").discarded
+            0
+            >>> mp.track("user-1", "Signed up").reason
+            <Reason.WITHDRAWN: 'withdrawn'>
+        """
+        settings = self._guard.settings()
+        privacy = settings.privacy
+        if erase and privacy is None:
+            raise ConfigurationError("erase=True needs privacy=PrivacyRequests(...) in the client or configure()")
+        said = self._record_consent(ConsentStatus.DENIED, subject_id, purposes, fields)
+        discarded = self._sealed.purge(subject_id) if purposes is None else 0
+        deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
+        profile = tuple(each(subject_id) for each in deletions)
+        erasure: tuple[PrivacyTask, ...] = ()
+        if erase and privacy is not None:
+            erasure = privacy.create_deletion_of(settings.vendor_ids(subject_id))
+            numbers = [task.task_id for task in erasure]
+            evidence = {**fields.get("evidence", {}), "deletion_requests": numbers}
+            self._record_consent(ConsentStatus.DENIED, subject_id, purposes, {**fields, "evidence": evidence})
+        return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
+
+    def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
+        """Opts a person out of everything, as the vendor's client-side libraries do (contract rule 7.1).
+
+        Tracking stops, what is queued is deleted, and so are the profile and its charges.
+
+        Args:
+            subject_id: The person: a `str`, `int` or `UUID`.
+            delete_profile: Whether the vendor is told to delete the profile; as there, it is unless you say no.
+            fields: As for `withdraw`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RegistryError: As `withdraw`.
+            InvalidRecordError: As `withdraw`.
+            mixpanel.MixpanelException: As `withdraw`.
+        """
+        return self.withdraw(subject_id, delete_profile=delete_profile, **fields)
+
+    def opt_in(
+        self, subject_id: Any, *purposes: str, properties: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Decision:
+        """Opts a person in, and tracks the event ``$opt_in``, as the vendor's client-side libraries do (rule 7.1).
+
+        Args:
+            subject_id: The person: a `str`, `int` or `UUID`.
+            purposes: What for; the three built-in purposes when left out.
+            properties: Properties of the event, which the policy judges.
+            fields: More about the grant, such as ``source="cookie-banner"``: those of `ConsentRecord`.
+
+        Returns:
+            The decision about the event.
+
+        Raises:
+            RegistryError: As `withdraw`.
+            InvalidRecordError: As `withdraw`.
+            mixpanel.MixpanelException: As the consumer raises it; the grant is recorded.
+        """
+        self._record_consent(ConsentStatus.GRANTED, subject_id, purposes or None, fields)
+        return self.track(subject_id, "$opt_in", properties)
+
+    def _record_consent(
+        self, status: ConsentStatus, subject_id: Any, purposes: Iterable[str] | None, fields: Mapping[str, Any]
+    ) -> tuple[Purpose, ...]:
+        registry: Any = self._guard.settings().registry
+        if registry is None:
+            raise RegistryError("no consent registry is configured: nothing was recorded")
+        several = (purposes,) if isinstance(purposes, str) else BUILT_IN_PURPOSES if purposes is None else purposes
+        said = tuple(dict.fromkeys(map(Purpose, several)))
+        say = getattr(registry, "grant" if status is ConsentStatus.GRANTED else "deny", None)
+        if callable(say):
+            say(subject_id, *said, **fields)
+        elif callable(getattr(registry, "record", None)):
+            for purpose in said:
+                registry.record(ConsentRecord(subject_id, purpose, status, **fields))
+        else:
+            raise RegistryError(
+                f"{type(registry).__name__} cannot record: it has neither deny() and grant() nor record()"
+            )
+        return said

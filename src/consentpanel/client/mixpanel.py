@@ -1,0 +1,485 @@
+"""`Mixpanel`: the vendor's client with a guard in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import mixpanel
+
+from consentpanel._consent.regime import RegimeRule
+from consentpanel._messages.decision import Decision, Reason
+from consentpanel._messages.message import take_apart
+from consentpanel._messages.wire import Wire
+from consentpanel._mixpanel.hosts import host_of
+from consentpanel._mixpanel.names import TIMES
+from consentpanel._public import public
+from consentpanel.client._capture import Desk
+from consentpanel.client._consent_calls import ConsentCalls
+from consentpanel.client._guard import Guard
+from consentpanel.client._sealed import SealedTransport
+from consentpanel.client._settings import Observer, OnError, RegistryLike, checked
+from consentpanel.client._signatures import refuse_unknown_calls
+from consentpanel.errors import ConfigurationError, MessageError
+from consentpanel.policy import FieldPolicy, Identity
+
+if TYPE_CHECKING:
+    import json
+    from types import TracebackType
+
+    from consentpanel._consent.standing import Standing
+    from consentpanel.privacy_requests import PrivacyRequests
+    from consentpanel.transparency._audit import Configuration
+
+
+@public("consentpanel")
+class Mixpanel(ConsentCalls):
+    """The vendor's client; each call is sent, redacted or dropped by consent and field policy.
+
+    A subclass of `mixpanel.Mixpanel` that takes the same arguments in the same order (contract rule 1.1). Every
+    tracking method returns a `Decision`. What is not given here comes from `configure`; with neither, nothing that
+    needs consent is sent (contract rule 1.2).
+
+    Args:
+        token: The project's token.
+        consumer: Where messages go: any object with the vendor's ``send``. A `mixpanel.Consumer` when left out.
+        serializer: A `json.JSONEncoder` subclass that writes values JSON does not know.
+        local_flags_config: Turns on local feature flags.
+        remote_flags_config: Turns on remote feature flags; each request needs consent (contract rule 1.7).
+        credentials: A `ServiceAccountCredentials` for the default consumer (mixpanel 5.2 or newer).
+        registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
+        policy: Which properties may be sent; without one, none that is not structural.
+        identity: How ids leave: `plain`, `pseudonymous` or `per_subject`; as they are when left out.
+        regime: What silence means: a `Regime`, or a callable ``(subject_id) -> Regime``. Opt-in when left out.
+        purposes: The purposes of events and calls by name, such as ``{"Ad clicked": "targeting"}``.
+        on_error: ``"drop"`` (default): what fails is dropped, counted and logged. ``"raise"``: it raises.
+        observers: Callables that get each `Decision`; one that raises is logged and ignored.
+        privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+
+    Example:
+        >>> from consentpanel import FieldPolicy, Mixpanel, keep
+        >>> from consentpanel.registry import MemoryRegistry
+        >>> from consentpanel.testing import FakeTransport
+        >>> registry, transport = MemoryRegistry(), FakeTransport()
+        >>> mp = Mixpanel("TOKEN", transport, registry=registry, policy=FieldPolicy(events={"plan": keep()}))
+        >>> bool(mp.track("user-1", "Signed up", {"plan": "pro"}))
+        False
+        >>> _ = registry.grant("user-1")
+        >>> bool(mp.track("user-1", "Signed up", {"plan": "pro"}))
+        True
+    """
+
+    def __init__(
+        self,
+        token: str,
+        consumer: Any = None,
+        serializer: Callable[..., json.JSONEncoder] = mixpanel.DatetimeSerializer,
+        local_flags_config: Any = None,
+        remote_flags_config: Any = None,
+        credentials: Any = None,
+        *,
+        registry: RegistryLike | None = None,
+        policy: FieldPolicy | None = None,
+        identity: Identity | None = None,
+        regime: RegimeRule | None = None,
+        purposes: Mapping[str, str | Iterable[str]] | None = None,
+        on_error: OnError | None = None,
+        observers: Iterable[Observer] | None = None,
+        privacy: PrivacyRequests | None = None,
+    ) -> None:
+        given = {
+            "registry": registry,
+            "policy": policy,
+            "identity": identity,
+            "regime": regime,
+            "purposes": purposes,
+            "on_error": on_error,
+            "observers": observers,
+            "privacy": privacy,
+        }
+        self._guard = Guard(checked(given))
+        vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
+        if credentials is not None and not hasattr(mixpanel, "ServiceAccountCredentials"):
+            raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
+        super().__init__(token, consumer, cast("Any", serializer), None, None, **vendors)
+        if consumer is not None:
+            # The vendor takes a consumer that is empty (and so false) for none.
+            self._consumer = consumer
+        if local_flags_config or remote_flags_config:
+            from consentpanel.client._flags import LocalFlags, RemoteFlags, quieten
+
+            quieten()
+            if remote_flags_config:
+                self._remote_flags_provider = RemoteFlags(self, self._guard, remote_flags_config, **vendors)
+            if local_flags_config:
+                self._local_flags_provider = LocalFlags(self, self._guard, local_flags_config, **vendors)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in ("_consumer", "_serializer"):
+            # The vendor's constructor overrides such a class attribute; here it would hide the seal.
+            if name in vars(cls):
+                delattr(cls, name)
+
+    @property
+    def _consumer(self) -> Any:
+        return self._sealed
+
+    @_consumer.setter
+    def _consumer(self, consumer: Any) -> None:
+        self._sealed = SealedTransport(consumer, self._guard, self._default_of)
+
+    @property
+    def _serializer(self) -> Any:
+        return self._written_by
+
+    @_serializer.setter
+    def _serializer(self, serializer: Any) -> None:
+        self._written_by = serializer
+        self._wire = Wire(serializer)
+
+    def _default_of(self, name: str) -> Any:
+        """What the vendor's code writes for a structural name (contract rule 3.4)."""
+        if name in {"token", "$token"}:
+            return self._token
+        if name in TIMES:
+            return self._now()
+        if name == "$insert_id":
+            return self._make_insert_id()
+        return {"mp_lib": "python", "$lib_version": mixpanel.__version__}.get(name)
+
+    def _make_insert_id(self) -> str:
+        # As random and as long as the vendor's uuid4().hex, without building the UUID.
+        return os.urandom(16).hex()
+
+    @property
+    def _configuration(self) -> Configuration:
+        """What `consentpanel.transparency.audit` holds to promises."""
+        from consentpanel.transparency._audit import Configuration
+
+        settings = self._guard.settings()
+        return Configuration(
+            policy=settings.policy,
+            regime=settings.regime,
+            identity=settings.identity,
+            hosts=frozenset(map(host_of, self._sealed.addresses)),
+            privacy_host=None if settings.privacy is None else host_of(settings.privacy.host),
+            asks_for_flags=getattr(self, "_remote_flags_provider", None) is not None,
+            is_client=True,
+        )
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """How often each outcome and reason came about since this client was built (contract rule 4.3).
+
+        Returns:
+            By outcome, then by reason, the number of decisions. Keys are `Outcome` and `Reason`, which equal their words.
+
+        Example:
+            >>> from consentpanel import Mixpanel
+            >>> from consentpanel.registry import MemoryRegistry
+            >>> from consentpanel.testing import FakeTransport
+            >>> mp = Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry())
+            >>> _ = mp.track("user-1", "Signed up")
+            >>> mp.stats()["dropped"]["no_consent"]
+            1
+        """
+        return self._guard.stats()
+
+    def flush(self) -> None:
+        """Sends what the consumer has buffered; nothing when it does not buffer (contract rule 1.9).
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+        """
+        self._sealed.control("flush")
+
+    def close(self) -> None:
+        """Flushes and closes the consumer; one that cannot be closed is only flushed (contract rule 1.9).
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+        """
+        self._sealed.control("close", "flush")
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            super().__exit__(exc_type, exc_val, exc_tb)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        try:
+            await asyncio.to_thread(self.flush)
+        finally:
+            await super().__aexit__(exc_type, exc_val, exc_tb)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} client cannot be pickled or copied: build it in the worker")
+
+    def track(
+        self,
+        distinct_id: Any,
+        event_name: str,
+        properties: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Decision:
+        """Records an event, if the person allows it.
+
+        Args:
+            distinct_id: The person: a `str`, `int` or `UUID`.
+            event_name: What happened.
+            properties: What the policy's ``events`` rules judge. A ``time`` here is the event's own time: consent must
+                have held then, and must hold now (contract rule 2.8).
+            meta: Merged over the whole event by the vendor's client, and judged as the part it lands in.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        known: Standing | None = None
+        if (
+            type(distinct_id) is type(event_name) is str
+            and distinct_id
+            and event_name
+            and not meta
+            and self._wire.is_plain
+        ):
+            decision, known = self._guard.event_at_once(self, distinct_id, event_name, properties, self._sealed)
+            if decision is not None:
+                return decision
+        return self._record(
+            mixpanel.Mixpanel.track, (distinct_id, event_name), properties, meta, ids=(distinct_id,), known=known
+        )
+
+    def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
+        """Tracks what the vendor's flag code reports; nothing of ours may break a flag (contract rule 1.8)."""
+        with suppress(MessageError):
+            self.track(distinct_id, event_name, properties)
+
+    def import_data(
+        self,
+        api_key: Any,
+        distinct_id: Any,
+        event_name: str,
+        timestamp: Any,
+        properties: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+        api_secret: Any = None,
+    ) -> Decision:
+        """Records an event of the past, if the person allowed it then and allows it now (contract rule 2.8).
+
+        Args:
+            api_key: As in the vendor's client (deprecated there).
+            distinct_id: The person: a `str`, `int` or `UUID`.
+            event_name: What happened.
+            timestamp: When: seconds since 1970 UTC.
+            properties: What the policy's ``events`` rules judge.
+            meta: Merged over the whole event by the vendor's client, and judged as the part it lands in.
+            api_secret: As in the vendor's client (deprecated there).
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        vendor = _with_secret(mixpanel.Mixpanel.import_data, api_secret)
+        return self._record(vendor, (api_key, distinct_id, event_name, timestamp), properties, meta, ids=(distinct_id,))
+
+    def alias(self, alias_id: Any, original: Any, meta: Mapping[str, Any] | None = None) -> Decision:
+        """Joins two ids of one person, if both allow it; through this client's transport, at once.
+
+        The vendor's client opens a connection of its own to the US host, whatever consumer it was given; this one
+        does not (contract rule 1.6).
+
+        Args:
+            alias_id: The id to join.
+            original: The id it is joined with.
+            meta: Merged over the whole event.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+
+        def build(client: Any, _: None, meta: Mapping[str, Any] | None) -> None:
+            names = {"distinct_id": original, "alias": alias_id, "token": client._token}
+            client.send("events", {"event": "$create_alias", "properties": names, **(meta or {})})
+
+        decision = self._record(build, (), None, meta, ids=(alias_id, original))
+        if decision and not self._sealed.sends_by_itself:
+            self.flush()
+        return decision
+
+    def merge(
+        self,
+        api_key: Any,
+        distinct_id1: Any,
+        distinct_id2: Any,
+        meta: Mapping[str, Any] | None = None,
+        api_secret: Any = None,
+    ) -> Decision:
+        """Merges two ids, if both persons allow it.
+
+        Args:
+            api_key: As in the vendor's client (deprecated there).
+            distinct_id1: The first id.
+            distinct_id2: The second id.
+            meta: Merged over the whole event.
+            api_secret: As in the vendor's client (deprecated there).
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+
+        def build(client: Any, _: None, meta: Mapping[str, Any] | None) -> None:
+            mixpanel.Mixpanel.merge(client, api_key, distinct_id1, distinct_id2, meta, api_secret)
+
+        return self._record(build, (), None, meta, ids=(distinct_id1, distinct_id2))
+
+    def people_update(self, message: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Decision:
+        """Updates a profile, if the person allows it; what only takes data away always passes (contract rule 2.9).
+
+        Every ``people_*`` method comes here.
+
+        Args:
+            message: The update, such as ``{"$distinct_id": "user-1", "$set": {"plan": "pro"}}``.
+            meta: Merged over the update.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        if not meta and type(message) is dict and self._wire.is_plain:
+            decision = self._guard.update_at_once(self, message, self._sealed)
+            if decision is not None:
+                return decision
+        return self._record(mixpanel.Mixpanel.people_update, (), message, meta, endpoint="people")
+
+    def people_track_charge(
+        self,
+        distinct_id: Any,
+        amount: Any,
+        properties: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Decision:
+        """Notes a charge on a profile, as the vendor's client does, without changing the caller's dict (rule 1.5).
+
+        Args:
+            distinct_id: The person: a `str`, `int` or `UUID`.
+            amount: How much was charged.
+            properties: More about the charge.
+            meta: Merged over the update.
+
+        Returns:
+            The `Decision`.
+        """
+        said = None
+        with suppress(Exception):  # rule 1.8: refused below, where no exception with values is at hand
+            said = _plain(properties) or {}
+        if said is None:
+            return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed)
+        return cast("Decision", super().people_track_charge(distinct_id, amount, said, meta))
+
+    def group_update(self, message: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Decision:
+        """Updates a group's profile; a group is no person, so only the policy judges it (contract rule 2.10).
+
+        Every ``group_*`` method comes here.
+
+        Args:
+            message: The update, such as ``{"$group_key": "company", "$group_id": "acme", "$set": {...}}``.
+            meta: Merged over the update.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        return self._record(mixpanel.Mixpanel.group_update, (), message, meta, endpoint="groups")
+
+    def _record(
+        self,
+        vendor: Callable[..., object],
+        arguments: tuple[Any, ...],
+        properties: Mapping[str, Any] | None,
+        meta: Mapping[str, Any] | None,
+        *,
+        ids: tuple[object, ...] = (),
+        known: Standing | None = None,
+        endpoint: str = "events",
+    ) -> Decision:
+        """Has the vendor's code build the record, then the guard judge and send it."""
+        desk = Desk(self)
+        said: dict[Any, Any] | None = None
+        try:
+            said = properties if type(properties) is dict else _plain(properties)
+            vendor(desk, *arguments, said, _plain(meta) if meta else None)
+        except Exception:  # noqa: BLE001 - rule 1.8: what cannot be built is refused below, and its values stay unsaid
+            desk.record = None
+        wire = self._wire
+        record, text = desk.record, ""
+        dropped: Mapping[str, str] = {}
+        try:
+            if not wire.is_plain and isinstance(record, Mapping):
+                record, text, dropped = wire.told(record)
+            message = take_apart(
+                desk.endpoint or endpoint,
+                record,
+                wire,
+                present=desk.present,
+                named=ids,
+                replaced=(said,) if meta and said else (),
+                default_of=self._default_of,
+                text=text,
+                dropped=dropped,
+            )
+        except Exception:  # noqa: BLE001 - as above: a mapping of the caller's own class may raise anything
+            message = None
+        if message is None:
+            return self._guard.refuse(desk.endpoint or endpoint, Reason.INVALID_MESSAGE, self._sealed)
+        return self._guard.submit(message, desk.credentials, self._sealed, known)
+
+
+refuse_unknown_calls(Mixpanel)
+
+
+def _with_secret(vendor: Callable[..., object], api_secret: object) -> Callable[..., object]:
+    def build(client: Any, *arguments: Any) -> object:
+        return vendor(client, *arguments, api_secret)
+
+    return build
+
+
+def _plain(mapping: object) -> dict[Any, Any] | None:
+    """A copy of a mapping, for the vendor's code to read; anything else is no mapping."""
+    if mapping is None:
+        return None
+    if not isinstance(mapping, Mapping):
+        raise TypeError("not a mapping")
+    return dict(mapping)

@@ -1,0 +1,263 @@
+"""What a rule does to a value: the actions behind `keep`, `drop`, `redact`, ... Each is pure."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import attrs
+
+from consentpanel._checks import several_texts
+from consentpanel._consent.ids import Purpose
+from consentpanel._public import public
+from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.policy._detect.detection import OnDetect
+from consentpanel.policy._secret import Keyed
+from consentpanel.policy._url import without_personal_parts
+
+
+class ActionError(Exception):
+    """A value that the action cannot treat; the property is dropped. `cause` says why in one word."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _categories(value: object) -> tuple[str, ...]:
+    return several_texts("categories", "several str, such as ('contact',)", value)
+
+
+def _reason(value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"reason must be a non-empty str or None, not {type(value).__name__}")
+    return value
+
+
+def _purpose(value: object) -> Purpose | None:
+    if value is None:
+        return None
+    try:
+        return Purpose(value)  # type: ignore[arg-type]
+    except InvalidRecordError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+@public("consentpanel.policy")
+@attrs.frozen(kw_only=True)
+class Action:
+    """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).
+
+    Made by the functions of this module, not by hand.
+
+    Attributes:
+        categories: What kinds of personal data the property is, for the notice to visitors.
+        reason: Why it is shared, for the notice to visitors.
+        purpose: The purpose whose consent the property needs beside the message's own (contract rule 3.14).
+        detect: Whether detectors look into the value, or for which kinds (contract rule 3.7).
+        on_detect: What becomes of what they find, where it is not what the policy says.
+    """
+
+    name: ClassVar[str]
+    """The word that a `Decision` uses for it."""
+    whole: ClassVar[bool] = True
+    """Whether the action takes a list or dict as one value; if not, it takes each scalar of a list."""
+    categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
+    reason: str | None = attrs.field(default=None, converter=_reason)
+    purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
+    detect: bool | tuple[str, ...] = True
+    on_detect: OnDetect | Mapping[str, OnDetect] | None = None
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        """The value to send in the place of `value`, a JSON tree.
+
+        Raises:
+            ActionError: There is none: the property is dropped.
+        """
+        raise NotImplementedError
+
+
+SCHEMA = "schema"
+"""The cause of a drop when a value is outside the constraints of its rule (contract rule 3.13)."""
+
+TYPES = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
+
+
+@attrs.frozen(kw_only=True)
+class Keep(Action):
+    name: ClassVar[str] = "keep"
+    whole: ClassVar[bool] = False
+    deep: bool = False
+    kinds: tuple[type, ...] = ()
+    one_of: tuple[Any, ...] | None = None
+    match: re.Pattern[str] | None = None
+    max_length: int | None = None
+    personal: bool = False
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether not every scalar is kept."""
+        return bool(self.kinds) or any(each is not None for each in (self.one_of, self.match, self.max_length))
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Whether every scalar is kept, whoever it is about."""
+        return self.purpose is None and not self.is_constrained
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        if self.is_constrained and not self._accepts(value):
+            raise ActionError(SCHEMA)
+        return value
+
+    def _accepts(self, value: Any) -> bool:
+        if self.kinds and type(value) not in self.kinds:
+            return False
+        if self.one_of is not None and not any(type(each) is type(value) and each == value for each in self.one_of):
+            return False
+        if self.match is not None and (not isinstance(value, str) or self.match.fullmatch(value) is None):
+            return False
+        return self.max_length is None or value is None or len(_text(value)) <= self.max_length
+
+
+@attrs.frozen(kw_only=True)
+class Drop(Action):
+    name: ClassVar[str] = "drop"
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        raise ActionError(self.name)
+
+
+@attrs.frozen(kw_only=True)
+class Personal(Drop):
+    """Takes the place of a rule for a personal property in `FieldPolicy.no_personal_data` (contract rule 3.10)."""
+
+    name: ClassVar[str] = "personal"
+
+
+@attrs.frozen(kw_only=True)
+class Refuse(Action):
+    name: ClassVar[str] = "refuse"
+
+
+@attrs.frozen(kw_only=True)
+class Redact(Action):
+    name: ClassVar[str] = "redact"
+    text: str
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        return self.text
+
+
+_SHORTEST_SHOWN = 8
+"""Of a shorter value a mask shows nothing: a few characters would be most of it."""
+
+
+@attrs.frozen(kw_only=True)
+class Mask(Action):
+    name: ClassVar[str] = "mask"
+    whole: ClassVar[bool] = False
+    last: int
+
+    _DOMAIN: ClassVar[re.Pattern[str]] = re.compile(r"[^@\s]+@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63})", re.ASCII)
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        text = _text(value)
+        address = self._DOMAIN.fullmatch(text) if len(text) <= 320 else None
+        if address is not None:
+            return f"****@{address[1]}"
+        shown = min(self.last, len(text) // 4) if len(text) >= _SHORTEST_SHOWN else 0
+        return "****" + (text[-shown:] if shown else "")
+
+
+@attrs.frozen(kw_only=True)
+class Pseudonymize(Action):
+    name: ClassVar[str] = "pseudonymize"
+    whole: ClassVar[bool] = False
+    prefix: str
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        if keyed is None:
+            raise ActionError("no_secret")
+        return self.prefix + keyed(_text(value))
+
+
+@attrs.frozen(kw_only=True)
+class Truncate(Action):
+    name: ClassVar[str] = "truncate"
+    whole: ClassVar[bool] = False
+    length: int
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        text = _text(value)
+        return value if len(text) <= self.length else text[: self.length]
+
+
+@attrs.frozen(kw_only=True)
+class Transform(Action):
+    name: ClassVar[str] = "transform"
+    function: Callable[[Any], Any] = attrs.field(repr=False)
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        failed = False
+        changed: Any = None
+        try:
+            # A copy, so that a function which changes a list or dict in place is seen to have changed it.
+            changed = self.function(copy.deepcopy(value))
+        except Exception:  # noqa: BLE001 - the user's function; its exception may hold the value
+            failed = True
+        if failed:
+            raise ActionError("transform_failed")
+        return changed
+
+
+@attrs.frozen(kw_only=True)
+class Generalize(Action):
+    name: ClassVar[str] = "generalize"
+    whole: ClassVar[bool] = False
+    how: str
+    coarsen: Callable[[Any], Any] = attrs.field(repr=False, eq=False)
+    detail: Any = None
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        failed = False
+        coarse: Any = None
+        try:
+            coarse = self.coarsen(value)
+        except (ValueError, TypeError, OverflowError, ArithmeticError, OSError):
+            failed = True
+        if failed:
+            raise ActionError("generalize_failed")
+        return coarse
+
+
+@attrs.frozen(kw_only=True)
+class Url(Action):
+    name: ClassVar[str] = "url"
+    whole: ClassVar[bool] = False
+    parameters: frozenset[str]
+    hides_ids: bool
+    keeps_fragment: bool
+
+    def apply(self, value: Any, keyed: Keyed | None) -> Any:
+        if not isinstance(value, str):
+            raise ActionError("not_a_url")
+        left: str | None = None
+        with suppress(ValueError):
+            left = without_personal_parts(
+                value, self.parameters, hides_ids=self.hides_ids, keeps_fragment=self.keeps_fragment
+            )
+        if left is None:
+            raise ActionError("not_a_url")
+        return left
+
+
+def _text(value: Any) -> str:
+    """The text of a scalar but null, as JSON writes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

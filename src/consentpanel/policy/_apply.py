@@ -1,0 +1,389 @@
+"""One pass of compiled rules over the properties of a message (contract rules 3.1 to 3.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from consentpanel._messages.shapes import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape, no_default
+from consentpanel._messages.wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
+from consentpanel.policy._action_types import (
+    Action,
+    ActionError,
+    Drop,
+    Generalize,
+    Keep,
+    Mask,
+    Refuse,
+    Transform,
+    Truncate,
+    Url,
+)
+from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, kind_in_name
+from consentpanel.policy._names import is_personal_below
+from consentpanel.policy._paths import Node, written
+from consentpanel.policy._secret import Keyed
+from consentpanel.policy._sensitive import is_sensitive
+
+UNNAMED = "unnamed"
+"""The cause of a drop when no rule names the property."""
+NOT_OPENED = "not_opened"
+"""The cause of a drop when a rule names a dict, or a list of dicts, and neither its parts nor ``deep=True``."""
+NO_CONSENT = "no_consent"
+"""The cause of a drop when there is no consent for the purpose of a rule (contract rule 3.14)."""
+SENSITIVE = "sensitive"
+"""The cause of a drop when a key below a deep keep has a sensitive name (contract rule 3.11)."""
+PERSONAL_NAME = "personal"
+"""The cause of a drop when a policy without personal data meets a personal name (contract rule 3.10)."""
+SENSITIVE_KEYS = "(sensitive keys)"
+VALUES, NAMES = "(values)", "(keys)"
+"""Stand in a path for what is below a deep keep and no rule names (contract rule 4.2)."""
+HIDDEN_ID = "<id>"
+"""Stands in a path for a key that is the id of a person (contract rule 4.2)."""
+
+_MAX_PATH = 128
+
+
+DETECTED = "detected"
+"""Stands before the kind where a detector found something (contract rule 3.7)."""
+DETECTOR_FAILED = "detector_failed"
+
+
+class RefusedError(Exception):
+    """A rule that says `refuse()` met its property, or a detector found what refuses the message; the text is the path."""
+
+    def __init__(self, path: str, cause: str = "refuse") -> None:
+        super().__init__(path)
+        self.cause = cause
+
+
+def shown_name(name: str) -> str:
+    """The name of a property, event or group, unless a detector finds something in it (contract rule 4.2)."""
+    kind = kind_in_name(name)
+    return name if kind is None else f"<redacted:{kind}>"
+
+
+class Walk:
+    """Judges properties; collects what was dropped and changed.
+
+    Args:
+        wire: How values are written.
+        keyed: The policy's keyed hash, or None.
+        ids: The ids that the message names, which no path may quote.
+        closed: Purposes of rules for which there is no consent (contract rule 3.14).
+        is_strict: Whether nothing with a personal name may be kept (contract rule 3.10).
+        maps_ids: Whether a text that is one of the ids becomes a pseudonym later (contract rule 3.9).
+    """
+
+    __slots__ = ("_closed", "_ids", "_is_strict", "_mapped", "changed", "detected", "dropped", "keyed", "wire")
+
+    def __init__(
+        self,
+        wire: Wire,
+        keyed: Keyed | None,
+        ids: Collection[str] = (),
+        closed: Collection[str] = (),
+        *,
+        is_strict: bool = False,
+        maps_ids: bool = False,
+    ) -> None:
+        self._is_strict = is_strict
+        self._mapped = frozenset(ids) if maps_ids else frozenset()
+        self._closed = closed
+        self.wire = wire
+        self.keyed = keyed
+        self._ids = frozenset(ids)
+        self.dropped: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
+        self.detected: dict[str, str] = {}
+
+    def properties(
+        self,
+        properties: Mapping[str, Any],
+        rules: Node,
+        structure: Collection[str] = (),
+        *,
+        inside: bool = False,
+        default_of: DefaultOf = no_default,
+    ) -> dict[str, Any]:
+        """The properties that may be sent, in their order.
+
+        Args:
+            properties: By the names they have on the wire.
+            rules: The compiled rules.
+            structure: The structural properties, which pass in their own shape without a rule.
+            inside: Whether each value stands for an item of a list (``$append``, ``$remove``).
+            default_of: What the vendor's client writes where a structural property has another shape.
+
+        Raises:
+            RefusedError: A rule refuses the message.
+        """
+        sent: dict[str, Any] = {}
+        for name, value in properties.items():
+            if name in structure:
+                self.structural(name, value, sent, default_of)
+                continue
+            found = rules.of_key(name)
+            if found is None:
+                self.dropped[self.path(name)] = UNNAMED
+                continue
+            node = found[1]
+            kind = type(value)
+            if node.keeps and (
+                kind is bool
+                or value is None
+                or (
+                    (
+                        (kind is str and len(value) < MAX_BYTES)
+                        or (kind is int and can_write(value))
+                        or (kind is float and value - value == 0.0)  # finite
+                    )
+                    and (node.detection is None or node.detection.is_clean(value))
+                )
+            ):
+                sent[name] = value
+                continue
+            path = self.path(name)
+            if isinstance(node.action, Refuse):
+                raise RefusedError(path)
+            try:
+                sent[name] = self._value(node, self.tree_of(value, path), path, inside=inside)
+            except (NotOnWireError, ActionError) as error:
+                self.dropped[path] = error.cause
+        return sent
+
+    def structural(self, name: str, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
+        """A structural property in its own shape, or the vendor's default in its place (contract rule 3.4)."""
+        for action, candidate in (("", lambda: value), (DEFAULT, lambda: default_of(name))):
+            try:
+                tree = self.wire.tree(candidate())
+            except NotOnWireError:
+                continue
+            if is_in_shape(name, tree, self._ids):
+                sent[name] = tree
+                if action:
+                    self.changed[name] = action
+                return
+        self.dropped[name] = NOT_IN_SHAPE
+
+    def path(self, key: str, above: str = "") -> str:
+        """The path of a key, as rules write it: never an id, never longer than a line."""
+        path = above + (HIDDEN_ID if key in self._ids else written(shown_name(key)))
+        return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
+
+    def note(self, dropped: Mapping[str, str]) -> None:
+        """Takes over what was dropped before, by paths that may quote anything."""
+        self.dropped.update((shown_name(path), cause) for path, cause in dropped.items())
+
+    def tree_of(self, value: object, path: str, *, allow_nan: bool = False) -> Any:
+        """The JSON tree of a value; keys that are left out of it are reported.
+
+        Raises:
+            NotOnWireError: As `Wire.tree`.
+        """
+        doubled: list[str] = []
+        tree = self.wire.tree(value, allow_nan=allow_nan, doubled=doubled)
+        if doubled:
+            self.dropped[self.path(DOUBLED_KEYS, f"{path}.")] = DUPLICATE_KEY
+        return tree
+
+    def _value(self, node: Node, value: Any, path: str, *, inside: bool) -> Any:
+        if inside and node.items is not None and not isinstance(value, list):
+            return self._tree(node.items, value, path)
+        return self._tree(node, value, path)
+
+    def _tree(self, node: Node, value: Any, path: str) -> Any:
+        action = node.action
+        if isinstance(action, Refuse):
+            raise RefusedError(path)
+        if self._is_closed(action) and not (isinstance(value, dict) and node.has_parts):
+            raise ActionError(NO_CONSENT)
+        if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
+            return self._dict(node, value, path)
+        if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
+            return self._list(node, value, path)
+        if action is None:
+            raise ActionError(UNNAMED)
+        return self._scalar(node, action, value, path)
+
+    def _is_closed(self, action: Action | None) -> bool:
+        return action is not None and action.purpose is not None and action.purpose in self._closed
+
+    def _scalar(self, node: Node, action: Action, value: Any, path: str) -> Any:
+        if value is None and not isinstance(action, (Drop, Keep)):
+            return None
+        detection = node.detection
+        # What is left of a URL or by a rule's own function is looked into; of other actions what comes in.
+        sees_output = isinstance(action, (Transform, Url))
+        seen = value
+        if isinstance(action, Keep):
+            kept = action.apply(value, self.keyed)
+            return kept if detection is None else self._searched(kept, path, detection)
+        if detection is not None and isinstance(action, (Truncate, Generalize)):
+            seen = self._searched(value, path, detection)
+        try:
+            result = action.apply(seen, self.keyed)
+        except ActionError:
+            self.changed.pop(path, None)
+            raise
+        if result is value:
+            return self._searched(result, path, detection) if detection is not None and sees_output else result
+        result = self.wire.tree(result)
+        if type(result) is str and len(result) >= MAX_BYTES:
+            raise ActionError("too_large")
+        if isinstance(action, Mask) and isinstance(result, str) and STANDARD.find(result):
+            result = "****"
+        # 1, 1.0 and True are equal, and three texts on the wire.
+        if result != value or dumps(result) != dumps(value):
+            self.changed.setdefault(path, action.name)
+        if detection is None or not sees_output:
+            return result
+        return self._deep(result, path, path, detection, closes=False)
+
+    def _searched(self, value: Any, path: str, detection: Detection) -> Any:
+        """A scalar after the detectors have looked into it (contract rule 3.7)."""
+        if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return value
+        if self._mapped and isinstance(value, str) and value in self._mapped:
+            return value
+        failed = False
+        hit = None
+        try:
+            hit = detection.judge(value)
+        except DetectorError:
+            failed = True
+        if failed:
+            raise ActionError(DETECTOR_FAILED)
+        if hit is None:
+            return value
+        self.detected[path] = hit.kind
+        if hit.action == "refuse":
+            raise RefusedError(path, f"{DETECTED}:{hit.kind}")
+        if hit.action == "drop":
+            raise ActionError(f"{DETECTED}:{hit.kind}")
+        if hit.action == "report":
+            return value
+        self.changed[path] = f"{DETECTED}:{hit.kind}"
+        return hit.text
+
+    def _deep(self, value: Any, path: str, above: str, detection: Detection | None, *, closes: bool) -> Any:
+        """What no rule names, by the keys and scalars that may leave.
+
+        Args:
+            value: The tree.
+            path: The path of the rule that keeps it.
+            above: The key that holds it, or the path of the rule.
+            detection: What looks into it; None when nothing does.
+            closes: Whether a sensitive name closes a key (contract rule 3.11).
+        """
+        if isinstance(value, list):
+            items = []
+            for item in value:
+                try:
+                    items.append(self._deep(item, path, above, detection, closes=closes))
+                except ActionError as error:
+                    self.dropped[self.path("", f"{path}[]")] = error.cause
+            return items
+        if isinstance(value, dict):
+            kept: dict[str, Any] = {}
+            for key, item in value.items():
+                self._part(key, item, path, above, kept, detection, closes=closes)
+            return kept
+        return value if detection is None else self._searched(value, path, detection)
+
+    def _part(
+        self,
+        key: str,
+        item: Any,
+        path: str,
+        above: str,
+        kept: dict[str, Any],
+        detection: Detection | None,
+        *,
+        closes: bool,
+    ) -> None:
+        """A key that no rule names, and what is below it."""
+        if closes and is_sensitive(key):
+            self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
+            return
+        try:
+            if detection is None or self._may_keep_name(key, path, above, detection):
+                kept[key] = self._deep(item, path, key, detection, closes=closes)
+        except ActionError as error:
+            self.dropped[self.path(VALUES, f"{path}.")] = error.cause
+
+    def _may_keep_name(self, key: str, path: str, above: str, detection: Detection) -> bool:
+        """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
+        if self._is_strict and is_personal_below(above, key):
+            self.dropped[self.path(NAMES, f"{path}.")] = PERSONAL_NAME
+            return False
+        if detection.is_clean(key):
+            return True
+        inner = self.path(NAMES, f"{path}.")
+        try:
+            searched = self._searched(key, inner, detection)
+        except ActionError as error:
+            self.dropped[inner] = error.cause
+            return False
+        if searched is key:
+            return True
+        self.dropped[inner] = self.changed.pop(inner)
+        return False
+
+    def named(self, name: Any, path: str, detection: Detection | None) -> Any:
+        """The name of an event, or the id of a group, after the detectors have looked into it.
+
+        Raises:
+            RefusedError: Something was found that drops the property, which here is the message.
+        """
+        if detection is None:
+            return name
+        try:
+            return self._searched(name, path, detection)
+        except ActionError as error:
+            raise RefusedError(path, error.cause) from None
+
+    def _dict(self, node: Node, value: dict[str, Any], path: str) -> Any:
+        if not value and node.action is not None and not isinstance(node.action, Drop):
+            return value
+        if not (node.has_parts or node.deep):
+            raise ActionError(UNNAMED if node.action is None else NOT_OPENED)
+        sent: dict[str, Any] = {}
+        for key, item in value.items():
+            found = node.of_key(key)
+            if found is None:
+                if not node.deep or self._is_closed(node.action):
+                    self.dropped[self.path(key, f"{path}.")] = NO_CONSENT if node.deep else UNNAMED
+                else:
+                    self._part(key, item, path, path, sent, node.detection, closes=True)
+                continue
+            # Below a deep keep a key may be anything, so the rule's own spelling is told.
+            inner = self.path(found[0], f"{path}.")
+            try:
+                sent[key] = self._tree(found[1], item, inner)
+            except (ActionError, NotOnWireError) as error:
+                self.dropped[inner] = error.cause
+        if not sent and (node.action is None or isinstance(node.action, Drop)):
+            raise ActionError(UNNAMED if node.action is None else node.action.name)
+        return sent
+
+    def _list(self, node: Node, value: list[Any], path: str) -> Any:
+        if node.items is None and node.deep:
+            return self._deep(value, path, path, node.detection, closes=True)
+        if node.items is None and node.action is None:
+            raise ActionError(UNNAMED)
+        inner = self.path("", f"{path}[]")
+        sent = []
+        for item in value:
+            try:
+                if node.items is not None:
+                    sent.append(self._tree(node.items, item, inner))
+                elif isinstance(item, (dict, list)):
+                    self.dropped[inner] = NOT_OPENED
+                elif node.action is not None:
+                    sent.append(self._scalar(node, node.action, item, path))
+            except (ActionError, NotOnWireError) as error:
+                self.dropped[inner] = error.cause
+        if value and not sent:
+            raise ActionError(self.dropped.pop(inner, UNNAMED))
+        return sent

@@ -1,0 +1,397 @@
+"""Finds personal data in texts, in whatever form it is written, and says what a policy does about it (rule 3.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, cast
+
+import attrs
+
+from consentpanel._checks import several, several_texts
+from consentpanel._public import public
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy._detect.matchers import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
+from consentpanel.policy._detect.normalize import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
+
+OnDetect = Literal["redact", "drop", "refuse", "report"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_VALUES = "several values"
+
+
+@public("consentpanel.policy")
+@attrs.frozen
+class Finding:
+    """A place in a text that holds personal data. It never holds the text.
+
+    Attributes:
+        kind: One of `KINDS`, ``"encoded"``, or the name of a `Detector`.
+        start: Where it starts, in characters.
+        end: Where it ends, in characters; the place is ``text[start:end]``.
+    """
+
+    kind: str
+    start: int
+    end: int
+
+
+def _find(value: object) -> Callable[[str], Iterable[tuple[int, int]]]:
+    if isinstance(value, re.Pattern):
+        pattern: re.Pattern[str] = value
+        if not isinstance(pattern.pattern, str):
+            raise ConfigurationError("find must be a pattern for str, not bytes")
+        return lambda text: (found.span() for found in pattern.finditer(text) if found.end() > found.start())
+    if not callable(value):
+        raise ConfigurationError(f"find must be a compiled pattern or a callable, not {type(value).__name__}")
+    return cast("Callable[[str], Iterable[tuple[int, int]]]", value)
+
+
+def _named(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value == ENCODED:
+        raise ConfigurationError("a detector's name must be a word such as 'member_number', in lower case")
+    return value
+
+
+@public("consentpanel.policy")
+@attrs.frozen
+class Detector:
+    """Looks for one more kind of personal data (contract rule 3.7). With the name of a built-in kind it replaces that.
+
+    Args:
+        name: The kind, in lower case: ``"member_number"``.
+        find: A compiled pattern, each of whose matches is a place; or a callable that takes a text and returns
+            the (start, end) of each place. One that raises, or answers a place outside the text, drops the property.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type.
+
+    Example:
+        >>> import re
+        >>> from consentpanel import FieldPolicy, keep
+        >>> from consentpanel.policy import Detector
+        >>> member = Detector("member_number", re.compile(r"M-[0-9]{6}"))
+        >>> policy = FieldPolicy(events={"note": keep()}, detectors=[member])
+        >>> policy.apply_event("Noted", {"note": "for M-123456"}).properties
+        {'note': 'for [redacted]'}
+    """
+
+    name: str = attrs.field(converter=_named)
+    find: Callable[[str], Iterable[tuple[int, int]]] = attrs.field(converter=_find, repr=False)
+
+
+class DetectorError(Exception):
+    """A user's detector raised, or answered a place outside the text; it says nothing of the text."""
+
+
+class Hit(NamedTuple):
+    """What was found in a text, and what becomes of it."""
+
+    action: OnDetect
+    kind: str
+    text: str
+    """The text to send in its place, when it is redacted."""
+
+    def __repr__(self) -> str:
+        return f"Hit({self.action!r}, {self.kind!r})"
+
+
+class Detection:
+    """The detectors of a policy or of one rule, and what they do. Immutable.
+
+    Args:
+        detectors: Kinds to look for, kinds to leave out (``"-phone"``) and a `Detector` for each further kind; all
+            of `KINDS` when it names none to look for.
+        on_detect: What to do, for all kinds or by kind.
+        allow: Exact texts that are none, and ``*@domain`` for the addresses of a domain.
+
+    Raises:
+        ConfigurationError: An argument has a wrong type, or names no kind or action.
+    """
+
+    __slots__ = ("_actions", "_allowed", "_allowed_domains", "_finders", "_kinds")
+
+    def __init__(
+        self,
+        detectors: Iterable[str | Detector] | None = None,
+        on_detect: OnDetect | Mapping[str, OnDetect] = "redact",
+        allow: Iterable[str] = (),
+    ) -> None:
+        given = () if detectors is None else several("detectors", _VALUES, detectors)
+        self._finders = {each.name: each.find for each in given if isinstance(each, Detector)}
+        names = [each for each in given if not isinstance(each, Detector)]
+        self._kinds = _chosen(names, KINDS) if given or detectors is None else frozenset()
+        self._kinds -= self._finders.keys()
+        self._actions: dict[str, OnDetect] = dict.fromkeys(self._all_kinds(), _DEFAULT)
+        self._actions.update(_actions(on_detect, self._all_kinds()))
+        texts = several_texts("detect_allow", _VALUES, allow)
+        self._allowed = frozenset(text for text in texts if not text.startswith("*@"))
+        self._allowed_domains = frozenset(text[1:].casefold() for text in texts if text.startswith("*@"))
+
+    def _all_kinds(self) -> frozenset[str]:
+        return frozenset((*KINDS, *self._finders, ENCODED))
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether a user's own code takes part."""
+        return bool(self._finders)
+
+    @property
+    def removes_everything(self) -> bool:
+        """Whether all built-in kinds are looked for, and what is found does not leave."""
+        return set(KINDS) <= {*self._kinds, *self._finders} and all(
+            self._strictness(kind) >= _REDACTS for kind in self._actions
+        )
+
+    def changed(
+        self, detect: bool | Iterable[str] = True, on_detect: OnDetect | Mapping[str, OnDetect] | None = None
+    ) -> Detection | None:
+        """This with the wishes of one rule; None when it wants no detectors.
+
+        Args:
+            detect: False for none; or the kinds to look for, or to leave out.
+            on_detect: What to do, for all kinds or by kind.
+        """
+        if detect is False:
+            return None
+        if detect is True and on_detect is None:
+            return self
+        other: Detection = object.__new__(Detection)
+        other._allowed, other._allowed_domains = self._allowed, self._allowed_domains
+        other._kinds, other._finders = self._kinds, self._finders
+        if detect is not True:
+            kinds = _chosen(several("detect", _VALUES, detect), {*KINDS, *self._finders})
+            other._kinds = self._kinds & kinds
+            other._finders = {name: find for name, find in self._finders.items() if name in kinds}
+        more = {} if on_detect is None else _actions(on_detect, self._all_kinds())
+        other._actions = {**self._actions, **more}
+        return other
+
+    def is_clean(self, value: str | float) -> bool:
+        """Whether there is surely nothing in a value; what there is otherwise only `judge` can tell."""
+        text = value if isinstance(value, str) else text_of(value)
+        if not text.isascii() or self._finders or ("%" in text and is_escaped(text)):
+            return False
+        if ("{" in text or "[" in text) and text.lstrip()[:1] in _OPENING:
+            return False
+        return not places_in(text)
+
+    def are_clean(self, values: Collection[Any]) -> bool:
+        """Whether there is surely nothing in any of some scalars, looked at together."""
+        texts: list[str] = []
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                texts.append(value)
+            elif (kind is int or kind is float) and not -_SHORT < value < _SHORT:
+                texts.append(text_of(value))
+        # No pattern goes beyond the end of a line, so that one text answers for all.
+        text = "\n".join(texts)
+        if not text.isascii() or self._finders or "{" in text or "[" in text or ("%" in text and is_escaped(text)):
+            return False
+        return not places_in(text)
+
+    def find(self, text: str) -> list[Finding]:
+        """What there is in a text, by place; overlapping places are one, of the longest one's kind.
+
+        Raises:
+            DetectorError: A user's detector failed.
+        """
+        if len(text) < _LONG_TEXT and self.is_clean(text):
+            return []
+        raw, hidden = self._everywhere(text)
+        return [Finding(kind, start, end) for kind, start, end in merged([*raw, *hidden])]
+
+    def judge(self, value: str | float) -> Hit | None:
+        """What becomes of a scalar; None when nothing was found.
+
+        Raises:
+            DetectorError: A user's detector failed.
+        """
+        text = value if isinstance(value, str) else text_of(value)
+        if len(text) < _LONG_TEXT and self.is_clean(value):
+            return None
+        raw, hidden = self._everywhere(text)
+        if not raw and not hidden:
+            return None
+        # Of the kinds found the one with the strictest action is told, and of these the first.
+        kind = max((kind for kind, _, _ in (*merged([*raw, *hidden]), *raw, *hidden)), key=self._strictness)
+        action: OnDetect = self._actions[kind]
+        if action != "redact":
+            return Hit(action, kind, text)
+        if not isinstance(value, str):
+            return Hit(action, kind, REDACTED)
+        spans = [place for place in raw if self._strictness(place[0]) >= _REDACTS]
+        left = REDACTED if any(self._strictness(place[0]) >= _REDACTS for place in hidden) else without(text, spans)
+        if any(self._strictness(place[0]) >= _REDACTS for places in self._everywhere(left) for place in places):
+            left = REDACTED
+        return Hit(action, kind, left)
+
+    def _strictness(self, kind: str) -> int:
+        return _STRICTNESS[self._actions[kind]]
+
+    def _everywhere(self, text: str) -> tuple[list[Place], list[Place]]:
+        """The places in the text itself, and those that are seen only when it is written otherwise."""
+        plain = in_ascii_digits(text)
+        raw = list(self._hits(plain))
+        shown = visible(plain)
+        if shown == plain and not is_escaped(plain) and plain.lstrip()[:1] not in _OPENING:
+            return raw, []
+        whole = 0, len(text)
+        covered = _Covered(plain[start:end] for kind, start, end in raw if self._strictness(kind) >= _REDACTS)
+        hidden: list[Place] = []
+        if shown != plain:
+            for kind, start, end in self._hits(shown):
+                if shown[start:end] not in covered:
+                    first, last = whole if raw else span_in(text, start, end)
+                    hidden.append((kind, first, last))
+        for form in dict.fromkeys((plain, shown)):
+            texts, is_at_rest = decoded(form)
+            if not is_at_rest:
+                hidden.append((ENCODED, *whole))
+            for each in texts:
+                hidden.extend((kind, *whole) for kind, start, end in self._hits(each) if each[start:end] not in covered)
+            for each in (form, *texts):
+                hidden.extend((kind, *whole) for kind in self._kinds_in(strings_in(each), covered))
+        return raw, hidden
+
+    def _kinds_in(self, strings: Collection[str], covered: _Covered) -> Iterator[str]:
+        """The kinds of what is in the strings of a structure, in any form but another structure."""
+        said: list[str] = []
+        for inner in map(visible, strings):
+            texts, is_at_rest = decoded(inner)
+            said += (inner, *texts)
+            if not is_at_rest:
+                yield ENCODED
+        # In one text for the built-in detectors, since a structure may hold very many.
+        text = "\n".join(said)
+        for kind, start, end in places_in(text):
+            place = text[start:end]
+            if kind in self._kinds and place not in covered and not self._is_allowed(kind, place):
+                yield kind
+        for name, find in self._finders.items():
+            for each in said:
+                places = (each[start:end] for start, end in _checked(find, each))
+                if any(place not in covered and not self._is_allowed(name, place) for place in places):
+                    yield name
+
+    def _hits(self, text: str) -> Iterator[Place]:
+        """What the detectors say of one form of a text, but for what is allowed."""
+        for kind, start, end in places_in(text):
+            if kind in self._kinds and not self._is_allowed(kind, text[start:end]):
+                yield kind, start, end
+        for name, find in self._finders.items():
+            for start, end in _checked(find, text):
+                if not self._is_allowed(name, text[start:end]):
+                    yield name, start, end
+
+    def _is_allowed(self, kind: str, text: str) -> bool:
+        if text in self._allowed:
+            return True
+        return kind == "email" and f"@{text.rpartition('@')[2]}".casefold() in self._allowed_domains
+
+
+class _Covered:
+    """What the places that are redacted in a text hold, in every form: it is not found once more in another form."""
+
+    _MOST = 64
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = {form for text in texts for form in (text, visible(text), *decoded(text)[0])}
+
+    def __contains__(self, text: str) -> bool:
+        # Whether it stands in one of very many would take too long to say.
+        return text in self._texts or (len(self._texts) <= self._MOST and any(text in each for each in self._texts))
+
+
+@public("consentpanel.policy")
+def detect(text: str) -> list[Finding]:
+    """Finds personal data in a text (contract rule 3.7).
+
+    The text is searched as it is; then in Unicode's form NFKC without characters that nobody sees; then after up to
+    three rounds of percent-decoding; then, if it is a JSON object or list, string by string. What is seen only after
+    decoding is told with the whole text as its place.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The places, in their order; overlapping ones are one.
+
+    Raises:
+        TypeError: It is no `str`.
+
+    Example:
+        >>> from consentpanel.policy import detect
+        >>> detect("write to ada@shop.example")
+        [Finding(kind='email', start=9, end=25)]
+        >>> detect("https://shop.example/?q=ada%40shop.example")
+        [Finding(kind='email', start=0, end=42)]
+        >>> detect("std::cout, 2026-05-01T10:00:00, 102.0.4051.143")
+        []
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    return STANDARD.find(text)
+
+
+def kind_in_name(name: str) -> str | None:
+    """The kind of personal data that a name of a property, event or group holds, so that nothing quotes it."""
+    if name in _CLEAN_NAMES or STANDARD.is_clean(name):
+        if len(name) <= _LONGEST_NAME and len(_CLEAN_NAMES) < _MOST_NAMES:
+            _CLEAN_NAMES.add(name)
+        return None
+    found = STANDARD.find(name)
+    return found[0].kind if found else None
+
+
+def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    failed = False
+    try:
+        for start, end in find(text):
+            failed = failed or not (type(start) is int and type(end) is int and 0 <= start < end <= len(text))
+            spans.append((start, end))
+    except Exception:  # noqa: BLE001 - the user's function; its exception may hold the text
+        failed = True
+    if failed:
+        raise DetectorError
+    return spans
+
+
+def _chosen(names: Iterable[object], known: Collection[str]) -> frozenset[str]:
+    wanted: set[str] = set()
+    unwanted: set[str] = set()
+    for name in names:
+        if not isinstance(name, str) or name.removeprefix("-") not in known:
+            raise ConfigurationError(
+                f"detectors are named by their kinds ({', '.join(sorted(known))}), with a minus to leave one out; "
+                f"not {name!r}"
+            )
+        (unwanted if name.startswith("-") else wanted).add(name.removeprefix("-"))
+    return frozenset(wanted or known) - unwanted
+
+
+def _actions(given: OnDetect | Mapping[str, OnDetect], kinds: Collection[str]) -> dict[str, OnDetect]:
+    by_kind: dict[str, OnDetect] = {}
+    by_kind.update(given if isinstance(given, Mapping) else dict.fromkeys(kinds, given))
+    for kind, action in by_kind.items():
+        if kind not in kinds:
+            raise ConfigurationError(f"on_detect names no kind {kind!r}; there are {', '.join(sorted(kinds))}")
+        if action not in _STRICTNESS:
+            raise ConfigurationError(f"on_detect must be {', '.join(map(repr, _STRICTNESS))}, or one of them by kind")
+    return by_kind
+
+
+_DEFAULT: OnDetect = "redact"
+_STRICTNESS = {"report": 0, "redact": 1, "drop": 2, "refuse": 3}
+_REDACTS = _STRICTNESS["redact"]
+_OPENING = frozenset(("{", "["))
+_SHORT = 10**11
+"""A number below has too few digits to be a card's, and JSON writes no separators."""
+_LONG_TEXT = 4096
+"""A text from here on is not looked at twice."""
+_CLEAN_NAMES: set[str] = set()
+"""Names in which nothing was found: there are few of them in a process, and each comes again and again."""
+_LONGEST_NAME, _MOST_NAMES = 128, 4096
+STANDARD = Detection()

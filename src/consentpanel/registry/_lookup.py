@@ -1,0 +1,137 @@
+"""Asks a registry the gate's questions; whatever goes wrong is an answer that denies (contract rule 2.6)."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._consent.regime import Regime
+from consentpanel._consent.standing import Question, Standing
+
+_LOGGER = logging.getLogger("consentpanel")
+
+
+def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
+    """The answer to each question; never raises.
+
+    Args:
+        registry: The registry, or None when none is configured.
+        questions: Subject, purpose and moment of each.
+    """
+    asked = list(questions)
+    if registry is None:
+        return dict.fromkeys(asked, Standing.NOT_CONFIGURED)
+    if len(asked) == 1:
+        question = asked[0]
+        return {question: standing_of_one(registry, *question)}
+    together: dict[tuple[Purpose, datetime | None], list[str]] = {}
+    for subject, purpose, moment in asked:
+        together.setdefault((purpose, moment), []).append(subject)
+    answers: dict[Question, Standing] = {}
+    for (purpose, moment), subjects in together.items():
+        found = _several(registry, subjects, purpose, moment)
+        for subject in subjects:
+            answers[subject, purpose, moment] = as_standing(found.get(subject))
+    return answers
+
+
+def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Standing:
+    """The standing of one subject; never raises."""
+    ask = question_to(registry)
+    try:
+        return as_standing(ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment))
+    except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
+        note_failure("registry", error)
+        return Standing.UNAVAILABLE
+
+
+def question_to(registry: Any) -> Callable[..., object]:
+    """The method by which a registry is asked about one subject: `standing` tells more than `status`."""
+    ask: Callable[..., object] = registry.standing if hasattr(type(registry), "standing") else registry.status
+    return ask
+
+
+def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
+    kind = type(registry)
+    if hasattr(kind, "standings"):
+        ask = registry.standings
+    elif callable(getattr(registry, "statuses", None)):
+        ask = registry.statuses
+    else:
+        return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
+    try:
+        found = ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment)
+        return {subject: found[subject] for subject in subjects if subject in found}
+    except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
+        note_failure("registry", error)
+        return {}
+
+
+def as_standing(answer: object) -> Standing:
+    """The standing that an answer of a registry says; an answer of a wrong type denies."""
+    kind = type(answer)
+    if kind is Standing:
+        return answer  # type: ignore[return-value]
+    if kind is ConsentStatus:
+        return Standing.of(answer)  # type: ignore[arg-type]
+    if inspect.iscoroutine(answer):
+        answer.close()
+    _warnings.say("registry failed: an answer of type %s, which is treated as a denial", kind.__name__)
+    return Standing.UNAVAILABLE
+
+
+def regimes_of(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]) -> Regime | Callable[[str], Regime]:
+    """The regime of each subject, asked now; one that cannot be told is opt-in (contract rule 2.5)."""
+    if isinstance(regime, Regime):
+        return regime
+    found = {}
+    for subject in subjects:
+        try:
+            answer: object = regime(subject)
+        except Exception as error:  # noqa: BLE001 - the user's function
+            note_failure("regime", error)
+            answer = Regime.OPT_IN
+        found[subject] = answer if isinstance(answer, Regime) else Regime.OPT_IN
+    return lambda subject: found.get(subject, Regime.OPT_IN)
+
+
+class _Warnings:
+    """Warnings that are said once a minute for each kind of failure (contract rule 2.6)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, ...], float] = {}
+
+    def say(self, text: str, *details: str) -> None:
+        present = time.monotonic()
+        kind = (text, *details)
+        with self._lock:
+            last = self._said.get(kind)
+            if last is not None and present - last < _PAUSE:
+                return
+            self._said[kind] = present
+        _LOGGER.warning(text, *details)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._said.clear()
+
+
+_PAUSE = 60.0
+_warnings = _Warnings()
+forget_warnings = _warnings.forget
+
+
+def note_failure(what: str, error: Exception) -> None:
+    """Logs that something of the user's failed: its type, never its text, which may hold a person's values.
+
+    Once a minute for each kind, or a registry that is down would fill the log (contract rule 2.6).
+    """
+    _warnings.say("%s failed: %s", what, type(error).__name__)

@@ -1,0 +1,234 @@
+"""What a policy can send, as plain facts: the base of a notice, of its version and of comparisons. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from consentpanel._consent.ids import Purpose
+from consentpanel._messages.purposes import PurposeMap
+from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy import Action, FieldPolicy
+from consentpanel.policy._action_types import Generalize, Keep
+from consentpanel.policy._names import category_of
+from consentpanel.policy._paths import is_closing, keys_of, parts_of
+from consentpanel.policy._scopes import SCOPES
+
+FORMS: Mapping[str, str] = {
+    "keep": "as_is",
+    "url": "parts",
+    "transform": "computed",
+    "generalize": "generalized",
+    "truncate": "shortened",
+    "mask": "masked",
+    "pseudonymize": "pseudonymous",
+    "redact": "replaced",
+}
+"""In which form each action lets a value pass."""
+STRENGTH = ("replaced", "pseudonymous", "masked", "generalized", "shortened", "parts", "computed", "as_is", "deep")
+"""Forms from the one that tells least to the one that tells most."""
+NO_PURPOSE = "none"
+"""Stands for what names no person and needs no consent: profiles of groups (contract rule 2.10)."""
+_SENDS_FIXED_TEXT = "redact"
+
+
+@attrs.frozen(kw_only=True)
+class Item:
+    """One property that may be sent.
+
+    Attributes:
+        scope: ``"events"``, ``"people"``, ``"groups"`` or ``"flags"``.
+        event: The event that the rule is for; None for all of the scope.
+        path: The property's path, as in the policy.
+        form: In which form it leaves: one of `STRENGTH`.
+        purposes: Any of these must be consented to.
+        also_needs: A purpose that must be consented to as well; None for none.
+        categories: The categories of its rule.
+        reason: The reason of its rule.
+        exceptions: Paths below it that are not sent.
+        not_with: Events with which it is not sent.
+        is_built_in: Whether it is about a feature that was shown, and no rule of the user's.
+    """
+
+    scope: str
+    event: str | None
+    path: str
+    form: str
+    purposes: tuple[str, ...]
+    also_needs: str | None = None
+    categories: tuple[str, ...] = ()
+    reason: str | None = None
+    exceptions: tuple[str, ...] = ()
+    not_with: tuple[str, ...] = ()
+    is_built_in: bool = False
+
+    @property
+    def rule(self) -> str:
+        """The rule, as errors and audits name it."""
+        return f"{self.scope if self.event is None else f'for_event({self.event!r})'}[{self.path!r}]"
+
+    def action_in(self, policy: FieldPolicy) -> Action | None:
+        """The action of its rule; None for what is built in."""
+        rules = policy.rules(self.scope) if self.event is None else policy.own_rules(self.event)
+        return rules.get(self.path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The item as JSON, without what is empty."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in _given(self).items()}
+
+
+def _given(item: Item) -> dict[str, Any]:
+    return {name: value for name, value in attrs.asdict(item, recurse=False).items() if value not in (None, (), False)}
+
+
+def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]] | None = None) -> tuple[Item, ...]:
+    """Every property that a policy lets pass, and what for.
+
+    Args:
+        policy: The policy.
+        purpose_map: The purposes of events and calls, as `Mixpanel` takes them.
+
+    Raises:
+        ConfigurationError: The policy is `keep_all()`, which sends whatever it is given.
+    """
+    if policy.keeps_all:
+        raise ConfigurationError("keep_all() sends whatever it is given, so nobody can say what that is")
+    purposes = _Purposes(purpose_map)
+    found: list[Item] = []
+    events = policy.event_names
+    found += _items("events", None, policy.rules("events"), purposes.of_scope("events", policy), _closed_with(policy))
+    for event in events:
+        own = policy.own_rules(event)
+        found += _items("events", event, own, purposes.of_event(event), {})
+    if EXPOSURE_EVENT not in events:
+        for name in EXPOSURE:
+            if f"'{name}'" not in policy.rules("events") and name not in policy.rules("events"):
+                found.append(
+                    Item(
+                        scope="events",
+                        event=EXPOSURE_EVENT,
+                        path=name,
+                        form="as_is",
+                        purposes=purposes.of_event(EXPOSURE_EVENT),
+                        reason="which variant of a feature was shown",
+                        is_built_in=True,
+                    )
+                )
+    for scope in ("people", "groups", "flags"):
+        found += _items(scope, None, policy.rules(scope), purposes.of_scope(scope, policy), {})
+    return tuple(found)
+
+
+def _closed_with(policy: FieldPolicy) -> dict[str, tuple[str, ...]]:
+    """The events with which each path of the scope is not sent, or is sent as a rule for the event says."""
+    closed: dict[str, list[str]] = {}
+    for event in policy.event_names:
+        for path, action in policy.own_rules(event).items():
+            if is_closing(action) and action.name != _SENDS_FIXED_TEXT:
+                closed.setdefault(path.casefold(), []).append(event)
+    return {path: tuple(events) for path, events in closed.items()}
+
+
+def _items(
+    scope: str,
+    event: str | None,
+    rules: Mapping[str, Action],
+    purposes: tuple[str, ...],
+    not_with: Mapping[str, tuple[str, ...]],
+) -> list[Item]:
+    steps = {path: tuple(parts_of(scope, path)) for path in rules}
+    found = []
+    for path, action in rules.items():
+        if action.name not in FORMS:
+            continue
+        below = tuple(
+            other
+            for other, others_steps in steps.items()
+            if len(others_steps) > len(steps[path])
+            and others_steps[: len(steps[path])] == steps[path]
+            and rules[other].name not in FORMS
+        )
+        found.append(
+            Item(
+                scope=scope,
+                event=event,
+                path=path,
+                form="deep" if isinstance(action, Keep) and action.deep else FORMS[action.name],
+                purposes=purposes,
+                also_needs=None if action.purpose is None or str(action.purpose) in purposes else str(action.purpose),
+                categories=action.categories,
+                reason=action.reason,
+                exceptions=below,
+                not_with=not_with.get(path.casefold(), ()),
+            )
+        )
+    return found
+
+
+def is_ip(item: Item) -> bool:
+    """Whether a property is an IP address by its name."""
+    keys = keys_of(item.scope, item.path)
+    return keys[0] in {"ip", "$ip"} or category_of(keys[-1]) == "user.device.ip_address"
+
+
+def ip_form(items: Iterable[Item]) -> str:
+    """How the IP address leaves: ``"no"``, ``"coarse"`` or ``"yes"``."""
+    forms = {item.form for item in items if is_ip(item)}
+    if forms & {"as_is", "deep", "computed", "shortened", "masked", "parts"}:
+        return "yes"
+    return "coarse" if "generalized" in forms else "no"
+
+
+def not_searched(policy: FieldPolicy, items: Iterable[Item]) -> list[str] | None:
+    """The paths of properties out of which detectors do not take everything that they know; None when none are on."""
+    detections = [policy.detection(scope) for scope in SCOPES]
+    if not all(detection is not None and detection.removes_everything for detection in detections):
+        return None
+    found = []
+    for item in items:
+        action = item.action_in(policy)
+        if action is None or item.is_built_in or policy.forbids_personal_data:
+            continue
+        is_address = isinstance(action, Generalize) and action.how == "ip" and action.on_detect is None
+        if not is_address and (action.detect is not True or action.on_detect is not None):
+            found.append(item.path)
+    return list(dict.fromkeys(found))
+
+
+class _Purposes:
+    """The purposes that each event and scope serves, by name."""
+
+    def __init__(self, given: Mapping[str, str | Iterable[str]] | None) -> None:
+        self._map = PurposeMap(given)
+        self._given = dict(given or {})
+
+    def of_event(self, event: str) -> tuple[str, ...]:
+        return tuple(map(str, self._map.of_event(event, "track")))
+
+    def of_scope(self, scope: str, policy: FieldPolicy) -> tuple[str, ...]:
+        if scope == "groups":
+            return (NO_PURPOSE,)
+        if scope == "flags":
+            return (str(Purpose.FEATURE_FLAGS),)
+        if scope == "events":
+            named = [*self._events(), *policy.event_names]
+            default = () if policy.planned_events is not None and policy.planned_events <= set(named) else ("",)
+            found = [purpose for event in (*default, *named) for purpose in self.of_event(event)]
+            found += self._of_call("import_data")
+            return tuple(dict.fromkeys(found)) or (str(Purpose.ANALYTICS),)
+        calls = [name for name in self._given if name.startswith("people_")]
+        found = [str(Purpose.PROFILES), *(purpose for call in calls for purpose in self._of_call(call))]
+        return tuple(dict.fromkeys(found))
+
+    def _events(self) -> list[str]:
+        return [name for name in self._given if not name.startswith(("people_", "group_")) and name not in _CALLS]
+
+    def _of_call(self, call: str) -> tuple[str, ...]:
+        given = self._given.get(call, ())
+        return (str(given),) if isinstance(given, str) else tuple(map(str, given))
+
+
+_CALLS = frozenset({"track", "import_data", "alias", "merge"})

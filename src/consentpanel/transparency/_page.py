@@ -1,0 +1,139 @@
+"""A page of sections as Markdown, and as HTML that needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+
+import attrs
+
+from consentpanel._public import public
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_STYLE = """
+:root { color-scheme: light dark; --text: #1a1a1a; --faint: #4a4a4a; --line: #c8c8c8; --ground: #ffffff; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #eeeeee; --faint: #c4c4c4; --line: #555555; --ground: #16181a; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--text); font: 1rem/1.6 system-ui, sans-serif; }
+main { max-width: 42rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.8rem; line-height: 1.25; }
+h2 { font-size: 1.3rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
+ul { list-style: none; padding: 0; }
+li { padding: .6rem 0; border-bottom: 1px solid var(--line); }
+li:last-child { border-bottom: 0; }
+.label { font-weight: 600; }
+.details, .path { color: var(--faint); font-size: .95rem; }
+.path { font-family: ui-monospace, monospace; font-size: .85rem; }
+@media print {
+  :root { color-scheme: light; --text: #000000; --faint: #333333; --line: #999999; --ground: #ffffff; }
+  body { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  h2 { break-after: avoid; }
+  li { break-inside: avoid; }
+}
+""".strip()
+
+
+@public("consentpanel.transparency")
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One thing that is sent: what, in which form, why, and its name in the data."""
+
+    label: str
+    details: tuple[str, ...] = ()
+    reason: str | None = None
+    path: str | None = None
+
+
+@public("consentpanel.transparency")
+@attrs.frozen(kw_only=True)
+class Section:
+    """A part of the notice: a heading, paragraphs, and lists of entries under headings of their own."""
+
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+def as_markdown(title: str, sections: Iterable[Section]) -> str:
+    """The page as Markdown."""
+    return "\n".join(_markdown_lines(title, sections)).rstrip() + "\n"
+
+
+def _markdown_lines(title: str, sections: Iterable[Section]) -> Iterator[str]:
+    yield f"# {_quoted(title)}"
+    for section in sections:
+        if section.heading:
+            yield f"\n## {_quoted(section.heading)}"
+        for paragraph in section.paragraphs:
+            yield f"\n{_quoted(paragraph)}"
+        if section.entries:
+            yield ""
+            yield from map(_markdown_entry, section.entries)
+
+
+def _markdown_entry(entry: Entry) -> str:
+    parts = [f"- **{_quoted(entry.label)}**"]
+    if entry.path:
+        ticks = "``" if "`" in entry.path else "`"
+        parts.append(f"({ticks}{entry.path}{ticks})")
+    if entry.details:
+        parts.append(_quoted(_sentence(", ".join(entry.details))))
+    if entry.reason:
+        parts.append(_quoted(_sentence(entry.reason)))
+    return " ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _sentence(text: str) -> str:
+    whole = text[:1].upper() + text[1:]
+    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
+
+
+def as_html(title: str, sections: Iterable[Section], *, language: str, version: str) -> str:
+    """The page as HTML, in a language, with the version of the notice in its head."""
+    return "\n".join(_html_lines(escape(title), sections, language, version)) + "\n"
+
+
+def _html_lines(title: str, sections: Iterable[Section], language: str, version: str) -> Iterator[str]:
+    yield "<!doctype html>"
+    yield f'<html lang="{escape(language)}">'
+    yield "<head>"
+    yield '<meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f'<meta name="consentpanel-notice" content="{escape(version)}">'
+    yield f"<title>{title}</title>"
+    yield f"<style>\n{_STYLE}\n</style>"
+    yield "</head>"
+    yield "<body>\n<main>"
+    yield f"<h1>{title}</h1>"
+    for number, section in enumerate(sections):
+        is_named = bool(section.heading)
+        yield f'<section aria-labelledby="part-{number}">' if is_named else "<section>"
+        if is_named:
+            yield f'<h2 id="part-{number}">{escape(section.heading)}</h2>'
+        for paragraph in section.paragraphs:
+            yield f"<p>{escape(paragraph)}</p>"
+        if section.entries:
+            yield "<ul>"
+            yield from map(_html_entry, section.entries)
+            yield "</ul>"
+        yield "</section>"
+    yield "</main>\n</body>\n</html>"
+
+
+def _html_entry(entry: Entry) -> str:
+    parts = [f'<span class="label">{escape(entry.label)}</span>']
+    if entry.path:
+        parts.append(f'<code class="path">{escape(entry.path)}</code>')
+    details = _sentence(", ".join(entry.details)) if entry.details else ""
+    said = " ".join(each for each in (details, _sentence(entry.reason) if entry.reason else "") if each)
+    if said:
+        parts.append(f'<div class="details">{escape(said)}</div>')
+    return f"<li>{' '.join(parts)}</li>"

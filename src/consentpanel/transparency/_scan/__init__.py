@@ -1,0 +1,1 @@
+"""``scan``: what a code base sends, by its syntax."""

@@ -1,0 +1,255 @@
+"""Finds the calls of the client in a code base, by its syntax alone: nothing of it is run (contract rule 6.1).
+
+What is written down is found; what is made at run time (an f-string, a name from elsewhere) is told to be, never guessed.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from consentpanel._mixpanel.calls import CALLS, UPDATES
+from consentpanel._mixpanel.names import DICT_OPERATORS
+from consentpanel._public import public
+from consentpanel.policy._names import category_of
+from consentpanel.policy._paths import written
+from consentpanel.transparency._scan.source import Module, Place, World, argument, dotted, files_of, said_at, together
+
+
+@public("consentpanel.transparency")
+@attrs.frozen(kw_only=True)
+class FoundCall:
+    """One call of the client.
+
+    Attributes:
+        file: The file, as it was named.
+        line: The line, from 1.
+        method: The client's method.
+        scope: ``"events"``, ``"people"`` or ``"groups"``.
+        events: The names of the event that are written down; several where one is chosen.
+        has_other_events: Whether a name is made at run time.
+        properties: The paths of the properties that are written down.
+        has_other_properties: Whether properties come from elsewhere.
+        id_category: The kind of personal data that the id is by its name, such as ``user.email``; None for none.
+    """
+
+    file: str
+    line: int
+    method: str
+    scope: str
+    events: tuple[str, ...] = ()
+    has_other_events: bool = False
+    properties: tuple[str, ...] = ()
+    has_other_properties: bool = False
+    id_category: str | None = None
+
+
+@public("consentpanel.transparency")
+@attrs.frozen(kw_only=True)
+class Scan:
+    """What was found in a code base.
+
+    Attributes:
+        calls: Each call of the client.
+        doubtful: Places where a method of the client's is called on something that may be one: file, line, text.
+        unread: Files that are no Python of this version, with the problem.
+        files: How many files were read.
+    """
+
+    calls: tuple[FoundCall, ...]
+    doubtful: tuple[tuple[str, int, str], ...]
+    unread: tuple[tuple[str, str], ...]
+    files: int
+
+
+@public("consentpanel.transparency")
+def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
+    r"""Finds every call of the client below a folder.
+
+    Args:
+        path: A folder, or one file.
+        clients: Names of more objects that have the client's methods, such as a wrapper: ``"analytics"``,
+            ``"self.tracker"``.
+
+    Returns:
+        What was found.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from consentpanel.transparency import scan
+        >>> _ = Path("shop.py").write_text("from mixpanel import Mixpanel\nMixpanel('T').track(1, 'Paid', {'total': 9})")
+        >>> [(call.line, call.events, call.properties) for call in scan("shop.py").calls]
+        [(2, ('Paid',), ('total',))]
+    """
+    root = Path(path)
+    if not root.exists():
+        raise FileNotFoundError(f"there is no {root}")
+    modules: list[Module] = []
+    unread: list[tuple[str, str]] = []
+    for file in files_of(root):
+        try:
+            with tokenize.open(file) as stream:
+                tree = ast.parse(stream.read())
+        except (SyntaxError, ValueError, UnicodeDecodeError, RecursionError, OSError) as error:
+            unread.append((str(file), type(error).__name__))
+        else:
+            modules.append(Module(str(file), tree))
+    world = World(modules, clients)
+    calls: list[FoundCall] = []
+    doubtful: list[tuple[str, int, str]] = []
+    wrappers: dict[str, _Wrapper] = {}
+    for module in modules:
+        for node, place in module.calls:
+            if not isinstance(node.func, ast.Attribute) or node.func.attr not in CALLS:
+                continue
+            if world.is_client(node.func.value, place):
+                wrapper = _wrapper_of(node, node.func.attr, place)
+                if wrapper is not None:
+                    wrappers.setdefault(wrapper.name, wrapper)
+                calls.append(_call(node, node.func.attr, place, world))
+            elif node.func.attr.startswith(("people_", "group_")) or module.imports_vendor:
+                doubtful.append((module.file, node.lineno, f"{ast.unparse(node.func)[:80]}(...)"))
+    found = {(call.file, call.line) for call in calls}
+    for module in modules:
+        for node, place in module.calls:
+            name = dotted(node.func).rpartition(".")[2]
+            if name in wrappers and (module.file, node.lineno) not in found and _fits(node, wrappers[name]):
+                calls.append(_wrapped_call(node, wrappers[name], place, world))
+    reached = {(call.file, call.line) for call in calls}
+    calls.sort(key=lambda call: (call.file, call.line))
+    return Scan(
+        calls=tuple(calls),
+        doubtful=tuple(sorted(each for each in doubtful if each[:2] not in reached)),
+        unread=tuple(unread),
+        files=len(modules),
+    )
+
+
+def _call(node: ast.Call, method: str, place: Place, world: World) -> FoundCall:
+    call = CALLS[method]
+    events, has_other_events = said_at(node, _at(call.event, "event_name"), world.texts, place)
+    if method in UPDATES.values():
+        paths, has_others = said_at(node, (0, "message"), lambda given, at: _of_update(given, at, world), place)
+    else:
+        paths, has_others = said_at(node, _at(call.properties, "properties"), world.paths, place)
+    return FoundCall(
+        file=place.module.file,
+        line=node.lineno,
+        method=method,
+        scope=call.scope,
+        events=tuple(dict.fromkeys(events)),
+        has_other_events=has_other_events,
+        properties=tuple(paths),
+        has_other_properties=has_others,
+        id_category=_id_category(node, method),
+    )
+
+
+def _at(position: int | None, keyword: str) -> tuple[int, str] | None:
+    return None if position is None else (position, keyword)
+
+
+def _id_category(node: ast.Call, method: str) -> str | None:
+    """What the name of the variable or attribute says that holds a person's id."""
+    if CALLS[method].scope == "groups" or method in UPDATES.values():
+        return None
+    given, _ = argument(node, 1 if method == "import_data" else 0, "distinct_id")
+    last = dotted(given).rpartition(".")[2] if given is not None else ""
+    category = category_of(last) if last else None
+    # An id may be called an id.
+    return None if category in {"user.unique_id", "user.device.cookie_id"} else category
+
+
+def _of_update(message: ast.expr | None, place: Place, world: World) -> tuple[list[str], bool]:
+    """The properties under the operators of an update that is written down."""
+    if not isinstance(message, ast.Dict):
+        return [], True
+    parts: list[tuple[list[str], bool]] = []
+    for key, value in zip(message.keys, message.values, strict=True):
+        names, has_others = ([], True) if key is None else world.texts(key, place)
+        parts.append(([], has_others))
+        if names and names[0] in DICT_OPERATORS:
+            parts.append(world.paths(value, place))
+    return together(parts)
+
+
+@attrs.frozen(kw_only=True)
+class _Wrapper:
+    """A function that hands its own arguments on as the name or the properties of an event."""
+
+    name: str
+    method: str
+    scope: str
+    event: tuple[int, str] | None
+    properties: tuple[int, str] | None
+    takes_keywords: bool
+
+
+def _wrapper_of(node: ast.Call, method: str, place: Place) -> _Wrapper | None:
+    """The function around a call, when it hands its own parameters on."""
+    function = place.function
+    if function is None or function.name in CALLS.keys() - {"track"} or CALLS[method].properties is None:
+        return None
+    given = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+    is_method = bool(given) and given[0] in {"self", "cls"}
+    names = given[1:] if is_method else given
+    keyword_only = [each.arg for each in function.args.kwonlyargs]
+
+    def handed_on(expression: ast.expr | None) -> tuple[int, str] | None:
+        for each in ast.walk(expression) if expression is not None else ():
+            if isinstance(each, ast.Name) and each.id in (*names, *keyword_only):
+                return (names.index(each.id) if each.id in names else len(names) + 99), each.id
+        # A variable that is made of a parameter: props = properties or {}.
+        name = "" if expression is None else dotted(expression)
+        for value in place.values(name) if name else ():
+            if value is not expression and (found := handed_on(value)) is not None:
+                return found
+        return None
+
+    call = CALLS[method]
+    event = None if call.event is None else handed_on(argument(node, call.event, "event_name")[0])
+    properties = None if call.properties is None else handed_on(argument(node, call.properties, "properties")[0])
+    if event is None and properties is None:
+        return None
+    takes_keywords = function.args.kwarg is not None
+    return _Wrapper(
+        name=function.name,
+        method=method,
+        scope=call.scope,
+        event=event,
+        properties=properties,
+        takes_keywords=takes_keywords,
+    )
+
+
+def _fits(node: ast.Call, wrapper: _Wrapper) -> bool:
+    """Whether a call of that name hands over what the wrapper hands on; another object may have such a method too."""
+    needed = wrapper.event or wrapper.properties
+    return needed is None or any(argument(node, *needed))
+
+
+def _wrapped_call(node: ast.Call, wrapper: _Wrapper, place: Place, world: World) -> FoundCall:
+    """A call of a wrapper; what the wrapper adds itself is told where it calls the client."""
+    events, has_other_events = said_at(node, wrapper.event, world.texts, place)
+    paths, has_others = said_at(node, wrapper.properties, world.paths, place)
+    if wrapper.takes_keywords:
+        taken = {wrapper.event[1] if wrapper.event else "", wrapper.properties[1] if wrapper.properties else ""}
+        paths += [written(each.arg) for each in node.keywords if each.arg is not None and each.arg not in taken]
+    return FoundCall(
+        file=place.module.file,
+        line=node.lineno,
+        method=f"{wrapper.name} ({wrapper.method})",
+        scope=wrapper.scope,
+        events=tuple(dict.fromkeys(events)),
+        has_other_events=has_other_events,
+        properties=tuple(dict.fromkeys(paths)),
+        has_other_properties=has_others,
+    )
