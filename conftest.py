@@ -15,7 +15,7 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
 import consentpanel
-from consentpanel.client._settings import redirect
+from consentpanel.client._process import redirect
 from consentpanel.testing import FakeTransport
 
 VENDOR_PATHS = ("track", "engage", "groups", "import")

@@ -22,15 +22,9 @@ if TYPE_CHECKING:
     from consentpanel import testing as testing
     from consentpanel import transparency as transparency
     from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Regime, by_country
-    from consentpanel._messages.decision import Decision, Outcome, Reason
+    from consentpanel._messages.decision import Cause, Decision, MessageError, Outcome, Reason
     from consentpanel.client import Mixpanel, Withdrawal, configure, reset
-    from consentpanel.errors import (
-        ConfigurationError,
-        ConsentPanelError,
-        InvalidRecordError,
-        MessageError,
-        RegistryError,
-    )
+    from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
     from consentpanel.policy import (
         FieldPolicy,
         drop,
@@ -55,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackgroundConsumer",
     "BufferedConsumer",
+    "Cause",
     "ConfigurationError",
     "ConsentPanelError",
     "ConsentRecord",
@@ -101,9 +96,9 @@ __all__ = [
 
 _HOMES = {
     "_consent": ("ConsentRecord", "ConsentStatus", "Purpose", "Regime", "by_country"),
-    "_messages.decision": ("Decision", "Outcome", "Reason"),
+    "_messages.decision": ("Cause", "Decision", "MessageError", "Outcome", "Reason"),
     "client": ("Mixpanel", "Withdrawal", "configure", "reset"),
-    "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "MessageError", "RegistryError"),
+    "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "RegistryError"),
     "policy": (
         "FieldPolicy",
         "drop",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
 from consentpanel._public import public
-
-if TYPE_CHECKING:
-    from consentpanel._messages.decision import Decision
 
 
 @public("consentpanel")
@@ -39,17 +36,8 @@ class RegistryError(ConsentPanelError):
     """A registry could not answer or could not write. The gate treats it as a denial (contract rule 2.6)."""
 
 
-@public("consentpanel")
-class MessageError(ConsentPanelError):
-    """A message was not sent because something failed, and the client was built with ``on_error="raise"``.
-
-    Attributes:
-        decision: The `Decision` that says why. It holds no personal value (contract rule 4.2).
-    """
-
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(f"message not sent: {decision.reason.value}")
-        self.decision = decision
-
-    def __reduce__(self) -> tuple[type[MessageError], tuple[Decision]]:
-        return (type(self), (self.decision,))
+def __getattr__(name: str) -> object:
+    if name != "MessageError":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # It tells a decision, and so is at home with decisions, above this floor.
+    return import_module("consentpanel._messages.decision").MessageError

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 from uuid import UUID
 
 from typing_extensions import assert_type
@@ -14,6 +15,7 @@ import consentpanel
 from consentpanel import (
     BackgroundConsumer,
     BufferedConsumer,
+    Cause,
     ConsentPanelError,
     ConsentRecord,
     ConsentStatus,
@@ -157,7 +159,9 @@ assert_type(decision.reason, Reason)
 assert_type(decision.reason.is_error, bool)
 assert_type(decision.status, "ConsentStatus | None")
 assert_type(decision.purpose, "Purpose | None")
-assert_type(decision.dropped, Mapping[str, str])
+assert_type(decision.dropped, Mapping[str, Cause])
+assert_type(decision.dropped["email"].meaning, str)
+assert_type(decision.as_dict(), dict[str, Any])
 decision.outcome = Outcome.SENT  # type: ignore[misc]
 
 assert_type(own.status("user-1", Purpose.ANALYTICS), ConsentStatus)

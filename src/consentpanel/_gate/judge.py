@@ -5,8 +5,7 @@ Read this first. Nothing here asks a registry, sends, logs or keeps anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import attrs
@@ -14,24 +13,15 @@ import attrs
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
-from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel._gate.consent import bound_purposes, refusal_of
+from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import FLAGS, Message
-from consentpanel._messages.wire import MAX_BYTES, NotOnWireError, dumps, named_by_text
-from consentpanel._mixpanel.names import (
-    DICT_OPERATORS,
-    EVENT_STRUCTURE,
-    GROUP_NAMES,
-    IDS,
-    LIST_OPERATORS,
-    PERSONAL,
-    PROFILE_STRUCTURE,
-    REMOVALS,
-)
-from consentpanel.policy._apply import UNNAMED, RefusedError, Walk, shown_name
-from consentpanel.policy._detect.detection import Detection
-from consentpanel.policy._paths import Node
-from consentpanel.policy._scopes import SCOPES
-from consentpanel.policy.fields import FieldPolicy
+from consentpanel._messages.wire import MAX_BYTES, dumps
+from consentpanel._mixpanel.names import GROUP_NAMES, PROFILE_STRUCTURE
+from consentpanel.policy import FieldPolicy
+from consentpanel.policy._apply import Application, RefusedError
+from consentpanel.policy._detect.detection import shown_name
+from consentpanel.policy._left import all_of, left_of, removal_left_of
 
 UNPLANNED = "<unplanned>"
 """Stands in a `Decision` for the name of an event that is not planned."""
@@ -50,12 +40,26 @@ class Verdict(NamedTuple):
     """More purposes, on which some of its properties stand."""
 
 
-class Refusal(NamedTuple):
-    """The first standing that forbids a message."""
+class Grounds(NamedTuple):
+    """What a decision rests on."""
 
     reason: Reason
-    purpose: Purpose
-    standing: Standing
+    purpose: Purpose | None = None
+    standing: Standing | None = None
+
+    def decide(self, message: Message, outcome: Outcome, applied: Application | None = None, **more: Any) -> Decision:
+        """The decision about a message, with what the policy dropped and changed."""
+        if applied is not None:
+            more = {"dropped": applied.dropped, "changed": applied.changed, "detected": applied.detected}
+        return Decision(
+            outcome=outcome,
+            reason=self.reason,
+            endpoint=message.endpoint,
+            event=shown_event(message.event),
+            purpose=self.purpose,
+            status=None if self.standing is None else self.standing.status,
+            **more,
+        )
 
 
 def judge(
@@ -67,7 +71,7 @@ def judge(
     *,
     maps_ids: bool = False,
 ) -> Verdict:
-    """Judges one message (contract rules 2.5 to 2.10, 3.1 to 3.8).
+    """Judges one message.
 
     Args:
         message: The message, taken apart.
@@ -83,283 +87,84 @@ def judge(
     purpose = next(iter(purposes), None)
     if message.event is not None and not policy.plans(message.event):
         # An unplanned name may hold anything, so the decision does not quote it.
-        return Verdict(_dropped(attrs.evolve(message, event=UNPLANNED), Reason.UNPLANNED_EVENT, purpose), None)
+        return _dropped(attrs.evolve(message, event=UNPLANNED), Grounds(Reason.UNPLANNED_EVENT, purpose))
     if message.fault is not None:
-        return Verdict(_dropped(message, message.fault, purpose), None)
+        return _dropped(message, Grounds(message.fault, purpose))
     if message.is_removal:
-        return _removal(message, Reason.REMOVAL, policy)
+        return _removal(message, Cause.UNNAMED, policy)
     if not message.persons and not message.devices:
-        return _said(message, Reason.NO_PERSON_NAMED, policy, None, None, maps_ids=maps_ids)
+        return _left(message, Grounds(Reason.NO_PERSON_NAMED), policy, maps_ids=maps_ids)
     who = message.persons, message.devices
     moments = (None, *message.moments)
     refusal = refusal_of(*who, moments, purposes, standings, regime)
     if refusal is not None:
         if message.has_removal:
-            return _removal(message, refusal.reason, policy)
-        return Verdict(_dropped(message, refusal.reason, refusal.purpose, refusal.standing), None)
+            return _removal(message, Cause(refusal.reason), policy)
+        return _dropped(message, Grounds(*refusal))
     granted = all(standings[person, each, None] is Standing.GRANTED for person in message.persons for each in purposes)
-    standing = Standing.GRANTED if granted else Standing.NOT_RECORDED
-    reason = Reason.CONSENT_GRANTED if granted else Reason.NOT_DENIED
+    if granted:
+        grounds = Grounds(Reason.CONSENT_GRANTED, purpose, Standing.GRANTED)
+    else:
+        grounds = Grounds(Reason.NOT_DENIED, purpose, Standing.NOT_RECORDED)
     bound = bound_purposes(message, policy)
     closed = frozenset(each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None)
-    verdict = _said(message, reason, policy, purpose, standing, closed, maps_ids=maps_ids)
+    verdict = _left(message, grounds, policy, closed, maps_ids=maps_ids)
     return verdict._replace(bound=tuple(each for each in bound if each not in closed)) if bound else verdict
 
 
-def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]:
-    """The purposes that rules for properties of the message are bound to (contract rule 3.14)."""
-    if not policy.binds_purposes:
-        return ()
-    scope = "events" if message.is_event else message.endpoint
-    names: set[str] = set(message.properties) | set(message.record)
-    for operator in message.operators:
-        value = message.record[operator]
-        if isinstance(value, dict):
-            names |= value.keys()
-    return policy.bound_purposes(scope, message.event, names) if scope in SCOPES else ()
-
-
-def questions(message: Message, purposes: Collection[Purpose]) -> list[Question]:
-    """What to ask the registry before a message can be judged.
-
-    Args:
-        message: The message, taken apart.
-        purposes: Its own purposes and the `bound_purposes` of its properties.
-    """
-    if message.fault is not None or message.is_removal:
-        return []
-    moments = (None, *message.moments)
-    return [
-        (subject, purpose, moment)
-        for moment in moments
-        for purpose in purposes
-        for subject in (*message.persons, *message.devices)
-    ]
-
-
-def refusal_of(
-    persons: Iterable[str],
-    devices: Iterable[str],
-    moments: Iterable[datetime | None],
-    purposes: Collection[Purpose],
-    standings: Mapping[Question, Standing],
-    regime: Regime | Callable[[str], Regime],
-) -> Refusal | None:
-    """The first standing that forbids a message; None when everybody allows it (contract rules 2.5 to 2.8).
-
-    Args:
-        persons: Whose consent is needed.
-        devices: Second ids of theirs, of which only a recorded denial counts.
-        moments: When it must have held; None for now.
-        purposes: What for.
-        standings: The answers; a missing one is a denial.
-        regime: What silence means, for everybody or by subject id.
-    """
-    regimes = {person: regime if isinstance(regime, Regime) else regime(person) for person in persons}
-    for moment in moments:
-        for purpose in purposes:
-            for person, theirs in regimes.items():
-                standing = standings.get((person, purpose, moment), Standing.UNAVAILABLE)
-                if not theirs.allows(standing):
-                    return _because(standing, purpose, moment)
-            for device in devices:
-                standing = standings.get((device, purpose, moment), Standing.UNAVAILABLE)
-                if standing.is_recorded and not Regime.OPT_OUT.allows(standing):
-                    return _because(standing, purpose, moment)
-    return None
-
-
-def _because(standing: Standing, purpose: Purpose, moment: datetime | None) -> Refusal:
-    past = moment is not None and standing not in {Standing.UNAVAILABLE, Standing.NOT_CONFIGURED}
-    return Refusal(Reason.NO_CONSENT_THEN if past else Reason(standing.cause), purpose, standing)
-
-
-def _dropped(
-    message: Message,
-    reason: Reason,
-    purpose: Purpose | None,
-    standing: Standing | None = None,
-    refused: RefusedError | None = None,
-) -> Decision:
-    return Decision(
-        outcome=Outcome.DROPPED,
-        reason=reason,
-        endpoint=message.endpoint,
-        event=shown_event(message.event),
-        purpose=purpose,
-        status=None if standing is None else standing.status,
-        dropped={} if refused is None else {str(refused): refused.cause},
-    )
-
-
 def shown_event(event: str | None) -> str | None:
-    """The name of an event as decisions tell it (contract rule 4.2)."""
+    """The name of an event as decisions tell it."""
     return event if event is None else shown_name(event)
 
 
-def _removal(message: Message, reason: Reason, policy: FieldPolicy) -> Verdict:
-    """Only what takes data away, rebuilt from parts that say nothing about the person (contract rule 2.9)."""
-    if policy.keeps_all and message.is_removal:
-        return _all_kept(message, Reason.REMOVAL, None, None)._replace(needs_consent=False)
-    record: dict[str, Any] = {}
-    walk = policy.walk(message.wire, message.subjects)
-    walk.note(message.dropped)
-    for name, value in message.record.items():
-        if name in REMOVALS:
-            record[name] = _removed(name, value, walk)
-        elif name in message.structure:
-            walk.structural(name, value, record, message.default_of)
-        else:
-            walk.dropped[walk.path(name)] = reason.value
-    return _written(message, record, Reason.REMOVAL, walk, None, None, needs_consent=False)
+def _dropped(message: Message, grounds: Grounds, refused: RefusedError | None = None) -> Verdict:
+    dropped = {} if refused is None else {str(refused): refused.cause}
+    return Verdict(grounds.decide(message, Outcome.DROPPED, dropped=dropped), None)
 
 
-def _removed(name: str, value: Any, walk: Walk) -> Any:
-    """``$delete`` says nothing, and ``$unset`` names of properties."""
-    if name == "$delete":
-        return ""
-    names = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple, set, frozenset)) else []
-    kept = [str.__str__(name) for name in names if issubclass(type(name), str)]
-    if len(kept) != len(names) or (not names and value):
-        walk.dropped["$unset"] = "not_a_name"
-    return kept
+def _removal(message: Message, cause: Cause, policy: FieldPolicy) -> Verdict:
+    """Only what takes data away from the vendor, for which nobody need be asked."""
+    applied = policy.applied_to(message)
+    keeps_all = policy.keeps_all and message.is_removal
+    record = all_of(message, applied) if keeps_all else removal_left_of(message, applied, cause)
+    return _written(message, record, Grounds(Reason.REMOVAL), applied)._replace(needs_consent=False)
 
 
-def _said(
+def _left(
     message: Message,
-    reason: Reason,
+    grounds: Grounds,
     policy: FieldPolicy,
-    purpose: Purpose | None,
-    standing: Standing | None,
     closed: frozenset[Purpose] = frozenset(),
     *,
     maps_ids: bool,
 ) -> Verdict:
     """What the field policy leaves of a message that may be sent."""
+    applied = policy.applied_to(message, closed, maps_ids=maps_ids)
     if policy.keeps_all:
-        return _all_kept(message, reason, purpose, standing)
+        return _written(message, all_of(message, applied), grounds, applied)
     if message.is_malformed:
-        return Verdict(_dropped(message, Reason.INVALID_MESSAGE, purpose, standing), None)
-    tree = policy.tree("events" if message.is_event else message.endpoint, message.event)
-    walk = policy.walk(message.wire, message.subjects, closed, maps_ids=maps_ids)
-    walk.note(message.dropped)
+        return _dropped(message, grounds._replace(reason=Reason.INVALID_MESSAGE))
     try:
-        if message.endpoint == FLAGS:
-            record = walk.properties(message.properties, tree, message.structure)
-            return _written(message, record, reason, walk, purpose, standing)
-        detection = policy.detection("events" if message.is_event else message.endpoint)
-        if message.is_event:
-            record = _event_left(message, walk, tree, detection)
-        else:
-            record = _update_left(message, walk, tree, detection)
+        record = left_of(message, applied, policy.tree(message.scope, message.event), policy.detection(message.scope))
     except RefusedError as refused:
-        return Verdict(_dropped(message, Reason.REFUSED_BY_POLICY, purpose, standing, refused), None)
-    if not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:
-        decision = Decision(
-            outcome=Outcome.DROPPED,
-            reason=Reason.NOTHING_LEFT,
-            endpoint=message.endpoint,
-            purpose=purpose,
-            status=None if standing is None else standing.status,
-            dropped=walk.dropped,
-            detected=walk.detected,
+        return _dropped(message, grounds._replace(reason=Reason.REFUSED_BY_POLICY), refused)
+    if message.endpoint != FLAGS and not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:
+        grounds = grounds._replace(reason=Reason.NOTHING_LEFT)
+        return Verdict(
+            grounds.decide(message, Outcome.DROPPED, dropped=applied.dropped, detected=applied.detected), None
         )
-        return Verdict(decision, None)
-    return _written(message, record, reason, walk, purpose, standing)
+    return _written(message, record, grounds, applied)
 
 
-def _event_left(message: Message, walk: Walk, tree: Node, detection: Detection | None) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for name, value in message.record.items():
-        if name == "event":
-            record[name] = walk.named(message.event or "", name, detection)
-        elif name == "properties":
-            record[name] = walk.properties(message.properties, tree, EVENT_STRUCTURE, default_of=message.default_of)
-        else:
-            _top_left(name, value, message, walk, tree, record)
-    return record
-
-
-def _update_left(message: Message, walk: Walk, tree: Node, detection: Detection | None) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for name, value in message.record.items():
-        if name in DICT_OPERATORS:
-            kept = walk.properties(value, tree, IDS, inside=name in LIST_OPERATORS)
-            if kept or not value:
-                record[name] = kept
-        elif name in REMOVALS:
-            record[name] = _removed(name, value, walk)
-        else:
-            _top_left(name, value, message, walk, tree, record)
-    for name in GROUP_NAMES & record.keys():
-        record[name] = walk.named(record[name], name, detection)
-    return record
-
-
-def _top_left(name: str, value: Any, message: Message, walk: Walk, tree: Node, record: dict[str, Any]) -> None:
-    """What is left of a name at the top of a message, where ``meta`` lands (contract rule 3.5)."""
-    if name in message.structure:
-        walk.structural(name, value, record, message.default_of)
-    elif name in PERSONAL:
-        record.update(walk.properties({name: value}, tree))
-    else:
-        walk.dropped[walk.path(name)] = UNNAMED
-
-
-def _all_kept(message: Message, reason: Reason, purpose: Purpose | None, standing: Standing | None) -> Verdict:
-    """Everything, as the vendor's client would write it (contract rules 1.3 and 3.8)."""
-    walk = Walk(message.wire, None, message.subjects)
-    walk.note(message.dropped)
-    record: dict[str, Any] = {}
-    for name, value in message.record.items():
-        if isinstance(value, dict):
-            record[name] = _kept_trees(value, walk)
-        else:
-            record.update(_kept_trees({name: value}, walk))
-    return _written(message, record, reason, walk, purpose, standing)
-
-
-def _kept_trees(properties: Mapping[Any, Any], walk: Walk) -> dict[str, Any]:
-    kept = {}
-    for name, value in named_by_text(properties, walk.dropped).items():
-        path = walk.path(name)
-        try:
-            kept[name] = walk.tree_of(value, path, allow_nan=True)
-        except NotOnWireError as error:
-            walk.dropped[path] = error.cause
-    return kept
-
-
-def _written(
-    message: Message,
-    record: dict[str, Any],
-    reason: Reason,
-    walk: Walk,
-    purpose: Purpose | None,
-    standing: Standing | None,
-    *,
-    needs_consent: bool = True,
-) -> Verdict:
-    count = (
-        len(record.get("properties", ()))
-        if message.is_event
-        else sum(len(value) for value in record.values() if isinstance(value, (dict, list)))
-    )
+def _written(message: Message, record: dict[str, Any], grounds: Grounds, applied: Application) -> Verdict:
+    """The record as the vendor's client would write it, unless it is larger than the vendor takes."""
+    holders = (record.get("properties", ()),) if message.is_event else record.values()
+    count = sum(len(value) for value in holders if isinstance(value, (dict, list)))
+    is_touched = bool(applied.dropped or applied.changed)
     text = ""
     if count <= MAX_PROPERTIES:
-        is_untouched = message.text and not (walk.dropped or walk.changed)
-        text = message.text if is_untouched else dumps(record)
+        text = message.text if message.text and not is_touched else dumps(record)
     if not text or len(text) >= MAX_BYTES:
-        return Verdict(_dropped(message, Reason.TOO_LARGE, purpose, standing), None)
-    decision = Decision(
-        outcome=Outcome.REDACTED if walk.dropped or walk.changed else Outcome.SENT,
-        reason=reason,
-        endpoint=message.endpoint,
-        event=shown_event(message.event),
-        purpose=purpose,
-        status=None if standing is None else standing.status,
-        dropped=walk.dropped,
-        changed=walk.changed,
-        detected=walk.detected,
-    )
-    return Verdict(decision, text, needs_consent)
+        return _dropped(message, grounds._replace(reason=Reason.TOO_LARGE))
+    outcome = Outcome.REDACTED if is_touched else Outcome.SENT
+    return Verdict(grounds.decide(message, outcome, applied), text)

@@ -1,4 +1,4 @@
-"""What was decided about one message, and why: `Decision`, `Outcome`, `Reason`."""
+"""What was decided about one message, and why: `Decision`, `Outcome`, `Reason`, `Cause`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
+from typing_extensions import Self
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._public import public
+from consentpanel.errors import ConsentPanelError
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Word(str, Enum):
@@ -128,8 +130,100 @@ _ERRORS = frozenset(
 )
 
 
-def _frozen_mapping(paths: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(paths)) if paths else _NOTHING
+@public("consentpanel")
+class Cause(_Word):
+    """Why a property was dropped, or how it was changed: the values of `Decision.dropped` and `Decision.changed`.
+
+    A cause is its own word, so that ``decision.dropped["email"] == "unnamed"`` holds. What a detector has found is
+    ``detected:`` and the kind.
+
+    Attributes:
+        meaning: What the cause says, in a few words.
+
+    Example:
+        >>> Cause.UNNAMED == "unnamed", Cause.UNNAMED.meaning
+        (True, 'no rule names it')
+        >>> Cause("detected:email").kind
+        'email'
+    """
+
+    _value_: str
+    meaning: str
+
+    UNNAMED = "unnamed", "no rule names it"
+    NOT_OPENED = "not_opened", "a rule names the object, none names its parts; see keep(deep=True)"
+    NO_CONSENT = "no_consent", "no consent for the purpose of its rule, or for what an update adds beside a removal"
+    SENSITIVE = "sensitive", "a key below keep(deep=True) has a sensitive name, such as a password's"
+    PERSONAL = "personal", "the name is personal, and the policy is no_personal_data()"
+    SCHEMA = "schema", "the value is outside the constraints of its rule"
+    DETECTED = "detected", "a detector found personal data of the kind after the colon"
+    DETECTOR_FAILED = "detector_failed", "a Detector of yours raised, or answered a place outside the text"
+
+    DROP = "drop", "a rule says drop()"
+    REFUSE = "refuse", "a rule says refuse(): the whole record would be dropped"
+    REDACT = "redact", "a rule says redact()"
+    MASK = "mask", "a rule says mask()"
+    PSEUDONYMIZE = "pseudonymize", "a rule says pseudonymize()"
+    TRUNCATE = "truncate", "a rule says truncate(), and the value was longer"
+    GENERALIZE = "generalize", "a rule says generalize()"
+    TRANSFORM = "transform", "the function of transform() answered another value"
+    URL = "url", "a rule says url(), and there was something to remove"
+    NO_SECRET = "no_secret", "the policy has no secret"
+    TRANSFORM_FAILED = "transform_failed", "the function of transform() raised"
+    GENERALIZE_FAILED = "generalize_failed", "generalize() cannot read the value"
+    NOT_A_URL = "not_a_url", "a rule says url(), and the value is none"
+
+    UNSERIALISABLE = "unserialisable", "it has no form in JSON"
+    NOT_FINITE = "not_finite", "the number is NaN or infinite"
+    CYCLE = "cycle", "it holds itself"
+    TOO_DEEP = "too_deep", "more than 32 levels"
+    TOO_LARGE = "too_large", "1 MB or more"
+    TOO_MANY_ITEMS = "too_many_items", "an iterator, set or view of more than 1,000 items"
+    KEY_NOT_TEXT = "key_not_text", "a key of it is not text"
+    DUPLICATE_KEY = "duplicate_key", "two keys of it become one in JSON"
+
+    DEFAULT = "default", "not what the vendor's client could have written, whose default took its place"
+    NOT_IN_SHAPE = "not_in_shape", "not what the vendor's client could have written, which writes nothing there"
+    NOT_A_NAME = "not_a_name", "$unset lists something else than names"
+
+    WITHDRAWN = "withdrawn", "beside a removal: the person has said no"
+    EXPIRED = "expired", "beside a removal: the consent has expired"
+    OUTDATED_POLICY = "outdated_policy", "beside a removal: the consent is to an older policy version"
+    NO_CONSENT_THEN = "no_consent_then", "beside a removal: there was no consent at that time"
+    REGISTRY_ERROR = "registry_error", "beside a removal: the registry failed"
+    NOT_CONFIGURED = "not_configured", "beside a removal: there is no registry"
+
+    def __new__(cls, word: str, meaning: str = "") -> Self:
+        """A member by its word; what a detector has found is made when it is met."""
+        cause = str.__new__(cls, word)
+        cause._value_, cause.meaning = word, meaning
+        return cause
+
+    @classmethod
+    def detected(cls, kind: str) -> Cause:
+        """The cause that tells what a detector has found.
+
+        Args:
+            kind: One of `KINDS`, ``"encoded"``, or the name of a `Detector`.
+        """
+        return cls._missing_(f"{cls.DETECTED.value}:{kind}") or cls.DETECTED
+
+    @property
+    def kind(self) -> str | None:
+        """What a detector has found; None for every other cause."""
+        return self.value.partition(":")[2] or None
+
+    @classmethod
+    def _missing_(cls, value: object) -> Cause | None:
+        # The kinds of a user's own detectors are not known here.
+        if not isinstance(value, str) or not value.startswith(f"{cls.DETECTED.value}:"):
+            return None
+        cause = str.__new__(cls, value)
+        cause._value_, cause.meaning, cause._name_ = value, cls.DETECTED.meaning, cls.DETECTED.name
+        return cause
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 def _as_dict(paths: Mapping[str, str]) -> str:
@@ -154,8 +248,8 @@ class Decision:
         event: The name of the event; None for a profile.
         purpose: The `Purpose` whose consent was asked for; None where none was needed.
         status: The `ConsentStatus` that decided; None where none was asked for.
-        dropped: Path of each property that was left out, with the action or cause.
-        changed: Path of each property that was changed, with the action.
+        dropped: Path of each property that was left out, with the `Cause`.
+        changed: Path of each property that was changed, with the `Cause`.
         detected: Path of each place where a detector found something, with the kind (contract rule 3.7).
 
     Example:
@@ -174,16 +268,48 @@ class Decision:
     event: str | None = None
     purpose: Purpose | None = None
     status: ConsentStatus | None = None
-    dropped: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
-    changed: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
-    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen_mapping, hash=False, repr=_as_dict)
+    dropped: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
+    changed: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
+    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
 
     def __bool__(self) -> bool:
         return self.outcome is not Outcome.DROPPED
+
+    def as_dict(self) -> dict[str, Any]:
+        """The decision as JSON: each field by its name, every word as a plain str, for a log or the result of a task.
+
+        Example:
+            >>> decision = Decision(outcome=Outcome.DROPPED, reason=Reason.NO_CONSENT, endpoint="events")
+            >>> decision.as_dict()["reason"]
+            'no_consent'
+        """
+        said: dict[str, Any] = {}
+        for name, value in attrs.asdict(self, recurse=False).items():
+            if isinstance(value, Mapping):
+                said[name] = {path: str(cause) for path, cause in value.items()}
+            else:
+                said[name] = value.value if isinstance(value, Enum) else None if value is None else str(value)
+        return said
 
     def __getstate__(self) -> dict[str, Any]:
         return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            object.__setattr__(self, name, _frozen_mapping(value) if name in _BY_PATH else value)
+            object.__setattr__(self, name, MappingProxyType(value) if name in _BY_PATH else value)
+
+
+@public("consentpanel")
+class MessageError(ConsentPanelError):
+    """A message was not sent because something failed, and the client was built with ``on_error="raise"``.
+
+    Attributes:
+        decision: The `Decision` that says why. It holds no personal value.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(f"message not sent: {decision.reason.value}")
+        self.decision = decision
+
+    def __reduce__(self) -> tuple[type[MessageError], tuple[Decision]]:
+        return (type(self), (self.decision,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ import attrs
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import now
-from consentpanel._messages.decision import Reason
+from consentpanel._messages.decision import Cause, Reason
 from consentpanel._messages.shapes import DefaultOf, no_default
 from consentpanel._messages.times import moment_of
 from consentpanel._messages.wire import Wire, named_by_text
@@ -42,7 +42,7 @@ NO_PRESENT = object()
 
 @attrs.define(eq=False, repr=False)
 class Message:
-    """One message on its way to the vendor. Mutable only for speed; nobody changes one.
+    """One message on its way to the vendor. Mutable for speed; only `take_apart` changes one.
 
     Attributes:
         endpoint: The vendor's endpoint.
@@ -70,7 +70,7 @@ class Message:
     persons: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     moments: tuple[datetime, ...] = ()
-    dropped: dict[str, str] = attrs.Factory(dict)
+    dropped: dict[str, Cause] = attrs.Factory(dict)
     default_of: DefaultOf = no_default
     text: str = ""
     is_malformed: bool = False
@@ -80,6 +80,11 @@ class Message:
     def is_event(self) -> bool:
         """Whether this is an event, not a profile."""
         return self.endpoint in EVENT_ENDPOINTS
+
+    @property
+    def scope(self) -> str:
+        """The scope of the policy whose rules hold."""
+        return "events" if self.endpoint in EVENT_ENDPOINTS else self.endpoint
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -104,21 +109,11 @@ class Message:
         return self.has_removal and self.record.keys() <= _SAFE_BESIDE_REMOVALS
 
 
-def take_apart(
-    endpoint: str,
-    record: object,
-    wire: Wire,
-    *,
-    present: object = NO_PRESENT,
-    named: Iterable[object] = (),
-    replaced: Iterable[Mapping[str, Any]] = (),
-    default_of: DefaultOf = no_default,
-    text: str = "",
-    dropped: Mapping[str, str] = MappingProxyType({}),
-) -> Message:
-    """A message by its parts; pure.
+@attrs.define(eq=False, repr=False)
+class Captured:
+    """A message as it was caught on its way to the vendor.
 
-    Args:
+    Attributes:
         endpoint: The vendor's endpoint.
         record: The record that the vendor's client built, or that was read from JSON.
         wire: How the client writes values.
@@ -129,18 +124,33 @@ def take_apart(
         default_of: Gives what the vendor's client writes for a structural name.
         text: The record as the client's serializer wrote it, when that has a way of writing of its own.
         dropped: What the serializer could not write, by path.
-
-    Returns:
-        The message; when it cannot be judged, its `fault` says why.
+        credentials: What the vendor's client hands to the consumer as `api_key`; None for nothing.
     """
+
+    endpoint: str
+    record: object
+    wire: Wire
+    present: object = NO_PRESENT
+    named: tuple[object, ...] = ()
+    replaced: Mapping[Any, Any] | None = None
+    default_of: DefaultOf = no_default
+    text: str = ""
+    dropped: Mapping[str, Cause] = MappingProxyType({})
+    credentials: object = None
+
+
+def take_apart(captured: Captured) -> Message:
+    """A message by its parts; pure. When it cannot be judged, its `fault` says why."""
+    endpoint, record, wire, present = captured.endpoint, captured.record, captured.wire, captured.present
     if endpoint not in ENDPOINTS and endpoint != FLAGS:
         return Message(endpoint, {}, wire, fault=Reason.UNKNOWN_ENDPOINT)
     if not isinstance(record, Mapping):
         return Message(endpoint, {}, wire, fault=Reason.INVALID_MESSAGE)
-    lost = dict(dropped)
-    message = Message(endpoint, dict(named_by_text(record, lost)), wire, dropped=lost, default_of=default_of, text=text)
+    lost = dict(captured.dropped)
+    plain = dict(named_by_text(record, lost))
+    message = Message(endpoint, plain, wire, dropped=lost, default_of=captured.default_of, text=captured.text)
     subjects = _Subjects()
-    for given in named:
+    for given in captured.named:
         subjects.person(given)
     if endpoint in EVENT_ENDPOINTS:
         _open_event(message, subjects, present)
@@ -152,8 +162,8 @@ def take_apart(
     else:
         _open_profile(message, subjects)
     if message.fault is None:
-        for mapping in replaced:
-            subjects.collect(dict(named_by_text(mapping, {})))
+        if captured.replaced:
+            subjects.collect(dict(named_by_text(captured.replaced, {})))
         message.persons = tuple(subjects.persons)
         message.devices = tuple(subjects.devices)
         if subjects.invalid or not (subjects.persons or endpoint == "groups"):

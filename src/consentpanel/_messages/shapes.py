@@ -17,11 +17,6 @@ def no_default(name: str) -> None:
     del name
 
 
-DEFAULT = "default"
-"""The action that a `Decision` names when the vendor's default took a value's place."""
-NOT_IN_SHAPE = "not_in_shape"
-"""The cause of a drop when a structural property has another shape and there is no default."""
-
 _MAX_TEXT = 64
 _MAX_INSERT_ID = 36
 _MAX_GROUP = 255

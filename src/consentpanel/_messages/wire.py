@@ -12,20 +12,17 @@ from typing import Any, NamedTuple, cast
 import mixpanel
 
 from consentpanel._messages.convert import TooManyItemsError, converted, key_of
+from consentpanel._messages.decision import Cause
 
 MAX_BYTES = 1_048_576
 """The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes."""
 MAX_DEPTH = 32
 
-KEY_NOT_TEXT = "key_not_text"
-DUPLICATE_KEY = "duplicate_key"
-"""The cause of a drop when two keys of a mapping become one on the wire."""
-
 
 class NotOnWireError(Exception):
-    """A value has no form on the wire. `cause` says why, in one word; the value is not kept."""
+    """A value has no form on the wire. `cause` says why; the value is not kept."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
 
@@ -50,10 +47,6 @@ class Wire:
         )
         """Whether the serializer differs from the standard one in `default` alone."""
 
-    def writes(self, serializer: object) -> bool:
-        """Whether this is the wire of that serializer."""
-        return self._serializer is serializer
-
     def tree(self, value: object, *, allow_nan: bool = False, doubled: list[str] | None = None) -> Any:
         """The JSON tree of a value: exact dict, list, str, int, float, bool and None all the way down.
 
@@ -72,13 +65,13 @@ class Wire:
             return value
         if kind is float and (allow_nan or math.isfinite(value)):  # type: ignore[arg-type]
             return value
-        return _Walk(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
+        return _Tree(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
 
     def text(self, value: object) -> str:
         """The JSON of a value exactly as the vendor's client writes it, whatever the serializer raises."""
         return mixpanel.json_dumps(value, cls=self._serializer)  # type: ignore[no-any-return]
 
-    def told(self, record: Mapping[Any, Any]) -> Told:
+    def written(self, record: Mapping[Any, Any]) -> Written:
         """A record as a serializer with its own `encode` or `iterencode` writes it: run first, its text judged.
 
         A property that it cannot write is left out and named.
@@ -96,14 +89,14 @@ class Wire:
             text = self.text(record)
             said = parsed(text)
             if said is not None:
-                return Told(said, text, {})
+                return Written(said, text, {})
         with contextlib.suppress(Exception):
-            dropped: dict[str, str] = {}
+            dropped: dict[str, Cause] = {}
             text = self.text(self._writable(record, dropped))
-            return Told(parsed(text), text, dropped)
-        return Told(None, "", {})
+            return Written(parsed(text), text, dropped)
+        return Written(None, "", {})
 
-    def _writable(self, record: Mapping[Any, Any], dropped: dict[str, str]) -> dict[str, Any]:
+    def _writable(self, record: Mapping[Any, Any], dropped: dict[str, Cause]) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for name, value in named_by_text(record, dropped).items():
             if isinstance(value, Mapping):
@@ -114,22 +107,22 @@ class Wire:
                 self._keep(kept, name, value, dropped)
         return kept
 
-    def _keep(self, kept: dict[str, Any], name: str, value: object, dropped: dict[str, str]) -> None:
+    def _keep(self, kept: dict[str, Any], name: str, value: object, dropped: dict[str, Cause]) -> None:
         doubled: list[str] = []
         try:
             kept[name] = self.tree(value, allow_nan=True, doubled=doubled)
         except NotOnWireError as error:
             dropped[name[:128]] = error.cause
         if doubled:
-            dropped[f"{name[:128]}.{DOUBLED_KEYS}"] = DUPLICATE_KEY
+            dropped[f"{name[:128]}.{DOUBLED_KEYS}"] = Cause.DUPLICATE_KEY
 
 
-class Told(NamedTuple):
+class Written(NamedTuple):
     """What a serializer made of a record."""
 
     record: dict[str, Any] | None
     text: str
-    dropped: dict[str, str]
+    dropped: dict[str, Cause]
 
 
 class _DuplicateError(ValueError):
@@ -156,7 +149,7 @@ dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 """Writes a JSON tree as the vendor's client would, without building an encoder for each message."""
 
 
-class _Walk:
+class _Tree:
     """One value taken apart, under one budget of size, so that shared parts cannot multiply."""
 
     def __init__(self, serializer: Callable[..., json.JSONEncoder], allow_nan: bool, doubled: list[str]) -> None:
@@ -189,9 +182,9 @@ class _Walk:
 
     def _container(self, value: Any, kind: type, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise NotOnWireError("too_deep")
+            raise NotOnWireError(Cause.TOO_DEEP)
         if id(value) in self._open:
-            raise NotOnWireError("cycle")
+            raise NotOnWireError(Cause.CYCLE)
         self._open.add(id(value))
         self._charge(2)
         try:
@@ -215,7 +208,7 @@ class _Walk:
             named[name] = item
         for name in twice:
             del named[name]
-            self._doubled.append(DUPLICATE_KEY)
+            self._doubled.append(Cause.DUPLICATE_KEY)
         return {name: self.tree(item, depth + 1) for name, item in named.items()}
 
     def _default(self, value: object) -> object:
@@ -224,40 +217,40 @@ class _Walk:
             if self._encoder is None:
                 self._encoder = self._serializer(separators=(",", ":"))
             return self._encoder.default(value)
-        cause = "unserialisable"
+        cause = Cause.UNSERIALISABLE
         with contextlib.suppress(Exception):
             try:
                 return converted(value)
             except TooManyItemsError:
-                cause = "too_many_items"
+                cause = Cause.TOO_MANY_ITEMS
         raise NotOnWireError(cause)
 
     def _key(self, key: object) -> str:
         text = key_text(key)
         if text is None:
-            raise NotOnWireError(KEY_NOT_TEXT)
+            raise NotOnWireError(Cause.KEY_NOT_TEXT)
         self._charge(len(text) + 3)
         return text
 
     def _integer(self, value: int) -> int:
         if not can_write(value):
-            raise NotOnWireError("unserialisable")
+            raise NotOnWireError(Cause.UNSERIALISABLE)
         self._charge(1 + value.bit_length() // 4)
         return value
 
     def _number(self, value: float) -> float:
         if not self._allow_nan and not math.isfinite(value):
-            raise NotOnWireError("not_finite")
+            raise NotOnWireError(Cause.NOT_FINITE)
         self._charge(3)
         return value
 
     def _charge(self, size: int) -> None:
         self._budget -= size
         if self._budget < 0:
-            raise NotOnWireError("too_large")
+            raise NotOnWireError(Cause.TOO_LARGE)
 
 
-class _Measure(_Walk):
+class _Measure(_Tree):
     """Takes a value apart for its size and depth alone; what can be written, the serializer says."""
 
     def _dict(self, entries: list[tuple[Any, Any]], depth: int) -> dict[str, Any]:
@@ -279,7 +272,7 @@ def _entries(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     # Suppressed, because the class is the user's and its exception may hold the value.
     with contextlib.suppress(Exception):
         return [(key, item) for key, item in islice(mapping.items(), MAX_BYTES)]
-    raise NotOnWireError("unserialisable")
+    raise NotOnWireError(Cause.UNSERIALISABLE)
 
 
 def can_write(number: int) -> bool:
@@ -314,7 +307,7 @@ UNNAMED_KEYS = "(a key that is not text)"
 DOUBLED_KEYS = "(keys that are one on the wire)"
 
 
-def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, str], path: str = "") -> dict[str, Any]:
+def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, Cause], path: str = "") -> dict[str, Any]:
     """A mapping by the names its keys have on the wire.
 
     A key may be a `str` subclass or Enum whose hash is not its text's, so it is not found until it is made a plain one.
@@ -335,12 +328,12 @@ def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, str], path: str
     for key, value in list(mapping.items()):
         text = key_text(key)
         if text is None:
-            dropped[path + UNNAMED_KEYS] = KEY_NOT_TEXT
+            dropped[path + UNNAMED_KEYS] = Cause.KEY_NOT_TEXT
         elif text in named:
             twice.add(text)
         else:
             named[text] = value
     for text in twice:
         del named[text]
-        dropped[path + DOUBLED_KEYS] = DUPLICATE_KEY
+        dropped[path + DOUBLED_KEYS] = Cause.DUPLICATE_KEY
     return named

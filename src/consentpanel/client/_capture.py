@@ -1,14 +1,17 @@
-"""The desk: where the vendor's code writes a record, and ours picks it up before it is text."""
+"""The capture: has the vendor's code build a record, and picks it up before it is text."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from consentpanel._messages.message import NO_PRESENT
+from consentpanel._messages.decision import Reason
+from consentpanel._messages.message import NO_PRESENT, Captured, Message, take_apart
 
 
 class _AsIs:
-    """The serializer of a desk: leaves a record as it is, since it is judged before it is written."""
+    """The serializer of a capture: leaves a record as it is, since it is judged before it is written."""
 
     def __init__(self, **_: object) -> None:
         """Takes and ignores what `json` hands to an encoder."""
@@ -17,23 +20,23 @@ class _AsIs:
         return record
 
 
-class Desk:
+class Capture:
     """Stands in for the client while the vendor's code builds a record, and takes the record from it."""
 
     __slots__ = ("_client", "_token", "credentials", "endpoint", "present", "record")
 
     _serializer = _AsIs
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, endpoint: str) -> None:
         self._client = client
-        self._token = client._token
+        self._token = client._token  # the vendor's private hooks are its seam
         self.present: object = NO_PRESENT
-        self.endpoint = ""
+        self.endpoint = endpoint
         self.record: object = None
         self.credentials: object = None
 
     @property
-    def _consumer(self) -> Desk:
+    def _consumer(self) -> Capture:
         return self
 
     def _now(self) -> object:
@@ -46,3 +49,63 @@ class Desk:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+
+def captured(
+    client: Any,
+    vendor: Callable[..., object],
+    arguments: tuple[Any, ...],
+    properties: Mapping[str, Any] | None,
+    meta: Mapping[str, Any] | None,
+    *,
+    ids: tuple[object, ...] = (),
+    endpoint: str = "events",
+) -> tuple[Message, object]:
+    """The message that a call of the vendor's client would send, taken apart; and its credentials.
+
+    Args:
+        client: The guarded client, whose token, hooks and wire are used.
+        vendor: The vendor's method.
+        arguments: What it is given before the properties.
+        properties: What it is given as properties, or as the update.
+        meta: What it is given as ``meta``.
+        ids: The ids that the caller named.
+        endpoint: Where the message goes when the vendor's code does not get as far as to say so.
+    """
+    capture = Capture(client, endpoint)
+    wire = client._wire
+    # Suppressed, because mapping and hooks are the user's and their exceptions may hold values.
+    with suppress(Exception):
+        said = properties if type(properties) is dict else plain(properties)
+        vendor(capture, *arguments, said, plain(meta) if meta else None)
+        record, text, dropped = capture.record, "", {}
+        if not wire.is_plain and isinstance(record, Mapping):
+            record, text, dropped = wire.written(record)
+        message = take_apart(
+            Captured(
+                capture.endpoint,
+                record,
+                wire,
+                present=capture.present,
+                named=ids,
+                replaced=said if meta else None,
+                default_of=client._default_of,
+                text=text,
+                dropped=dropped,
+            )
+        )
+        return message, capture.credentials
+    return Message(capture.endpoint, {}, wire, fault=Reason.INVALID_MESSAGE), None
+
+
+def plain(mapping: object) -> dict[Any, Any] | None:
+    """A copy of a mapping, for the vendor's code to read.
+
+    Raises:
+        TypeError: It is neither None nor a mapping.
+    """
+    if mapping is None:
+        return None
+    if not isinstance(mapping, Mapping):
+        raise TypeError("not a mapping")
+    return dict(mapping)

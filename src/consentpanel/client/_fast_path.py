@@ -1,59 +1,236 @@
-"""The express lane: recognises the plain messages that the gate would let through untouched, and writes them.
+"""The fast path of the usual messages: one person, now, none of the vendor's own names set by the caller.
 
-One person, now, and nothing but scalars under names that a rule plainly keeps. Whatever else a message holds, the
-answer is None and the gate judges it. Property tests hold the lane to the gate's answer and the vendor's bytes.
+What is known of all events of one name is looked up once. The policy is applied as the gate applies it; whatever else a
+message holds, the answer is None and the gate judges it. Property tests hold this path to the gate's answer and to the
+vendor's bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json import encoder as _encoder
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
 import mixpanel
 
-from consentpanel._gate.judge import MAX_PROPERTIES
+from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
+from consentpanel._consent.standing import Standing
+from consentpanel._gate.judge import MAX_PROPERTIES, shown_event
+from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
-from consentpanel._messages.wire import MAX_BYTES
-from consentpanel._mixpanel.names import DICT_OPERATORS
-from consentpanel.policy._detect.detection import Detection
+from consentpanel._messages.wire import MAX_BYTES, Wire
+from consentpanel._mixpanel.names import DICT_OPERATORS, EVENT_STRUCTURE
+from consentpanel.client._process import process
+from consentpanel.client._ticket import Ticket
+from consentpanel.policy._apply import Application, RefusedError
+from consentpanel.policy._detect.detection import kind_in_name
+from consentpanel.policy._paths import Node
+from consentpanel.registry._lookup import standing_now
+
+if TYPE_CHECKING:
+    from consentpanel.client._reporter import Outlet, Reporter
+    from consentpanel.client._settings import Settings
+    from consentpanel.policy._detect.detection import Detection
+    from consentpanel.policy._secret import Keyed
 
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _VERSION = mixpanel.__version__
+_REMEMBERED = 1024
+_LONGEST_NAME = 128
 
 
 class Client(Protocol):
-    """The hooks of the vendor's client that the lane uses, as the vendor's own code does."""
+    """The hooks of the vendor's client that the vendor's own code uses."""
 
     _token: Any
+    _wire: Wire
 
     def _now(self) -> Any: ...
     def _make_insert_id(self) -> Any: ...
 
 
-def event_text(
-    client: Client,
-    subject: str,
-    event: str,
-    properties: dict[Any, Any] | None,
-    plain: frozenset[str],
-    detection: Detection | None,
-) -> str | None:
-    """The JSON that the vendor's client would write of an event that needs no gate, or None.
+class Judge(Protocol):
+    """The guard, as far as this path needs it."""
+
+    reporter: Reporter
+
+    def settings(self) -> Settings: ...
+    def warn_of_ids(self, *subjects: str) -> None: ...
+
+
+@attrs.frozen(eq=False)
+class EventPlan:
+    """What is known of every event of one name.
+
+    Attributes:
+        purpose: What it serves; None when the gate has to judge each one.
+        plain: The properties whose scalars are sent as they are if `detection` finds nothing.
+        detection: What looks for personal data.
+        tree: The compiled rules.
+        keyed: The policy's keyed hash; None without a secret.
+        shown: The name as decisions tell it.
+        may_send: Whether this path may also send, not only turn away.
+        decisions: Those in which no property was dropped or changed, by the person's standing.
+    """
+
+    purpose: Purpose | None
+    plain: frozenset[str]
+    detection: Detection | None
+    tree: Node
+    keyed: Keyed | None
+    shown: str | None
+    may_send: bool
+    decisions: dict[Standing, Decision] = attrs.Factory(dict)
+
+    @classmethod
+    def of(cls, event: str, settings: Settings) -> EventPlan:
+        """The plan of an event under the settings of a client."""
+        policy, purposes = settings.policy, settings.purposes.of_event(event, "track")
+        is_usual = settings.ask is not None and len(purposes) == 1 and policy.plans(event)
+        return cls(
+            purpose=purposes[0] if is_usual else None,
+            plain=policy.plain("events", event),
+            detection=policy.detection("events"),
+            tree=policy.tree("events", event),
+            keyed=policy.keyed,
+            shown=shown_event(event),
+            may_send=settings.may_take_fast_path and kind_in_name(event) is None,
+        )
+
+    def decision(self, standing: Standing, *, may_go: bool, applied: Application | None = None) -> Decision:
+        """What is decided for somebody of this standing; one object for all that say the same."""
+        if applied is None and (known := self.decisions.get(standing)) is not None:
+            return known
+        is_touched = applied is not None and bool(applied.dropped or applied.changed)
+        reason = _REASONS.get(standing, Reason.NOT_DENIED) if may_go else Reason(standing.cause)
+        decision = Decision(
+            outcome=(Outcome.REDACTED if is_touched else Outcome.SENT) if may_go else Outcome.DROPPED,
+            reason=reason,
+            endpoint="events",
+            event=self.shown,
+            purpose=self.purpose,
+            status=(standing if reason is not Reason.NOT_DENIED else Standing.NOT_RECORDED).status,
+            **(
+                {} if applied is None else {name: getattr(applied, name) for name in ("dropped", "changed", "detected")}
+            ),
+        )
+        if applied is None:
+            self.decisions[standing] = decision
+        return decision
+
+
+_REASONS = {Standing.GRANTED: Reason.CONSENT_GRANTED}
+
+
+class FastPath:
+    """Judges and sends the usual messages of one client.
+
+    Args:
+        guard: Gives the settings, warns, and reports.
+    """
+
+    def __init__(self, guard: Judge) -> None:
+        self._guard = guard
+        self._settings: Settings | None = None
+
+    def _now(self) -> Settings:
+        settings = self._settings
+        if settings is None or settings.generation != process.generation:
+            settings = self._settings = self._guard.settings()
+        return settings
+
+    def event(
+        self, client: Client, subject: str, event: str, properties: object, outlet: Outlet
+    ) -> tuple[Decision | None, Standing | None]:
+        """Drops or sends an event of which one person is surely the only one.
+
+        Returns:
+            The decision, or None when the gate has to judge; and the standing that was learnt on the way, or None.
+        """
+        settings = self._now()
+        plan = settings.event_plans.get(event)
+        if plan is None:
+            plan = EventPlan.of(event, settings)
+            if len(settings.event_plans) < _REMEMBERED and len(event) <= _LONGEST_NAME:
+                settings.event_plans[event] = plan
+        purpose, ask = plan.purpose, settings.ask
+        if purpose is None or ask is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None, None
+        if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
+            return None, None
+        if "@" in subject:
+            self._guard.warn_of_ids(subject)
+        standing = standing_now(ask, subject, purpose)
+        if standing not in settings.allowing:
+            return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
+        if not plan.may_send:
+            return None, standing
+        applied: Application | None = None
+        if properties and not _is_plain(properties, plain=plan.plain, detection=plan.detection):
+            if settings.policy.binds_purposes or not _TEXT.issuperset(map(type, properties)):
+                return None, standing
+            message = Message("events", {}, client._wire, persons=(subject,))  # noqa: SLF001 - ours
+            applied = Application(message, plan.keyed)
+            try:
+                properties = applied.properties(properties, plan.tree)
+            except RefusedError:
+                return None, standing
+        text = _event_text(client, subject, event, properties)
+        if text is None:
+            return None, standing
+        decision = plan.decision(standing, may_go=True, applied=applied)
+        return self._send("events", text, decision, subject, settings, outlet), standing
+
+    def update(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
+        """Sends a profile update that needs no gate; None when it does."""
+        settings = self._now()
+        ask = settings.ask
+        if not settings.may_take_fast_path or ask is None or not settings.purposes.is_default:
+            return None
+        policy = settings.policy
+        found = _update_text(client, message, policy.plain("people"), policy.detection("people"))
+        if found is None:
+            return None
+        subject, text = found
+        if len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None
+        if standing_now(ask, subject, Purpose.PROFILES) is not Standing.GRANTED:
+            return None
+        return self._send("people", text, _UPDATED, subject, settings, outlet)
+
+    def _send(
+        self, endpoint: str, text: str, decision: Decision, subject: str, settings: Settings, outlet: Outlet
+    ) -> Decision:
+        purposes = () if decision.purpose is None else (decision.purpose,)
+        reporter = self._guard.reporter
+        ticket = Ticket(outlet, settings, reporter, endpoint, decision.event, (subject,), (), purposes)
+        outlet.deliver(endpoint, text, None, ticket)
+        return reporter.answer(ticket, decision)
+
+
+_UPDATED = Decision(
+    outcome=Outcome.SENT,
+    reason=Reason.CONSENT_GRANTED,
+    endpoint="people",
+    purpose=Purpose.PROFILES,
+    status=Standing.GRANTED.status,
+)
+
+
+def _event_text(client: Client, subject: str, event: str, properties: Mapping[str, Any] | None) -> str | None:
+    """The JSON that the vendor's client would write of an event, or None.
 
     Args:
         client: Whose event it is.
         subject: The person, whose consent is known.
         event: The event's name.
-        properties: Its properties; none of them structural.
-        plain: Names of the properties that may be sent as they are.
-        detection: What must find nothing in their values.
+        properties: What may be sent of its properties; none of them structural.
     """
-    if properties and not _is_plain(properties, plain, detection):
-        return None
     token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
     is_usual = type(token) is str and type(present) in _NUMBERS
     if not is_usual or not is_insert_id(insert_id, (subject,)):
@@ -71,7 +248,7 @@ def event_text(
     return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
 
 
-def update_text(
+def _update_text(
     client: Client, message: dict[Any, Any], plain: frozenset[str], detection: Detection | None
 ) -> tuple[str, str] | None:
     """The person and the JSON of a profile update that needs no gate, or None.

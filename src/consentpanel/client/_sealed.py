@@ -8,12 +8,13 @@ from typing import Any
 
 import mixpanel
 
+from consentpanel._log import warn_once
 from consentpanel._messages.decision import Decision, Reason
-from consentpanel._messages.message import ENDPOINTS, take_apart
+from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
 from consentpanel._messages.shapes import DefaultOf
 from consentpanel._messages.wire import Wire, parsed
 from consentpanel.client._guard import Guard
-from consentpanel.client._settings import process
+from consentpanel.client._process import process
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._ticket import JudgedText, Ticket
 
@@ -55,8 +56,14 @@ class SealedTransport:
         """Whether nobody has to wait for a flush."""
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
-        if hasattr(type(consumer), "flush") and not getattr(consumer, "judges_again", False):
-            process.warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
+        self.__keeps = bool(getattr(consumer, "judges_again", False))
+        if hasattr(type(consumer), "flush") and not self.__keeps:
+            warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the consumer may keep a message for later, and tells its ticket what becomes of it."""
+        return self.__keeps and process.outbox is None
 
     def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
         """Hands a message that the gate let through to the consumer; raises what the consumer raises."""
@@ -129,8 +136,8 @@ class SealedTransport:
         credentials = api_key
         if api_secret is not None and not isinstance(api_key, tuple):
             credentials = (api_key, api_secret)
-        message = take_apart(endpoint, record, self.__wire, default_of=self.__default_of)
-        return self.__guard.submit(message, credentials, self)
+        captured = Captured(endpoint, record, self.__wire, default_of=self.__default_of)
+        return self.__guard.submit(take_apart(captured), credentials, self)
 
     @property
     def addresses(self) -> frozenset[str]:

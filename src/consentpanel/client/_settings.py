@@ -1,32 +1,28 @@
-"""Process-wide settings: `configure`, `reset`, and what a client makes of them and its own."""
+"""What a client works with: the keywords of its constructor and of `configure`, checked."""
 
 from __future__ import annotations
 
 import inspect
-import logging
-import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast
 
 import attrs
 
-from consentpanel._consent.ids import subject_key
+from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime, RegimeRule
+from consentpanel._consent.standing import Standing
+from consentpanel._log import warn_once
 from consentpanel._messages.decision import Decision
 from consentpanel._messages.purposes import PurposeMap
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
+from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.registry import CallableRegistry, ConsentRegistry
-from consentpanel.registry._lookup import forget_warnings
+from consentpanel.registry._lookup import question_to
 from consentpanel.registry._protocol import can_answer
 
 if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequests
-
-LOGGER = logging.getLogger("consentpanel")
 
 OnError: TypeAlias = Literal["drop", "raise"]
 Observer: TypeAlias = Callable[[Decision], object]
@@ -48,6 +44,26 @@ class Settings:
     observers: tuple[Observer, ...]
     has_policy: bool
     privacy: PrivacyRequests | None
+    generation: int
+    """Of which configuration of the process this is."""
+    ask: Callable[[str, Purpose], object] | None = attrs.field(init=False)
+    """Asks the registry for the present standing of one person; None where each answer needs more than that."""
+    allowing: frozenset[Standing] = attrs.field(init=False)
+    """The standings that let a message pass, when the regime is one for everybody."""
+    may_take_fast_path: bool = attrs.field(init=False)
+    """Whether messages may be sent without taking them apart."""
+    event_plans: dict[str, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+    """What the fast path knows of events, by name."""
+
+    def __attrs_post_init__(self) -> None:
+        regime = self.regime if isinstance(self.regime, Regime) else None
+        ask = None if self.registry is None or regime is None else question_to(self.registry)
+        allowing = frozenset(each for each in Standing if regime is not None and regime.allows(each))
+        own = [self.policy.detection(scope) for scope in ("events", "people")]
+        has_own_detectors = any(each is not None and each.is_custom for each in own)
+        is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
+        for name, value in (("ask", ask), ("allowing", allowing), ("may_take_fast_path", is_usual)):
+            object.__setattr__(self, name, value)
 
     def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:
         """Every id by which the vendor may know a person (contract rule 7.2)."""
@@ -65,19 +81,19 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None:
             ready[name] = _CHECKS[name](value)
     policy, identity = ready.get("policy"), ready.get("identity")
-    if policy is not None and identity is not None and _lacks_secret(policy, identity):
+    if policy is not None and identity is not None and lacks_secret(policy, identity):
         raise ConfigurationError("identity=pseudonymous() needs a secret: its own, or secret= of the policy")
     if policy is not None and policy.forbids_personal_data and identity is not None and identity.is_plain:
-        raise ConfigurationError(f"identity=plain() sends ids as they are: {_NEEDS_PSEUDONYMS}")
+        raise ConfigurationError(f"identity=plain() sends ids as they are: {NEEDS_PSEUDONYMS}")
     for warning in () if policy is None else policy.warnings:
-        process.warn_once(warning)
+        warn_once(warning)
     return ready
 
 
-_NEEDS_PSEUDONYMS = "FieldPolicy.no_personal_data() requires pseudonymous() or per_subject() ids"
+NEEDS_PSEUDONYMS = "FieldPolicy.no_personal_data() requires pseudonymous() or per_subject() ids"
 
 
-def _lacks_secret(policy: FieldPolicy, identity: Identity) -> bool:
+def lacks_secret(policy: FieldPolicy, identity: Identity) -> bool:
     return identity.needs_secret and policy.keyed is None
 
 
@@ -154,152 +170,5 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "on_error": _on_error,
     "observers": _observers,
 }
-
-
-class _Process:
-    """What `configure` set for the process, behind one lock."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._shared: dict[str, Any] = {}
-        self._configured = False
-        self._used = False
-        self._said: set[str] = set()
-        self.generation = 0
-        """Grows with each change, so that a client knows when to look again."""
-        self.outbox: Any = None
-        """The consumer that every client of the process writes to; None outside of tests."""
-
-    def configure(self, ready: dict[str, Any]) -> None:
-        with self._lock:
-            if self._configured:
-                raise ConfigurationError("configure() was called before; call it once, at start-up, or reset() first")
-            if self._used:
-                raise ConfigurationError("configure() came after the first message: call it at start-up, before any")
-            self._configured = True
-            self._shared = ready
-            self.generation += 1
-
-    def reset(self) -> None:
-        with self._lock:
-            self._configured = self._used = False
-            self._shared = {}
-            self._said.clear()
-            self.generation += 1
-        forget_warnings()
-
-    def settings(self, own: Mapping[str, Any]) -> Settings:
-        with self._lock:
-            self._used = True
-            both = {**self._shared, **own}
-        policy: FieldPolicy = both.get("policy") or FieldPolicy()
-        identity = both.get("identity")
-        if identity is None:
-            identity = pseudonymous() if policy.forbids_personal_data else plain()
-        registry = both.get("registry")
-        if policy.forbids_personal_data and identity.is_plain:
-            # The one was given to the client and the other to configure(), as below.
-            self.warn_once(f"nothing is sent: {_NEEDS_PSEUDONYMS}")
-            registry = None
-        if _lacks_secret(policy, identity):
-            # The one was given to the client and the other to configure(): nobody could see this before.
-            self.warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
-            registry = None
-        return Settings(
-            registry=registry,
-            policy=policy,
-            identity=identity,
-            regime=both.get("regime", Regime.OPT_IN),
-            purposes=both.get("purposes") or PurposeMap(),
-            on_error=both.get("on_error", "drop"),
-            observers=both.get("observers", ()),
-            has_policy="policy" in both,
-            privacy=both.get("privacy"),
-        )
-
-    def warn_once(self, text: str) -> None:
-        """Logs a warning the first time in this process, or since `reset`."""
-        with self._lock:
-            if text in self._said:
-                return
-            self._said.add(text)
-        LOGGER.warning(text)
-
-
-process = _Process()
-
-
-@public("consentpanel")
-def configure(
-    *,
-    registry: RegistryLike | None = None,
-    policy: FieldPolicy | None = None,
-    identity: Identity | None = None,
-    regime: RegimeRule | None = None,
-    purposes: Mapping[str, str | Iterable[str]] | None = None,
-    on_error: OnError | None = None,
-    observers: Iterable[Observer] | None = None,
-    privacy: PrivacyRequests | None = None,
-) -> None:
-    """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
-
-    Contract rule 1.2. The keywords are those of `Mixpanel`.
-
-    Args:
-        registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
-        policy: Which properties may be sent.
-        identity: How ids leave: `plain`, `pseudonymous` or `per_subject`; as they are when left out.
-        regime: What silence means; `Regime.OPT_IN` when left out.
-        purposes: The purposes of events and calls by name, where the defaults do not fit.
-        on_error: ``"drop"`` (the default) or ``"raise"``.
-        observers: Callables that get each `Decision`.
-        privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
-
-    Raises:
-        ConfigurationError: An argument cannot work, the process is configured already, or a message came before.
-
-    Example:
-        >>> import consentpanel
-        >>> from consentpanel.registry import MemoryRegistry
-        >>> consentpanel.configure(registry=MemoryRegistry(), policy=consentpanel.FieldPolicy())
-        >>> consentpanel.reset()
-    """
-    process.configure(
-        checked(
-            {
-                "registry": registry,
-                "policy": policy,
-                "identity": identity,
-                "regime": regime,
-                "purposes": purposes,
-                "on_error": on_error,
-                "observers": observers,
-                "privacy": privacy,
-            }
-        )
-    )
-
-
-@public("consentpanel")
-def reset() -> None:
-    """Forgets what `configure` set: for tests.
-
-    Example:
-        >>> import consentpanel
-        >>> consentpanel.reset()
-    """
-    process.reset()
-
-
-@contextmanager
-def redirect(consumer: Any) -> Generator[None, None, None]:
-    """While active, every client of the process sends to `consumer` and not to its own: for tests.
-
-    Args:
-        consumer: Has the vendor's ``send`` and ``observe(decision)``.
-    """
-    before, process.outbox = process.outbox, consumer
-    try:
-        yield
-    finally:
-        process.outbox = before
+KEYWORDS = frozenset(_CHECKS)
+"""The keywords that a client and `configure` have in common."""

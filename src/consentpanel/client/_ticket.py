@@ -1,82 +1,45 @@
-"""The ticket of one message that the gate let through: judged again when a buffer is flushed (contract rule 2.11)."""
+"""The ticket of one message that the gate let through: its consent is asked for again when a buffer is flushed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.standing import Standing
-from consentpanel._gate.judge import refusal_of
+from consentpanel._gate.consent import refusal_of
+from consentpanel._log import note_failure
 from consentpanel._messages.decision import Decision, Outcome, Reason
-from consentpanel.client._settings import LOGGER, Settings
-from consentpanel.errors import MessageError
-from consentpanel.registry._lookup import note_failure, regimes_of, standings_of
-
-if TYPE_CHECKING:
-    from consentpanel.client._guard import Guard, Outlet
+from consentpanel.client._reporter import Reported, Reporter
+from consentpanel.registry._lookup import regimes_of, standings_of
 
 
-class Pass:
-    """The ticket of one message: consent is asked again when a buffer is flushed (contract rule 2.11)."""
+@attrs.define(eq=False, repr=False)
+class Ticket(Reported):
+    """What a buffer asks of a message, and tells of it (`consentpanel.transport._ticket.Ticket`)."""
 
-    __slots__ = (
-        "_devices",
-        "_endpoint",
-        "_event",
-        "_guard",
-        "_loss",
-        "_open",
-        "_outlet",
-        "_persons",
-        "_purposes",
-        "_refusal",
-        "_settings",
-    )
-
-    def __init__(
-        self,
-        guard: Guard,
-        outlet: Outlet,
-        endpoint: str,
-        event: str | None,
-        persons: tuple[str, ...],
-        devices: tuple[str, ...],
-        purposes: tuple[Purpose, ...],
-        settings: Settings,
-    ) -> None:
-        self._guard = guard
-        self._outlet = outlet
-        self._endpoint = endpoint
-        self._event = event
-        self._persons = persons
-        self._devices = devices
-        self._purposes = purposes
-        self._settings = settings
-        self._refusal = Standing.WITHDRAWN
-        self._loss: Decision | None = None
-        # Whoever takes it says what became of the message: the call that made it, or what happened meanwhile.
-        self._open = [True]
+    _reporter: Reporter
+    _endpoint: str
+    _event: str | None
+    _persons: tuple[str, ...]
+    _devices: tuple[str, ...]
+    purposes: tuple[Purpose, ...]
+    _refusal: Standing = attrs.field(default=Standing.WITHDRAWN, init=False)
 
     @property
     def subject_ids(self) -> frozenset[str]:
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
 
-    @property
-    def purposes(self) -> tuple[Purpose, ...]:
-        """The purposes whose consent the message stands on; none for one that only takes data away."""
-        return self._purposes
-
     def still_allowed(self) -> bool:
         """Whether everybody whom the message names still allows it."""
-        asked = [(subject, purpose, None) for purpose in self._purposes for subject in self._persons + self._devices]
+        asked = [(subject, purpose, None) for purpose in self.purposes for subject in self._persons + self._devices]
         if not asked:
             return True
         try:
-            standings = standings_of(self._settings.registry, asked)
-            regime = regimes_of(self._settings.regime, self._persons)
-            refusal = refusal_of(self._persons, self._devices, (None,), self._purposes, standings, regime)
+            standings = standings_of(self.settings.registry, asked)
+            regime = regimes_of(self.settings.regime, self._persons)
+            refusal = refusal_of(self._persons, self._devices, (None,), self.purposes, standings, regime)
         except Exception as error:  # noqa: BLE001 - a ticket never raises; what cannot be judged does not go
             note_failure("judging a message", error)
             self._refusal = Standing.UNAVAILABLE
@@ -85,41 +48,25 @@ class Pass:
             self._refusal = refusal.standing
         return refusal is None
 
+    def delivered(self) -> None:
+        """Counts that the message has arrived."""
+        self._reporter.delivered(self)
+
     def discarded(self) -> None:
         """Counts and reports that the message was thrown away for want of consent."""
-        self._lose(Reason(self._refusal.cause), self._refusal.status)
+        self._lost(Reason(self._refusal.cause), self._refusal.status)
 
     def lost(self, reason: Reason) -> None:
         """Counts and reports that the message will never be sent, for another reason."""
-        self._lose(reason, None)
+        self._lost(reason, None)
 
-    def fate(self, decision: Decision) -> Decision:
-        """What the call answers: the gate's decision, unless the consumer has given the message up already.
-
-        From here on a loss gives the observers a second decision (contract rule 4.1).
-        """
-        return decision if self._take() or self._loss is None else self._loss
-
-    def _take(self) -> bool:
-        try:
-            return self._open.pop()  # atomic, so that one of two threads gets it
-        except IndexError:
-            return False
-
-    def _lose(self, reason: Reason, status: ConsentStatus | None) -> None:
+    def _lost(self, reason: Reason, status: ConsentStatus | None) -> None:
         loss = Decision(
             outcome=Outcome.DROPPED,
             reason=reason,
             endpoint=self._endpoint,
             event=self._event,
-            purpose=self._purposes[0] if self._purposes else None,
+            purpose=self.purposes[0] if self.purposes else None,
             status=status,
         )
-        self._loss = loss
-        if self._take():
-            # The call itself answers with this decision.
-            return
-        try:
-            self._guard.settle(loss, self._outlet)
-        except MessageError:
-            LOGGER.debug("a buffer cannot raise into the call that made the message")
+        self._reporter.lost(self, loss)

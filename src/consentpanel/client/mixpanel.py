@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import mixpanel
 
 from consentpanel._consent.regime import RegimeRule
-from consentpanel._messages.decision import Decision, Reason
-from consentpanel._messages.message import take_apart
+from consentpanel._messages.decision import Decision, MessageError, Reason
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel.hosts import host_of
 from consentpanel._mixpanel.names import TIMES
 from consentpanel._public import public
-from consentpanel.client._capture import Desk
+from consentpanel.client._capture import captured, plain
 from consentpanel.client._consent_calls import ConsentCalls
 from consentpanel.client._guard import Guard
 from consentpanel.client._sealed import SealedTransport
-from consentpanel.client._settings import Observer, OnError, RegistryLike, checked
+from consentpanel.client._settings import KEYWORDS, Observer, OnError, RegistryLike, checked
 from consentpanel.client._signatures import refuse_unknown_calls
-from consentpanel.errors import ConfigurationError, MessageError
+from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 
 if TYPE_CHECKING:
@@ -93,17 +92,8 @@ class Mixpanel(ConsentCalls):
         observers: Iterable[Observer] | None = None,
         privacy: PrivacyRequests | None = None,
     ) -> None:
-        given = {
-            "registry": registry,
-            "policy": policy,
-            "identity": identity,
-            "regime": regime,
-            "purposes": purposes,
-            "on_error": on_error,
-            "observers": observers,
-            "privacy": privacy,
-        }
-        self._guard = Guard(checked(given))
+        given = locals()
+        self._guard = Guard(checked({name: given[name] for name in KEYWORDS}))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and not hasattr(mixpanel, "ServiceAccountCredentials"):
             raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
@@ -175,10 +165,11 @@ class Mixpanel(ConsentCalls):
         )
 
     def stats(self) -> dict[str, dict[str, int]]:
-        """How often each outcome and reason came about since this client was built (contract rule 4.3).
+        """What became of the messages since this client was built: each is counted once, under what became of it in the end.
 
         Returns:
-            By outcome, then by reason, the number of decisions. Keys are `Outcome` and `Reason`, which equal their words.
+            By outcome, then by reason, the number of messages. Keys are `Outcome` and `Reason`, which equal their words.
+            What waits in a `BufferedConsumer` or `BackgroundConsumer` stands under ``"queued"``.
 
         Example:
             >>> from consentpanel import Mixpanel
@@ -189,7 +180,7 @@ class Mixpanel(ConsentCalls):
             >>> mp.stats()["dropped"]["no_consent"]
             1
         """
-        return self._guard.stats()
+        return self._guard.reporter.stats()
 
     def flush(self) -> None:
         """Sends what the consumer has buffered; nothing when it does not buffer (contract rule 1.9).
@@ -400,7 +391,7 @@ class Mixpanel(ConsentCalls):
         """
         said = None
         with suppress(Exception):  # rule 1.8: refused below, where no exception with values is at hand
-            said = _plain(properties) or {}
+            said = plain(properties) or {}
         if said is None:
             return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed)
         return cast("Decision", super().people_track_charge(distinct_id, amount, said, meta))
@@ -435,35 +426,8 @@ class Mixpanel(ConsentCalls):
         endpoint: str = "events",
     ) -> Decision:
         """Has the vendor's code build the record, then the guard judge and send it."""
-        desk = Desk(self)
-        said: dict[Any, Any] | None = None
-        try:
-            said = properties if type(properties) is dict else _plain(properties)
-            vendor(desk, *arguments, said, _plain(meta) if meta else None)
-        except Exception:  # noqa: BLE001 - rule 1.8: what cannot be built is refused below, and its values stay unsaid
-            desk.record = None
-        wire = self._wire
-        record, text = desk.record, ""
-        dropped: Mapping[str, str] = {}
-        try:
-            if not wire.is_plain and isinstance(record, Mapping):
-                record, text, dropped = wire.told(record)
-            message = take_apart(
-                desk.endpoint or endpoint,
-                record,
-                wire,
-                present=desk.present,
-                named=ids,
-                replaced=(said,) if meta and said else (),
-                default_of=self._default_of,
-                text=text,
-                dropped=dropped,
-            )
-        except Exception:  # noqa: BLE001 - as above: a mapping of the caller's own class may raise anything
-            message = None
-        if message is None:
-            return self._guard.refuse(desk.endpoint or endpoint, Reason.INVALID_MESSAGE, self._sealed)
-        return self._guard.submit(message, desk.credentials, self._sealed, known)
+        message, credentials = captured(self, vendor, arguments, properties, meta, ids=ids, endpoint=endpoint)
+        return self._guard.submit(message, credentials, self._sealed, known)
 
 
 refuse_unknown_calls(Mixpanel)
@@ -474,12 +438,3 @@ def _with_secret(vendor: Callable[..., object], api_secret: object) -> Callable[
         return vendor(client, *arguments, api_secret)
 
     return build
-
-
-def _plain(mapping: object) -> dict[Any, Any] | None:
-    """A copy of a mapping, for the vendor's code to read; anything else is no mapping."""
-    if mapping is None:
-        return None
-    if not isinstance(mapping, Mapping):
-        raise TypeError("not a mapping")
-    return dict(mapping)

@@ -12,6 +12,7 @@ import attrs
 
 from consentpanel._checks import several_texts
 from consentpanel._consent.ids import Purpose
+from consentpanel._messages.decision import Cause
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detect.detection import OnDetect
@@ -20,9 +21,9 @@ from consentpanel.policy._url import without_personal_parts
 
 
 class ActionError(Exception):
-    """A value that the action cannot treat; the property is dropped. `cause` says why in one word."""
+    """A value that the action cannot treat; the property is dropped. `cause` says why."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
 
@@ -80,9 +81,6 @@ class Action:
         raise NotImplementedError
 
 
-SCHEMA = "schema"
-"""The cause of a drop when a value is outside the constraints of its rule (contract rule 3.13)."""
-
 TYPES = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
 
 
@@ -109,7 +107,7 @@ class Keep(Action):
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         if self.is_constrained and not self._accepts(value):
-            raise ActionError(SCHEMA)
+            raise ActionError(Cause.SCHEMA)
         return value
 
     def _accepts(self, value: Any) -> bool:
@@ -127,7 +125,7 @@ class Drop(Action):
     name: ClassVar[str] = "drop"
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        raise ActionError(self.name)
+        raise ActionError(Cause(self.name))
 
 
 @attrs.frozen(kw_only=True)
@@ -180,7 +178,7 @@ class Pseudonymize(Action):
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         if keyed is None:
-            raise ActionError("no_secret")
+            raise ActionError(Cause.NO_SECRET)
         return self.prefix + keyed(_text(value))
 
 
@@ -201,16 +199,10 @@ class Transform(Action):
     function: Callable[[Any], Any] = attrs.field(repr=False)
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        failed = False
-        changed: Any = None
-        try:
+        with suppress(Exception):  # the user's function; its exception may hold the value
             # A copy, so that a function which changes a list or dict in place is seen to have changed it.
-            changed = self.function(copy.deepcopy(value))
-        except Exception:  # noqa: BLE001 - the user's function; its exception may hold the value
-            failed = True
-        if failed:
-            raise ActionError("transform_failed")
-        return changed
+            return self.function(copy.deepcopy(value))
+        raise ActionError(Cause.TRANSFORM_FAILED)
 
 
 @attrs.frozen(kw_only=True)
@@ -222,15 +214,9 @@ class Generalize(Action):
     detail: Any = None
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        failed = False
-        coarse: Any = None
-        try:
-            coarse = self.coarsen(value)
-        except (ValueError, TypeError, OverflowError, ArithmeticError, OSError):
-            failed = True
-        if failed:
-            raise ActionError("generalize_failed")
-        return coarse
+        with suppress(ValueError, TypeError, ArithmeticError, OSError):
+            return self.coarsen(value)
+        raise ActionError(Cause.GENERALIZE_FAILED)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,16 +228,11 @@ class Url(Action):
     keeps_fragment: bool
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
-        if not isinstance(value, str):
-            raise ActionError("not_a_url")
-        left: str | None = None
-        with suppress(ValueError):
-            left = without_personal_parts(
-                value, self.parameters, hides_ids=self.hides_ids, keeps_fragment=self.keeps_fragment
-            )
-        if left is None:
-            raise ActionError("not_a_url")
-        return left
+        if isinstance(value, str):
+            hides, keeps = self.hides_ids, self.keeps_fragment
+            with suppress(ValueError):
+                return without_personal_parts(value, self.parameters, hides_ids=hides, keeps_fragment=keeps)
+        raise ActionError(Cause.NOT_A_URL)
 
 
 def _text(value: Any) -> str:

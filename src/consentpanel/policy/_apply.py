@@ -1,12 +1,15 @@
-"""One pass of compiled rules over the properties of a message (contract rules 3.1 to 3.6)."""
+"""One pass of compiled rules over the properties of a message."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
-from consentpanel._messages.shapes import DEFAULT, NOT_IN_SHAPE, DefaultOf, is_in_shape, no_default
-from consentpanel._messages.wire import DOUBLED_KEYS, DUPLICATE_KEY, MAX_BYTES, NotOnWireError, Wire, can_write, dumps
+from consentpanel._messages.decision import Cause
+from consentpanel._messages.message import Message
+from consentpanel._messages.shapes import DefaultOf, is_in_shape, no_default
+from consentpanel._messages.wire import DOUBLED_KEYS, MAX_BYTES, NotOnWireError, can_write, dumps
 from consentpanel.policy._action_types import (
     Action,
     ActionError,
@@ -19,22 +22,12 @@ from consentpanel.policy._action_types import (
     Truncate,
     Url,
 )
-from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, kind_in_name
+from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, shown_name
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Node, written
 from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
-UNNAMED = "unnamed"
-"""The cause of a drop when no rule names the property."""
-NOT_OPENED = "not_opened"
-"""The cause of a drop when a rule names a dict, or a list of dicts, and neither its parts nor ``deep=True``."""
-NO_CONSENT = "no_consent"
-"""The cause of a drop when there is no consent for the purpose of a rule (contract rule 3.14)."""
-SENSITIVE = "sensitive"
-"""The cause of a drop when a key below a deep keep has a sensitive name (contract rule 3.11)."""
-PERSONAL_NAME = "personal"
-"""The cause of a drop when a policy without personal data meets a personal name (contract rule 3.10)."""
 SENSITIVE_KEYS = "(sensitive keys)"
 VALUES, NAMES = "(values)", "(keys)"
 """Stand in a path for what is below a deep keep and no rule names (contract rule 4.2)."""
@@ -44,57 +37,44 @@ HIDDEN_ID = "<id>"
 _MAX_PATH = 128
 
 
-DETECTED = "detected"
-"""Stands before the kind where a detector found something (contract rule 3.7)."""
-DETECTOR_FAILED = "detector_failed"
-
-
 class RefusedError(Exception):
     """A rule that says `refuse()` met its property, or a detector found what refuses the message; the text is the path."""
 
-    def __init__(self, path: str, cause: str = "refuse") -> None:
+    def __init__(self, path: str, cause: Cause = Cause.REFUSE) -> None:
         super().__init__(path)
         self.cause = cause
 
 
-def shown_name(name: str) -> str:
-    """The name of a property, event or group, unless a detector finds something in it (contract rule 4.2)."""
-    kind = kind_in_name(name)
-    return name if kind is None else f"<redacted:{kind}>"
-
-
-class Walk:
-    """Judges properties; collects what was dropped and changed.
+class Application:
+    """One application of a policy to one message: judges properties, and collects what was dropped and changed.
 
     Args:
-        wire: How values are written.
+        message: Says how values are written, which ids no path may quote, and what was dropped before.
         keyed: The policy's keyed hash, or None.
-        ids: The ids that the message names, which no path may quote.
-        closed: Purposes of rules for which there is no consent (contract rule 3.14).
-        is_strict: Whether nothing with a personal name may be kept (contract rule 3.10).
-        maps_ids: Whether a text that is one of the ids becomes a pseudonym later (contract rule 3.9).
+        closed: Purposes of rules for which there is no consent.
+        is_strict: Whether nothing with a personal name may be kept.
+        maps_ids: Whether a text that is one of the ids becomes a pseudonym later.
     """
 
-    __slots__ = ("_closed", "_ids", "_is_strict", "_mapped", "changed", "detected", "dropped", "keyed", "wire")
+    __slots__ = ("_closed", "_ids", "_is_strict", "_keyed", "_mapped", "_wire", "changed", "detected", "dropped")
 
     def __init__(
         self,
-        wire: Wire,
+        message: Message,
         keyed: Keyed | None,
-        ids: Collection[str] = (),
         closed: Collection[str] = (),
         *,
         is_strict: bool = False,
         maps_ids: bool = False,
     ) -> None:
         self._is_strict = is_strict
-        self._mapped = frozenset(ids) if maps_ids else frozenset()
         self._closed = closed
-        self.wire = wire
-        self.keyed = keyed
-        self._ids = frozenset(ids)
-        self.dropped: dict[str, str] = {}
-        self.changed: dict[str, str] = {}
+        self._wire = message.wire
+        self._keyed = keyed
+        self._ids = frozenset(message.persons + message.devices)
+        self._mapped = self._ids if maps_ids else frozenset[str]()
+        self.dropped: dict[str, Cause] = {shown_name(path): cause for path, cause in message.dropped.items()}
+        self.changed: dict[str, Cause] = {}
         self.detected: dict[str, str] = {}
 
     def properties(
@@ -125,7 +105,7 @@ class Walk:
                 continue
             found = rules.of_key(name)
             if found is None:
-                self.dropped[self.path(name)] = UNNAMED
+                self.dropped[self.path(name)] = Cause.UNNAMED
                 continue
             node = found[1]
             kind = type(value)
@@ -154,26 +134,25 @@ class Walk:
 
     def structural(self, name: str, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
         """A structural property in its own shape, or the vendor's default in its place (contract rule 3.4)."""
-        for action, candidate in (("", lambda: value), (DEFAULT, lambda: default_of(name))):
-            try:
-                tree = self.wire.tree(candidate())
-            except NotOnWireError:
-                continue
+        if self._takes_shape(name, value, sent):
+            return
+        if self._takes_shape(name, default_of(name), sent):
+            self.changed[name] = Cause.DEFAULT
+        else:
+            self.dropped[name] = Cause.NOT_IN_SHAPE
+
+    def _takes_shape(self, name: str, value: object, sent: dict[str, Any]) -> bool:
+        with suppress(NotOnWireError):
+            tree = self._wire.tree(value)
             if is_in_shape(name, tree, self._ids):
                 sent[name] = tree
-                if action:
-                    self.changed[name] = action
-                return
-        self.dropped[name] = NOT_IN_SHAPE
+                return True
+        return False
 
     def path(self, key: str, above: str = "") -> str:
         """The path of a key, as rules write it: never an id, never longer than a line."""
         path = above + (HIDDEN_ID if key in self._ids else written(shown_name(key)))
         return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
-
-    def note(self, dropped: Mapping[str, str]) -> None:
-        """Takes over what was dropped before, by paths that may quote anything."""
-        self.dropped.update((shown_name(path), cause) for path, cause in dropped.items())
 
     def tree_of(self, value: object, path: str, *, allow_nan: bool = False) -> Any:
         """The JSON tree of a value; keys that are left out of it are reported.
@@ -182,9 +161,9 @@ class Walk:
             NotOnWireError: As `Wire.tree`.
         """
         doubled: list[str] = []
-        tree = self.wire.tree(value, allow_nan=allow_nan, doubled=doubled)
+        tree = self._wire.tree(value, allow_nan=allow_nan, doubled=doubled)
         if doubled:
-            self.dropped[self.path(DOUBLED_KEYS, f"{path}.")] = DUPLICATE_KEY
+            self.dropped[self.path(DOUBLED_KEYS, f"{path}.")] = Cause.DUPLICATE_KEY
         return tree
 
     def _value(self, node: Node, value: Any, path: str, *, inside: bool) -> Any:
@@ -197,13 +176,13 @@ class Walk:
         if isinstance(action, Refuse):
             raise RefusedError(path)
         if self._is_closed(action) and not (isinstance(value, dict) and node.has_parts):
-            raise ActionError(NO_CONSENT)
+            raise ActionError(Cause.NO_CONSENT)
         if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
             return self._dict(node, value, path)
         if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
             return self._list(node, value, path)
         if action is None:
-            raise ActionError(UNNAMED)
+            raise ActionError(Cause.UNNAMED)
         return self._scalar(node, action, value, path)
 
     def _is_closed(self, action: Action | None) -> bool:
@@ -217,25 +196,25 @@ class Walk:
         sees_output = isinstance(action, (Transform, Url))
         seen = value
         if isinstance(action, Keep):
-            kept = action.apply(value, self.keyed)
+            kept = action.apply(value, self._keyed)
             return kept if detection is None else self._searched(kept, path, detection)
         if detection is not None and isinstance(action, (Truncate, Generalize)):
             seen = self._searched(value, path, detection)
         try:
-            result = action.apply(seen, self.keyed)
+            result = action.apply(seen, self._keyed)
         except ActionError:
             self.changed.pop(path, None)
             raise
         if result is value:
             return self._searched(result, path, detection) if detection is not None and sees_output else result
-        result = self.wire.tree(result)
+        result = self._wire.tree(result)
         if type(result) is str and len(result) >= MAX_BYTES:
-            raise ActionError("too_large")
+            raise ActionError(Cause.TOO_LARGE)
         if isinstance(action, Mask) and isinstance(result, str) and STANDARD.find(result):
             result = "****"
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
-            self.changed.setdefault(path, action.name)
+            self.changed.setdefault(path, Cause(action.name))
         if detection is None or not sees_output:
             return result
         return self._deep(result, path, path, detection, closes=False)
@@ -246,24 +225,21 @@ class Walk:
             return value
         if self._mapped and isinstance(value, str) and value in self._mapped:
             return value
-        failed = False
-        hit = None
         try:
             hit = detection.judge(value)
-        except DetectorError:
-            failed = True
-        if failed:
-            raise ActionError(DETECTOR_FAILED)
+        except DetectorError:  # which says nothing of the text
+            raise ActionError(Cause.DETECTOR_FAILED) from None
         if hit is None:
             return value
         self.detected[path] = hit.kind
+        cause = Cause.detected(hit.kind)
         if hit.action == "refuse":
-            raise RefusedError(path, f"{DETECTED}:{hit.kind}")
+            raise RefusedError(path, cause)
         if hit.action == "drop":
-            raise ActionError(f"{DETECTED}:{hit.kind}")
+            raise ActionError(cause)
         if hit.action == "report":
             return value
-        self.changed[path] = f"{DETECTED}:{hit.kind}"
+        self.changed[path] = cause
         return hit.text
 
     def _deep(self, value: Any, path: str, above: str, detection: Detection | None, *, closes: bool) -> Any:
@@ -304,7 +280,7 @@ class Walk:
     ) -> None:
         """A key that no rule names, and what is below it."""
         if closes and is_sensitive(key):
-            self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = SENSITIVE
+            self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = Cause.SENSITIVE
             return
         try:
             if detection is None or self._may_keep_name(key, path, above, detection):
@@ -315,7 +291,7 @@ class Walk:
     def _may_keep_name(self, key: str, path: str, above: str, detection: Detection) -> bool:
         """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
         if self._is_strict and is_personal_below(above, key):
-            self.dropped[self.path(NAMES, f"{path}.")] = PERSONAL_NAME
+            self.dropped[self.path(NAMES, f"{path}.")] = Cause.PERSONAL
             return False
         if detection.is_clean(key):
             return True
@@ -347,13 +323,13 @@ class Walk:
         if not value and node.action is not None and not isinstance(node.action, Drop):
             return value
         if not (node.has_parts or node.deep):
-            raise ActionError(UNNAMED if node.action is None else NOT_OPENED)
+            raise ActionError(Cause.UNNAMED if node.action is None else Cause.NOT_OPENED)
         sent: dict[str, Any] = {}
         for key, item in value.items():
             found = node.of_key(key)
             if found is None:
                 if not node.deep or self._is_closed(node.action):
-                    self.dropped[self.path(key, f"{path}.")] = NO_CONSENT if node.deep else UNNAMED
+                    self.dropped[self.path(key, f"{path}.")] = Cause.NO_CONSENT if node.deep else Cause.UNNAMED
                 else:
                     self._part(key, item, path, path, sent, node.detection, closes=True)
                 continue
@@ -364,14 +340,14 @@ class Walk:
             except (ActionError, NotOnWireError) as error:
                 self.dropped[inner] = error.cause
         if not sent and (node.action is None or isinstance(node.action, Drop)):
-            raise ActionError(UNNAMED if node.action is None else node.action.name)
+            raise ActionError(Cause.UNNAMED if node.action is None else Cause(node.action.name))
         return sent
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:
             return self._deep(value, path, path, node.detection, closes=True)
         if node.items is None and node.action is None:
-            raise ActionError(UNNAMED)
+            raise ActionError(Cause.UNNAMED)
         inner = self.path("", f"{path}[]")
         sent = []
         for item in value:
@@ -379,11 +355,11 @@ class Walk:
                 if node.items is not None:
                     sent.append(self._tree(node.items, item, inner))
                 elif isinstance(item, (dict, list)):
-                    self.dropped[inner] = NOT_OPENED
+                    self.dropped[inner] = Cause.NOT_OPENED
                 elif node.action is not None:
                     sent.append(self._scalar(node, node.action, item, path))
             except (ActionError, NotOnWireError) as error:
                 self.dropped[inner] = error.cause
         if value and not sent:
-            raise ActionError(self.dropped.pop(inner, UNNAMED))
+            raise ActionError(self.dropped.pop(inner, Cause.UNNAMED))
         return sent

@@ -9,23 +9,15 @@ import attrs
 
 from consentpanel._checks import several
 from consentpanel._consent.ids import Purpose
-from consentpanel._messages.wire import Wire, named_by_text
-from consentpanel._mixpanel.names import (
-    DICT_OPERATORS,
-    EXPOSURE,
-    EXPOSURE_EVENT,
-    GROUP_NAMES,
-    IDS,
-    LIST_OPERATORS,
-    PERSONAL,
-    PROFILE_STRUCTURE,
-    REMOVALS,
-)
+from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
+from consentpanel._messages.wire import Wire
+from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize
-from consentpanel.policy._apply import UNNAMED, RefusedError, Walk
+from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._detect.detection import Detection, OnDetect
+from consentpanel.policy._left import all_of, left_of
 from consentpanel.policy._paths import (
     DetectionOf,
     Node,
@@ -50,7 +42,6 @@ from consentpanel.policy._secret import Keyed, Secret, keyed_by
 from consentpanel.policy.actions import keep as keep_it
 
 _NAMES_OR_RULES = "several names or a mapping"
-_PASSING = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 
 
 @public("consentpanel.policy")
@@ -60,8 +51,8 @@ class PolicyResult:
 
     Attributes:
         properties: What may be sent.
-        dropped: Path of each property that was left out, with the action or cause.
-        changed: Path of each property that was changed, with the action.
+        dropped: Path of each property that was left out, with the word of its `Cause`.
+        changed: Path of each property that was changed, with the word of its `Cause`.
         refused: Whether a rule or a detector refuses the whole message; `properties` is empty then.
         detected: Path of each place where a detector found something, with the kind.
     """
@@ -376,7 +367,8 @@ class FieldPolicy:
             >>> FieldPolicy().apply_event("Signed up", {"email": "a@b.example"}).dropped
             {'email': 'unnamed'}
         """
-        return self._apply(properties, "events", name)
+        # Without a name the rules of the scope hold; the gate takes no event that has none.
+        return self._apply("events", {"event": name or "(any)", "properties": properties}, name)
 
     def apply_people(self, operators: Mapping[str, Mapping[str, Any]]) -> PolicyResult:
         """What may be sent of a people update such as ``{"$set": {"$name": "Ada"}}``; pure, nothing is sent.
@@ -385,7 +377,7 @@ class FieldPolicy:
             >>> FieldPolicy().apply_people({"$set": {"$name": "Ada"}}).dropped
             {'$name': 'unnamed'}
         """
-        return self._apply_operators(operators, "people")
+        return self._apply("people", operators)
 
     def apply_group(self, operators: Mapping[str, Mapping[str, Any]]) -> PolicyResult:
         """What may be sent of a group update such as ``{"$set": {"industry": "mining"}}``; pure, nothing is sent.
@@ -395,7 +387,7 @@ class FieldPolicy:
             >>> FieldPolicy(groups={"industry": keep()}).apply_group({"$set": {"industry": "mining"}}).properties
             {'$set': {'industry': 'mining'}}
         """
-        return self._apply_operators(operators, "groups")
+        return self._apply("groups", operators)
 
     def apply_flags(self, context: Mapping[str, Any]) -> PolicyResult:
         """What may be sent of the context of a remote feature flag; pure, nothing is sent.
@@ -406,13 +398,12 @@ class FieldPolicy:
             >>> policy.apply_flags({"distinct_id": "user-1", "plan": "pro", "email": "a@b.example"}).properties
             {'distinct_id': 'user-1', 'plan': 'pro'}
         """
-        return self._apply(context, "flags", None)
+        return self._apply(FLAGS, context)
 
-    def walk(
-        self, wire: Wire, ids: Collection[str] = (), closed: Collection[str] = (), *, maps_ids: bool = False
-    ) -> Walk:
-        """A pass of this policy over one message, which names these ids; rules of closed purposes drop."""
-        return Walk(wire, self._keyed, ids, closed, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
+    def applied_to(self, message: Message, closed: Collection[str] = (), *, maps_ids: bool = False) -> Application:
+        """An application of this policy to one message; rules of closed purposes drop."""
+        keyed = None if self.keeps_all else self._keyed
+        return Application(message, keyed, closed, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name (contract rule 3.13)."""
@@ -459,39 +450,25 @@ class FieldPolicy:
             return self._plain_by_event[event]
         return self._plain[scope]
 
-    def _apply(self, properties: Mapping[str, Any], scope: str, event: str | None) -> PolicyResult:
-        if self.keeps_all:
-            return PolicyResult(properties=dict(properties), dropped={}, changed={})
-        walk = self.walk(Wire())
+    def _apply(self, endpoint: str, record: Mapping[str, Any], event: str | None = None) -> PolicyResult:
+        """What the gate would leave of a message, whoever it is about."""
+        message = take_apart(Captured(endpoint, record, Wire()))
+        applied = self.applied_to(message)
         try:
-            said = named_by_text(properties, walk.dropped)
-            sent = walk.properties(said, self.tree(scope, event), STRUCTURE[scope])
+            if self.keeps_all:
+                left = all_of(message, applied)
+            else:
+                # The name of an event and the id of a group are not asked about.
+                left = left_of(message, applied, self.tree(message.scope, event), None)
         except RefusedError as refused:
-            return PolicyResult(properties={}, dropped={str(refused): refused.cause}, changed={}, refused=True)
-        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed, detected=walk.detected)
-
-    def _apply_operators(self, operators: Mapping[str, Any], scope: str) -> PolicyResult:
-        if self.keeps_all:
-            return PolicyResult(properties=dict(operators), dropped={}, changed={})
-        sent: dict[str, Any] = {}
-        tree = self.tree(scope)
-        walk = self.walk(Wire())
-        try:
-            for operator, value in named_by_text(operators, walk.dropped).items():
-                if operator in _PASSING:
-                    sent[operator] = value
-                elif operator in PERSONAL:
-                    sent.update(walk.properties({operator: value}, tree))
-                elif operator in DICT_OPERATORS and isinstance(value, Mapping):
-                    said = named_by_text(value, walk.dropped, f"{operator}.")
-                    kept = walk.properties(said, tree, IDS, inside=operator in LIST_OPERATORS)
-                    if kept or not said:
-                        sent[operator] = kept
-                else:
-                    walk.dropped[walk.path(operator)] = UNNAMED
-        except RefusedError as refused:
-            return PolicyResult(properties={}, dropped={str(refused): refused.cause}, changed={}, refused=True)
-        return PolicyResult(properties=sent, dropped=walk.dropped, changed=walk.changed, detected=walk.detected)
+            return PolicyResult(properties={}, dropped={str(refused): str(refused.cause)}, changed={}, refused=True)
+        return PolicyResult(
+            properties=left.get("properties", {}) if message.is_event else left,
+            dropped={path: str(cause) for path, cause in applied.dropped.items()},
+            changed={path: str(cause) for path, cause in applied.changed.items()},
+            detected=applied.detected,
+            refused=message.is_malformed,
+        )
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FieldPolicy cannot be pickled or copied: it holds a secret. Build it in the worker")

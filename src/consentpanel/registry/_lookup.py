@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
-
-_LOGGER = logging.getLogger("consentpanel")
+from consentpanel._log import note_failure, warn_rarely
 
 
 def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
@@ -45,8 +42,14 @@ def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question,
 def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Standing:
     """The standing of one subject; never raises."""
     ask = question_to(registry)
+    return standing_now(ask if moment is None else partial(ask, at=moment), subject, purpose)
+
+
+def standing_now(ask: Callable[[str, Purpose], object], subject: str, purpose: Purpose) -> Standing:
+    """The standing of one subject by the method that `question_to` names; never raises."""
     try:
-        return as_standing(ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment))
+        answer = ask(subject, purpose)
+        return answer if type(answer) is Standing else as_standing(answer)
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
@@ -83,7 +86,7 @@ def as_standing(answer: object) -> Standing:
         return Standing.of(answer)  # type: ignore[arg-type]
     if inspect.iscoroutine(answer):
         answer.close()
-    _warnings.say("registry failed: an answer of type %s, which is treated as a denial", kind.__name__)
+    warn_rarely("registry failed: an answer of type %s, which is treated as a denial", kind.__name__)
     return Standing.UNAVAILABLE
 
 
@@ -100,38 +103,3 @@ def regimes_of(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]
             answer = Regime.OPT_IN
         found[subject] = answer if isinstance(answer, Regime) else Regime.OPT_IN
     return lambda subject: found.get(subject, Regime.OPT_IN)
-
-
-class _Warnings:
-    """Warnings that are said once a minute for each kind of failure (contract rule 2.6)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._said: dict[tuple[str, ...], float] = {}
-
-    def say(self, text: str, *details: str) -> None:
-        present = time.monotonic()
-        kind = (text, *details)
-        with self._lock:
-            last = self._said.get(kind)
-            if last is not None and present - last < _PAUSE:
-                return
-            self._said[kind] = present
-        _LOGGER.warning(text, *details)
-
-    def forget(self) -> None:
-        with self._lock:
-            self._said.clear()
-
-
-_PAUSE = 60.0
-_warnings = _Warnings()
-forget_warnings = _warnings.forget
-
-
-def note_failure(what: str, error: Exception) -> None:
-    """Logs that something of the user's failed: its type, never its text, which may hold a person's values.
-
-    Once a minute for each kind, or a registry that is down would fill the log (contract rule 2.6).
-    """
-    _warnings.say("%s failed: %s", what, type(error).__name__)

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent.ids import subject_key
-from consentpanel._consent.records import ConsentRecord, now
-from consentpanel._consent.standing import Standing, standing_by, standing_of
+from consentpanel._consent.records import ConsentRecord
+from consentpanel._consent.standing import Standing, standing_of
 from consentpanel._public import public
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
-_NOBODY: dict[str, ConsentRecord] = {}
+_NOBODY: dict[str, tuple[ConsentRecord, Standing]] = {}
 
 
 @public("consentpanel.registry")
@@ -40,7 +40,7 @@ class MemoryRegistry(RecordingRegistry):
         self._required = required_version(required_policy_version)
         self._lock = threading.Lock()
         self._records: dict[str, list[ConsentRecord]] = {}
-        self._latest: dict[str, dict[str, ConsentRecord]] = {}
+        self._latest: dict[str, dict[str, tuple[ConsentRecord, Standing]]] = {}
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """The status of one person for one purpose, with its cause.
@@ -59,12 +59,10 @@ class MemoryRegistry(RecordingRegistry):
         latest = self._latest.get(purpose, _NOBODY).get(subject_id)
         if latest is None:
             return Standing.NOT_RECORDED
-        return standing_by(
-            latest.status,
-            expired=latest.expires_at is not None and latest.expires_at <= now(),
-            policy_version=latest.policy_version,
-            required_policy_version=self._required,
-        )
+        record, standing = latest
+        if standing is Standing.GRANTED and record.expires_at is not None:
+            return standing_of((record,), required_policy_version=self._required)
+        return standing
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
         """The standing of several people for one purpose, by the ids as they were given."""
@@ -107,8 +105,9 @@ class MemoryRegistry(RecordingRegistry):
                 self._records.setdefault(record.subject_id, []).append(record)
                 latest = self._latest.setdefault(str(record.purpose), {})
                 before = latest.get(record.subject_id)
-                if before is None or record.recorded_at >= before.recorded_at:
-                    latest[record.subject_id] = record
+                if before is None or record.recorded_at >= before[0].recorded_at:
+                    standing = standing_of((record,), required_policy_version=self._required)
+                    latest[record.subject_id] = record, standing
 
     def __repr__(self) -> str:
         return f"<MemoryRegistry of {len(self._records)} subjects>"

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
 from consentpanel._public import public
-from consentpanel.client._settings import redirect
+from consentpanel.client._process import redirect
 from consentpanel.testing._fake import FakeTransport
 from consentpanel.testing._guard_network import Watch, close_watch, open_watch, refusal
 

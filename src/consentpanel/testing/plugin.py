@@ -37,7 +37,7 @@ def consentpanel_outbox() -> Iterator[FakeTransport]:
                 client.post("/checkout/")
                 consentpanel_outbox.assert_tracked("Checked out", properties={"plan": "pro"})
     """
-    from consentpanel.client._settings import redirect
+    from consentpanel.client._process import redirect
     from consentpanel.testing._fake import FakeTransport
 
     outbox = FakeTransport()

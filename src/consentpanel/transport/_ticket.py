@@ -25,6 +25,10 @@ class Ticket(Protocol):
         """Whether the message may still be sent, asked of the registry now; never raises."""
         ...
 
+    def delivered(self) -> None:
+        """Counts that the message has arrived; never raises."""
+        ...
+
     def discarded(self) -> None:
         """Counts and reports that the message was thrown away for want of consent; never raises."""
         ...

@@ -55,6 +55,11 @@ class Waiting:
             return False
         return key in map(str, _ids_in(record))
 
+    def deliver(self) -> None:
+        """Tell the ticket that the message has arrived."""
+        if self.ticket is not None:
+            self.ticket.delivered()
+
     def discard(self) -> None:
         """Tell the ticket that the message was thrown away for want of consent."""
         if self.ticket is not None:

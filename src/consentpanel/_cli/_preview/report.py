@@ -8,27 +8,16 @@ from typing import Any
 
 from consentpanel._cli._preview.records import Scope
 from consentpanel._cli._preview.tally import PropertyCount, Tally
+from consentpanel._messages.decision import Cause
 
 _WIDTH = 100
 _NAME_WIDTH = 44
 _HEADING = f"{'PROPERTY':<{_NAME_WIDTH}} {'RECORDS':>8} {'KEPT':>8} {'CHANGED':>8} {'DROPPED':>8}  HOW"
 
-_MEANINGS = {
-    "cycle": "the value holds itself",
-    "drop": "a rule says drop()",
-    "generalize_failed": "generalize() could not read the value",
-    "key_not_text": "a key of it is not text",
-    "no_secret": "the policy has no secret",
-    "not_a_scalar": "the vendor's own property of that name is one value",
-    "not_finite": "the number is NaN or infinite",
-    "not_opened": "a rule names the object, none names its parts; see keep(deep=True)",
-    "refuse": "a rule says refuse(): the whole record would be dropped",
-    "too_deep": "more than 32 levels",
-    "too_large": "1 MB or more",
-    "transform_failed": "the function of transform() raised",
-    "unnamed": "no rule names it",
-    "unserialisable": "it has no form in JSON",
-}
+_SAID_BY_THE_RULE = frozenset(
+    {Cause.REDACT, Cause.MASK, Cause.PSEUDONYMIZE, Cause.TRUNCATE, Cause.GENERALIZE, Cause.TRANSFORM, Cause.URL}
+)
+"""What needs no explanation: the word of the action that did it."""
 
 
 def as_text(tally: Tally, policy_name: str) -> str:
@@ -50,7 +39,7 @@ def as_text(tally: Tally, policy_name: str) -> str:
         lines += _rows("(others)", tally.others)
     if tally.judged and not groups:
         lines += ["", "No property stands in them."]
-    legend = [f"{cause}: {_MEANINGS[cause]}" for cause in sorted(_causes(tally)) if cause in _MEANINGS]
+    legend = [f"{cause}: {cause.meaning}" for cause in sorted(_causes(tally)) if cause not in _SAID_BY_THE_RULE]
     if legend:
         lines += ["", *legend]
     if tally.unjudged:
@@ -133,9 +122,9 @@ def _filled(words: list[str], width: int) -> list[str]:
     return lines
 
 
-def _causes(tally: Tally) -> set[str]:
+def _causes(tally: Tally) -> set[Cause]:
     counts = [*tally.properties.values(), tally.others]
-    return {cause for count in counts for cause in (*count.changed, *count.dropped)}
+    return {Cause(cause) for count in counts for cause in (*count.changed, *count.dropped)}
 
 
 def _json_counts(count: PropertyCount) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, cast
 
 import attrs
@@ -345,18 +346,18 @@ def kind_in_name(name: str) -> str | None:
     return found[0].kind if found else None
 
 
+def shown_name(name: str) -> str:
+    """The name of a property, event or group as it is told, unless a detector finds something in it."""
+    kind = kind_in_name(name)
+    return name if kind is None else f"<redacted:{kind}>"
+
+
 def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = []
-    failed = False
-    try:
-        for start, end in find(text):
-            failed = failed or not (type(start) is int and type(end) is int and 0 <= start < end <= len(text))
-            spans.append((start, end))
-    except Exception:  # noqa: BLE001 - the user's function; its exception may hold the text
-        failed = True
-    if failed:
-        raise DetectorError
-    return spans
+    with suppress(Exception):  # the user's function; its exception may hold the text
+        spans = [(start, end) for start, end in find(text)]
+        if all(type(start) is int and type(end) is int and 0 <= start < end <= len(text) for start, end in spans):
+            return spans
+    raise DetectorError
 
 
 def _chosen(names: Iterable[object], known: Collection[str]) -> frozenset[str]:

@@ -1,0 +1,156 @@
+"""What holds for the whole process: `configure`, `reset`, and where tests send everything."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from consentpanel._consent.regime import Regime, RegimeRule
+from consentpanel._log import forget_warnings, warn_once
+from consentpanel._messages.purposes import PurposeMap
+from consentpanel._public import public
+from consentpanel.client._settings import (
+    NEEDS_PSEUDONYMS,
+    Observer,
+    OnError,
+    RegistryLike,
+    Settings,
+    checked,
+    lacks_secret,
+)
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
+
+if TYPE_CHECKING:
+    from consentpanel.privacy_requests import PrivacyRequests
+
+
+class _Process:
+    """What `configure` set for the process, behind one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shared: dict[str, Any] = {}
+        self._configured = False
+        self._used = False
+        self.generation = 0
+        """Grows with each change, so that a client knows when to look again."""
+        self.outbox: Any = None
+        """The consumer that every client of the process writes to; None outside of tests."""
+
+    def configure(self, ready: dict[str, Any]) -> None:
+        with self._lock:
+            if self._configured:
+                raise ConfigurationError("configure() was called before; call it once, at start-up, or reset() first")
+            if self._used:
+                raise ConfigurationError("configure() came after the first message: call it at start-up, before any")
+            self._configured = True
+            self._shared = ready
+            self.generation += 1
+
+    def reset(self) -> None:
+        with self._lock:
+            self._configured = self._used = False
+            self._shared = {}
+            self.generation += 1
+        forget_warnings()
+
+    def settings(self, own: Mapping[str, Any]) -> Settings:
+        with self._lock:
+            self._used = True
+            both = {**self._shared, **own}
+            generation = self.generation
+        policy: FieldPolicy = both.get("policy") or FieldPolicy()
+        identity = both.get("identity")
+        if identity is None:
+            identity = pseudonymous() if policy.forbids_personal_data else plain()
+        registry = both.get("registry")
+        if policy.forbids_personal_data and identity.is_plain:
+            # The one was given to the client and the other to configure(), as below.
+            warn_once(f"nothing is sent: {NEEDS_PSEUDONYMS}")
+            registry = None
+        if lacks_secret(policy, identity):
+            # The one was given to the client and the other to configure(): nobody could see this before.
+            warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
+            registry = None
+        return Settings(
+            registry=registry,
+            policy=policy,
+            identity=identity,
+            regime=both.get("regime", Regime.OPT_IN),
+            purposes=both.get("purposes") or PurposeMap(),
+            on_error=both.get("on_error", "drop"),
+            observers=both.get("observers", ()),
+            has_policy="policy" in both,
+            privacy=both.get("privacy"),
+            generation=generation,
+        )
+
+
+process = _Process()
+
+
+@public("consentpanel")
+def configure(
+    *,
+    registry: RegistryLike | None = None,
+    policy: FieldPolicy | None = None,
+    identity: Identity | None = None,
+    regime: RegimeRule | None = None,
+    purposes: Mapping[str, str | Iterable[str]] | None = None,
+    on_error: OnError | None = None,
+    observers: Iterable[Observer] | None = None,
+    privacy: PrivacyRequests | None = None,
+) -> None:
+    """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
+
+    Contract rule 1.2. The keywords are those of `Mixpanel`.
+
+    Args:
+        registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
+        policy: Which properties may be sent.
+        identity: How ids leave: `plain`, `pseudonymous` or `per_subject`; as they are when left out.
+        regime: What silence means; `Regime.OPT_IN` when left out.
+        purposes: The purposes of events and calls by name, where the defaults do not fit.
+        on_error: ``"drop"`` (the default) or ``"raise"``.
+        observers: Callables that get each `Decision`.
+        privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
+
+    Raises:
+        ConfigurationError: An argument cannot work, the process is configured already, or a message came before.
+
+    Example:
+        >>> import consentpanel
+        >>> from consentpanel.registry import MemoryRegistry
+        >>> consentpanel.configure(registry=MemoryRegistry(), policy=consentpanel.FieldPolicy())
+        >>> consentpanel.reset()
+    """
+    # Nothing else is local here: the keywords are those of `KEYWORDS`.
+    process.configure(checked(locals()))
+
+
+@public("consentpanel")
+def reset() -> None:
+    """Forgets what `configure` set: for tests.
+
+    Example:
+        >>> import consentpanel
+        >>> consentpanel.reset()
+    """
+    process.reset()
+
+
+@contextmanager
+def redirect(consumer: Any) -> Generator[None, None, None]:
+    """While active, every client of the process sends to `consumer` and not to its own: for tests.
+
+    Args:
+        consumer: Has the vendor's ``send`` and ``observe(decision)``.
+    """
+    before, process.outbox = process.outbox, consumer
+    try:
+        yield
+    finally:
+        process.outbox = before
