@@ -1,4 +1,4 @@
-"""Several values as the argument of an action or a policy, checked."""
+"""Checks of arguments that stand in several places. Each error names the argument, what came and what was expected."""
 
 from __future__ import annotations
 
@@ -21,3 +21,28 @@ def several_texts(name: str, what: str, given: object) -> tuple[str, ...]:
     if not all(isinstance(text, str) and text for text in texts):
         raise ConfigurationError(f"{name} must hold non-empty str")
     return texts
+
+
+def whole_number(name: str, value: object, least: int, most: int | None = None) -> int:
+    """The value when it is an int within its limits.
+
+    Raises:
+        ConfigurationError: It is not; the text names the argument.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be an int, not {type(value).__name__}")
+    if value < least or (most is not None and value > most):
+        limits = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ConfigurationError(f"{name} must be {limits}, not {value}")
+    return value
+
+
+def seconds(name: str, value: object) -> float:
+    """The value when it is a number of seconds above 0.
+
+    Raises:
+        ConfigurationError: It is not; the text names the argument.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 86_400:
+        raise ConfigurationError(f"{name} must be a number of seconds above 0")
+    return float(value)

@@ -9,15 +9,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from consentpanel._checks import whole_number
 from consentpanel._messages.times import read_time
 from consentpanel.errors import ConfigurationError
-
-
-def whole_number(name: str, value: object, *, least: int) -> int:
-    """The value when it is an int of at least `least`; ConfigurationError, which names the argument, if not."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name} must be an int of {least} or more")
-    return value
 
 
 def _is_finite(value: object) -> bool:
@@ -89,7 +83,7 @@ def _into_prefixes(bits: Any) -> Callable[[Any], Any]:
 
 
 def _into_decimals(decimals: Any) -> Callable[[Any], Any]:
-    places = whole_number("decimals", decimals, least=0)
+    places = whole_number("decimals", decimals, 0)
     if places > 12:
         raise ConfigurationError("decimals must be at most 12")
     return lambda value: round(float(_number(value)), places)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from consentpanel._checks import several
+from consentpanel._checks import several, whole_number
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import (
@@ -25,7 +25,7 @@ from consentpanel.policy._action_types import (
     Url,
 )
 from consentpanel.policy._detect.detection import OnDetect
-from consentpanel.policy._generalize import WAYS, whole_number
+from consentpanel.policy._generalize import WAYS
 from consentpanel.policy._url import UTM
 
 

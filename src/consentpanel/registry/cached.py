@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
+from consentpanel._forks import Survivors
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.registry._protocol import can_answer
@@ -165,13 +164,4 @@ class CachedRegistry:
         self._lock = threading.Lock()
 
 
-_ALIVE: weakref.WeakSet[CachedRegistry] = weakref.WeakSet()
-
-
-def _restart_all_in_child() -> None:
-    for registry in list(_ALIVE):
-        registry._restart_in_child()  # noqa: SLF001 - the same file
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_restart_all_in_child)
+_ALIVE: Survivors[CachedRegistry] = Survivors(CachedRegistry._restart_in_child)  # noqa: SLF001 - the same file

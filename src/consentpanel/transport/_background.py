@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import multiprocessing.util
-import os
 import random
 import threading
 import time
-import weakref
 from collections import deque
 from itertools import islice
 from typing import Any
 
-from typing_extensions import Self
-
+from consentpanel._checks import seconds, whole_number
 from consentpanel._consent.ids import subject_key
+from consentpanel._forks import Survivors
+from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
 from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
     VENDOR_HOST,
-    accepted_consumer,
+    Buffer,
     cause_of,
     hand_over,
-    http_consumer,
-    is_refused,
-    is_too_large,
     lose,
     not_accepted,
-    refused_of,
-    seconds,
+    tell,
     waiting_message,
-    whole_number,
 )
 from consentpanel.transport._http import DeliveryError
 from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch
 
-_LOGGER = logging.getLogger("consentpanel")
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
 _IN_ORDER = frozenset({"people", "groups"})
@@ -47,7 +39,7 @@ _IN_ORDER = frozenset({"people", "groups"})
 
 
 @public("consentpanel")
-class BackgroundConsumer:
+class BackgroundConsumer(Buffer):
     """Takes messages into a bounded queue, and sends them in batches from threads of its own.
 
     As `BufferedConsumer` it asks for consent again before it sends, delivers no message twice, and loses none without
@@ -100,8 +92,6 @@ class BackgroundConsumer:
         1
     """
 
-    judges_again = True
-    """Tells a client that consent is asked for again at the flush."""
     sends_by_itself = True
     """Tells a client that nobody has to wait for a flush."""
 
@@ -128,6 +118,8 @@ class BackgroundConsumer:
         exit_timeout: float = 10.0,
         connections: int = 4,
     ) -> None:
+        request_timeout = seconds("request_timeout", request_timeout)
+        self._open(BackgroundConsumer, locals())
         self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
         self._max_queued = whole_number("max_queued", max_queued, self._max_size, None)
         self._connections = whole_number("connections", connections, 1, 32)
@@ -135,26 +127,6 @@ class BackgroundConsumer:
         self._timeout = seconds("timeout", timeout)
         self._flush_timeout = seconds("flush_timeout", flush_timeout)
         self._exit_timeout = seconds("exit_timeout", exit_timeout)
-        arguments: dict[str, Any] = {
-            "events_url": events_url,
-            "people_url": people_url,
-            "import_url": import_url,
-            "request_timeout": seconds("request_timeout", request_timeout),
-            "groups_url": groups_url,
-            "api_host": api_host,
-            "retry_limit": retry_limit,
-            "retry_backoff_factor": retry_backoff_factor,
-            "verify_cert": verify_cert,
-            "credentials": credentials,
-            "gzip_imports": gzip_imports,
-        }
-        if consumer is None:
-            self._new_consumer = http_consumer(arguments)
-            self._consumer = self._new_consumer()
-        else:
-            given = accepted_consumer(consumer, arguments, BackgroundConsumer)
-            self._new_consumer = lambda: given
-            self._consumer = given
         self._dropped = 0
         self._restart()
         _ALIVE.add(self)
@@ -178,17 +150,10 @@ class BackgroundConsumer:
     def _restart_in_child(self) -> None:
         self._restart()
         self._dropped = 0
-        # The parent's open connections must not be written to by two processes.
-        self._consumer = self._new_consumer()
+        self._reopen()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} waiting={self.waiting} dropped={self._dropped}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def waiting(self) -> int:
@@ -228,7 +193,7 @@ class BackgroundConsumer:
                     self._changed.notify_all()
                 return
             self._dropped += 1
-        _LOGGER.debug("a message to %s found the queue full", endpoint)
+        LOGGER.debug("a message to %s found the queue full", endpoint)
         message.lose(Reason.QUEUE_FULL)
 
     def flush(self, timeout: float | None = None) -> None:
@@ -391,23 +356,20 @@ class BackgroundConsumer:
         sending = [message for message in batch if id(message) not in gone]
         if not sending:
             return
-        failure = hand_over(self._consumer, endpoint, sending)
-        if failure is None:
-            self._settle(endpoint, sending, went_well=True)
-        elif is_too_large(failure) and len(sending) > 1:
+        sent = hand_over(self._consumer, endpoint, sending)
+        if sent.must_split:
+            half = len(sending) // 2
             with self._changed:
                 self._sizes[endpoint] = max(1, min(self._sizes[endpoint], len(sending)) // 2)
-            half = len(sending) // 2
             self._deliver(endpoint, sending[:half])
             self._deliver(endpoint, sending[half:])
-        elif is_refused(failure) or is_too_large(failure):
-            refused = refused_of(failure, sending)
+        elif sent.is_settled:
             with self._changed:
-                self._dropped += len(refused)
+                self._dropped += len(sent.refused)
             self._settle(endpoint, sending, went_well=True)
-            lose(refused, Reason.REJECTED_BY_VENDOR)
-        else:
-            self._keep(endpoint, sending, failure)
+            tell(sending, sent)
+        elif sent.failure is not None:
+            self._keep(endpoint, sending, sent.failure)
 
     def _settle(self, endpoint: str, messages: list[Waiting], *, went_well: bool = False) -> None:
         with self._changed:
@@ -443,23 +405,18 @@ class BackgroundConsumer:
             message.discard()
         if gives_up:
             lose(wanted, Reason.NOT_DELIVERED)
-        _LOGGER.debug("a batch to %s was not delivered and is tried again: %s", endpoint, self._last_cause)
+        LOGGER.debug("a batch to %s was not delivered and is tried again: %s", endpoint, self._last_cause)
 
 
-_ALIVE: weakref.WeakSet[BackgroundConsumer] = weakref.WeakSet()
-
-
-def _restart_all_in_child() -> None:
-    for consumer in list(_ALIVE):
-        consumer._restart_in_child()  # noqa: SLF001 - the same file
+_ALIVE: Survivors[BackgroundConsumer] = Survivors(BackgroundConsumer._restart_in_child)  # noqa: SLF001 - the same file
 
 
 def _close_all() -> None:
-    for consumer in list(_ALIVE):
+    for consumer in _ALIVE:
         if consumer.waiting:
             problem = consumer._close(consumer._exit_timeout)  # noqa: SLF001 - the same file
             if problem:
-                _LOGGER.warning("the process ended: %s", problem)
+                LOGGER.warning("the process ended: %s", problem)
 
 
 def _close_with_the_child(consumer: BackgroundConsumer) -> None:
@@ -467,5 +424,3 @@ def _close_with_the_child(consumer: BackgroundConsumer) -> None:
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_restart_all_in_child)

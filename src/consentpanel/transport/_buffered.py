@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-import weakref
 from typing import Any
 
 import mixpanel
-from typing_extensions import Self
 
+from consentpanel._checks import whole_number
 from consentpanel._consent.ids import subject_key
-from consentpanel._messages.decision import Reason
+from consentpanel._forks import Survivors
 from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
     VENDOR_HOST,
-    accepted_consumer,
+    Buffer,
+    Sent,
     cause_of,
     hand_over,
-    http_consumer,
-    is_refused,
-    is_too_large,
-    lose,
     not_accepted,
     not_delivered,
-    refused_of,
+    tell,
     waiting_message,
-    whole_number,
 )
 from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch, settle
 
 
 @public("consentpanel")
-class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
+class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
     It differs from the vendor's in what contract rules 5.2 and 2.11 ask for: many threads may share one; a message
@@ -84,9 +78,6 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         1
     """
 
-    judges_again = True
-    """Tells a client that consent is asked for again at the flush."""
-
     def __init__(
         self,
         max_size: int = 50,
@@ -105,28 +96,9 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
         max_buffered: int = 10_000,
         gzip_imports: bool = False,
     ) -> None:
+        self._open(BufferedConsumer, locals())
         self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
         self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size, None)
-        arguments: dict[str, Any] = {
-            "events_url": events_url,
-            "people_url": people_url,
-            "import_url": import_url,
-            "request_timeout": request_timeout,
-            "groups_url": groups_url,
-            "api_host": api_host,
-            "retry_limit": retry_limit,
-            "retry_backoff_factor": retry_backoff_factor,
-            "verify_cert": verify_cert,
-            "credentials": credentials,
-            "gzip_imports": gzip_imports,
-        }
-        self._consumer: Any
-        self._own_consumer: Any
-        if consumer is None:
-            self._new_consumer = http_consumer(arguments)
-            self._consumer = self._own_consumer = self._new_consumer()
-        else:
-            self._consumer, self._own_consumer = accepted_consumer(consumer, arguments, BufferedConsumer), None
         self._is_closed = False
         self._reset()
         _ALIVE.add(self)
@@ -144,19 +116,11 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
 
     def _restart_in_child(self) -> None:
         self._reset()
-        if self._own_consumer is not None and self._consumer is self._own_consumer:
-            # The parent's open connections must not be written to by two processes.
-            self._consumer = self._own_consumer = self._new_consumer()
+        self._reopen()
 
     def __repr__(self) -> str:
         waiting = {endpoint: len(buffer) for endpoint, buffer in self._buffers.items()}
         return f"<{type(self).__name__} max_size={self._max_size} waiting={waiting}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         """Add a message, and flush its endpoint when `max_size` is reached.
@@ -292,27 +256,21 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
                 message.is_on_its_way = True
         for message in withdrawn:
             message.discard()
-        failure = hand_over(self._consumer, endpoint, sending) if sending else None
-        if failure is None:
-            self._settled(endpoint, sending, len(batch))
-            return None
-        if is_too_large(failure) and len(sending) > 1:
+        sent = hand_over(self._consumer, endpoint, sending) if sending else Sent()
+        if sent.must_split:
             self._shrunk[endpoint] = len(sending) // 2
             with self._lock:
                 self._left -= len(batch) - len(sending)
-            return None
-        if is_refused(failure) or is_too_large(failure):
-            refused = refused_of(failure, sending)
-            self._settled(endpoint, sending, len(batch))
-            lose(refused, Reason.REJECTED_BY_VENDOR)
-            self._refusals[endpoint] = cause_of(failure)
-            return None
-        return cause_of(failure)
-
-    def _settled(self, endpoint: str, sent: list[Waiting], count: int) -> None:
-        with self._lock:
-            settle(self._buffers[endpoint], sent)
-            self._left = self._left - count if count else 0
+        elif sent.is_settled:
+            with self._lock:
+                settle(buffer, sending)
+                self._left = self._left - len(batch) if batch else 0
+            tell(sending, sent)
+            if sent.failure is not None:
+                self._refusals[endpoint] = cause_of(sent.failure)
+        elif sent.failure is not None:
+            return cause_of(sent.failure)
+        return None
 
     def _end_flush(self, endpoint: str) -> None:
         with self._lock:
@@ -326,13 +284,4 @@ class BufferedConsumer(mixpanel.BufferedConsumer):  # type: ignore[misc]
             message.discard()
 
 
-_ALIVE: weakref.WeakSet[BufferedConsumer] = weakref.WeakSet()
-
-
-def _restart_all_in_child() -> None:
-    for consumer in list(_ALIVE):
-        consumer._restart_in_child()  # noqa: SLF001 - the same file
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_restart_all_in_child)
+_ALIVE: Survivors[BufferedConsumer] = Survivors(BufferedConsumer._restart_in_child)  # noqa: SLF001 - the same file

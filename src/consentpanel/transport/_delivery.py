@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import mixpanel
+from typing_extensions import Self
 
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
@@ -35,11 +36,21 @@ def waiting_message(endpoint: object, json_message: object, api_key: Any, api_se
     return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
 
 
-def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Exception | None:
-    """Sends a batch of equal credentials; what the consumer raised, or None.
+class Sent(NamedTuple):
+    """What came of a batch that was handed to a consumer."""
 
-    It raises nothing itself, because its frames hold the batch.
-    """
+    failure: Exception | None = None
+    """What the consumer raised."""
+    must_split: bool = False
+    """Whether the vendor wants fewer messages a request (HTTP 413)."""
+    is_settled: bool = True
+    """Whether it need not be tried again: delivered, or refused for good."""
+    refused: Sequence[Waiting] = ()
+    """The messages that the vendor refused: those that it named, or all."""
+
+
+def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Sent:
+    """Sends a batch of equal credentials. It raises nothing itself, because its frames hold the batch."""
     body = f"[{','.join(message.json_message for message in batch)}]"
     credentials = batch[0].credentials
     try:
@@ -48,26 +59,28 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Excepti
         else:
             consumer.send(endpoint, body, credentials)
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
-        return error
-    return None
+        return _understood(error, batch)
+    return Sent()
 
 
-def is_too_large(failure: Exception) -> bool:
-    """Whether the vendor wants fewer messages a request."""
-    return isinstance(failure, DeliveryError) and failure.status == 413
+def _understood(failure: Exception, batch: Sequence[Waiting]) -> Sent:
+    status = failure.status if isinstance(failure, DeliveryError) else None
+    if status == 413 and len(batch) > 1:
+        return Sent(failure, must_split=True, is_settled=False)
+    if not isinstance(failure, DeliveryError) or status not in {400, 413}:
+        return Sent(failure, is_settled=False)
+    named = failure.refused
+    return Sent(failure, refused=[each for at, each in enumerate(batch) if named is None or at in named])
 
 
-def is_refused(failure: Exception) -> bool:
-    """Whether the vendor will never take the batch as it is, so that sending it again is useless."""
-    return isinstance(failure, DeliveryError) and failure.status == 400
-
-
-def refused_of(failure: Exception, batch: Sequence[Waiting]) -> list[Waiting]:
-    """The messages that the vendor refused: those that it named, or all."""
-    refused = failure.refused if isinstance(failure, DeliveryError) else None
-    if refused is None:
-        return list(batch)
-    return [message for position, message in enumerate(batch) if position in refused]
+def tell(batch: Sequence[Waiting], sent: Sent) -> None:
+    """Tells the ticket of each message of a settled batch what became of it."""
+    refused = set(map(id, sent.refused))
+    for message in batch:
+        if id(message) in refused:
+            message.lose(Reason.REJECTED_BY_VENDOR)
+        else:
+            message.deliver()
 
 
 def cause_of(failure: BaseException) -> str:
@@ -94,32 +107,54 @@ def lose(messages: Sequence[Waiting], reason: Reason) -> None:
         message.lose(reason)
 
 
-def whole_number(name: str, value: object, least: int, most: int | None) -> int:
-    """The value when it is an int within its limits.
+class Buffer:
+    """What the buffers share: a consumer that sends the batches, and leaving by ``with``."""
 
-    Raises:
-        ConfigurationError: It is not; the text names the argument.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ConfigurationError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least or (most is not None and value > most):
-        limits = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ConfigurationError(f"{name} must be {limits}, not {value}")
-    return value
+    judges_again = True
+    """Tells a client that consent is asked for again at the flush."""
+    _consumer: Any
+
+    def _open(self, buffer: type, given: Mapping[str, Any]) -> None:
+        """Takes the consumer that was given, or makes one of the vendor's arguments.
+
+        Args:
+            buffer: The class that takes the arguments, and knows their defaults.
+            given: The arguments by name.
+
+        Raises:
+            ConfigurationError: It cannot send, or an argument would have no effect.
+        """
+        arguments = {name: given[name] for name in _VENDOR_ARGUMENTS}
+        consumer = given["consumer"]
+        self._new_consumer = _http_consumer(arguments) if consumer is None else None
+        if self._new_consumer is not None:
+            self._consumer = self._own_consumer = self._new_consumer()
+        else:
+            self._consumer = _accepted_consumer(consumer, arguments, buffer)
+
+    def _reopen(self) -> None:
+        """Makes a consumer of its own anew: nobody may share the parent's open connections."""
+        if self._new_consumer is not None and self._consumer is self._own_consumer:
+            self._consumer = self._own_consumer = self._new_consumer()
+
+    def close(self) -> None:
+        """Flushes, and accepts no more."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def seconds(name: str, value: object) -> float:
-    """The value when it is a number of seconds above 0.
-
-    Raises:
-        ConfigurationError: It is not; the text names the argument.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 86_400:
-        raise ConfigurationError(f"{name} must be a number of seconds above 0")
-    return float(value)
+_VENDOR_ARGUMENTS = (
+    "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
+    "credentials gzip_imports".split()
+)
 
 
-def http_consumer(arguments: Mapping[str, Any]) -> Callable[[], HttpConsumer]:
+def _http_consumer(arguments: Mapping[str, Any]) -> Callable[[], HttpConsumer]:
     """Makes the consumer that sends, as often as it is called: after a fork nobody may share a connection.
 
     Raises:
@@ -131,7 +166,7 @@ def http_consumer(arguments: Mapping[str, Any]) -> Callable[[], HttpConsumer]:
     return lambda: HttpConsumer(**given)
 
 
-def accepted_consumer(consumer: Any, arguments: Mapping[str, Any], buffer: type) -> Any:
+def _accepted_consumer(consumer: Any, arguments: Mapping[str, Any], buffer: type) -> Any:
     """The consumer that the user gave, when it can send and nothing beside it says how.
 
     Args:

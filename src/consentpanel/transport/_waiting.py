@@ -57,8 +57,9 @@ class Waiting:
 
     def deliver(self) -> None:
         """Tell the ticket that the message has arrived."""
-        if self.ticket is not None:
-            self.ticket.delivered()
+        delivered = getattr(self.ticket, "delivered", None)
+        if delivered is not None:
+            delivered()
 
     def discard(self) -> None:
         """Tell the ticket that the message was thrown away for want of consent."""
