@@ -226,6 +226,10 @@ class Cause(_Word):
         return repr(self.value)
 
 
+def _frozen(paths: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(paths)) if paths else _NOTHING
+
+
 def _as_dict(paths: Mapping[str, str]) -> str:
     return repr(dict(paths))
 
@@ -268,9 +272,9 @@ class Decision:
     event: str | None = None
     purpose: Purpose | None = None
     status: ConsentStatus | None = None
-    dropped: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
-    changed: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
-    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=MappingProxyType, hash=False, repr=_as_dict)
+    dropped: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
+    changed: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
+    detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
 
     def __bool__(self) -> bool:
         return self.outcome is not Outcome.DROPPED
@@ -296,7 +300,7 @@ class Decision:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
-            object.__setattr__(self, name, MappingProxyType(value) if name in _BY_PATH else value)
+            object.__setattr__(self, name, _frozen(value) if name in _BY_PATH else value)
 
 
 @public("consentpanel")

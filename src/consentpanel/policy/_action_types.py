@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from consentpanel._checks import several_texts
+from consentpanel._checks import several, several_texts
 from consentpanel._consent.ids import Purpose
 from consentpanel._messages.decision import Cause
 from consentpanel._public import public
@@ -30,6 +30,10 @@ class ActionError(Exception):
 
 def _categories(value: object) -> tuple[str, ...]:
     return several_texts("categories", "several str, such as ('contact',)", value)
+
+
+def _detect(value: object) -> bool | tuple[str, ...]:
+    return value if isinstance(value, bool) else several("detect", "a bool or several kinds", value)
 
 
 def _reason(value: object) -> str | None:
@@ -69,7 +73,7 @@ class Action:
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
     reason: str | None = attrs.field(default=None, converter=_reason)
     purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
-    detect: bool | tuple[str, ...] = True
+    detect: bool | tuple[str, ...] = attrs.field(default=True, converter=_detect)
     on_detect: OnDetect | Mapping[str, OnDetect] | None = None
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import TypedDict, Unpack
+
 from consentpanel._checks import several, whole_number
 from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
@@ -29,6 +31,43 @@ from consentpanel.policy._generalize import WAYS
 from consentpanel.policy._url import UTM
 
 
+class Said(TypedDict, total=False):
+    """What a rule says to visitors."""
+
+    categories: Iterable[str]
+    """Kinds of personal data, for the notice to visitors."""
+    reason: str | None
+    """Why it is shared, for the notice to visitors."""
+
+
+class Bound(Said, total=False):
+    """What a rule takes whose result no detector needs to look into."""
+
+    purpose: str | None
+    """A purpose whose consent the property needs too; without it the property is dropped as ``no_consent``."""
+
+
+class Options(Bound, total=False):
+    """What every rule takes that lets a value, or a part of one, pass.
+
+    Of a wrong type each is a `ConfigurationError`, and a keyword that a rule does not take a `TypeError`.
+    """
+
+    detect: bool | Iterable[str]
+    """False exempts the field from the detectors; or the kinds to look for; True, the default, looks for all."""
+    on_detect: OnDetect | Mapping[str, OnDetect] | None
+    """What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping from kinds to
+    these; what the policy says when left out."""
+
+
+def _only(rule: str, known: Any, options: Said) -> dict[str, Any]:
+    """The options, when the rule takes all of them."""
+    more = options.keys() - known.__optional_keys__
+    if more:
+        raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
+    return dict(options)
+
+
 @public("consentpanel")
 def keep(
     *,
@@ -38,11 +77,7 @@ def keep(
     match: str | re.Pattern[str] | None = None,
     max_length: int | None = None,
     personal: bool = False,
-    detect: bool | Iterable[str] = True,
-    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
-    purpose: str | None = None,
-    categories: Iterable[str] = (),
-    reason: str | None = None,
+    **options: Unpack[Options],
 ) -> Action:
     """Sends the value as it is (contract rule 3.2).
 
@@ -59,13 +94,7 @@ def keep(
         max_length: The most characters of the value's text.
         personal: Says that the property is personal and kept knowingly, where its name would be warned of and
             `categories` are not given.
-        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
-        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
-            from kinds to these. What the policy says when left out.
-        purpose: A purpose whose consent the property needs too; without it the property is dropped as
-            ``no_consent``, and the message goes on (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: What every rule takes: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type, or `deep` stands beside a constraint.
@@ -90,21 +119,13 @@ def keep(
         match=_pattern(match),
         max_length=max_length,
         personal=personal,
-        detect=_detect(detect),
-        on_detect=on_detect,
-        purpose=purpose,
-        categories=categories,
-        reason=reason,
+        **_only("keep", Options, options),
     )
     if deep and action.is_constrained:
         raise ConfigurationError(
             "deep=True keeps dicts and lists whole: a constraint needs a rule for the scalar itself"
         )
     return action
-
-
-def _detect(given: object) -> bool | tuple[str, ...]:
-    return given if isinstance(given, bool) else several("detect", "a bool or several kinds", given)
 
 
 def _values(given: object) -> tuple[Any, ...] | None:
@@ -130,7 +151,7 @@ def _pattern(given: object) -> re.Pattern[str] | None:
 
 
 @public("consentpanel")
-def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def drop(**options: Unpack[Said]) -> Action:
     """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
 
     What no rule names is dropped too; use this to except a part of something kept deep, or to write the decision down.
@@ -144,11 +165,11 @@ def drop(*, categories: Iterable[str] = (), reason: str | None = None) -> Action
         >>> policy.apply_event("Ordered", {"cart": {"total": 9, "note": "for Ada"}}).properties
         {'cart': {'total': 9}}
     """
-    return Drop(categories=categories, reason=reason)
+    return Drop(**_only("drop", Said, options))
 
 
 @public("consentpanel")
-def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Action:
+def refuse(**options: Unpack[Said]) -> Action:
     """Drops the whole message when the property is there (contract rule 3.2).
 
     Raises:
@@ -159,20 +180,16 @@ def refuse(*, categories: Iterable[str] = (), reason: str | None = None) -> Acti
         >>> FieldPolicy(events={"diagnosis": refuse()}).apply_event("Visit", {"diagnosis": "..."}).refused
         True
     """
-    return Refuse(categories=categories, reason=reason)
+    return Refuse(**_only("refuse", Said, options))
 
 
 @public("consentpanel")
-def redact(
-    text: str = "[redacted]", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
-) -> Action:
+def redact(text: str = "[redacted]", **options: Unpack[Bound]) -> Action:
     """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
 
     Args:
         text: What to send.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: `purpose`, `categories` and `reason`: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -184,13 +201,11 @@ def redact(
     """
     if not isinstance(text, str):
         raise ConfigurationError(f"text must be a str, not {type(text).__name__}")
-    return Redact(text=text, purpose=purpose, categories=categories, reason=reason)
+    return Redact(text=text, **_only("redact", Bound, options))
 
 
 @public("consentpanel")
-def mask(
-    last: int = 4, *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
-) -> Action:
+def mask(last: int = 4, **options: Unpack[Bound]) -> Action:
     """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
 
     Four stars stand for what is hidden, however long it is. At most a quarter of a value is shown, and nothing of one
@@ -198,9 +213,7 @@ def mask(
 
     Args:
         last: How many characters at the end are shown, at most; 0 shows none.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: `purpose`, `categories` and `reason`: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -211,13 +224,11 @@ def mask(
         >>> policy.apply_event("Paid", {"card": "4242424242424242", "email": "ada@mail.example"}).properties
         {'card': '****4242', 'email': '****@mail.example'}
     """
-    return Mask(last=whole_number("last", last, least=0), purpose=purpose, categories=categories, reason=reason)
+    return Mask(last=whole_number("last", last, least=0), **_only("mask", Bound, options))
 
 
 @public("consentpanel")
-def pseudonymize(
-    prefix: str = "psn_", *, purpose: str | None = None, categories: Iterable[str] = (), reason: str | None = None
-) -> Action:
+def pseudonymize(prefix: str = "psn_", **options: Unpack[Bound]) -> Action:
     """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
 
     The same value has the same pseudonym wherever it stands, so that reports can count and join; nobody without
@@ -225,9 +236,7 @@ def pseudonymize(
 
     Args:
         prefix: What a pseudonym starts with, so that a reader tells it from a raw value.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: `purpose`, `categories` and `reason`: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -240,29 +249,19 @@ def pseudonymize(
     """
     if not isinstance(prefix, str) or not prefix or len(prefix) > 32:
         raise ConfigurationError("prefix must be a str of 1 to 32 characters")
-    return Pseudonymize(prefix=prefix, purpose=purpose, categories=categories, reason=reason)
+    return Pseudonymize(prefix=prefix, **_only("pseudonymize", Bound, options))
 
 
 @public("consentpanel")
 def truncate(
     n: int,
-    *,
-    detect: bool | Iterable[str] = True,
-    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
-    purpose: str | None = None,
-    categories: Iterable[str] = (),
-    reason: str | None = None,
+    **options: Unpack[Options],
 ) -> Action:
     """Sends the first `n` characters (contract rule 3.2).
 
     Args:
         n: How many characters, 1 or more. A number whose text is longer is sent as the start of its text.
-        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
-        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
-            from kinds to these. What the policy says when left out.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: What every rule takes: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -274,35 +273,21 @@ def truncate(
     """
     return Truncate(
         length=whole_number("n", n, least=1),
-        detect=_detect(detect),
-        on_detect=on_detect,
-        purpose=purpose,
-        categories=categories,
-        reason=reason,
+        **_only("truncate", Options, options),
     )
 
 
 @public("consentpanel")
 def transform(
     function: Callable[[Any], Any],
-    *,
-    detect: bool | Iterable[str] = True,
-    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
-    purpose: str | None = None,
-    categories: Iterable[str] = (),
-    reason: str | None = None,
+    **options: Unpack[Options],
 ) -> Action:
     """Sends what your own function makes of the value (contract rule 3.2).
 
     Args:
         function: Takes the value as it would stand on the wire, returns what to send. When it raises, the
             property is dropped.
-        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
-        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
-            from kinds to these. What the policy says when left out.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: What every rule takes: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -318,11 +303,7 @@ def transform(
         raise ConfigurationError("function must return the value; a coroutine function does not")
     return Transform(
         function=function,
-        detect=_detect(detect),
-        on_detect=on_detect,
-        purpose=purpose,
-        categories=categories,
-        reason=reason,
+        **_only("transform", Options, options),
     )
 
 
@@ -334,11 +315,7 @@ def generalize(
     ip: bool | tuple[int, int] | None = None,
     decimals: int | None = None,
     bands: Sequence[float] | None = None,
-    detect: bool | Iterable[str] = True,
-    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
-    purpose: str | None = None,
-    categories: Iterable[str] = (),
-    reason: str | None = None,
+    **options: Unpack[Options],
 ) -> Action:
     """Sends a coarser value; exactly one of the five ways is named (contract rule 3.2).
 
@@ -351,12 +328,7 @@ def generalize(
         ip: True, or the bits to keep of an IPv4 and an IPv6 address; the rest becomes zero. True means (24, 48).
         decimals: Decimals to keep of a coordinate or another number, 0 to 12.
         bands: Rising lower ends of bands, such as ``(18, 25, 35)`` for ages: 30 becomes ``"25-34"``.
-        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
-        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
-            from kinds to these. What the policy says when left out.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: What every rule takes: see `Options`.
 
     Raises:
         ConfigurationError: None or several of the ways are named, or an argument has a wrong type or value.
@@ -379,18 +351,14 @@ def generalize(
     how = named[0]
     coarsen = WAYS[how](ways[how])
     detail = tuple(bands) if bands is not None else ways[how]
-    if how == "ip" and detect is True:
+    if how == "ip" and options.get("detect", True) is True:
         # An address is what this is for; anything else in its place is none, and does not pass.
-        detect = ("-ip_address",)
+        options["detect"] = ("-ip_address",)
     return Generalize(
         how=how,
         coarsen=coarsen,
         detail=detail,
-        detect=_detect(detect),
-        on_detect=on_detect,
-        purpose=purpose,
-        categories=categories,
-        reason=reason,
+        **_only("generalize", Options, options),
     )
 
 
@@ -400,11 +368,7 @@ def url(
     params: Iterable[str] = UTM,
     path: str = "keep",
     fragment: bool = False,
-    detect: bool | Iterable[str] = True,
-    on_detect: OnDetect | Mapping[str, OnDetect] | None = None,
-    purpose: str | None = None,
-    categories: Iterable[str] = (),
-    reason: str | None = None,
+    **options: Unpack[Options],
 ) -> Action:
     """Sends a URL without the parts that may say who follows it (contract rule 3.12).
 
@@ -415,12 +379,7 @@ def url(
         params: Names of the parameters that are kept, exactly; the five ``utm_`` ones when left out.
         path: ``"keep"``, or ``"ids"``: a segment that is a number or a UUID, or holds an ``@``, becomes ``*``.
         fragment: Whether what follows ``#`` is kept.
-        detect: False exempts the field from the detectors; or the kinds to look for (contract rule 3.7).
-        on_detect: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping
-            from kinds to these. What the policy says when left out.
-        purpose: A purpose whose consent the property needs too (contract rule 3.14).
-        categories: Kinds of personal data, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        options: What every rule takes: see `Options`.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -442,9 +401,5 @@ def url(
         parameters=frozenset(params),
         hides_ids=path == "ids",
         keeps_fragment=fragment,
-        detect=_detect(detect),
-        on_detect=on_detect,
-        purpose=purpose,
-        categories=categories,
-        reason=reason,
+        **_only("url", Options, options),
     )
