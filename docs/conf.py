@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
-from consentpanel import _public
+from consentpanel import _exports
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -40,7 +40,7 @@ html_show_sphinx = False
 
 OURS = "consentpanel"
 # Autodoc reads the texts below attributes in the file where a class is written.
-_public.public = lambda _: lambda thing: thing
+_exports.rename = lambda *_: None
 
 
 def link_by_public_name(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,38 +95,15 @@ __all__ = [
     "url",
 ]
 
-_HOMES = {
-    "_consent": ("ConsentRecord", "ConsentStatus", "Purpose", "Regime", "by_country"),
-    "_messages.decision": ("Cause", "Decision", "MessageError", "Outcome", "Reason"),
-    "client": ("Mixpanel", "Withdrawal", "configure", "reset"),
-    "errors": ("ConfigurationError", "ConsentPanelError", "InvalidRecordError", "RegistryError"),
-    "policy": (
-        "FieldPolicy",
-        "drop",
-        "generalize",
-        "keep",
-        "mask",
-        "per_subject",
-        "plain",
-        "pseudonymize",
-        "pseudonymous",
-        "redact",
-        "refuse",
-        "transform",
-        "truncate",
-        "url",
-    ),
-    "privacy_requests": ("PrivacyRequestError", "PrivacyRequests", "PrivacyTask", "TaskStatus"),
-    "transport": ("BackgroundConsumer", "BufferedConsumer"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOMES = ("errors", "_consent", "_messages.decision", "policy", "client", "transport", "privacy_requests")
+"""Where the names are written, from the one that loads least to the one that loads most."""
 _MODULES = {"policy", "registry", "testing", "transparency", "transport"}
 
 
 def __getattr__(name: str) -> Any:
     # Names are found at first use: the pytest plugin is in this package and must not load the vendor's client.
-    if name in _HOME_OF:
-        found = getattr(import_module(f"consentpanel.{_HOME_OF[name]}"), name)
+    if name in __all__ and (home := _home_of(name)) is not None:
+        found = getattr(home, name)
     elif name in _MODULES:
         found = import_module(f"consentpanel.{name}")
     elif name == "__version__":
@@ -138,6 +116,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found
     return found
+
+
+def _home_of(name: str) -> ModuleType | None:
+    homes = (import_module(f"consentpanel.{each}") for each in _HOMES)
+    return next((home for home in homes if name in home.__all__), None)
 
 
 def __dir__() -> list[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from consentpanel._public import public
+from consentpanel._exports import name_all
 
 
-@public("consentpanel")
 class ConsentPanelError(Exception):
     """The parent of every error that consentpanel raises on its own account.
 
@@ -17,7 +16,6 @@ class ConsentPanelError(Exception):
     """
 
 
-@public("consentpanel")
 class ConfigurationError(ConsentPanelError, ValueError):
     """What was configured cannot work; the text names the argument, what came and what was expected.
 
@@ -26,12 +24,10 @@ class ConfigurationError(ConsentPanelError, ValueError):
     """
 
 
-@public("consentpanel")
 class InvalidRecordError(ConsentPanelError, ValueError):
     """A consent record, or a question about one, is malformed: a naive time, an empty id, a wrong type."""
 
 
-@public("consentpanel")
 class RegistryError(ConsentPanelError):
     """A registry could not answer or could not write. The gate treats it as a denial (contract rule 2.6)."""
 
@@ -41,3 +37,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # It tells a decision, and so is at home with decisions, above this floor.
     return import_module("consentpanel._messages.decision").MessageError
+
+
+__all__ = ["ConfigurationError", "ConsentPanelError", "InvalidRecordError", "RegistryError"]
+name_all(globals())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import attrs
 
 from consentpanel._consent.ids import subject_key
+from consentpanel._exports import name_all
 from consentpanel._mixpanel.hosts import PRIVACY_HOSTS, REGIONS, Region
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
 
@@ -32,7 +32,6 @@ _TRIES = 6
 _LONGEST_WAIT = 60.0
 
 
-@public("consentpanel")
 class TaskStatus(str, Enum):
     """How far the vendor is with a request. In its own words."""
 
@@ -51,7 +50,6 @@ class TaskStatus(str, Enum):
         return self.value in {"SUCCESS", "FAILURE", "REVOKED", "NOT_FOUND"}
 
 
-@public("consentpanel")
 class PrivacyRequestError(ConsentPanelError):
     """The vendor did not take a request. The text quotes neither ids nor the vendor's answer.
 
@@ -66,7 +64,6 @@ class PrivacyRequestError(ConsentPanelError):
         self.created = created
 
 
-@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class PrivacyTask:
     """One request, as the vendor knows it. It names nobody.
@@ -89,7 +86,6 @@ class PrivacyTask:
     link: str | None = attrs.field(default=None, repr=False)
 
 
-@public("consentpanel")
 class PrivacyRequests:
     """Asks the vendor to delete, or to hand out, what it holds about people (contract rule 7.2).
 
@@ -340,3 +336,7 @@ def _seconds(text: str | None, default: float) -> float:
         return max(0.0, float(text or ""))
     except ValueError:
         return default
+
+
+__all__ = ["PrivacyRequestError", "PrivacyRequests", "PrivacyTask", "TaskStatus"]
+name_all(globals())

@@ -3,5 +3,8 @@
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.regime import Regime, by_country
+from consentpanel._exports import name_all
 
 __all__ = ["ConsentRecord", "ConsentStatus", "Purpose", "Regime", "by_country"]
+
+name_all(globals())

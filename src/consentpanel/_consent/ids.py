@@ -7,14 +7,12 @@ from typing import ClassVar, cast
 
 from typing_extensions import Self
 
-from consentpanel._public import public
 from consentpanel.errors import InvalidRecordError
 
 MAX_ID_LENGTH = 255
 """Longest id in characters; the vendor cuts strings there, which would merge two people into one."""
 
 
-@public("consentpanel")
 class Purpose(str):
     """What personal data is used for: a string, so that users add their own (contract rule 2.1).
 

@@ -12,13 +12,11 @@ from typing import Any
 import attrs
 
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._public import public
 from consentpanel.errors import InvalidRecordError
 
 _MAX_EVIDENCE = 4096
 
 
-@public("consentpanel")
 class ConsentStatus(str, Enum):
     """What a registry answers about one person and one purpose (contract rule 2.1)."""
 
@@ -99,7 +97,6 @@ def _short_text(_: object, attribute: attrs.Attribute[Any], value: object) -> No
         raise InvalidRecordError(f"{attribute.name} must be a non-empty str or None")
 
 
-@public("consentpanel")
 @attrs.frozen
 class ConsentRecord:
     """One thing that a person said about one purpose; appended to a registry, never changed.

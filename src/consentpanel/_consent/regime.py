@@ -7,11 +7,9 @@ from enum import Enum
 from typing import TypeAlias, Union
 
 from consentpanel._consent.standing import Standing
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 
 
-@public("consentpanel")
 class Regime(str, Enum):
     """Whether silence means no or yes (contract rule 2.5).
 
@@ -46,7 +44,6 @@ OPT_IN_COUNTRIES = frozenset(
 """Codes (ISO 3166-1 and common synonyms) that `by_country` never lets be opt-out."""
 
 
-@public("consentpanel")
 def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:
     """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed (contract rule 2.5).
 

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
-from consentpanel._public import public
+from consentpanel._exports import name_all
 from consentpanel.errors import ConsentPanelError
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -27,7 +27,6 @@ class _Word(str, Enum):
         return str(self.value)
 
 
-@public("consentpanel")
 class Outcome(_Word):
     """What became of a message (contract rule 4.1).
 
@@ -44,7 +43,6 @@ class Outcome(_Word):
     """Not handed to the transport."""
 
 
-@public("consentpanel")
 class Reason(_Word):
     """Why a message was sent or was not (contract rule 4.1).
 
@@ -130,7 +128,6 @@ _ERRORS = frozenset(
 )
 
 
-@public("consentpanel")
 class Cause(_Word):
     """Why a property was dropped, or how it was changed: the values of `Decision.dropped` and `Decision.changed`.
 
@@ -237,7 +234,6 @@ def _as_dict(paths: Mapping[str, str]) -> str:
 _BY_PATH = ("dropped", "changed", "detected")
 
 
-@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class Decision:
     """What became of one message. Truthy when something was handed to the transport.
@@ -303,7 +299,6 @@ class Decision:
             object.__setattr__(self, name, _frozen(value) if name in _BY_PATH else value)
 
 
-@public("consentpanel")
 class MessageError(ConsentPanelError):
     """A message was not sent because something failed, and the client was built with ``on_error="raise"``.
 
@@ -317,3 +312,7 @@ class MessageError(ConsentPanelError):
 
     def __reduce__(self) -> tuple[type[MessageError], tuple[Decision]]:
         return (type(self), (self.decision,))
+
+
+__all__ = ["Cause", "Decision", "MessageError", "Outcome", "Reason"]
+name_all(globals())

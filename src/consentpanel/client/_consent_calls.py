@@ -10,7 +10,6 @@ import attrs
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._messages.decision import Decision
-from consentpanel._public import public
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, RegistryError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyTask
 
 
-@public("consentpanel")
 @attrs.frozen(kw_only=True)
 class Withdrawal:
     """What `Mixpanel.withdraw` did. It names nobody.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from consentpanel._consent.regime import Regime, RegimeRule
 from consentpanel._log import forget_warnings, warn_once
 from consentpanel._messages.purposes import PurposeMap
-from consentpanel._public import public
 from consentpanel.client._settings import (
     NEEDS_PSEUDONYMS,
     Observer,
@@ -92,7 +91,6 @@ class _Process:
 process = _Process()
 
 
-@public("consentpanel")
 def configure(
     *,
     registry: RegistryLike | None = None,
@@ -131,7 +129,6 @@ def configure(
     process.configure(checked(locals()))
 
 
-@public("consentpanel")
 def reset() -> None:
     """Forgets what `configure` set: for tests.
 

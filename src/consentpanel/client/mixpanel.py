@@ -15,7 +15,6 @@ from consentpanel._messages.decision import Decision, MessageError, Reason
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel.hosts import host_of
 from consentpanel._mixpanel.names import TIMES
-from consentpanel._public import public
 from consentpanel.client._capture import captured, plain
 from consentpanel.client._consent_calls import ConsentCalls
 from consentpanel.client._guard import Guard
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from consentpanel.transparency._audit import Configuration
 
 
-@public("consentpanel")
 class Mixpanel(ConsentCalls):
     """The vendor's client; each call is sent, redacted or dropped by consent and field policy.
 

@@ -1,5 +1,6 @@
 """The field policy and its actions. Pure: nothing here reads or writes anything outside the message."""
 
+from consentpanel._exports import name_all
 from consentpanel.policy._action_types import Action
 from consentpanel.policy._detect.detection import Detector, Finding, detect
 from consentpanel.policy._detect.matchers import KINDS
@@ -47,3 +48,5 @@ __all__ = [
     "truncate",
     "url",
 ]
+
+name_all(globals())

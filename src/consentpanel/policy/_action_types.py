@@ -13,7 +13,6 @@ import attrs
 from consentpanel._checks import several, several_texts
 from consentpanel._consent.ids import Purpose
 from consentpanel._messages.decision import Cause
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detect.detection import OnDetect
 from consentpanel.policy._secret import Keyed
@@ -51,7 +50,6 @@ def _purpose(value: object) -> Purpose | None:
         raise ConfigurationError(str(error)) from None
 
 
-@public("consentpanel.policy")
 @attrs.frozen(kw_only=True)
 class Action:
     """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).

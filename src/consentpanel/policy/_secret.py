@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from typing import TypeAlias, Union
 
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 
 Keyed: TypeAlias = Callable[[str], str]
@@ -19,7 +18,6 @@ Secret: TypeAlias = Union[bytes, Callable[[], bytes]]
 SECRET_BYTES = 32
 
 
-@public("consentpanel.policy")
 def from_environment(name: str) -> Secret:
     """A secret from an environment variable, read when a policy or an identity is built.
 

@@ -10,7 +10,6 @@ from typing import Any
 from typing_extensions import TypedDict, Unpack
 
 from consentpanel._checks import several, whole_number
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import (
     TYPES,
@@ -68,7 +67,6 @@ def _only(rule: str, known: Any, options: Said) -> dict[str, Any]:
     return dict(options)
 
 
-@public("consentpanel")
 def keep(
     *,
     deep: bool = False,
@@ -150,7 +148,6 @@ def _pattern(given: object) -> re.Pattern[str] | None:
     return found
 
 
-@public("consentpanel")
 def drop(**options: Unpack[Said]) -> Action:
     """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
 
@@ -168,7 +165,6 @@ def drop(**options: Unpack[Said]) -> Action:
     return Drop(**_only("drop", Said, options))
 
 
-@public("consentpanel")
 def refuse(**options: Unpack[Said]) -> Action:
     """Drops the whole message when the property is there (contract rule 3.2).
 
@@ -183,7 +179,6 @@ def refuse(**options: Unpack[Said]) -> Action:
     return Refuse(**_only("refuse", Said, options))
 
 
-@public("consentpanel")
 def redact(text: str = "[redacted]", **options: Unpack[Bound]) -> Action:
     """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
 
@@ -204,7 +199,6 @@ def redact(text: str = "[redacted]", **options: Unpack[Bound]) -> Action:
     return Redact(text=text, **_only("redact", Bound, options))
 
 
-@public("consentpanel")
 def mask(last: int = 4, **options: Unpack[Bound]) -> Action:
     """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
 
@@ -227,7 +221,6 @@ def mask(last: int = 4, **options: Unpack[Bound]) -> Action:
     return Mask(last=whole_number("last", last, least=0), **_only("mask", Bound, options))
 
 
-@public("consentpanel")
 def pseudonymize(prefix: str = "psn_", **options: Unpack[Bound]) -> Action:
     """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
 
@@ -252,7 +245,6 @@ def pseudonymize(prefix: str = "psn_", **options: Unpack[Bound]) -> Action:
     return Pseudonymize(prefix=prefix, **_only("pseudonymize", Bound, options))
 
 
-@public("consentpanel")
 def truncate(
     n: int,
     **options: Unpack[Options],
@@ -277,7 +269,6 @@ def truncate(
     )
 
 
-@public("consentpanel")
 def transform(
     function: Callable[[Any], Any],
     **options: Unpack[Options],
@@ -307,7 +298,6 @@ def transform(
     )
 
 
-@public("consentpanel")
 def generalize(
     *,
     bucket: float | None = None,
@@ -362,7 +352,6 @@ def generalize(
     )
 
 
-@public("consentpanel")
 def url(
     *,
     params: Iterable[str] = UTM,

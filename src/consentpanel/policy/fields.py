@@ -12,7 +12,6 @@ from consentpanel._consent.ids import Purpose
 from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize
 from consentpanel.policy._apply import Application, RefusedError
@@ -44,7 +43,6 @@ from consentpanel.policy.actions import keep as keep_it
 _NAMES_OR_RULES = "several names or a mapping"
 
 
-@public("consentpanel.policy")
 @attrs.frozen(kw_only=True, repr=False)
 class PolicyResult:
     """What a policy leaves of some properties.
@@ -67,7 +65,6 @@ class PolicyResult:
         return f"PolicyResult(dropped={self.dropped!r}, changed={self.changed!r}, refused={self.refused!r})"
 
 
-@public("consentpanel")
 class FieldPolicy:
     """An allow-list of properties: one that no rule names is dropped (contract rules 3.1 to 3.6).
 

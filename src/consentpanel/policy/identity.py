@@ -16,7 +16,6 @@ from consentpanel._checks import several
 from consentpanel._consent.ids import subject_key
 from consentpanel._messages.wire import dumps
 from consentpanel._mixpanel.names import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
 
@@ -25,7 +24,6 @@ _SHORTEST_TOKEN = 6
 _KEPT = (EVENT_STRUCTURE - IDS) | TIMES
 
 
-@public("consentpanel.policy")
 @attrs.frozen(eq=False, kw_only=True)
 class Identity:
     """What an id becomes before it leaves. Made by `plain`, `pseudonymous` and `per_subject`, not by hand.
@@ -72,7 +70,6 @@ class Identity:
         raise TypeError("an Identity cannot be pickled or copied: it may hold a secret. Build it in the worker")
 
 
-@public("consentpanel")
 def plain() -> Identity:
     """Ids leave as they are (contract rule 3.9).
 
@@ -83,7 +80,6 @@ def plain() -> Identity:
     return Identity(kind="plain")
 
 
-@public("consentpanel")
 def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] = ()) -> Identity:
     """Ids leave as pseudonyms: the HMAC-SHA-256 (RFC 2104) of the id under a secret (contract rule 3.9).
 
@@ -122,7 +118,6 @@ def _pseudonym_under(keyed: Keyed, subject_id: str) -> str:
     return "pid1_" + _in_letters(keyed(f"id:{subject_id}"))
 
 
-@public("consentpanel")
 def per_subject(store: MutableMapping[str, str]) -> Identity:
     """Ids leave as pseudonyms from a random salt for each person (contract rule 3.9).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consentpanel._exports import at_first_use, name_all
 from consentpanel.registry._protocol import ConsentRegistry
 from consentpanel.registry.cached import CachedRegistry
 from consentpanel.registry.callable import CallableRegistry
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["CachedRegistry", "CallableRegistry", "ConsentRegistry", "MemoryRegistry", "SQLiteRegistry"]
 
 
-def __getattr__(name: str) -> object:
-    # At first use: a process that keeps consent elsewhere need not load SQLite.
-    if name != "SQLiteRegistry":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from consentpanel.registry.sqlite import SQLiteRegistry
-
-    globals()[name] = SQLiteRegistry
-    return SQLiteRegistry
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# At first use: a process that keeps consent elsewhere need not load SQLite.
+__getattr__, __dir__ = at_first_use(globals(), {"SQLiteRegistry": "sqlite"})
+name_all(globals())

@@ -7,10 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._public import public
 
 
-@public("consentpanel.registry")
 @runtime_checkable
 class ConsentRegistry(Protocol):
     """Keeps what people said about the use of their data, and answers for it.

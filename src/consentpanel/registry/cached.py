@@ -12,13 +12,11 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
 from consentpanel._forks import Survivors
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.registry._protocol import can_answer
 from consentpanel.registry.callable import CallableRegistry
 
 
-@public("consentpanel.registry")
 class CachedRegistry:
     """Remembers what another registry answers about now. Safe for many threads; bounded.
 

@@ -10,12 +10,10 @@ from typing import Any
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, refuse_future
 from consentpanel._consent.standing import Standing
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import asked_moment
 
 
-@public("consentpanel.registry")
 class CallableRegistry:
     """Asks a function of yours (contract rule 2.3). A plain callable given as ``registry=`` becomes one of these.
 

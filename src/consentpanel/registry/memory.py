@@ -10,13 +10,11 @@ from typing import Any
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentRecord
 from consentpanel._consent.standing import Standing, standing_of
-from consentpanel._public import public
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing]] = {}
 
 
-@public("consentpanel.registry")
 class MemoryRegistry(RecordingRegistry):
     """Keeps consent records in this process; they are gone when it ends. Safe for many threads.
 

@@ -19,7 +19,6 @@ from typing_extensions import Self
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, standing_by
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 from consentpanel.registry._salts import SQLiteSalts
@@ -70,7 +69,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@public("consentpanel.registry")
 class SQLiteRegistry(RecordingRegistry):
     """Keeps consent records in a SQLite file. Safe for many threads, processes and forks of one machine.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consentpanel._exports import at_first_use
+
 if TYPE_CHECKING:
     from consentpanel.testing._fake import FakeTransport
     from consentpanel.testing._mixin import ConsentPanelTestMixin
@@ -21,26 +23,15 @@ __all__ = [
     "assert_keeps_promises",
 ]
 
-_HOMES = {
-    "ConsentPanelTestMixin": "_mixin",
-    "FakePrivacyAPI": "_privacy_api",
-    "FakeTransport": "_fake",
-    "RegistryContract": "registry_contract",
-    "SentMessage": "_sent",
-    "assert_keeps_promises": "_promises",
-}
-
-
-def __getattr__(name: str) -> object:
-    # Not imported above: the pytest plugin lives in this package and is loaded by every pytest run.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# At first use: the pytest plugin lives in this package and is loaded by every pytest run.
+__getattr__, __dir__ = at_first_use(
+    globals(),
+    {
+        "ConsentPanelTestMixin": "_mixin",
+        "FakePrivacyAPI": "_privacy_api",
+        "FakeTransport": "_fake",
+        "RegistryContract": "registry_contract",
+        "SentMessage": "_sent",
+        "assert_keeps_promises": "_promises",
+    },
+)

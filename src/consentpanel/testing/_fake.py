@@ -9,13 +9,11 @@ from typing import Any
 import mixpanel
 
 from consentpanel._messages.decision import Decision
-from consentpanel._public import public
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
 
 
-@public("consentpanel.testing")
 class FakeTransport:
     """A consumer that keeps what it is sent, for tests (contract rule 5.3).
 

@@ -6,7 +6,6 @@ import unittest
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from consentpanel._public import public
 from consentpanel.client._process import redirect
 from consentpanel.testing._fake import FakeTransport
 from consentpanel.testing._guard_network import Watch, close_watch, open_watch, refusal
@@ -17,7 +16,6 @@ else:
     _Base = object
 
 
-@public("consentpanel.testing")
 class ConsentPanelTestMixin(_Base):
     """Gives each test an outbox, and fails a test that reaches for the vendor.
 

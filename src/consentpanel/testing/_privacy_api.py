@@ -12,14 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from typing_extensions import Self
 
-from consentpanel._public import public
-
 _MAX_IDS = 2_000
 _POLL = 0.01
 """How long the end of a test may wait for the server to see that it is over, in seconds."""
 
 
-@public("consentpanel.testing")
 class FakePrivacyAPI:
     """Answers on loopback as the vendor's interface for deletions and retrievals is documented to.
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from consentpanel._public import public
 from consentpanel.client import Mixpanel
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Promises, audit
 
 
-@public("consentpanel.testing")
 def assert_keeps_promises(target: Mixpanel | FieldPolicy, promises: Promises, **more: Any) -> None:
     """Asserts that a configuration breaks no promise of the published policy.
 

@@ -11,7 +11,6 @@ import attrs
 import mixpanel
 
 from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS
-from consentpanel._public import public
 
 ENDPOINTS = ("events", "people", "groups", "imports")
 EVENT_ENDPOINTS = ("events", "imports")
@@ -25,7 +24,6 @@ OPERATORS = DICT_OPERATORS | REMOVALS
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
-@public("consentpanel.testing")
 @attrs.frozen
 class SentMessage:
     """One message as the vendor would have received it. Its repr shows no value.

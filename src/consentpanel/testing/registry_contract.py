@@ -14,7 +14,6 @@ from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import standing_of
-from consentpanel._public import public
 from consentpanel.errors import ConsentPanelError
 from consentpanel.testing._registry_answers import AnswersByTheLatestRecord
 from consentpanel.testing._registry_proof import (
@@ -44,7 +43,6 @@ ODD_IDS = (
 )
 
 
-@public("consentpanel.testing")
 class RegistryContract(AnswersByTheLatestRecord):
     """Inherit it, and pytest proves your registry (contract rules 2.2 to 2.6).
 

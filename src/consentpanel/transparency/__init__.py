@@ -1,5 +1,6 @@
 """Says what is shared, in the words that a visitor reads, and holds the configuration to what was promised."""
 
+from consentpanel._exports import name_all
 from consentpanel.transparency._audit import Breach, audit
 from consentpanel.transparency._compare import Change, Comparison, compare
 from consentpanel.transparency._notice import Notice, Vendor, notice
@@ -26,3 +27,5 @@ __all__ = [
     "notice",
     "scan",
 ]
+
+name_all(globals())

@@ -10,7 +10,6 @@ import attrs
 from consentpanel._consent.regime import OPT_IN_COUNTRIES, Regime
 from consentpanel._mixpanel.hosts import API_HOSTS, PRIVACY_HOSTS, region_of
 from consentpanel._mixpanel.names import PERSONAL
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._action_types import Keep
@@ -28,7 +27,6 @@ _FREE_TEXT = frozenset(
 )
 
 
-@public("consentpanel.transparency")
 @attrs.frozen
 class Breach:
     """A place where the configuration breaks a promise.
@@ -93,7 +91,6 @@ class _Held:
     has_privacy: bool
 
 
-@public("consentpanel.transparency")
 def audit(
     target: Client | FieldPolicy,
     promises: Promises,

@@ -8,13 +8,11 @@ from typing import Any
 
 import attrs
 
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.transparency._disclosures import STRENGTH
 from consentpanel.transparency._notice import Notice
 
 
-@public("consentpanel.transparency")
 @attrs.frozen
 class Change:
     """One thing that is told otherwise.
@@ -28,7 +26,6 @@ class Change:
     needs_consent: bool
 
 
-@public("consentpanel.transparency")
 @attrs.frozen
 class Comparison:
     """What differs between two notices.
@@ -45,7 +42,6 @@ class Comparison:
         return any(change.needs_consent for change in self.changes)
 
 
-@public("consentpanel.transparency")
 def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, Any] | str) -> Comparison:
     """What differs between two notices, and whether people must be asked anew.
 

@@ -13,7 +13,6 @@ from consentpanel._checks import several
 from consentpanel._consent.regime import Regime
 from consentpanel._mixpanel.hosts import REGIONS
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.policy._names import words_of
@@ -22,7 +21,6 @@ from consentpanel.transparency._page import Entry, Section, as_html, as_markdown
 from consentpanel.transparency._texts import Words
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Vendor:
     """Who receives the data, and what else is done with it that no policy of fields can know.
@@ -60,7 +58,6 @@ class Vendor:
             raise ConfigurationError("vendor: retention_days must be a whole number of days, 1 or more")
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Notice:
     """What visitors are told. Made by `notice`, not by hand.
@@ -110,7 +107,6 @@ class Notice:
         return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-@public("consentpanel.transparency")
 def notice(
     policy: FieldPolicy,
     *,

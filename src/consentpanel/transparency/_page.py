@@ -8,8 +8,6 @@ from html import escape
 
 import attrs
 
-from consentpanel._public import public
-
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --faint: #4a4a4a; --line: #c8c8c8; --ground: #ffffff; }
@@ -37,7 +35,6 @@ li:last-child { border-bottom: 0; }
 """.strip()
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Entry:
     """One thing that is sent: what, in which form, why, and its name in the data."""
@@ -48,7 +45,6 @@ class Entry:
     path: str | None = None
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Section:
     """A part of the notice: a heading, paragraphs, and lists of entries under headings of their own."""

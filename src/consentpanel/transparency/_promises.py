@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 
 from consentpanel._mixpanel.hosts import REGIONS
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 
 CONSENT = ("opt_in", "opt_out")
@@ -55,7 +54,6 @@ def _promise(yes: str, no: str) -> Any:
     return attrs.field(default=None, validator=_yes_or_no, metadata={True: yes, False: no})
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Promises:
     """What your published privacy policy says. What it does not speak of stays None, and is not held to.

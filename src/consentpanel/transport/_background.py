@@ -16,7 +16,6 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
 from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
-from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
@@ -38,7 +37,6 @@ _IN_ORDER = frozenset({"people", "groups"})
 """Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later."""
 
 
-@public("consentpanel")
 class BackgroundConsumer(Buffer):
     """Takes messages into a bounded queue, and sends them in batches from threads of its own.
 

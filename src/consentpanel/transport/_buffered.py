@@ -11,7 +11,6 @@ import mixpanel
 from consentpanel._checks import whole_number
 from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
-from consentpanel._public import public
 from consentpanel.transport._delivery import (
     ENDPOINTS,
     MAX_BATCH_MESSAGES,
@@ -28,7 +27,6 @@ from consentpanel.transport._delivery import (
 from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch, settle
 
 
-@public("consentpanel")
 class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 

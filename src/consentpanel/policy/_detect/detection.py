@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple, cast
 import attrs
 
 from consentpanel._checks import several, several_texts
-from consentpanel._public import public
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._detect.matchers import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
 from consentpanel.policy._detect.normalize import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
@@ -21,7 +20,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _VALUES = "several values"
 
 
-@public("consentpanel.policy")
 @attrs.frozen
 class Finding:
     """A place in a text that holds personal data. It never holds the text.
@@ -54,7 +52,6 @@ def _named(value: object) -> str:
     return value
 
 
-@public("consentpanel.policy")
 @attrs.frozen
 class Detector:
     """Looks for one more kind of personal data (contract rule 3.7). With the name of a built-in kind it replaces that.
@@ -305,7 +302,6 @@ class _Covered:
         return text in self._texts or (len(self._texts) <= self._MOST and any(text in each for each in self._texts))
 
 
-@public("consentpanel.policy")
 def detect(text: str) -> list[Finding]:
     """Finds personal data in a text (contract rule 3.7).
 

@@ -15,13 +15,11 @@ import attrs
 
 from consentpanel._mixpanel.calls import CALLS, UPDATES
 from consentpanel._mixpanel.names import DICT_OPERATORS
-from consentpanel._public import public
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import written
 from consentpanel.transparency._scan.source import Module, Place, World, argument, dotted, files_of, said_at, together
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class FoundCall:
     """One call of the client.
@@ -49,7 +47,6 @@ class FoundCall:
     id_category: str | None = None
 
 
-@public("consentpanel.transparency")
 @attrs.frozen(kw_only=True)
 class Scan:
     """What was found in a code base.
@@ -67,7 +64,6 @@ class Scan:
     files: int
 
 
-@public("consentpanel.transparency")
 def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
     r"""Finds every call of the client below a folder.
 
