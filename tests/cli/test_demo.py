@@ -13,7 +13,8 @@ from consentpanel import FieldPolicy, keep
 from consentpanel._cli import demo as demo_module
 from consentpanel._cli import main
 from consentpanel._cli._demo import shop as _shop
-from consentpanel.testing._ingestion_api import IngestionServer, loopback_without_proxy
+from consentpanel.testing._ingestion_api import IngestionServer
+from consentpanel.testing._loopback import loopback_without_proxy
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 
 from consentpanel import Consumer, FieldPolicy, Mixpanel
 from consentpanel.registry import SQLiteRegistry
-from consentpanel.testing._ingestion_api import IngestionServer, loopback_without_proxy
+from consentpanel.testing._ingestion_api import IngestionServer
+from consentpanel.testing._loopback import loopback_without_proxy
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "how-to" / "samples"
 EVENTS: list[dict[str, Any]] = [

@@ -8,13 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-PATHS = {"/track": "events", "/engage": "people", "/groups": "groups", "/import": "imports"}
+from consentpanel.testing._loopback import ENDPOINTS, LoopbackServer, reply
 
 
 class FaultyVendor:
@@ -31,28 +31,8 @@ class FaultyVendor:
         self.refuses: Any = None
         self.open = threading.Event()
         self.open.set()
-        vendor = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16
-
-            def do_POST(self) -> None:
-                vendor.answer(self)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.http.handle_error = lambda *_: None  # type: ignore[method-assign] # the client may have gone
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        root = f"http://127.0.0.1:{self.http.server_address[1]}"
-        self.urls = {
-            "events_url": f"{root}/track",
-            "people_url": f"{root}/engage",
-            "groups_url": f"{root}/groups",
-            "import_url": f"{root}/import",
-        }
+        self.http = LoopbackServer(self.answer)
+        self.urls = self.http.urls
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers["Content-Length"]))
@@ -66,7 +46,7 @@ class FaultyVendor:
             fault = self.faults.pop(0) if self.faults else self.always
             if fault is None and self.largest is not None and len(batch) > self.largest:
                 fault = 413
-            self.requests.append((PATHS[path], len(batch), dict(request.headers.items())))
+            self.requests.append((ENDPOINTS[path], len(batch), dict(request.headers.items())))
         if fault == "stall":
             self.open.wait(10)
             fault = None
@@ -97,13 +77,8 @@ class FaultyVendor:
             self.records += batch
 
     def reply(self, request: BaseHTTPRequestHandler, status: int, answer: Any) -> None:
-        text = b"<html>busy</html>" if answer is None else json.dumps(answer).encode()
-        request.send_response(status)
-        if self.retry_after is not None:
-            request.send_header("Retry-After", self.retry_after)
-        request.send_header("Content-Length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
+        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+        reply(request, status, b"<html>busy</html>" if answer is None else answer, headers)
 
     def ids(self) -> Counter[str]:
         with self.lock:
@@ -118,8 +93,7 @@ class FaultyVendor:
 
     def close(self) -> None:
         self.open.set()
-        self.http.shutdown()
-        self.http.server_close()
+        self.http.close()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from mixpanel import MixpanelException
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
 from consentpanel._messages.decision import Decision, Outcome
-from consentpanel.testing._ingestion_api import IngestionServer, Received, loopback_without_proxy
+from consentpanel.testing._ingestion_api import IngestionServer, Received
+from consentpanel.testing._loopback import loopback_without_proxy
 
 if TYPE_CHECKING:
     import argparse

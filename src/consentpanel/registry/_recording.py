@@ -8,11 +8,23 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+from typing_extensions import TypedDict, Unpack
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, refuse_future, utc
 from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, InvalidRecordError
+
+
+class Fields(TypedDict, total=False):
+    """What `grant` and `deny` take beside a person and purposes; None is as if it were left out."""
+
+    recorded_at: datetime | None
+    expires_at: datetime | None
+    policy_version: str | None
+    source: str | None
+    jurisdiction: str | None
+    evidence: Mapping[str, Any] | None
 
 
 class RecordingRegistry(ABC):
@@ -89,57 +101,23 @@ class RecordingRegistry(ABC):
         refuse_future(record.recorded_at)
         self._append([record])
 
-    def grant(
-        self,
-        subject_id: Any,
-        *purposes: str,
-        recorded_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        policy_version: str | None = None,
-        source: str | None = None,
-        jurisdiction: str | None = None,
-        evidence: Mapping[str, Any] | None = None,
-    ) -> None:
+    def grant(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person consents, one record for each purpose, all or none (contract rule 2.3).
 
         Args:
             subject_id: The data subject: a `str`, `int` or `UUID`.
             purposes: The purposes; the three built-in ones when none is named.
-            recorded_at: When it was said, aware. When left out: now, or the time of the person's latest record when
-                that is later, so that a clock that is behind cannot make a grant outlive a denial.
-            expires_at: When the grant ends by itself, aware; never when left out.
-            policy_version: The version of the published policy that the person saw.
-            source: Where it was said, such as ``"signup-form"``.
-            jurisdiction: Where the person is, such as ``"DE"``.
-            evidence: A small JSON mapping that helps to prove it.
+            fields: More about what was said, each as in `ConsentRecord`: `recorded_at`, `expires_at`, `policy_version`,
+                `source`, `jurisdiction`, `evidence`. Without `recorded_at` it is now, or the time of the person's latest
+                record when that is later, so that a clock that is behind cannot make a grant outlive a denial.
 
         Raises:
             InvalidRecordError: An argument is malformed.
             RegistryError: The store failed; nothing was appended.
         """
-        self._say(
-            ConsentStatus.GRANTED,
-            subject_id,
-            purposes,
-            recorded_at,
-            expires_at=expires_at,
-            policy_version=policy_version,
-            source=source,
-            jurisdiction=jurisdiction,
-            evidence={} if evidence is None else evidence,
-        )
+        self._say(ConsentStatus.GRANTED, subject_id, purposes, fields)
 
-    def deny(
-        self,
-        subject_id: Any,
-        *purposes: str,
-        recorded_at: datetime | None = None,
-        expires_at: datetime | None = None,
-        policy_version: str | None = None,
-        source: str | None = None,
-        jurisdiction: str | None = None,
-        evidence: Mapping[str, Any] | None = None,
-    ) -> None:
+    def deny(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person refuses or withdraws consent; the arguments are those of `grant`.
 
         A denial never expires by itself (contract rule 2.4).
@@ -148,31 +126,15 @@ class RecordingRegistry(ABC):
             InvalidRecordError: An argument is malformed.
             RegistryError: The store failed; nothing was appended.
         """
-        self._say(
-            ConsentStatus.DENIED,
-            subject_id,
-            purposes,
-            recorded_at,
-            expires_at=expires_at,
-            policy_version=policy_version,
-            source=source,
-            jurisdiction=jurisdiction,
-            evidence={} if evidence is None else evidence,
-        )
+        self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
-    def _say(
-        self,
-        status: ConsentStatus,
-        subject_id: Any,
-        purposes: tuple[str, ...],
-        recorded_at: datetime | None,
-        **fields: Any,
-    ) -> None:
-        said_at = now() if recorded_at is None else recorded_at
+    def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        said_at = given.pop("recorded_at", None) or now()
         named = dict.fromkeys(Purpose(purpose) for purpose in purposes or BUILT_IN_PURPOSES)
-        records = [ConsentRecord(subject_id, purpose, status, said_at, **fields) for purpose in named]
+        records = [ConsentRecord(subject_id, purpose, status, said_at, **given) for purpose in named]
         refuse_future(records[0].recorded_at)
-        self._append(records, is_stamped_here=recorded_at is None)
+        self._append(records, is_stamped_here=fields.get("recorded_at") is None)
 
 
 def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import os
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
 from typing_extensions import Self
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from consentpanel.testing._loopback import ENDPOINTS, LoopbackServer, reply
 
-_HOST = "127.0.0.1"
-_ENDPOINTS = {"/track": "events", "/engage": "people", "/groups": "groups", "/import": "imports"}
 _MAX_BODY = 10 * 1024 * 1024
-_PATIENCE = 10
 
 
 @attrs.frozen
@@ -35,13 +29,6 @@ class Received:
     payload: dict[str, Any] = attrs.field(repr=False)
 
 
-class _Urls(TypedDict):
-    events_url: str
-    people_url: str
-    groups_url: str
-    import_url: str
-
-
 class IngestionServer:
     """The vendor's ingestion endpoints on ``127.0.0.1``, on a port of the system's choice.
 
@@ -55,29 +42,15 @@ class IngestionServer:
         self._lock = threading.Lock()
         self._messages: list[Received] = []
         self._requests: list[bytes] = []
-        self._http = _Server((_HOST, 0), _Handler)
-        self._http.ingestion = self
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server = LoopbackServer(self._answer)
+        self.urls = self._server.urls
+        """The four URL arguments of the vendor's consumers."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join(_PATIENCE)
-
-    @property
-    def urls(self) -> _Urls:
-        """The four URL arguments of the vendor's consumers."""
-        root = f"http://{_HOST}:{self._http.server_address[1]}"
-        return {
-            "events_url": f"{root}/track",
-            "people_url": f"{root}/engage",
-            "groups_url": f"{root}/groups",
-            "import_url": f"{root}/import",
-        }
+        self._server.close()
 
     @property
     def messages(self) -> list[Received]:
@@ -91,11 +64,23 @@ class IngestionServer:
         with self._lock:
             return list(self._requests)
 
-    def keep(self, raw: bytes, messages: list[Received]) -> None:
-        """Note a request, and the messages that were accepted of it."""
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        messages: list[Received] = []
+        raw = None
+        try:
+            body = _body(request)
+            raw = b"\n".join([request.requestline.encode("latin-1", "replace"), bytes(request.headers), body])
+            messages = _messages(urlsplit(request.path).path, body)
+        except _Refusal as refusal:
+            status, said = refusal.code, {"status": 0, "error": refusal.error}
+        else:
+            status, said = 200, {"status": 1}
         with self._lock:
-            self._requests.append(raw)
-            self._messages.extend(messages)
+            self._requests += [] if raw is None else [raw]
+            self._messages += messages
+        # What was not read of a request would be taken for the next one.
+        request.close_connection = request.close_connection or raw is None
+        reply(request, status, said)
 
 
 class _Refusal(Exception):  # noqa: N818 (an answer, not a failure)
@@ -105,59 +90,17 @@ class _Refusal(Exception):  # noqa: N818 (an answer, not a failure)
         self.code = code
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    ingestion: IngestionServer
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _PATIENCE
-    server_version = "ingestion"
-
-    def do_POST(self) -> None:
-        try:
-            body = self._body()
-        except _Refusal as refusal:
-            self.close_connection = True
-            self._answer(refusal)
-            return
-        raw = b"\n".join([self.requestline.encode("latin-1", "replace"), bytes(self.headers), body])
-        try:
-            messages = _messages(urlsplit(self.path).path, body)
-        except _Refusal as refusal:
-            self._ingestion.keep(raw, [])
-            self._answer(refusal)
-            return
-        self._ingestion.keep(raw, messages)
-        self._answer(None)
-
-    @property
-    def _ingestion(self) -> IngestionServer:
-        return cast("_Server", self.server).ingestion
-
-    def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdecimal()):
-            raise _Refusal("Content-Length is missing", 411)
-        if len(length) > len(str(_MAX_BODY)) or int(length) > _MAX_BODY:
-            raise _Refusal("request is too large", 413)
-        return self.rfile.read(int(length))
-
-    def _answer(self, refusal: _Refusal | None) -> None:
-        content = json.dumps({"status": 0, "error": refusal.error} if refusal else {"status": 1}).encode()
-        self.send_response(refusal.code if refusal else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the request line is the caller's business."""
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    length = request.headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdecimal()):
+        raise _Refusal("Content-Length is missing", 411)
+    if len(length) > len(str(_MAX_BODY)) or int(length) > _MAX_BODY:
+        raise _Refusal("request is too large", 413)
+    return request.rfile.read(int(length))
 
 
 def _messages(path: str, body: bytes) -> list[Received]:
-    endpoint = _ENDPOINTS.get(path)
+    endpoint = ENDPOINTS.get(path)
     if endpoint is None:
         raise _Refusal("no such endpoint", 404)
     try:
@@ -185,21 +128,3 @@ def _check(endpoint: str, record: object) -> None:
         raise _Refusal("token is missing")
     if not isinstance(record.get("event"), str) or not record["event"]:
         raise _Refusal("event is missing")
-
-
-@contextmanager
-def loopback_without_proxy() -> Generator[None]:
-    """Keep requests to this machine from a proxy that the environment names, for as long as the context lasts."""
-    names = ("no_proxy", "NO_PROXY")
-    before = {name: os.environ.get(name) for name in names}
-    listed = next((value for value in before.values() if value), "")
-    try:
-        for name in names:
-            os.environ[name] = f"{_HOST},{listed}" if listed else _HOST
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from typing_extensions import Self
 
+from consentpanel.testing._loopback import LoopbackServer, reply
+
 _MAX_IDS = 2_000
-_POLL = 0.01
-"""How long the end of a test may wait for the server to see that it is over, in seconds."""
 
 
 class FakePrivacyAPI:
@@ -39,13 +38,13 @@ class FakePrivacyAPI:
         self.tasks: dict[str, dict[str, Any]] = {}
         self._token, self._oauth_token = token, oauth_token
         self._failures: list[tuple[int, Mapping[str, str]]] = []
-        self._server: ThreadingHTTPServer | None = None
+        self._server: LoopbackServer | None = None
 
     @property
     def url(self) -> str:
         """Where it listens: the ``host=`` of `PrivacyRequests`."""
         assert self._server is not None, "enter it: with FakePrivacyAPI() as vendor"  # noqa: S101 - a test's mistake
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._server.url
 
     def finish(self, task_id: str, status: str = "SUCCESS") -> None:
         """Brings a request to its end; a retrieval then has a link.
@@ -68,38 +67,18 @@ class FakePrivacyAPI:
         self._failures += [(status, {"Retry-After": str(retry_after)}) for status in statuses]
 
     def __enter__(self) -> Self:
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                api._answer(self)
-
-            do_POST = do_GET  # noqa: N815 - as above
-            do_DELETE = do_GET  # noqa: N815 - as above
-
-            def log_message(self, *_: object) -> None:
-                """A test's output is its own."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
+        self._server = LoopbackServer(self._answer)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        status, said, headers = self._judged(handler, body)
-        text = b"" if said is None else json.dumps(said).encode()
-        handler.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(text)), "Content-Type": "application/json"}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(text)
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        reply(request, *self._judged(request, body))
 
     def _judged(
         self, handler: BaseHTTPRequestHandler, body: bytes
