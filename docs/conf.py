@@ -39,7 +39,7 @@ html_title = "consentpanel"
 html_show_sphinx = False
 
 OURS = "consentpanel"
-# Autodoc reads the texts below attributes in the file where a class is written.
+# Autodoc reads the comments on attributes in the file where a class is written.
 _exports.rename = lambda *_: None
 
 

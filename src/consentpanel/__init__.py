@@ -95,8 +95,8 @@ __all__ = [
     "url",
 ]
 
+#: Where the names are written, from the one that loads least to the one that loads most.
 _HOMES = ("errors", "_consent", "_messages.decision", "policy", "client", "transport", "privacy_requests")
-"""Where the names are written, from the one that loads least to the one that loads most."""
 _MODULES = {"policy", "registry", "testing", "transparency", "transport"}
 
 

@@ -9,8 +9,8 @@ import time
 
 LOGGER = logging.getLogger("consentpanel")
 
+#: Seconds between two warnings of one kind of failure: a registry that is down would fill the log.
 _PAUSE = 60.0
-"""Seconds between two warnings of one kind of failure: a registry that is down would fill the log."""
 
 
 class _Warnings:
@@ -35,8 +35,8 @@ class _Warnings:
 
 
 _warnings = _Warnings()
+#: Lets every warning be said again: for tests.
 forget_warnings = _warnings.forget
-"""Lets every warning be said again: for tests."""
 
 
 def warn_once(text: str) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ComplianceType = Literal["GDPR", "CCPA"]
 DisclosureType = Literal["Data", "Categories", "Sources"]
+#: The vendor takes at most so many ids a request.
 MAX_IDS = 2_000
-"""The vendor takes at most so many ids a request."""
 
 _PATHS = {"deletion": "/api/app/data-deletions/v3.0/", "retrieval": "/api/app/data-retrievals/v3.0/"}
 _TOO_FAST = 429

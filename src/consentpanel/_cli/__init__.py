@@ -67,53 +67,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    demo_parser = commands.add_parser(
-        "demo",
-        help="make a small shop's calls and show what the vendor would receive",
-        description="Make a small shop's calls, on this machine only, and show what the vendor's server receives.",
-        epilog="exit codes: 0 exactly what may be disclosed was received; 1 something else was.",
-        allow_abbrev=False,
-    )
-    demo.add_arguments(demo_parser)
-    demo_parser.set_defaults(run=demo.run)
-    preview_parser = commands.add_parser(
-        "preview",
-        help="say what a policy would do to real records",
-        description=preview.DESCRIPTION,
-        epilog=preview.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    preview.add_arguments(preview_parser)
-    preview_parser.set_defaults(run=preview.run)
-    for name, job, help_text in (
-        ("notice", notice, "write the notice to visitors, or check the one that is published"),
-        ("scan", scan, "list what a code base sends, by its syntax alone"),
-        ("audit", audit, "hold the configuration to what the privacy policy promises"),
+    for name, job, run, help_text in (
+        ("demo", demo, demo.run, "make a small shop's calls and show what the vendor would receive"),
+        ("preview", preview, preview.run, "say what a policy would do to real records"),
+        ("notice", notice, notice.run, "write the notice to visitors, or check the one that is published"),
+        ("scan", scan, scan.run, "list what a code base sends, by its syntax alone"),
+        ("audit", audit, audit.run, "hold the configuration to what the privacy policy promises"),
+        ("erase", privacy, privacy.erase, "ask the vendor to delete all data of people"),
+        ("export", privacy, privacy.export, "ask the vendor for all data of people"),
     ):
         command = commands.add_parser(
             name,
             help=help_text,
-            description=job.DESCRIPTION,
+            description=privacy.EXPORT if name == "export" else job.DESCRIPTION,
             epilog=job.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         job.add_arguments(command)
-        command.set_defaults(run=job.run)
-    for name, run, help_text, description in (
-        ("erase", privacy.erase, "ask the vendor to delete all data of people", privacy.ERASE),
-        ("export", privacy.export, "ask the vendor for all data of people", privacy.EXPORT),
-    ):
-        command = commands.add_parser(
-            name,
-            help=help_text,
-            description=description,
-            epilog=privacy.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        privacy.add_arguments(command)
         command.set_defaults(run=run)
     return parser
 

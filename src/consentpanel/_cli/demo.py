@@ -28,6 +28,10 @@ _STRUCTURAL_OF_PROFILES = frozenset({"$token", "$distinct_id", "$time", "$group_
 _SENT_AS = {Outcome.SENT: "sent", Outcome.REDACTED: "redacted", Outcome.DROPPED: "dropped"}
 
 
+DESCRIPTION = "Make a small shop's calls, on this machine only, and show what the vendor's server receives."
+EPILOG = "exit codes: 0 exactly what may be disclosed was received; 1 something else was."
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -12,7 +12,7 @@ from consentpanel.client import Mixpanel
 from consentpanel.errors import ConsentPanelError
 from consentpanel.privacy_requests import PrivacyRequests, PrivacyTask
 
-ERASE = """\
+DESCRIPTION = """\
 Record that people withdraw consent, and ask the vendor to delete all that it holds about them.
 
 The client must have a registry that can record, and privacy=PrivacyRequests(...). Ids are yours; they are mapped as

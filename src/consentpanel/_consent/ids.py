@@ -9,8 +9,8 @@ from typing_extensions import Self
 
 from consentpanel.errors import InvalidRecordError
 
+#: Longest id in characters; the vendor cuts strings there, which would merge two people into one.
 MAX_ID_LENGTH = 255
-"""Longest id in characters; the vendor cuts strings there, which would merge two people into one."""
 
 
 class Purpose(str):
@@ -31,12 +31,12 @@ class Purpose(str):
 
     __slots__ = ()
 
+    #: Events: what a person did.
     ANALYTICS: ClassVar[Purpose]
-    """Events: what a person did."""
+    #: People analytics: who a person is.
     PROFILES: ClassVar[Purpose]
-    """People analytics: who a person is."""
+    #: Remote feature flags: which variant a person sees, decided by the vendor.
     FEATURE_FLAGS: ClassVar[Purpose]
-    """Remote feature flags: which variant a person sees, decided by the vendor."""
 
     def __new__(cls, name: str) -> Self:
         if type(name) is cls:
@@ -58,8 +58,8 @@ Purpose.ANALYTICS = Purpose("analytics")
 Purpose.PROFILES = Purpose("profiles")
 Purpose.FEATURE_FLAGS = Purpose("feature_flags")
 
+#: The purposes that `grant` and `deny` record when none is named (contract rule 2.3).
 BUILT_IN_PURPOSES = (Purpose.ANALYTICS, Purpose.PROFILES, Purpose.FEATURE_FLAGS)
-"""The purposes that `grant` and `deny` record when none is named (contract rule 2.3)."""
 
 
 def subject_key(subject_id: object) -> str:

@@ -20,12 +20,12 @@ _MAX_EVIDENCE = 4096
 class ConsentStatus(str, Enum):
     """What a registry answers about one person and one purpose (contract rule 2.1)."""
 
+    #: A grant is recorded and holds.
     GRANTED = "granted"
-    """A grant is recorded and holds."""
+    #: A denial is recorded.
     DENIED = "denied"
-    """A denial is recorded."""
+    #: Nothing that holds is recorded.
     UNKNOWN = "unknown"
-    """Nothing that holds is recorded."""
 
 
 def utc(moment: object, name: str) -> datetime:

@@ -18,10 +18,10 @@ class Regime(str, Enum):
         (False, True)
     """
 
+    #: Sends only on `ConsentStatus.GRANTED`.
     OPT_IN = "opt_in"
-    """Sends only on `ConsentStatus.GRANTED`."""
+    #: Sends unless `ConsentStatus.DENIED`.
     OPT_OUT = "opt_out"
-    """Sends unless `ConsentStatus.DENIED`."""
 
     def allows(self, standing: Standing) -> bool:
         """Whether a message may be sent for somebody of this standing."""
@@ -32,16 +32,16 @@ class Regime(str, Enum):
 
 _DENIALS = frozenset({Standing.WITHDRAWN, Standing.ANSWERED_FALSE, Standing.UNAVAILABLE, Standing.NOT_CONFIGURED})
 
+#: One regime for everybody, or a callable that answers for a subject id.
 RegimeRule: TypeAlias = Union[Regime, Callable[[str], Regime]]
-"""One regime for everybody, or a callable that answers for a subject id."""
 
+#: Codes (ISO 3166-1 and common synonyms) that `by_country` never lets be opt-out.
 OPT_IN_COUNTRIES = frozenset(
     # The European Union and the European Economic Area: GDPR articles 6(1)(a) and 7, ePrivacy directive article 5(3).
     "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO EL EU "
     # The United Kingdom (UK GDPR, PECR), Switzerland, and Canada with Quebec (PIPEDA; Law 25).
     "GB UK CH CA CA-QC QC".split()
 )
-"""Codes (ISO 3166-1 and common synonyms) that `by_country` never lets be opt-out."""
 
 
 def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:

@@ -20,8 +20,8 @@ class Standing(Enum):
 
     GRANTED = ConsentStatus.GRANTED, "consent_granted"
     WITHDRAWN = ConsentStatus.DENIED, "withdrawn"
+    #: A function of the application answered False, which for a device id may only mean that it knows none.
     ANSWERED_FALSE = ConsentStatus.DENIED, "withdrawn", False
-    """A function of the application answered False, which for a device id may only mean that it knows none."""
     NOT_RECORDED = ConsentStatus.UNKNOWN, "no_consent"
     EXPIRED = ConsentStatus.UNKNOWN, "expired"
     OUTDATED_POLICY = ConsentStatus.UNKNOWN, "outdated_policy"
@@ -48,8 +48,8 @@ _OF_STATUS = {
     ConsentStatus.UNKNOWN: Standing.NOT_RECORDED,
 }
 
+#: Whose consent, for what, and at which moment; None asks about now.
 Question = tuple[str, Purpose, "datetime | None"]
-"""Whose consent, for what, and at which moment; None asks about now."""
 
 
 def standing_of(

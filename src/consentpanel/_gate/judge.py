@@ -23,10 +23,10 @@ from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._detect.detection import shown_name
 from consentpanel.policy._left import all_of, left_of, removal_left_of
 
+#: Stands in a `Decision` for the name of an event that is not planned.
 UNPLANNED = "<unplanned>"
-"""Stands in a `Decision` for the name of an event that is not planned."""
+#: The vendor takes fewer than 255 properties a message.
 MAX_PROPERTIES = 254
-"""The vendor takes fewer than 255 properties a message."""
 
 
 class Verdict(NamedTuple):
@@ -34,10 +34,10 @@ class Verdict(NamedTuple):
 
     decision: Decision
     text: str | None
+    #: Whether what is sent stands on somebody's consent, so that a withdrawal takes it back.
     needs_consent: bool = True
-    """Whether what is sent stands on somebody's consent, so that a withdrawal takes it back."""
+    #: More purposes, on which some of its properties stand.
     bound: tuple[Purpose, ...] = ()
-    """More purposes, on which some of its properties stand."""
 
 
 class Grounds(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 
+#: An iterator, set or view with more items drops its property (contract rule 3.8).
 MAX_ITEMS = 1000
-"""An iterator, set or view with more items drops its property (contract rule 3.8)."""
 
 
 class TooManyItemsError(ValueError):

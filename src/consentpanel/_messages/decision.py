@@ -35,12 +35,12 @@ class Outcome(_Word):
         True
     """
 
+    #: Handed to the transport as the caller wrote it.
     SENT = "sent"
-    """Handed to the transport as the caller wrote it."""
+    #: Handed to the transport with something dropped or changed.
     REDACTED = "redacted"
-    """Handed to the transport with something dropped or changed."""
+    #: Not handed to the transport.
     DROPPED = "dropped"
-    """Not handed to the transport."""
 
 
 class Reason(_Word):
@@ -54,56 +54,56 @@ class Reason(_Word):
         (False, True)
     """
 
+    #: Sent: everybody whom the message names has granted consent.
     CONSENT_GRANTED = "consent_granted"
-    """Sent: everybody whom the message names has granted consent."""
+    #: Sent: the regime is opt-out and nobody whom the message names has objected.
     NOT_DENIED = "not_denied"
-    """Sent: the regime is opt-out and nobody whom the message names has objected."""
+    #: Sent: a group profile, which names no person (contract rule 2.10).
     NO_PERSON_NAMED = "no_person_named"
-    """Sent: a group profile, which names no person (contract rule 2.10)."""
+    #: Sent: the message only takes data away from the vendor (contract rule 2.9).
     REMOVAL = "removal"
-    """Sent: the message only takes data away from the vendor (contract rule 2.9)."""
 
+    #: Dropped: somebody whom the message names has not granted consent.
     NO_CONSENT = "no_consent"
-    """Dropped: somebody whom the message names has not granted consent."""
+    #: Dropped: somebody whom the message names has said no, or has withdrawn a consent.
     WITHDRAWN = "withdrawn"
-    """Dropped: somebody whom the message names has said no, or has withdrawn a consent."""
+    #: Dropped: the consent has passed its `expires_at`.
     EXPIRED = "expired"
-    """Dropped: the consent has passed its `expires_at`."""
+    #: Dropped: the consent was given under an older policy version than the registry requires.
     OUTDATED_POLICY = "outdated_policy"
-    """Dropped: the consent was given under an older policy version than the registry requires."""
+    #: Dropped: consent holds now but did not hold at the event's own time (contract rule 2.8).
     NO_CONSENT_THEN = "no_consent_then"
-    """Dropped: consent holds now but did not hold at the event's own time (contract rule 2.8)."""
+    #: Dropped: a rule of the field policy says `refuse()`.
     REFUSED_BY_POLICY = "refused_by_policy"
-    """Dropped: a rule of the field policy says `refuse()`."""
+    #: Dropped: the policy drops events that it does not name (contract rule 3.13).
     UNPLANNED_EVENT = "unplanned_event"
-    """Dropped: the policy drops events that it does not name (contract rule 3.13)."""
+    #: Of a property, in `Decision.dropped`: its value is outside the constraints of its rule (contract rule 3.13).
     SCHEMA = "schema"
-    """Of a property, in `Decision.dropped`: its value is outside the constraints of its rule (contract rule 3.13)."""
+    #: Dropped: the field policy left no property in a profile update.
     NOTHING_LEFT = "nothing_left"
-    """Dropped: the field policy left no property in a profile update."""
 
+    #: Dropped: no consent registry is configured (contract rule 1.2).
     NOT_CONFIGURED = "not_configured"
-    """Dropped: no consent registry is configured (contract rule 1.2)."""
+    #: Dropped: the registry failed or gave an answer of the wrong type (contract rule 2.6).
     REGISTRY_ERROR = "registry_error"
-    """Dropped: the registry failed or gave an answer of the wrong type (contract rule 2.6)."""
+    #: Dropped: an id is missing, empty, too long or not a `str`, `int` or `UUID` (contract rule 2.7).
     INVALID_ID = "invalid_id"
-    """Dropped: an id is missing, empty, too long or not a `str`, `int` or `UUID` (contract rule 2.7)."""
+    #: Dropped: the event's own time cannot be read, so consent at that time cannot be judged.
     INVALID_TIME = "invalid_time"
-    """Dropped: the event's own time cannot be read, so consent at that time cannot be judged."""
+    #: Dropped: not a message as the vendor documents it (arguments, properties or JSON of a wrong shape).
     INVALID_MESSAGE = "invalid_message"
-    """Dropped: not a message as the vendor documents it (arguments, properties or JSON of a wrong shape)."""
+    #: Dropped: a method of the vendor's client that this release does not know (contract rule 1.4).
     UNKNOWN_CALL = "unknown_call"
-    """Dropped: a method of the vendor's client that this release does not know (contract rule 1.4)."""
+    #: Dropped: the gate does not know the endpoint (contract rule 1.4).
     UNKNOWN_ENDPOINT = "unknown_endpoint"
-    """Dropped: the gate does not know the endpoint (contract rule 1.4)."""
+    #: Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone).
     REJECTED_BY_VENDOR = "rejected_by_vendor"
-    """Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone)."""
+    #: Dropped: the queue of a `BackgroundConsumer` had no room within its time-out.
     QUEUE_FULL = "queue_full"
-    """Dropped: the queue of a `BackgroundConsumer` had no room within its time-out."""
+    #: Dropped after it was buffered: the vendor could not be reached before the process ended.
     NOT_DELIVERED = "not_delivered"
-    """Dropped after it was buffered: the vendor could not be reached before the process ended."""
+    #: Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8).
     TOO_LARGE = "too_large"
-    """Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8)."""
 
     @property
     def is_error(self) -> bool:

@@ -31,8 +31,8 @@ from consentpanel._mixpanel.names import (
 from consentpanel.errors import InvalidRecordError
 
 EVENT_ENDPOINTS = frozenset({"events", "imports"})
+#: Stands for a remote feature flag, whose context goes to the vendor in a URL.
 FLAGS = "flags"
-"""Stands for a remote feature flag, whose context goes to the vendor in a URL."""
 ENDPOINTS = EVENT_ENDPOINTS | {"people", "groups"}
 
 _IDS_AND_TIMES = IDS | TIMES
@@ -198,8 +198,8 @@ def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
 
 
 _USUAL = {"distinct_id", "time"}
+#: How old a time may be and still count as now: whole seconds precede a grant of the same second (rule 2.8).
 _PRESENT = timedelta(minutes=1)
-"""How old a time may be and still count as now: whole seconds precede a grant of the same second (rule 2.8)."""
 
 
 def _open_profile(message: Message, subjects: _Subjects) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from consentpanel._mixpanel.names import FLAG_IDS, GROUP_NAMES, TIMES
 
+#: Gives the value that the vendor's client would write for a name; None when it would write none.
 DefaultOf = Callable[[str], Any]
-"""Gives the value that the vendor's client would write for a name; None when it would write none."""
 
 
 def no_default(name: str) -> None:

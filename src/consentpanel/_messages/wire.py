@@ -14,8 +14,8 @@ import mixpanel
 from consentpanel._messages.convert import TooManyItemsError, converted, key_of
 from consentpanel._messages.decision import Cause
 
+#: The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes.
 MAX_BYTES = 1_048_576
-"""The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes."""
 MAX_DEPTH = 32
 
 
@@ -145,8 +145,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+#: Writes a JSON tree as the vendor's client would, without building an encoder for each message.
 dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""Writes a JSON tree as the vendor's client would, without building an encoder for each message."""
 
 
 class _Tree:

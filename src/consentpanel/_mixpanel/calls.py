@@ -14,14 +14,14 @@ from consentpanel._mixpanel.names import REMOVALS
 class Call(NamedTuple):
     """One method of the vendor's client."""
 
+    #: Which properties it sends: ``"events"``, ``"people"`` or ``"groups"``.
     scope: str
-    """Which properties it sends: ``"events"``, ``"people"`` or ``"groups"``."""
+    #: The position of the argument ``properties``, counted after ``self``; None where there is none.
     properties: int | None = None
-    """The position of the argument ``properties``, counted after ``self``; None where there is none."""
+    #: The position of the argument ``event_name``; None where there is none.
     event: int | None = None
-    """The position of the argument ``event_name``; None where there is none."""
+    #: The operator of a profile update that it writes; None where it writes an event, or whatever it is given.
     operator: str | None = None
-    """The operator of a profile update that it writes; None where it writes an event, or whatever it is given."""
 
     @property
     def is_removal(self) -> bool:
@@ -53,9 +53,9 @@ CALLS: Mapping[str, Call] = {
     "group_delete": Call("groups", operator="$delete"),
     "group_update": Call("groups"),
 }
+#: The methods that take a whole profile update, through which all others of their scope go.
 UPDATES: Mapping[str, str] = {"people": "people_update", "groups": "group_update"}
-"""The methods that take a whole profile update, through which all others of their scope go."""
+#: Appends to ``$transactions``; every other call has its operator for itself.
 CHARGE = "people_track_charge"
-"""Appends to ``$transactions``; every other call has its operator for itself."""
+#: The methods that send an event of the vendor's own, by its name.
 EVENT_CALLS: Mapping[str, str] = {"$create_alias": "alias", "$merge": "merge"}
-"""The methods that send an event of the vendor's own, by its name."""

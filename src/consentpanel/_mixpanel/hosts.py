@@ -7,8 +7,8 @@ from typing import Literal
 
 Region = Literal["US", "EU", "IN"]
 
+#: Every host of the vendor's is this one, or one below it.
 DOMAIN = "mixpanel.com"
-"""Every host of the vendor's is this one, or one below it."""
 # https://docs.mixpanel.com/docs/privacy/eu-residency and https://developer.mixpanel.com/reference/gdpr-api
 API_HOSTS: Mapping[str, str] = {"US": "api.mixpanel.com", "EU": "api-eu.mixpanel.com", "IN": "api-in.mixpanel.com"}
 PRIVACY_HOSTS: Mapping[str, str] = {"US": "mixpanel.com", "EU": "eu.mixpanel.com", "IN": "in.mixpanel.com"}

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+#: Properties that hold the id of a person whose consent is asked for.
 PERSON_IDS = frozenset({"distinct_id", "$distinct_id", "$user_id", "alias", "$identified_id"})
-"""Properties that hold the id of a person whose consent is asked for."""
+#: Properties that hold several such ids.
 PERSON_ID_LISTS = frozenset({"$distinct_ids"})
-"""Properties that hold several such ids."""
+#: Properties that hold another id of the same person: only a recorded denial counts.
 DEVICE_IDS = frozenset({"$device_id", "$anon_id"})
-"""Properties that hold another id of the same person: only a recorded denial counts."""
 IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 
+#: The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it (contract rule 1.7).
 TARGETING_KEY = "targetingKey"
-"""The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it (contract rule 1.7)."""
 FLAG_IDS = IDS | {TARGETING_KEY}
 
 TIMES = frozenset({"time", "$time"})
 
+#: Properties of an event that always pass.
 EVENT_STRUCTURE = (
     frozenset({"token", "$token", "$insert_id", "mp_lib", "$lib_version", "$ignore_time", "$ignore_alias"})
     | TIMES
     | IDS
 )
-"""Properties of an event that always pass."""
+#: Top-level names of a message that always pass.
 PROFILE_STRUCTURE = frozenset({"$token", "token", "$ignore_time", "$ignore_alias"}) | TIMES | IDS
-"""Top-level names of a message that always pass."""
+#: Top-level names of a group update that say which group it is.
 GROUP_NAMES = frozenset({"$group_key", "$group_id"})
-"""Top-level names of a group update that say which group it is."""
 
+#: Operators of a profile update whose properties the policy judges.
 DICT_OPERATORS = frozenset({"$set", "$set_once", "$add", "$append", "$union", "$remove"})
-"""Operators of a profile update whose properties the policy judges."""
+#: Operators whose values stand for one item of a list.
 LIST_OPERATORS = frozenset({"$append", "$remove"})
-"""Operators whose values stand for one item of a list."""
+#: Operators that only take data away (contract rule 2.9).
 REMOVALS = frozenset({"$unset", "$delete"})
-"""Operators that only take data away (contract rule 2.9)."""
 
 OPERATORS = DICT_OPERATORS | REMOVALS
 
 EXPOSURE_EVENT = "$experiment_started"
+#: What the vendor's flag code writes into an exposure: about the flag, not the person (contract rule 1.7).
 EXPOSURE = (
     "Experiment name",
     "Variant name",
@@ -49,16 +50,15 @@ EXPOSURE = (
     "Variant fetch complete time",
     "Variant fetch latency (ms)",
 )
-"""What the vendor's flag code writes into an exposure: about the flag, not the person (contract rule 1.7)."""
 
+#: Profile properties of the vendor that say who somebody is; each needs a rule.
 PERSONAL_PROFILE = frozenset(
     "$name $first_name $last_name $email $phone $avatar $ip $city $region $country_code $timezone $geo_source "
     "$latitude $longitude $created $last_seen $transactions".split()
 )
-"""Profile properties of the vendor that say who somebody is; each needs a rule."""
+#: Event properties of the vendor that say who or where somebody is; each needs a rule.
 PERSONAL_EVENT = frozenset(
     "ip $ip $city $region mp_country_code $latitude $longitude $current_url $referrer $initial_referrer $carrier "
     "$device $model".split()
 )
-"""Event properties of the vendor that say who or where somebody is; each needs a rule."""
 PERSONAL = PERSONAL_PROFILE | PERSONAL_EVENT

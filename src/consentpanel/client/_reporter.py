@@ -22,8 +22,8 @@ _NO_POLICY = (
     "no field policy is configured: every property is dropped; "
     "pass policy= to Mixpanel() or call consentpanel.configure(registry=..., policy=...)"
 )
+#: Stands in `Reporter.stats` beside the outcomes for what waits in a buffer.
 QUEUED = "queued"
-"""Stands in `Reporter.stats` beside the outcomes for what waits in a buffer."""
 _DROPPED = Outcome.DROPPED
 _FAULTS = frozenset(reason for reason in Reason if reason.is_error)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OnError: TypeAlias = Literal["drop", "raise"]
 Observer: TypeAlias = Callable[[Decision], object]
 RegistryFunction: TypeAlias = Callable[..., Union[ConsentStatus, bool, None]]
+#: A registry, or a plain callable ``(subject_id, purpose) -> ConsentStatus | bool | None`` (contract rule 2.3).
 RegistryLike: TypeAlias = Union[ConsentRegistry, RegistryFunction]
-"""A registry, or a plain callable ``(subject_id, purpose) -> ConsentStatus | bool | None`` (contract rule 2.3)."""
 
 
 @attrs.frozen
@@ -44,16 +44,16 @@ class Settings:
     observers: tuple[Observer, ...]
     has_policy: bool
     privacy: PrivacyRequests | None
+    #: Of which configuration of the process this is.
     generation: int
-    """Of which configuration of the process this is."""
+    #: Asks the registry for the present standing of one person; None where each answer needs more than that.
     ask: Callable[[str, Purpose], object] | None = attrs.field(init=False)
-    """Asks the registry for the present standing of one person; None where each answer needs more than that."""
+    #: The standings that let a message pass, when the regime is one for everybody.
     allowing: frozenset[Standing] = attrs.field(init=False)
-    """The standings that let a message pass, when the regime is one for everybody."""
+    #: Whether messages may be sent without taking them apart.
     may_take_fast_path: bool = attrs.field(init=False)
-    """Whether messages may be sent without taking them apart."""
+    #: What the fast path knows of events, by name.
     event_plans: dict[str, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
-    """What the fast path knows of events, by name."""
 
     def __attrs_post_init__(self) -> None:
         regime = self.regime if isinstance(self.regime, Regime) else None
@@ -170,5 +170,5 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "on_error": _on_error,
     "observers": _observers,
 }
+#: The keywords that a client and `configure` have in common.
 KEYWORDS = frozenset(_CHECKS)
-"""The keywords that a client and `configure` have in common."""

@@ -8,6 +8,7 @@ from consentpanel.policy._names import PERSONAL_NAMES
 from consentpanel.policy._secret import from_environment
 from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy.actions import (
+    Options,
     drop,
     generalize,
     keep,
@@ -31,6 +32,7 @@ __all__ = [
     "FieldPolicy",
     "Finding",
     "Identity",
+    "Options",
     "PolicyResult",
     "detect",
     "drop",

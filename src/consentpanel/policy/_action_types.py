@@ -64,10 +64,10 @@ class Action:
         on_detect: What becomes of what they find, where it is not what the policy says.
     """
 
+    #: The word that a `Decision` uses for it.
     name: ClassVar[str]
-    """The word that a `Decision` uses for it."""
+    #: Whether the action takes a list or dict as one value; if not, it takes each scalar of a list.
     whole: ClassVar[bool] = True
-    """Whether the action takes a list or dict as one value; if not, it takes each scalar of a list."""
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
     reason: str | None = attrs.field(default=None, converter=_reason)
     purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
@@ -151,8 +151,8 @@ class Redact(Action):
         return self.text
 
 
+#: Of a shorter value a mask shows nothing: a few characters would be most of it.
 _SHORTEST_SHOWN = 8
-"""Of a shorter value a mask shows nothing: a few characters would be most of it."""
 
 
 @attrs.frozen(kw_only=True)

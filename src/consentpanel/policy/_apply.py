@@ -29,10 +29,10 @@ from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
 SENSITIVE_KEYS = "(sensitive keys)"
+#: Stand in a path for what is below a deep keep and no rule names (contract rule 4.2).
 VALUES, NAMES = "(values)", "(keys)"
-"""Stand in a path for what is below a deep keep and no rule names (contract rule 4.2)."""
+#: Stands in a path for a key that is the id of a person (contract rule 4.2).
 HIDDEN_ID = "<id>"
-"""Stands in a path for a key that is the id of a person (contract rule 4.2)."""
 
 _MAX_PATH = 128
 

@@ -57,10 +57,10 @@ _BY_CATEGORY = {
     ),
     "user.content": "avatar, photo, picture, portrait, profile picture, selfie, bio, about me",
 }
+#: Words that name personal data, in lower case with spaces, and the category of each.
 PERSONAL_NAMES: Mapping[str, str] = MappingProxyType(
     {name: category for category, names in _BY_CATEGORY.items() for name in re.split(r",\s*", names)}
 )
-"""Words that name personal data, in lower case with spaces, and the category of each."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _SQUASHED = {name.replace(" ", ""): category for name, category in PERSONAL_NAMES.items()}

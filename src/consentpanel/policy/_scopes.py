@@ -15,8 +15,8 @@ from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import Rules, is_closing, keys_of, parts_of
 
 SCOPES = ("events", "people", "groups", "flags")
+#: The properties of each scope that pass without a rule, in their own shape.
 STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}
-"""The properties of each scope that pass without a rule, in their own shape."""
 
 
 def checked(scope: str, origin: str, given: object) -> Rules:
@@ -85,10 +85,10 @@ def both_bound(
     return {purpose: one.get(purpose, frozenset()) | other.get(purpose, frozenset()) for purpose in {**one, **other}}
 
 
+#: The vendor's own events, which are always planned.
 VENDOR_EVENTS = frozenset({EXPOSURE_EVENT, "$create_alias", "$merge", "$identify", "$opt_in"})
-"""The vendor's own events, which are always planned."""
+#: Kinds to look for or to leave out, and detectors of one's own.
 Detectors: TypeAlias = Iterable[Union[str, Detector]]
-"""Kinds to look for or to leave out, and detectors of one's own."""
 
 
 def detections_by_scope(

@@ -10,10 +10,10 @@ from typing import TypeAlias, Union
 
 from consentpanel.errors import ConfigurationError
 
+#: The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex.
 Keyed: TypeAlias = Callable[[str], str]
-"""The keyed hash of a text, HMAC-SHA-256 (RFC 2104) in hex."""
+#: The bytes, or a function that is called once for them.
 Secret: TypeAlias = Union[bytes, Callable[[], bytes]]
-"""The bytes, or a function that is called once for them."""
 
 SECRET_BYTES = 32
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+#: Each closes a key that is it or has it among its words, in any spelling: ``api_key``, ``userApiKey``, ``X-API-Keys``.
 SENSITIVE_NAMES = (
     "password",
     "passwd",
@@ -42,7 +43,6 @@ SENSITIVE_NAMES = (
     "cardnumber",
     "iban",
 )
-"""Each closes a key that is it or has it among its words, in any spelling: ``api_key``, ``userApiKey``, ``X-API-Keys``."""
 
 # A name in the middle of a word is none: `secretary`, `is_authenticated`, `author`.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")

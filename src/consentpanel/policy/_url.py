@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+#: The parameters of a campaign, which are kept when none is named.
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-"""The parameters of a campaign, which are kept when none is named."""
 
 _ODD = re.compile(r"[\x00-\x20\x7f\\]")
 _ID = re.compile(r"\d+|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)

@@ -30,36 +30,36 @@ from consentpanel.policy._generalize import WAYS
 from consentpanel.policy._url import UTM
 
 
-class Said(TypedDict, total=False):
+class _Said(TypedDict, total=False):
     """What a rule says to visitors."""
 
+    #: Kinds of personal data, for the notice to visitors.
     categories: Iterable[str]
-    """Kinds of personal data, for the notice to visitors."""
+    #: Why it is shared, for the notice to visitors.
     reason: str | None
-    """Why it is shared, for the notice to visitors."""
 
 
-class Bound(Said, total=False):
+class _Bound(_Said, total=False):
     """What a rule takes whose result no detector needs to look into."""
 
+    #: A purpose whose consent the property needs too; without it the property is dropped as ``no_consent``.
     purpose: str | None
-    """A purpose whose consent the property needs too; without it the property is dropped as ``no_consent``."""
 
 
-class Options(Bound, total=False):
+class Options(_Bound, total=False):
     """What every rule takes that lets a value, or a part of one, pass.
 
     Of a wrong type each is a `ConfigurationError`, and a keyword that a rule does not take a `TypeError`.
     """
 
+    #: False exempts the field from the detectors; or the kinds to look for; True, the default, looks for all.
     detect: bool | Iterable[str]
-    """False exempts the field from the detectors; or the kinds to look for; True, the default, looks for all."""
+    #: What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping from kinds
+    #: to these; what the policy says when left out.
     on_detect: OnDetect | Mapping[str, OnDetect] | None
-    """What becomes of what they find: ``"redact"``, ``"drop"``, ``"refuse"`` or ``"report"``, or a mapping from kinds to
-    these; what the policy says when left out."""
 
 
-def _only(rule: str, known: Any, options: Said) -> dict[str, Any]:
+def _only(rule: str, known: Any, options: _Said) -> dict[str, Any]:
     """The options, when the rule takes all of them."""
     more = options.keys() - known.__optional_keys__
     if more:
@@ -148,7 +148,7 @@ def _pattern(given: object) -> re.Pattern[str] | None:
     return found
 
 
-def drop(**options: Unpack[Said]) -> Action:
+def drop(**options: Unpack[_Said]) -> Action:
     """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
 
     What no rule names is dropped too; use this to except a part of something kept deep, or to write the decision down.
@@ -162,10 +162,10 @@ def drop(**options: Unpack[Said]) -> Action:
         >>> policy.apply_event("Ordered", {"cart": {"total": 9, "note": "for Ada"}}).properties
         {'cart': {'total': 9}}
     """
-    return Drop(**_only("drop", Said, options))
+    return Drop(**_only("drop", _Said, options))
 
 
-def refuse(**options: Unpack[Said]) -> Action:
+def refuse(**options: Unpack[_Said]) -> Action:
     """Drops the whole message when the property is there (contract rule 3.2).
 
     Raises:
@@ -176,10 +176,10 @@ def refuse(**options: Unpack[Said]) -> Action:
         >>> FieldPolicy(events={"diagnosis": refuse()}).apply_event("Visit", {"diagnosis": "..."}).refused
         True
     """
-    return Refuse(**_only("refuse", Said, options))
+    return Refuse(**_only("refuse", _Said, options))
 
 
-def redact(text: str = "[redacted]", **options: Unpack[Bound]) -> Action:
+def redact(text: str = "[redacted]", **options: Unpack[_Bound]) -> Action:
     """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
 
     Args:
@@ -196,10 +196,10 @@ def redact(text: str = "[redacted]", **options: Unpack[Bound]) -> Action:
     """
     if not isinstance(text, str):
         raise ConfigurationError(f"text must be a str, not {type(text).__name__}")
-    return Redact(text=text, **_only("redact", Bound, options))
+    return Redact(text=text, **_only("redact", _Bound, options))
 
 
-def mask(last: int = 4, **options: Unpack[Bound]) -> Action:
+def mask(last: int = 4, **options: Unpack[_Bound]) -> Action:
     """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
 
     Four stars stand for what is hidden, however long it is. At most a quarter of a value is shown, and nothing of one
@@ -218,10 +218,10 @@ def mask(last: int = 4, **options: Unpack[Bound]) -> Action:
         >>> policy.apply_event("Paid", {"card": "4242424242424242", "email": "ada@mail.example"}).properties
         {'card': '****4242', 'email': '****@mail.example'}
     """
-    return Mask(last=whole_number("last", last, least=0), **_only("mask", Bound, options))
+    return Mask(last=whole_number("last", last, least=0), **_only("mask", _Bound, options))
 
 
-def pseudonymize(prefix: str = "psn_", **options: Unpack[Bound]) -> Action:
+def pseudonymize(prefix: str = "psn_", **options: Unpack[_Bound]) -> Action:
     """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
 
     The same value has the same pseudonym wherever it stands, so that reports can count and join; nobody without
@@ -242,7 +242,7 @@ def pseudonymize(prefix: str = "psn_", **options: Unpack[Bound]) -> Action:
     """
     if not isinstance(prefix, str) or not prefix or len(prefix) > 32:
         raise ConfigurationError("prefix must be a str of 1 to 32 characters")
-    return Pseudonymize(prefix=prefix, **_only("pseudonymize", Bound, options))
+    return Pseudonymize(prefix=prefix, **_only("pseudonymize", _Bound, options))
 
 
 def truncate(

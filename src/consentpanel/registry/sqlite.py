@@ -25,9 +25,10 @@ from consentpanel.registry._salts import SQLiteSalts
 
 _T = TypeVar("_T")
 
+#: Marks the file as ours in its header ("CNSP"), so that another application's file is not written to.
 _APPLICATION_ID = 0x434E5350
-"""Marks the file as ours in its header ("CNSP"), so that another application's file is not written to."""
 
+#: The statements that lead from each version of the schema to the next; the file's user_version counts them.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE consent_record (
@@ -51,7 +52,6 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("CREATE TABLE subject_salt (subject_id TEXT PRIMARY KEY, salt TEXT NOT NULL) WITHOUT ROWID",),
 )
-"""The statements that lead from each version of the schema to the next; the file's user_version counts them."""
 
 _LATEST = (
     "SELECT status, expires_at, policy_version FROM consent_record WHERE subject_id = ? AND purpose = ?"

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TypedDict
 
 HOST = "127.0.0.1"
+#: How long the end of a test may wait for the server to see that it is over, in seconds.
 _POLL = 0.01
-"""How long the end of a test may wait for the server to see that it is over, in seconds."""
 _PATIENCE = 10
 
 

@@ -20,8 +20,8 @@ from consentpanel.transparency._promises import Promises
 
 Severity = Literal["error", "warning"]
 _PLAIN = "Ids leave as they are."
+#: Forms in which a personal property is still personal data that can be read.
 _TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
-"""Forms in which a personal property is still personal data that can be read."""
 _FREE_TEXT = frozenset(
     "query search note notes comment comments message text description feedback review question answer body subject".split()
 )

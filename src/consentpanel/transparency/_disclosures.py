@@ -17,6 +17,7 @@ from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import is_closing, keys_of, parts_of
 from consentpanel.policy._scopes import SCOPES
 
+#: In which form each action lets a value pass.
 FORMS: Mapping[str, str] = {
     "keep": "as_is",
     "url": "parts",
@@ -27,11 +28,10 @@ FORMS: Mapping[str, str] = {
     "pseudonymize": "pseudonymous",
     "redact": "replaced",
 }
-"""In which form each action lets a value pass."""
+#: Forms from the one that tells least to the one that tells most.
 STRENGTH = ("replaced", "pseudonymous", "masked", "generalized", "shortened", "parts", "computed", "as_is", "deep")
-"""Forms from the one that tells least to the one that tells most."""
+#: Stands for what names no person and needs no consent: profiles of groups (contract rule 2.10).
 NO_PURPOSE = "none"
-"""Stands for what names no person and needs no consent: profiles of groups (contract rule 2.10)."""
 _SENDS_FIXED_TEXT = "redact"
 
 

@@ -12,6 +12,7 @@ from consentpanel.errors import ConfigurationError
 LANGUAGES = ("en", "de", "fr")
 DOMAIN = "consentpanel"
 
+#: The texts by their names; what stands in braces is filled in.
 TEXTS: Mapping[str, str] = MappingProxyType(
     {
         "title": "What we share with {vendor}",
@@ -122,7 +123,6 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "category.user.behavior.purchase_history": "what you buy",
     }
 )
-"""The texts by their names; what stands in braces is filled in."""
 
 
 class Words:

@@ -33,8 +33,8 @@ from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batc
 
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
+#: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
 _IN_ORDER = frozenset({"people", "groups"})
-"""Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later."""
 
 
 class BackgroundConsumer(Buffer):
@@ -90,8 +90,8 @@ class BackgroundConsumer(Buffer):
         1
     """
 
+    #: Tells a client that nobody has to wait for a flush.
     sends_by_itself = True
-    """Tells a client that nobody has to wait for a flush."""
 
     def __init__(
         self,

@@ -39,14 +39,14 @@ def waiting_message(endpoint: object, json_message: object, api_key: Any, api_se
 class Sent(NamedTuple):
     """What came of a batch that was handed to a consumer."""
 
+    #: What the consumer raised.
     failure: Exception | None = None
-    """What the consumer raised."""
+    #: Whether the vendor wants fewer messages a request (HTTP 413).
     must_split: bool = False
-    """Whether the vendor wants fewer messages a request (HTTP 413)."""
+    #: Whether it need not be tried again: delivered, or refused for good.
     is_settled: bool = True
-    """Whether it need not be tried again: delivered, or refused for good."""
+    #: The messages that the vendor refused: those that it named, or all.
     refused: Sequence[Waiting] = ()
-    """The messages that the vendor refused: those that it named, or all."""
 
 
 def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Sent:
@@ -110,8 +110,8 @@ def lose(messages: Sequence[Waiting], reason: Reason) -> None:
 class Buffer:
     """What the buffers share: a consumer that sends the batches, and leaving by ``with``."""
 
+    #: Tells a client that consent is asked for again at the flush.
     judges_again = True
-    """Tells a client that consent is asked for again at the flush."""
     _consumer: Any
 
     def _open(self, buffer: type, given: Mapping[str, Any]) -> None:

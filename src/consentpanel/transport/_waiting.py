@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from consentpanel._messages.decision import Reason
     from consentpanel.transport._ticket import Ticket
 
+#: JSON bytes of a batch that the vendor documents. A batch that it answers with HTTP 413 all the same is split.
 MAX_BATCH_BYTES = {"events": 10_000_000, "imports": 10_000_000, "people": 1_000_000, "groups": 1_000_000}
-"""JSON bytes of a batch that the vendor documents. A batch that it answers with HTTP 413 all the same is split."""
 
+#: The vendor's `(api_key, api_secret)`.
 Credentials = tuple[Any, Any]
-"""The vendor's `(api_key, api_secret)`."""
 
 
 @attrs.define(eq=False)
@@ -30,10 +30,10 @@ class Waiting:
     ticket: Ticket | None = attrs.field(repr=False)
     size: int
     is_on_its_way: bool = False
+    #: Purged while on its way: discarded if its sending fails.
     is_unwanted: bool = False
-    """Purged while on its way: discarded if its sending fails."""
+    #: Delivered or discarded. Set once, under the lock, by whoever then tells the ticket.
     is_settled: bool = False
-    """Delivered or discarded. Set once, under the lock, by whoever then tells the ticket."""
 
     def is_allowed(self) -> bool:
         """Whether consent still holds. Without a ticket it was judged by the transport that handed it over."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from consentpanel.registry import SQLiteRegistry
     from consentpanel.transport import BufferedConsumer
 
+#: Stands in each value that must not leave the shop.
 SECRET_MARK = "k7q2private"  # noqa: S105 (a mark to look for, not a secret)
-"""Stands in each value that must not leave the shop."""
 
 POLICY_VERSION = "2026-05-01"
 
@@ -50,8 +50,8 @@ EVA = Person("user-1005", "withdrawn later")
 FAY = Person("user-1006", "old policy")
 ACME = Person("acme", "a company")
 
+#: Whose ids must not be in any byte received.
 NEVER_NAMED = (DAN, EVA, FAY)
-"""Whose ids must not be in any byte received."""
 
 
 @attrs.frozen

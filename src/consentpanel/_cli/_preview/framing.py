@@ -14,8 +14,8 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+#: Longest record in bytes that is read; the vendor takes less than 1 MB an event.
 MAX_RECORD = 4 * 1024 * 1024
-"""Longest record in bytes that is read; the vendor takes less than 1 MB an event."""
 
 _CHUNK = 64 * 1024
 _WHITE = b" \t\r\n"

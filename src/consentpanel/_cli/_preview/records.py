@@ -15,8 +15,8 @@ from consentpanel.errors import InvalidRecordError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+#: The path that names the record itself, for records whose properties stand at the top.
 WHOLE_RECORD = "."
-"""The path that names the record itself, for records whose properties stand at the top."""
 
 _OPERATORS = frozenset({"$set", "$set_once", "$add", "$append", "$union", "$remove", "$unset", "$delete"})
 _MISSING = object()

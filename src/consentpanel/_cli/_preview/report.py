@@ -14,10 +14,10 @@ _WIDTH = 100
 _NAME_WIDTH = 44
 _HEADING = f"{'PROPERTY':<{_NAME_WIDTH}} {'RECORDS':>8} {'KEPT':>8} {'CHANGED':>8} {'DROPPED':>8}  HOW"
 
+#: What needs no explanation: the word of the action that did it.
 _SAID_BY_THE_RULE = frozenset(
     {Cause.REDACT, Cause.MASK, Cause.PSEUDONYMIZE, Cause.TRUNCATE, Cause.GENERALIZE, Cause.TRANSFORM, Cause.URL}
 )
-"""What needs no explanation: the word of the action that did it."""
 
 
 def as_text(tally: Tally, policy_name: str) -> str:

@@ -16,12 +16,12 @@ from consentpanel.policy._paths import written
 if TYPE_CHECKING:
     from consentpanel.policy import FieldPolicy, PolicyResult
 
+#: Most property paths that are counted one by one; the names in a file may be endless, or be people's.
 MAX_PROPERTIES = 1_000
-"""Most property paths that are counted one by one; the names in a file may be endless, or be people's."""
+#: Most records that are listed among those that could not be judged.
 MAX_LISTED = 20
-"""Most records that are listed among those that could not be judged."""
+#: Most values that are shown for a property, and only when they are asked for.
 MAX_SAMPLES = 3
-"""Most values that are shown for a property, and only when they are asked for."""
 
 _MAX_NAME = 128
 _MAX_SHOWN = 60

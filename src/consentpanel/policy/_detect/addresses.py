@@ -119,8 +119,8 @@ _MARKS = {
 _CAPITAL_MARKS = ("eyJ", "AKIA", "ASIA", "AROA", "AIDA", "AIza", "SK", ":AA")
 _OF_KEYS = (string.digits + string.ascii_letters + "_-").encode()
 _RUNS = bytes.maketrans(_OF_KEYS, b"t" * len(_OF_KEYS))
+#: What begins with one of the marks has so many letters and digits in a row.
 _RUN = "t" * 16
-"""What begins with one of the marks has so many letters and digits in a row."""
 
 
 def _has_mark(text: str) -> bool:

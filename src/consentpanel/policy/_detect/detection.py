@@ -87,8 +87,8 @@ class Hit(NamedTuple):
 
     action: OnDetect
     kind: str
+    #: The text to send in its place, when it is redacted.
     text: str
-    """The text to send in its place, when it is redacted."""
 
     def __repr__(self) -> str:
         return f"Hit({self.action!r}, {self.kind!r})"
@@ -384,11 +384,11 @@ _DEFAULT: OnDetect = "redact"
 _STRICTNESS = {"report": 0, "redact": 1, "drop": 2, "refuse": 3}
 _REDACTS = _STRICTNESS["redact"]
 _OPENING = frozenset(("{", "["))
+#: A number below has too few digits to be a card's, and JSON writes no separators.
 _SHORT = 10**11
-"""A number below has too few digits to be a card's, and JSON writes no separators."""
+#: A text from here on is not looked at twice.
 _LONG_TEXT = 4096
-"""A text from here on is not looked at twice."""
+#: Names in which nothing was found: there are few of them in a process, and each comes again and again.
 _CLEAN_NAMES: set[str] = set()
-"""Names in which nothing was found: there are few of them in a process, and each comes again and again."""
 _LONGEST_NAME, _MOST_NAMES = 128, 4096
 STANDARD = Detection()

@@ -16,14 +16,14 @@ from consentpanel.policy._detect.addresses import (
 from consentpanel.policy._detect.numbers import ibans, is_card, payment_cards, phones, us_ssns
 
 REDACTED = "[redacted]"
+#: The kind of a text that three rounds of percent-decoding do not bring to rest.
 ENCODED = "encoded"
-"""The kind of a text that three rounds of percent-decoding do not bring to rest."""
 
+#: The kinds of personal data that are looked for unless a policy says otherwise.
 KINDS = ("email", "phone", "payment_card", "iban", "ip_address", "us_ssn", "secret", "url_parameter")
-"""The kinds of personal data that are looked for unless a policy says otherwise."""
 
+#: A kind, and where: start and end.
 Place = tuple[str, int, int]
-"""A kind, and where: start and end."""
 
 
 def text_of(number: Any) -> str:
@@ -62,8 +62,8 @@ def places_in(text: str) -> list[Place]:
     return found
 
 
+#: What may stand between the digits of a number; a question mark stands for every character that is not ASCII.
 _GAPS = b" .-/()?"
-"""What may stand between the digits of a number; a question mark stands for every character that is not ASCII."""
 _SHAPE = (
     bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
 )
@@ -90,13 +90,13 @@ def merged(places: Iterable[Place]) -> list[Place]:
     return found
 
 
+#: The kinds from the one with a check of its own to the one that is told by its shape.
 _DOUBTFUL = {
     kind: doubt
     for doubt, kind in enumerate(
         ("iban", "email", "us_ssn", "payment_card", "ip_address", "url_parameter", "secret", "phone", ENCODED)
     )
 }
-"""The kinds from the one with a check of its own to the one that is told by its shape."""
 
 
 def without(text: str, places: Iterable[Place]) -> str:

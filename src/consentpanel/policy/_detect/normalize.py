@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 from consentpanel._messages.wire import dumps
 
+#: How often a text is percent-decoded.
 ROUNDS = 3
-"""How often a text is percent-decoded."""
+#: How many texts of JSON inside a text of JSON are opened.
 _DEEPEST = 3
-"""How many texts of JSON inside a text of JSON are opened."""
 
 # Default_Ignorable_Code_Point of Unicode: what a reader does not see.
 _INVISIBLE = re.compile(
@@ -22,8 +22,8 @@ _INVISIBLE = re.compile(
 )
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+#: The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is.
 _DOTS = {0x3002: "."}
-"""The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is."""
 
 
 def in_ascii_digits(text: str) -> str:

@@ -13,18 +13,18 @@ from typing import Any
 
 Span = tuple[int, int]
 
+#: What may stand between the digits of a number.
 _GAP = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
-"""What may stand between the digits of a number."""
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
 _NO_DIGIT = re.compile(r"\D")
 
 _IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
+#: Where eight digits with a plus or a gap begin, and no ISO 8601 date.
 _BEGINS = re.compile(
     rf"[+(0-9](?<![^\W_].)(?:(?<=\+)|(?=[0-9]{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}[0-9]{{2}}))"
     rf"(?=(?:{_IN}{{0,3}}[0-9]){{7}})(?!(?<=[0-9])[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?![0-9]))"
 )
-"""Where eight digits with a plus or a gap begin, and no ISO 8601 date."""
 
 
 @cache
@@ -99,6 +99,7 @@ def _is_national(number: str, count: int) -> bool:
     return (9 <= count <= 13 or is_short) and not is_date and lengths != [3, 2, 4]
 
 
+#: Country codes (ITU-T E.164).
 _CODES = frozenset(
     "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86"
     " 90 91 92 93 94 95 98 211 212 213 216 218 220 221 222 223 224 225 226 227 228 229 230 231 232 233 234 235 236 237"
@@ -109,7 +110,6 @@ _CODES = frozenset(
     " 852 853 855 856 870 878 880 881 882 883 886 888 960 961 962 963 964 965 966 967 968 970 971 972 973 974 975 976"
     " 977 979 992 993 994 995 996 998".split()
 )
-"""Country codes (ITU-T E.164)."""
 
 _library: Any = None
 
@@ -216,6 +216,7 @@ def is_card(digits: str) -> bool:
 
 
 _IBAN = re.compile(r"([A-Za-z](?<![^\W_].)[A-Za-z])[0-9]{2}(?=[ \-\u00a0]?[A-Za-z0-9]{3})")
+#: By country (ISO 13616 registry).
 _IBAN_LENGTHS = {
     country: length
     for length, countries in {
@@ -240,7 +241,6 @@ _IBAN_LENGTHS = {
     }.items()
     for country in countries.split()
 }
-"""By country (ISO 13616 registry)."""
 _IBAN_GAPS = str.maketrans("", "", " -\u00a0")
 _BASE_36 = {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
 

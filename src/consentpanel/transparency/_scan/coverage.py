@@ -11,8 +11,8 @@ from consentpanel.policy import FieldPolicy
 from consentpanel.policy._paths import ITEMS, Node, category_of_path, parts_of
 from consentpanel.transparency._scan.calls import Scan
 
+#: The action on a property that no rule names: it is dropped.
 UNNAMED = "unnamed"
-"""The action on a property that no rule names: it is dropped."""
 
 
 @attrs.frozen(kw_only=True)
