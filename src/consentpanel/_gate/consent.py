@@ -12,7 +12,6 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._messages.decision import Reason
 from consentpanel._messages.message import Message
 from consentpanel.policy import FieldPolicy
-from consentpanel.policy._scopes import SCOPES
 
 
 class Refusal(NamedTuple):
@@ -25,14 +24,14 @@ class Refusal(NamedTuple):
 
 def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]:
     """The purposes that rules for properties of the message are bound to (contract rule 3.14)."""
-    if not policy.binds_purposes:
+    if not policy.binds_purposes or message.fault is not None:
         return ()
     names: set[str] = set(message.properties) | set(message.record)
     for operator in message.operators:
         value = message.record[operator]
         if isinstance(value, dict):
             names |= value.keys()
-    return policy.bound_purposes(message.scope, message.event, names) if message.scope in SCOPES else ()
+    return policy.compiled(message.scope, message.event).bound_purposes(names)
 
 
 def questions(message: Message, purposes: Collection[Purpose]) -> list[Question]:

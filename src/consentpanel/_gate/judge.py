@@ -145,7 +145,8 @@ def _left(
     if message.is_malformed:
         return _dropped(message, grounds._replace(reason=Reason.INVALID_MESSAGE))
     try:
-        record = left_of(message, applied, policy.tree(message.scope, message.event), policy.detection(message.scope))
+        rules = policy.compiled(message.scope, message.event)
+        record = left_of(message, applied, rules.tree, rules.detection)
     except RefusedError as refused:
         return _dropped(message, grounds._replace(reason=Reason.REFUSED_BY_POLICY), refused)
     if message.endpoint != FLAGS and not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:

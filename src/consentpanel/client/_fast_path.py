@@ -26,14 +26,13 @@ from consentpanel._mixpanel.names import DICT_OPERATORS, EVENT_STRUCTURE
 from consentpanel.client._process import process
 from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError
+from consentpanel.policy._compile import Compiled
 from consentpanel.policy._detect.detection import kind_in_name
-from consentpanel.policy._paths import Node
 from consentpanel.registry._lookup import standing_now
 
 if TYPE_CHECKING:
     from consentpanel.client._reporter import Outlet, Reporter
     from consentpanel.client._settings import Settings
-    from consentpanel.policy._detect.detection import Detection
     from consentpanel.policy._secret import Keyed
 
 _TEXT = frozenset({str})
@@ -69,9 +68,7 @@ class EventPlan:
 
     Attributes:
         purpose: What it serves; None when the gate has to judge each one.
-        plain: The properties whose scalars are sent as they are if `detection` finds nothing.
-        detection: What looks for personal data.
-        tree: The compiled rules.
+        rules: The rules that hold for it.
         keyed: The policy's keyed hash; None without a secret.
         shown: The name as decisions tell it.
         may_send: Whether this path may also send, not only turn away.
@@ -79,9 +76,7 @@ class EventPlan:
     """
 
     purpose: Purpose | None
-    plain: frozenset[str]
-    detection: Detection | None
-    tree: Node
+    rules: Compiled
     keyed: Keyed | None
     shown: str | None
     may_send: bool
@@ -94,9 +89,7 @@ class EventPlan:
         is_usual = settings.ask is not None and len(purposes) == 1 and policy.plans(event)
         return cls(
             purpose=purposes[0] if is_usual else None,
-            plain=policy.plain("events", event),
-            detection=policy.detection("events"),
-            tree=policy.tree("events", event),
+            rules=policy.compiled("events", event),
             keyed=policy.keyed,
             shown=shown_event(event),
             may_send=settings.may_take_fast_path and kind_in_name(event) is None,
@@ -171,13 +164,13 @@ class FastPath:
         if not plan.may_send:
             return None, standing
         applied: Application | None = None
-        if properties and not _is_plain(properties, plain=plan.plain, detection=plan.detection):
+        if properties and not _is_plain(properties, plan.rules):
             if settings.policy.binds_purposes or not _TEXT.issuperset(map(type, properties)):
                 return None, standing
             message = Message("events", {}, client._wire, persons=(subject,))  # noqa: SLF001 - ours
             applied = Application(message, plan.keyed)
             try:
-                properties = applied.properties(properties, plan.tree)
+                properties = applied.properties(properties, plan.rules.tree)
             except RefusedError:
                 return None, standing
         text = _event_text(client, subject, event, properties)
@@ -192,8 +185,7 @@ class FastPath:
         ask = settings.ask
         if not settings.may_take_fast_path or ask is None or not settings.purposes.is_default:
             return None
-        policy = settings.policy
-        found = _update_text(client, message, policy.plain("people"), policy.detection("people"))
+        found = _update_text(client, message, settings.policy.compiled("people"))
         if found is None:
             return None
         subject, text = found
@@ -248,16 +240,13 @@ def _event_text(client: Client, subject: str, event: str, properties: Mapping[st
     return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
 
 
-def _update_text(
-    client: Client, message: dict[Any, Any], plain: frozenset[str], detection: Detection | None
-) -> tuple[str, str] | None:
+def _update_text(client: Client, message: dict[Any, Any], rules: Compiled) -> tuple[str, str] | None:
     """The person and the JSON of a profile update that needs no gate, or None.
 
     Args:
         client: Whose update it is.
         message: The update: a ``$distinct_id`` and one operator.
-        plain: Names of the properties that may be sent as they are.
-        detection: What must find nothing in their values.
+        rules: The rules for profiles.
     """
     if len(message) != 2 or "$distinct_id" not in message:
         return None
@@ -272,7 +261,7 @@ def _update_text(
         and type(present) in _NUMBERS
         and type(properties) is dict
         and properties
-        and _is_plain(properties, plain, detection)
+        and _is_plain(properties, rules)
         and _TEXT.issuperset(map(type, message))
     ):
         text = _written({"$token": token, "$time": present, **message})
@@ -280,10 +269,12 @@ def _update_text(
     return None
 
 
-def _is_plain(properties: dict[Any, Any], plain: frozenset[str], detection: Detection | None) -> bool:
+def _is_plain(properties: dict[Any, Any], rules: Compiled) -> bool:
+    """Whether all properties are sent as they are."""
+    detection = rules.detection
     return (
         len(properties) <= MAX_PROPERTIES
-        and plain.issuperset(properties)
+        and rules.plain.issuperset(properties)
         # A str subclass can be equal to one text and be written as another.
         and _TEXT.issuperset(map(type, properties))
         and _SCALARS.issuperset(map(type, properties.values()))

@@ -59,7 +59,7 @@ class Settings:
         regime = self.regime if isinstance(self.regime, Regime) else None
         ask = None if self.registry is None or regime is None else question_to(self.registry)
         allowing = frozenset(each for each in Standing if regime is not None and regime.allows(each))
-        own = [self.policy.detection(scope) for scope in ("events", "people")]
+        own = [self.policy.compiled(scope).detection for scope in ("events", "people")]
         has_own_detectors = any(each is not None and each.is_custom for each in own)
         is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
         for name, value in (("ask", ask), ("allowing", allowing), ("may_take_fast_path", is_usual)):

@@ -22,9 +22,10 @@ from consentpanel.policy._action_types import (
     Truncate,
     Url,
 )
+from consentpanel.policy._compile import Node
 from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, shown_name
 from consentpanel.policy._names import is_personal_below
-from consentpanel.policy._paths import Node, written
+from consentpanel.policy._paths import written
 from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
@@ -151,7 +152,8 @@ class Application:
 
     def path(self, key: str, above: str = "") -> str:
         """The path of a key, as rules write it: never an id, never longer than a line."""
-        path = above + (HIDDEN_ID if key in self._ids else written(shown_name(key)))
+        shown = HIDDEN_ID if key in self._ids else shown_name(key)
+        path = above + (shown if shown is HIDDEN_ID or shown.isidentifier() else written(shown))
         return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
 
     def tree_of(self, value: object, path: str, *, allow_nan: bool = False) -> Any:

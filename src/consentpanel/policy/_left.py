@@ -18,8 +18,8 @@ from consentpanel._mixpanel.names import (
     REMOVALS,
 )
 from consentpanel.policy._apply import Application
+from consentpanel.policy._compile import Node
 from consentpanel.policy._detect.detection import Detection
-from consentpanel.policy._paths import Node
 
 
 def left_of(message: Message, applied: Application, tree: Node, detection: Detection | None) -> dict[str, Any]:

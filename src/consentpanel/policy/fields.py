@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import attrs
 
 from consentpanel._checks import several
-from consentpanel._consent.ids import Purpose
 from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import Wire
-from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
+from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize
 from consentpanel.policy._apply import Application, RefusedError
+from consentpanel.policy._compile import Compiled, compiled
 from consentpanel.policy._detect.detection import Detection, OnDetect
 from consentpanel.policy._left import all_of, left_of
-from consentpanel.policy._paths import (
-    DetectionOf,
-    Node,
-    Rules,
-    category_of_path,
-    compiled,
-)
-from consentpanel.policy._scopes import (
+from consentpanel.policy._paths import category_of_path
+from consentpanel.policy._rules import (
     SCOPES,
-    STRUCTURE,
     VENDOR_EVENTS,
     Detectors,
-    both_bound,
-    bound_by,
+    Rules,
     checked,
     detections_by_scope,
     planned,
     vendors_category,
+    with_exposure,
     without_personal,
 )
 from consentpanel.policy._secret import Keyed, Secret, keyed_by
@@ -63,6 +56,72 @@ class PolicyResult:
 
     def __repr__(self) -> str:
         return f"PolicyResult(dropped={self.dropped!r}, changed={self.changed!r}, refused={self.refused!r})"
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Spec:
+    """What a policy was given, checked."""
+
+    rules: Mapping[str, Rules]
+    keyed: Keyed | None
+    drops_unplanned: bool
+    planned: frozenset[str]
+    detections: Mapping[str, Detection | None]
+    by_event: Mapping[str, Rules] = attrs.field(factory=dict)
+    keeps_all: bool = False
+    forbids_personal_data: bool = False
+
+    def without_personal(self) -> _Spec:
+        """The same without the rules that let a personal property pass."""
+        rules, by_event = (
+            {name: without_personal(each) for name, each in of.items()} for of in (self.rules, self.by_event)
+        )
+        return attrs.evolve(self, rules=rules, by_event=by_event)
+
+    def check(self) -> None:
+        """Raises ConfigurationError for rules that cannot work together."""
+        actions = [
+            action for rules in (*self.rules.values(), *self.by_event.values()) for action in rules.by_path.values()
+        ]
+        if self.keyed is None and any(isinstance(action, Pseudonymize) for action in actions):
+            raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
+        if any(action.purpose is not None for action in self.rules["groups"].by_path.values()):
+            raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
+
+    def compiled(self) -> Iterator[tuple[tuple[str, str | None], Compiled]]:
+        """What holds for each scope, and for each event that has rules of its own."""
+        is_strict = self.forbids_personal_data
+        for scope, rules in self.rules.items():
+            yield (scope, None), compiled(scope, self.detections[scope], rules, is_strict=is_strict)
+        events = self.rules["events"]
+        for name, own in {EXPOSURE_EVENT: None, **self.by_event}.items():
+            below = with_exposure(events) if name == EXPOSURE_EVENT else events
+            yield ("events", name), compiled("events", self.detections["events"], below, own, is_strict=is_strict)
+
+
+def _specified(
+    rules: Iterable[Mapping[str, Action] | None] = (None,) * len(SCOPES),
+    secret: Secret | None = None,
+    unplanned_events: str = "keep",
+    planned_events: Iterable[str] = (),
+    detectors: Detectors | Mapping[str, Detectors] | None = None,
+    on_detect: OnDetect | Mapping[str, OnDetect] = "redact",
+    detect_allow: Iterable[str] = (),
+) -> _Spec:
+    keyed = None if secret is None else keyed_by(secret)
+    by_scope = {scope: checked(scope, scope, each or {}) for scope, each in zip(SCOPES, rules, strict=True)}
+    if unplanned_events not in ("keep", "drop"):
+        raise ConfigurationError("unplanned_events must be 'keep' or 'drop'")
+    names = planned(planned_events)
+    if names and unplanned_events == "keep":
+        raise ConfigurationError("planned_events has no effect without unplanned_events='drop'")
+    return _Spec(
+        rules=by_scope,
+        keyed=keyed,
+        drops_unplanned=unplanned_events == "drop",
+        planned=names,
+        detections=detections_by_scope(detectors, on_detect, detect_allow),
+    )
 
 
 class FieldPolicy:
@@ -119,74 +178,29 @@ class FieldPolicy:
         on_detect: OnDetect | Mapping[str, OnDetect] = "redact",
         detect_allow: Iterable[str] = (),
     ) -> None:
-        given = dict(zip(SCOPES, (events, people, groups, flags), strict=True))
-        self._keyed = None if secret is None else keyed_by(secret)
-        self._rules = {scope: checked(scope, scope, rules or {}) for scope, rules in given.items()}
-        self._rules_by_event: dict[str, Rules] = {}
-        self.keeps_all = False
+        rules = events, people, groups, flags
+        self._compile(_specified(rules, secret, unplanned_events, planned_events, detectors, on_detect, detect_allow))
+
+    @classmethod
+    def _of(cls, spec: _Spec) -> FieldPolicy:
+        policy: FieldPolicy = cls.__new__(cls)
+        policy._compile(spec)
+        return policy
+
+    def _compile(self, spec: _Spec) -> None:
+        if spec.forbids_personal_data:
+            spec = spec.without_personal()
+        spec.check()
+        self._spec = spec
+        self.keeps_all = spec.keeps_all
         """Whether this is `keep_all()`."""
-        self.forbids_personal_data = False
+        self.forbids_personal_data = spec.forbids_personal_data
         """Whether this is `no_personal_data()`, which requires pseudonymous ids."""
-        if unplanned_events not in ("keep", "drop"):
-            raise ConfigurationError("unplanned_events must be 'keep' or 'drop'")
-        self._drops_unplanned = unplanned_events == "drop"
-        self._planned = planned(planned_events)
-        if self._planned and not self._drops_unplanned:
-            raise ConfigurationError("planned_events has no effect without unplanned_events='drop'")
-        self._detections: dict[str, Detection | None] = detections_by_scope(detectors, on_detect, detect_allow)
-        self._compile()
-
-    def _compile(self) -> None:
-        if self.forbids_personal_data:
-            self._rules = {scope: without_personal(rules) for scope, rules in self._rules.items()}
-            self._rules_by_event = {name: without_personal(rules) for name, rules in self._rules_by_event.items()}
-        everything = [
-            action
-            for rules in (*self._rules.values(), *self._rules_by_event.values())
-            for action in rules.by_path.values()
-        ]
-        if self._keyed is None and any(isinstance(action, Pseudonymize) for action in everything):
-            raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
-        self._trees = {scope: compiled(self._detection_of(scope), rules) for scope, rules in self._rules.items()}
-        # A rule of the user's for one of these names takes the place of the built-in one.
-        named = {name.casefold() for name in self._rules["events"].top_names()}
-        built_in = {f"'{name}'": _BUILT_IN for name in EXPOSURE if name.casefold() not in named}
-        exposures = Rules("events", {**built_in, **self._rules["events"].by_path})
-        self._trees_by_event = {
-            name: compiled(
-                self._detection_of("events"), exposures if name == EXPOSURE_EVENT else self._rules["events"], rules
-            )
-            for name, rules in {EXPOSURE_EVENT: None, **self._rules_by_event}.items()
-        }
-        for action in self._rules["groups"].by_path.values():
-            if action.purpose is not None:
-                raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
-        self._bound = {scope: bound_by(rules) for scope, rules in self._rules.items()}
-        self._bound_by_event = {
-            name: both_bound(self._bound["events"], bound_by(rules)) for name, rules in self._rules_by_event.items()
-        }
-        self.binds_purposes = any((*self._bound.values(), *self._bound_by_event.values()))
+        self.keyed = spec.keyed
+        """The keyed hash under the policy's secret; None without one."""
+        self._compiled = dict(spec.compiled())
+        self.binds_purposes = any(each.bound for each in self._compiled.values())
         """Whether any rule is bound to a purpose."""
-        self._plain = {scope: self._plainly_kept(scope, tree) for scope, tree in self._trees.items()}
-        self._plain_by_event = {name: self._plainly_kept("events", tree) for name, tree in self._trees_by_event.items()}
-
-    def _detection_of(self, scope: str) -> DetectionOf:
-        detection = self._detections[scope]
-        is_strict = self.forbids_personal_data
-
-        def of(action: Action) -> Detection | None:
-            # Under `no_personal_data` a rule cannot exempt its field.
-            return detection if detection is None or is_strict else detection.changed(action.detect, action.on_detect)
-
-        return of
-
-    def _plainly_kept(self, scope: str, tree: Node) -> frozenset[str]:
-        own = self._detections[scope]
-        return frozenset(
-            name
-            for name, node in tree.keys.items()
-            if node.keeps and name not in STRUCTURE[scope] and node.detection in {None, own}
-        )
 
     @classmethod
     def keep_all(cls) -> FieldPolicy:
@@ -199,10 +213,7 @@ class FieldPolicy:
             >>> FieldPolicy.keep_all().apply_event("Signed up", {"email": "a@b.example"}).properties
             {'email': 'a@b.example'}
         """
-        policy = cls()
-        policy.keeps_all = True
-        policy._detections = dict.fromkeys(SCOPES)
-        return policy
+        return cls._of(attrs.evolve(_specified(), keeps_all=True, detections=dict.fromkeys(SCOPES)))
 
     @classmethod
     def no_personal_data(
@@ -245,19 +256,8 @@ class FieldPolicy:
             ({'plan': 'pro'}, {'email': 'personal', 'query': 'detected:email'})
         """
         rules = keep if isinstance(keep, Mapping) else dict.fromkeys(several("keep", _NAMES_OR_RULES, keep), keep_it())
-        policy = cls(
-            events=rules,
-            people=people,
-            groups=groups,
-            flags=flags,
-            secret=secret,
-            unplanned_events=unplanned_events,
-            planned_events=planned_events,
-            on_detect="drop",
-        )
-        policy.forbids_personal_data = True
-        policy._compile()
-        return policy
+        spec = _specified((rules, people, groups, flags), secret, unplanned_events, planned_events, on_detect="drop")
+        return cls._of(attrs.evolve(spec, forbids_personal_data=True))
 
     def for_event(self, name: str, rules: Mapping[str, Action]) -> FieldPolicy:
         """Another policy, with more rules for one event; a rule here wins over the one in ``events`` for its path.
@@ -284,18 +284,10 @@ class FieldPolicy:
             raise ConfigurationError(f"for_event() takes the event's name, a non-empty str, not {type(name).__name__}")
         if self.keeps_all:
             raise ConfigurationError("keep_all() keeps everything: rules would have no effect")
-        policy: FieldPolicy = object.__new__(type(self))
-        policy._keyed = self._keyed
-        policy._rules = self._rules
-        policy._drops_unplanned, policy._planned = self._drops_unplanned, self._planned
-        policy._detections = self._detections
-        before = self._rules_by_event.get(name)
-        both = {**({} if before is None else before.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
-        policy._rules_by_event = {**self._rules_by_event, name: checked("events", f"for_event({name!r})", both)}
-        policy.keeps_all = False
-        policy.forbids_personal_data = self.forbids_personal_data
-        policy._compile()
-        return policy
+        own = self._spec.by_event.get(name)
+        both = {**({} if own is None else own.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
+        more = {name: checked("events", f"for_event({name!r})", both)}
+        return self._of(attrs.evolve(self._spec, by_event={**self._spec.by_event, **more}))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -311,8 +303,8 @@ class FieldPolicy:
         """
         if self.keeps_all or self.forbids_personal_data:
             return ()
-        found = {f"{scope}[{{!r}}]": rules for scope, rules in self._rules.items()}
-        found |= {f"for_event({name!r})[{{!r}}]": rules for name, rules in self._rules_by_event.items()}
+        found = {f"{scope}[{{!r}}]": rules for scope, rules in self._spec.rules.items()}
+        found |= {f"for_event({name!r})[{{!r}}]": rules for name, rules in self._spec.by_event.items()}
         return tuple(
             f"{place.format(path)} keeps a personal property ({category}) and does not say so: give it categories=, or "
             "personal=True; its values are redacted where a detector finds something, unless it says detect=False"
@@ -325,16 +317,16 @@ class FieldPolicy:
     @property
     def event_names(self) -> tuple[str, ...]:
         """The events that `for_event` has rules for."""
-        return tuple(self._rules_by_event)
+        return tuple(self._spec.by_event)
 
     @property
     def planned_events(self) -> frozenset[str] | None:
         """The events that may be sent; None when any may (contract rule 3.13)."""
-        return self._planned | self._rules_by_event.keys() | VENDOR_EVENTS if self._drops_unplanned else None
+        return self._spec.planned | self._spec.by_event.keys() | VENDOR_EVENTS if self._spec.drops_unplanned else None
 
     def own_rules(self, event: str) -> Mapping[str, Action]:
         """The rules that `for_event` gave for one event, by path, without those of its scope."""
-        own = self._rules_by_event.get(event)
+        own = self._spec.by_event.get(event)
         return {} if own is None else dict(own.by_path)
 
     def rules(self, scope: str, event: str | None = None) -> Mapping[str, Action]:
@@ -348,10 +340,10 @@ class FieldPolicy:
             >>> list(FieldPolicy(people={"plan": keep()}).rules("people"))
             ['plan']
         """
-        if scope not in self._rules:
+        if scope not in self._spec.rules:
             raise ConfigurationError(f"scope must be one of {', '.join(SCOPES)}")
-        more = self._rules_by_event.get(event) if scope == "events" and event is not None else None
-        return {**self._rules[scope].by_path, **({} if more is None else more.by_path)}
+        more = self._spec.by_event.get(event) if scope == "events" and event is not None else None
+        return {**self._spec.rules[scope].by_path, **({} if more is None else more.by_path)}
 
     def apply_event(self, name: str | None, properties: Mapping[str, Any]) -> PolicyResult:
         """What may be sent of the properties of an event; pure, nothing is sent.
@@ -399,53 +391,17 @@ class FieldPolicy:
 
     def applied_to(self, message: Message, closed: Collection[str] = (), *, maps_ids: bool = False) -> Application:
         """An application of this policy to one message; rules of closed purposes drop."""
-        keyed = None if self.keeps_all else self._keyed
+        keyed = None if self.keeps_all else self.keyed
         return Application(message, keyed, closed, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
 
     def plans(self, event: str) -> bool:
-        """Whether an event may be sent by its name (contract rule 3.13)."""
-        return (
-            not self._drops_unplanned
-            or event in self._planned
-            or event in self._rules_by_event
-            or event in VENDOR_EVENTS
-        )
+        """Whether an event may be sent by its name."""
+        spec = self._spec
+        return not spec.drops_unplanned or event in spec.planned or event in spec.by_event or event in VENDOR_EVENTS
 
-    def bound_purposes(self, scope: str, event: str | None, names: Iterable[str]) -> tuple[Purpose, ...]:
-        """The purposes that rules for these properties are bound to (contract rule 3.14).
-
-        Args:
-            scope: The scope of the message.
-            event: The event's name; None for a profile.
-            names: The properties that the message has.
-        """
-        by_event = self._bound_by_event if scope == "events" and event is not None else {}
-        bound = by_event.get(event or "", self._bound[scope])
-        if not bound:
-            return ()
-        there = {name.casefold() for name in names}
-        return tuple(purpose for purpose, tops in bound.items() if not tops.isdisjoint(there))
-
-    @property
-    def keyed(self) -> Keyed | None:
-        """The keyed hash under the policy's secret; None without one."""
-        return self._keyed
-
-    def tree(self, scope: str, event: str | None = None) -> Node:
-        """The compiled rules that hold for a message."""
-        if event is not None and scope == "events" and event in self._trees_by_event:
-            return self._trees_by_event[event]
-        return self._trees[scope]
-
-    def detection(self, scope: str) -> Detection | None:
-        """What looks for personal data in the messages of a scope; None for `keep_all()`."""
-        return self._detections.get(scope)
-
-    def plain(self, scope: str, event: str | None = None) -> frozenset[str]:
-        """The properties whose scalars are sent as they are if `detection` finds nothing; none of them structural."""
-        if event is not None and scope == "events" and event in self._plain_by_event:
-            return self._plain_by_event[event]
-        return self._plain[scope]
+    def compiled(self, scope: str, event: str | None = None) -> Compiled:
+        """The rules that hold for the messages of a scope, or for one event in it, ready to be applied."""
+        return self._compiled.get((scope, event)) or self._compiled[scope, None]
 
     def _apply(self, endpoint: str, record: Mapping[str, Any], event: str | None = None) -> PolicyResult:
         """What the gate would leave of a message, whoever it is about."""
@@ -456,7 +412,7 @@ class FieldPolicy:
                 left = all_of(message, applied)
             else:
                 # The name of an event and the id of a group are not asked about.
-                left = left_of(message, applied, self.tree(message.scope, event), None)
+                left = left_of(message, applied, self.compiled(message.scope, event).tree, None)
         except RefusedError as refused:
             return PolicyResult(properties={}, dropped={str(refused): str(refused.cause)}, changed={}, refused=True)
         return PolicyResult(
@@ -473,8 +429,5 @@ class FieldPolicy:
     def __repr__(self) -> str:
         if self.keeps_all:
             return "FieldPolicy.keep_all()"
-        counts = ", ".join(f"{scope}={len(rules.by_path)}" for scope, rules in self._rules.items())
+        counts = ", ".join(f"{scope}={len(rules.by_path)}" for scope, rules in self._spec.rules.items())
         return f"<FieldPolicy rules: {counts}>"
-
-
-_BUILT_IN = keep_it(reason="which variant of a feature was shown")

@@ -14,8 +14,8 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import Action, FieldPolicy
 from consentpanel.policy._action_types import Generalize, Keep
 from consentpanel.policy._names import category_of
-from consentpanel.policy._paths import is_closing, keys_of, parts_of
-from consentpanel.policy._scopes import SCOPES
+from consentpanel.policy._paths import keys_of, parts_of
+from consentpanel.policy._rules import SCOPES, is_closing
 
 #: In which form each action lets a value pass.
 FORMS: Mapping[str, str] = {
@@ -184,7 +184,7 @@ def ip_form(items: Iterable[Item]) -> str:
 
 def not_searched(policy: FieldPolicy, items: Iterable[Item]) -> list[str] | None:
     """The paths of properties out of which detectors do not take everything that they know; None when none are on."""
-    detections = [policy.detection(scope) for scope in SCOPES]
+    detections = [policy.compiled(scope).detection for scope in SCOPES]
     if not all(detection is not None and detection.removes_everything for detection in detections):
         return None
     found = []

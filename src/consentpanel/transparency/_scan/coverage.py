@@ -8,7 +8,8 @@ from pprint import pformat
 import attrs
 
 from consentpanel.policy import FieldPolicy
-from consentpanel.policy._paths import ITEMS, Node, category_of_path, parts_of
+from consentpanel.policy._compile import Node
+from consentpanel.policy._paths import ITEMS, category_of_path, parts_of
 from consentpanel.transparency._scan.calls import Scan
 
 #: The action on a property that no rule names: it is dropped.
@@ -70,7 +71,7 @@ def action_on(policy: FieldPolicy, scope: str, event: str | None, path: str) -> 
     """The word for what a policy does with a property."""
     if policy.keeps_all:
         return "keep"
-    node: Node | None = policy.tree(scope, event)
+    node: Node | None = policy.compiled(scope, event).tree
     is_deep = False
     for step in parts_of(scope, path):
         found = None
