@@ -19,8 +19,7 @@ class ConsentPanelError(Exception):
 class ConfigurationError(ConsentPanelError, ValueError):
     """What was configured cannot work; the text names the argument, what came and what was expected.
 
-    Raised when a client, a policy, a registry or a transport is built, never by a tracking call
-    (contract rule 1.8).
+    Raised when a client, a policy, a registry or a transport is built, never by a tracking call.
     """
 
 
@@ -29,7 +28,7 @@ class InvalidRecordError(ConsentPanelError, ValueError):
 
 
 class RegistryError(ConsentPanelError):
-    """A registry could not answer or could not write. The gate treats it as a denial (contract rule 2.6)."""
+    """A registry could not answer or could not write. The gate treats it as a denial."""
 
 
 def __getattr__(name: str) -> object:

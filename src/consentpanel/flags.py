@@ -1,4 +1,4 @@
-"""The vendor's submodule ``mixpanel.flags``, so that ``from consentpanel.flags.types import ...`` works (rule 1.1)."""
+"""The vendor's submodule ``mixpanel.flags``, so that ``from consentpanel.flags.types import ...`` works."""
 
 from __future__ import annotations
 

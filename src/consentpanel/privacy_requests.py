@@ -1,4 +1,4 @@
-"""Requests to the vendor to delete or hand out what it holds about people (contract rule 7.2).
+"""Requests to the vendor to delete or hand out what it holds about people.
 
 The vendor's GDPR and CCPA interface: https://developer.mixpanel.com/reference/gdpr-api.
 """
@@ -87,7 +87,7 @@ class PrivacyTask:
 
 
 class PrivacyRequests:
-    """Asks the vendor to delete, or to hand out, what it holds about people (contract rule 7.2).
+    """Asks the vendor to delete, or to hand out, what it holds about people.
 
     Ids are mapped as the client maps them, under every secret that `pseudonymous` knows. More than 2,000 ids become
     several requests. When the vendor says that requests come too fast, the next waits as long as it asks.

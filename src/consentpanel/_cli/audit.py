@@ -1,4 +1,4 @@
-"""`python -m consentpanel audit`: holds a configuration to what the published policy promises (contract rule 6.2)."""
+"""`python -m consentpanel audit`: holds a configuration to what the published policy promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m consentpanel notice`: writes the notice to visitors, or checks the one that is published (rule 6.1)."""
+"""`python -m consentpanel notice`: writes the notice to visitors, or checks the one that is published."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ MAX_ID_LENGTH = 255
 
 
 class Purpose(str):
-    """What personal data is used for: a string, so that users add their own (contract rule 2.1).
+    """What personal data is used for: a string, so that users add their own.
 
     Args:
         name: The name, such as ``"targeting"``: 1 to 64 printable characters, no white space around.
@@ -58,12 +58,12 @@ Purpose.ANALYTICS = Purpose("analytics")
 Purpose.PROFILES = Purpose("profiles")
 Purpose.FEATURE_FLAGS = Purpose("feature_flags")
 
-#: The purposes that `grant` and `deny` record when none is named (contract rule 2.3).
+#: The purposes that `grant` and `deny` record when none is named.
 BUILT_IN_PURPOSES = (Purpose.ANALYTICS, Purpose.PROFILES, Purpose.FEATURE_FLAGS)
 
 
 def subject_key(subject_id: object) -> str:
-    """The string by which consent is looked up for an id (contract rule 2.7).
+    """The string by which consent is looked up for an id.
 
     Args:
         subject_id: A `str`, an `int` (not a `bool`) or a `UUID`.

@@ -18,7 +18,7 @@ _MAX_EVIDENCE = 4096
 
 
 class ConsentStatus(str, Enum):
-    """What a registry answers about one person and one purpose (contract rule 2.1)."""
+    """What a registry answers about one person and one purpose."""
 
     #: A grant is recorded and holds.
     GRANTED = "granted"
@@ -29,7 +29,7 @@ class ConsentStatus(str, Enum):
 
 
 def utc(moment: object, name: str) -> datetime:
-    """An aware time, in UTC; a naive one is refused (contract rules 2.2 and 2.4).
+    """An aware time, in UTC; a naive one is refused.
 
     Args:
         moment: A `datetime`.
@@ -54,7 +54,7 @@ _TOLERANCE = timedelta(minutes=1)
 
 
 def refuse_future(recorded_at: datetime) -> None:
-    """Refuses a record from the future, which no later one could overrule (contract rule 2.4).
+    """Refuses a record from the future, which no later one could overrule.
 
     Raises:
         InvalidRecordError: `recorded_at` lies more than a minute ahead of this machine's clock.

@@ -11,7 +11,7 @@ from consentpanel.errors import ConfigurationError
 
 
 class Regime(str, Enum):
-    """Whether silence means no or yes (contract rule 2.5).
+    """Whether silence means no or yes.
 
     Example:
         >>> Regime.OPT_IN.allows(Standing.NOT_RECORDED), Regime.OPT_OUT.allows(Standing.NOT_RECORDED)
@@ -45,7 +45,7 @@ OPT_IN_COUNTRIES = frozenset(
 
 
 def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:
-    """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed (contract rule 2.5).
+    """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed.
 
     The European Union, the United Kingdom, Switzerland, Canada and Quebec are opt-in and cannot be listed. A
     country that is unknown, or a `country_of` that fails, is opt-in.
@@ -85,7 +85,7 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
         code = code.strip().upper()
         return Regime.OPT_OUT if code in listed or _country(code) in listed else Regime.OPT_IN
 
-    # So that an audit can see whom it lets be opt-out (contract rule 6.2).
+    # So that an audit can see whom it lets be opt-out.
     regime.opt_out = frozenset(listed)  # type: ignore[attr-defined]
     return regime
 

@@ -55,7 +55,7 @@ Question = tuple[str, Purpose, "datetime | None"]
 def standing_of(
     records: Iterable[ConsentRecord], *, at: datetime | None = None, required_policy_version: str | None = None
 ) -> Standing:
-    """What records say about one person and one purpose (contract rule 2.4).
+    """What records say about one person and one purpose.
 
     Args:
         records: The records of that person and purpose, in the order of writing.
@@ -96,7 +96,7 @@ def standing_of(
 def standing_by(
     status: ConsentStatus, *, expired: bool, policy_version: str | None, required_policy_version: str | None
 ) -> Standing:
-    """The standing by the fields of the one record that decides (contract rule 2.4).
+    """The standing by the fields of the one record that decides.
 
     Args:
         status: What the record says.

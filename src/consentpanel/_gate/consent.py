@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
 
 
 def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]:
-    """The purposes that rules for properties of the message are bound to (contract rule 3.14)."""
+    """The purposes that rules for properties of the message are bound to."""
     if not policy.binds_purposes or message.fault is not None:
         return ()
     names: set[str] = set(message.properties) | set(message.record)
@@ -60,7 +60,7 @@ def refusal_of(
     standings: Mapping[Question, Standing],
     regime: Regime | Callable[[str], Regime],
 ) -> Refusal | None:
-    """The first standing that forbids a message; None when everybody allows it (contract rules 2.5 to 2.8).
+    """The first standing that forbids a message; None when everybody allows it.
 
     Args:
         persons: Whose consent is needed.

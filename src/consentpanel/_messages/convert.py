@@ -1,4 +1,4 @@
-"""What becomes of a value that neither JSON nor the user's serializer knows (contract rule 3.6)."""
+"""What becomes of a value that neither JSON nor the user's serializer knows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-#: An iterator, set or view with more items drops its property (contract rule 3.8).
+#: An iterator, set or view with more items drops its property.
 MAX_ITEMS = 1000
 
 

@@ -28,7 +28,7 @@ class _Word(str, Enum):
 
 
 class Outcome(_Word):
-    """What became of a message (contract rule 4.1).
+    """What became of a message.
 
     Example:
         >>> Outcome.SENT == "sent"
@@ -44,10 +44,10 @@ class Outcome(_Word):
 
 
 class Reason(_Word):
-    """Why a message was sent or was not (contract rule 4.1).
+    """Why a message was sent or was not.
 
     `is_error` tells the reasons that are faults to mend from those that are the policy at work;
-    only faults raise when a client is built with ``on_error="raise"`` (contract rule 1.8).
+    only faults raise when a client is built with ``on_error="raise"``.
 
     Example:
         >>> Reason.NO_CONSENT.is_error, Reason.REGISTRY_ERROR.is_error
@@ -58,9 +58,9 @@ class Reason(_Word):
     CONSENT_GRANTED = "consent_granted"
     #: Sent: the regime is opt-out and nobody whom the message names has objected.
     NOT_DENIED = "not_denied"
-    #: Sent: a group profile, which names no person (contract rule 2.10).
+    #: Sent: a group profile, which names no person.
     NO_PERSON_NAMED = "no_person_named"
-    #: Sent: the message only takes data away from the vendor (contract rule 2.9).
+    #: Sent: the message only takes data away from the vendor.
     REMOVAL = "removal"
 
     #: Dropped: somebody whom the message names has not granted consent.
@@ -71,30 +71,30 @@ class Reason(_Word):
     EXPIRED = "expired"
     #: Dropped: the consent was given under an older policy version than the registry requires.
     OUTDATED_POLICY = "outdated_policy"
-    #: Dropped: consent holds now but did not hold at the event's own time (contract rule 2.8).
+    #: Dropped: consent holds now but did not hold at the event's own time.
     NO_CONSENT_THEN = "no_consent_then"
     #: Dropped: a rule of the field policy says `refuse()`.
     REFUSED_BY_POLICY = "refused_by_policy"
-    #: Dropped: the policy drops events that it does not name (contract rule 3.13).
+    #: Dropped: the policy drops events that it does not name.
     UNPLANNED_EVENT = "unplanned_event"
-    #: Of a property, in `Decision.dropped`: its value is outside the constraints of its rule (contract rule 3.13).
+    #: Of a property, in `Decision.dropped`: its value is outside the constraints of its rule.
     SCHEMA = "schema"
     #: Dropped: the field policy left no property in a profile update.
     NOTHING_LEFT = "nothing_left"
 
-    #: Dropped: no consent registry is configured (contract rule 1.2).
+    #: Dropped: no consent registry is configured.
     NOT_CONFIGURED = "not_configured"
-    #: Dropped: the registry failed or gave an answer of the wrong type (contract rule 2.6).
+    #: Dropped: the registry failed or gave an answer of the wrong type.
     REGISTRY_ERROR = "registry_error"
-    #: Dropped: an id is missing, empty, too long or not a `str`, `int` or `UUID` (contract rule 2.7).
+    #: Dropped: an id is missing, empty, too long or not a `str`, `int` or `UUID`.
     INVALID_ID = "invalid_id"
     #: Dropped: the event's own time cannot be read, so consent at that time cannot be judged.
     INVALID_TIME = "invalid_time"
     #: Dropped: not a message as the vendor documents it (arguments, properties or JSON of a wrong shape).
     INVALID_MESSAGE = "invalid_message"
-    #: Dropped: a method of the vendor's client that this release does not know (contract rule 1.4).
+    #: Dropped: a method of the vendor's client that this release does not know.
     UNKNOWN_CALL = "unknown_call"
-    #: Dropped: the gate does not know the endpoint (contract rule 1.4).
+    #: Dropped: the gate does not know the endpoint.
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     #: Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone).
     REJECTED_BY_VENDOR = "rejected_by_vendor"
@@ -102,7 +102,7 @@ class Reason(_Word):
     QUEUE_FULL = "queue_full"
     #: Dropped after it was buffered: the vendor could not be reached before the process ended.
     NOT_DELIVERED = "not_delivered"
-    #: Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message (contract rule 3.8).
+    #: Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message.
     TOO_LARGE = "too_large"
 
     @property
@@ -238,7 +238,7 @@ _BY_PATH = ("dropped", "changed", "detected")
 class Decision:
     """What became of one message. Truthy when something was handed to the transport.
 
-    Never holds a personal value or a raw id; names of properties it may (contract rule 4.2).
+    Never holds a personal value or a raw id; names of properties it may.
 
     Attributes:
         outcome: `Outcome.SENT`, `Outcome.REDACTED` or `Outcome.DROPPED`.
@@ -250,7 +250,7 @@ class Decision:
         status: The `ConsentStatus` that decided; None where none was asked for.
         dropped: Path of each property that was left out, with the `Cause`.
         changed: Path of each property that was changed, with the `Cause`.
-        detected: Path of each place where a detector found something, with the kind (contract rule 3.7).
+        detected: Path of each place where a detector found something, with the kind.
 
     Example:
         >>> from consentpanel import Mixpanel

@@ -51,9 +51,9 @@ class Message:
         event: The event's name; None for a profile.
         properties: The properties of an event; empty for a profile.
         operators: The operators of a profile update that are there.
-        persons: Lookup key of each person whom the message names (contract rule 2.7).
+        persons: Lookup key of each person whom the message names.
         devices: Lookup key of each device id that it names.
-        moments: The event's own times, when it has any but now (contract rule 2.8).
+        moments: The event's own times, when it has any but now.
         dropped: What could not be taken over, by path.
         default_of: Gives what the vendor's client writes for a structural name.
         text: The record as the client's serializer wrote it, when that has a way of writing of its own.
@@ -100,7 +100,7 @@ class Message:
 
     @property
     def has_removal(self) -> bool:
-        """Whether a part of it only takes data away (contract rule 2.9)."""
+        """Whether a part of it only takes data away."""
         return not REMOVALS.isdisjoint(self.operators)
 
     @property
@@ -198,7 +198,7 @@ def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
 
 
 _USUAL = {"distinct_id", "time"}
-#: How old a time may be and still count as now: whole seconds precede a grant of the same second (rule 2.8).
+#: How old a time may be and still count as now: whole seconds precede a grant of the same second.
 _PRESENT = timedelta(minutes=1)
 
 

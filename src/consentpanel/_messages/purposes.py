@@ -1,4 +1,4 @@
-"""Which purposes a message serves: defaults by endpoint, and the caller's own map (contract rule 2.1)."""
+"""Which purposes a message serves: defaults by endpoint, and the caller's own map."""
 
 from __future__ import annotations
 

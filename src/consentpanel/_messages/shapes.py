@@ -1,4 +1,4 @@
-"""The shapes in which the vendor's structural properties pass without a rule (contract rule 3.4)."""
+"""The shapes in which the vendor's structural properties pass without a rule."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def moment_of(value: object) -> datetime | None:
     """The moment that a message's own ``time`` says: a number of seconds, or of milliseconds from 1e11 on.
 
     Returns:
-        The moment, in UTC; None for anything else, which nobody can judge (contract rule 2.8).
+        The moment, in UTC; None for anything else, which nobody can judge.
 
     Example:
         >>> moment_of(86_400), moment_of("1970-01-02")

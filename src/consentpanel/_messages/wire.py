@@ -1,4 +1,4 @@
-"""What a value becomes on the wire: the JSON tree that is judged and sent (contract rules 3.6 and 3.8)."""
+"""What a value becomes on the wire: the JSON tree that is judged and sent."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class _DuplicateError(ValueError):
 
 
 def parsed(text: str | bytes | bytearray) -> dict[str, Any] | None:
-    """The JSON object that a text says; None for anything else, and when a key stands twice (contract rule 1.4)."""
+    """The JSON object that a text says; None for anything else, and when a key stands twice."""
     try:
         record = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):

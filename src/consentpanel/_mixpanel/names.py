@@ -1,4 +1,4 @@
-"""The vendor's property names: structural ones, ids, personal ones, operators (contract rules 2.7 and 3.4)."""
+"""The vendor's property names: structural ones, ids, personal ones, operators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PERSON_ID_LISTS = frozenset({"$distinct_ids"})
 DEVICE_IDS = frozenset({"$device_id", "$anon_id"})
 IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 
-#: The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it (contract rule 1.7).
+#: The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it.
 TARGETING_KEY = "targetingKey"
 FLAG_IDS = IDS | {TARGETING_KEY}
 
@@ -31,13 +31,13 @@ GROUP_NAMES = frozenset({"$group_key", "$group_id"})
 DICT_OPERATORS = frozenset({"$set", "$set_once", "$add", "$append", "$union", "$remove"})
 #: Operators whose values stand for one item of a list.
 LIST_OPERATORS = frozenset({"$append", "$remove"})
-#: Operators that only take data away (contract rule 2.9).
+#: Operators that only take data away.
 REMOVALS = frozenset({"$unset", "$delete"})
 
 OPERATORS = DICT_OPERATORS | REMOVALS
 
 EXPOSURE_EVENT = "$experiment_started"
-#: What the vendor's flag code writes into an exposure: about the flag, not the person (contract rule 1.7).
+#: What the vendor's flag code writes into an exposure: about the flag, not the person.
 EXPOSURE = (
     "Experiment name",
     "Variant name",

@@ -1,4 +1,4 @@
-"""What a person says about consent, as calls of the client: withdraw, opt out, opt in (contract rule 7.1)."""
+"""What a person says about consent, as calls of the client: withdraw, opt out, opt in."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class ConsentCalls(VendorCalls):
         erase: bool = False,
         **fields: Any,
     ) -> Withdrawal:
-        """Records that a person withdraws consent, and discards what waits for that person (contract rule 7.1).
+        """Records that a person withdraws consent, and discards what waits for that person.
 
         Args:
             subject_id: The person: a `str`, `int` or `UUID`.
             purposes: What for; the three built-in purposes, and with them all that waits, when left out. For some
                 purposes only, what waits is judged again when it is flushed.
             delete_profile: Whether the vendor is told to delete the person's profile and charges as well.
-            erase: Whether the vendor is asked to delete all that it holds about the person (contract rule 7.2), by
+            erase: Whether the vendor is asked to delete all that it holds about the person, by
                 the `PrivacyRequests` of the client. The number of the request is recorded in the evidence of a second
                 denial, as ``{"deletion_requests": ["..."]}``, so that it can be followed up.
             fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`.
@@ -102,7 +102,7 @@ class ConsentCalls(VendorCalls):
         return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
-        """Opts a person out of everything, as the vendor's client-side libraries do (contract rule 7.1).
+        """Opts a person out of everything, as the vendor's client-side libraries do.
 
         Tracking stops, what is queued is deleted, and so are the profile and its charges.
 
@@ -124,7 +124,7 @@ class ConsentCalls(VendorCalls):
     def opt_in(
         self, subject_id: Any, *purposes: str, properties: Mapping[str, Any] | None = None, **fields: Any
     ) -> Decision:
-        """Opts a person in, and tracks the event ``$opt_in``, as the vendor's client-side libraries do (rule 7.1).
+        """Opts a person in, and tracks the event ``$opt_in``, as the vendor's client-side libraries do.
 
         Args:
             subject_id: The person: a `str`, `int` or `UUID`.

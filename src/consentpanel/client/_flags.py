@@ -1,4 +1,4 @@
-"""Remote feature flags: the request carries a person's context to the vendor, so it asks first (contract rule 1.7)."""
+"""Remote feature flags: the request carries a person's context to the vendor, so it asks first."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _as_fallback(fallback: Any) -> Any:
 
 
 def quieten() -> None:
-    """Keeps ids and contexts out of what the vendor's flag code and its HTTP library log (contract rule 4.2)."""
+    """Keeps ids and contexts out of what the vendor's flag code and its HTTP library log."""
     vendors = [f"mixpanel.flags.{name}" for name in ("local_feature_flags", "remote_feature_flags", "utils")]
     # mixpanel 5.0 logs some of its failures at the root.
     for name in (*vendors, "httpx", ""):

@@ -104,7 +104,7 @@ def configure(
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
-    Contract rule 1.2. The keywords are those of `Mixpanel`.
+    The keywords are those of `Mixpanel`.
 
     Args:
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.

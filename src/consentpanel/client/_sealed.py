@@ -1,4 +1,4 @@
-"""The sealed transport: the only way from a client to a consumer leads through the gate (contract rule 1.4)."""
+"""The sealed transport: the only way from a client to a consumer leads through the gate."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SealedTransport:
             else:
                 self.__consumer.send(endpoint, judged, credentials)
         except mixpanel.MixpanelException as error:
-            # The vendor's buffer attaches the whole batch, and error reports travel (contract rule 1.8).
+            # The vendor's buffer attaches the whole batch, and error reports travel.
             vars(error).pop("message", None)
             raise
 

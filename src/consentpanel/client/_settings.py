@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OnError: TypeAlias = Literal["drop", "raise"]
 Observer: TypeAlias = Callable[[Decision], object]
 RegistryFunction: TypeAlias = Callable[..., Union[ConsentStatus, bool, None]]
-#: A registry, or a plain callable ``(subject_id, purpose) -> ConsentStatus | bool | None`` (contract rule 2.3).
+#: A registry, or a plain callable ``(subject_id, purpose) -> ConsentStatus | bool | None``.
 RegistryLike: TypeAlias = Union[ConsentRegistry, RegistryFunction]
 
 
@@ -66,7 +66,7 @@ class Settings:
             object.__setattr__(self, name, value)
 
     def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:
-        """Every id by which the vendor may know a person (contract rule 7.2)."""
+        """Every id by which the vendor may know a person."""
         return self.identity.all_of(subject_key(subject_id), self.policy.keyed)
 
 

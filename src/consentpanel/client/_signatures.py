@@ -1,4 +1,4 @@
-"""The vendor's calls that need no code of ours, with the types that the vendor leaves out (contract rule 1.5)."""
+"""The vendor's calls that need no code of ours, with the types that the vendor leaves out."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _KNOWN = CALLS.keys() | {"local_flags", "remote_flags"}
 
 
 def refuse_unknown_calls(client: type[Any]) -> None:
-    """Overrides each public method of the vendor's client that this release does not know: it refuses (rule 1.4).
+    """Overrides each public method of the vendor's client that this release does not know: it refuses.
 
     Args:
         client: The class that guards; its ``_guard`` and ``_consumer`` are used.

@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 class Mixpanel(ConsentCalls):
     """The vendor's client; each call is sent, redacted or dropped by consent and field policy.
 
-    A subclass of `mixpanel.Mixpanel` that takes the same arguments in the same order (contract rule 1.1). Every
+    A subclass of `mixpanel.Mixpanel` that takes the same arguments in the same order. Every
     tracking method returns a `Decision`. What is not given here comes from `configure`; with neither, nothing that
-    needs consent is sent (contract rule 1.2).
+    needs consent is sent.
 
     Args:
         token: The project's token.
         consumer: Where messages go: any object with the vendor's ``send``. A `mixpanel.Consumer` when left out.
         serializer: A `json.JSONEncoder` subclass that writes values JSON does not know.
         local_flags_config: Turns on local feature flags.
-        remote_flags_config: Turns on remote feature flags; each request needs consent (contract rule 1.7).
+        remote_flags_config: Turns on remote feature flags; each request needs consent.
         credentials: A `ServiceAccountCredentials` for the default consumer (mixpanel 5.2 or newer).
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
         policy: Which properties may be sent; without one, none that is not structural.
@@ -133,7 +133,7 @@ class Mixpanel(ConsentCalls):
         self._wire = Wire(serializer)
 
     def _default_of(self, name: str) -> Any:
-        """What the vendor's code writes for a structural name (contract rule 3.4)."""
+        """What the vendor's code writes for a structural name."""
         if name in {"token", "$token"}:
             return self._token
         if name in TIMES:
@@ -181,7 +181,7 @@ class Mixpanel(ConsentCalls):
         return self._guard.reporter.stats()
 
     def flush(self) -> None:
-        """Sends what the consumer has buffered; nothing when it does not buffer (contract rule 1.9).
+        """Sends what the consumer has buffered; nothing when it does not buffer.
 
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
@@ -189,7 +189,7 @@ class Mixpanel(ConsentCalls):
         self._sealed.control("flush")
 
     def close(self) -> None:
-        """Flushes and closes the consumer; one that cannot be closed is only flushed (contract rule 1.9).
+        """Flushes and closes the consumer; one that cannot be closed is only flushed.
 
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
@@ -228,7 +228,7 @@ class Mixpanel(ConsentCalls):
             distinct_id: The person: a `str`, `int` or `UUID`.
             event_name: What happened.
             properties: What the policy's ``events`` rules judge. A ``time`` here is the event's own time: consent must
-                have held then, and must hold now (contract rule 2.8).
+                have held then, and must hold now.
             meta: Merged over the whole event by the vendor's client, and judged as the part it lands in.
 
         Returns:
@@ -254,7 +254,7 @@ class Mixpanel(ConsentCalls):
         )
 
     def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
-        """Tracks what the vendor's flag code reports; nothing of ours may break a flag (contract rule 1.8)."""
+        """Tracks what the vendor's flag code reports; nothing of ours may break a flag."""
         with suppress(MessageError):
             self.track(distinct_id, event_name, properties)
 
@@ -268,7 +268,7 @@ class Mixpanel(ConsentCalls):
         meta: Mapping[str, Any] | None = None,
         api_secret: Any = None,
     ) -> Decision:
-        """Records an event of the past, if the person allowed it then and allows it now (contract rule 2.8).
+        """Records an event of the past, if the person allowed it then and allows it now.
 
         Args:
             api_key: As in the vendor's client (deprecated there).
@@ -293,7 +293,7 @@ class Mixpanel(ConsentCalls):
         """Joins two ids of one person, if both allow it; through this client's transport, at once.
 
         The vendor's client opens a connection of its own to the US host, whatever consumer it was given; this one
-        does not (contract rule 1.6).
+        does not.
 
         Args:
             alias_id: The id to join.
@@ -348,7 +348,7 @@ class Mixpanel(ConsentCalls):
         return self._record(build, (), None, meta, ids=(distinct_id1, distinct_id2))
 
     def people_update(self, message: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Decision:
-        """Updates a profile, if the person allows it; what only takes data away always passes (contract rule 2.9).
+        """Updates a profile, if the person allows it; what only takes data away always passes.
 
         Every ``people_*`` method comes here.
 
@@ -376,7 +376,7 @@ class Mixpanel(ConsentCalls):
         properties: Mapping[str, Any] | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Decision:
-        """Notes a charge on a profile, as the vendor's client does, without changing the caller's dict (rule 1.5).
+        """Notes a charge on a profile, as the vendor's client does, without changing the caller's dict.
 
         Args:
             distinct_id: The person: a `str`, `int` or `UUID`.
@@ -388,14 +388,14 @@ class Mixpanel(ConsentCalls):
             The `Decision`.
         """
         said = None
-        with suppress(Exception):  # rule 1.8: refused below, where no exception with values is at hand
+        with suppress(Exception):  # refused below, where no exception with values is at hand
             said = plain(properties) or {}
         if said is None:
             return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed)
         return cast("Decision", super().people_track_charge(distinct_id, amount, said, meta))
 
     def group_update(self, message: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Decision:
-        """Updates a group's profile; a group is no person, so only the policy judges it (contract rule 2.10).
+        """Updates a group's profile; a group is no person, so only the policy judges it.
 
         Every ``group_*`` method comes here.
 

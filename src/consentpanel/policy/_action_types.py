@@ -52,15 +52,15 @@ def _purpose(value: object) -> Purpose | None:
 
 @attrs.frozen(kw_only=True)
 class Action:
-    """What one rule of a `FieldPolicy` does with the value it names (contract rule 3.2).
+    """What one rule of a `FieldPolicy` does with the value it names.
 
     Made by the functions of this module, not by hand.
 
     Attributes:
         categories: What kinds of personal data the property is, for the notice to visitors.
         reason: Why it is shared, for the notice to visitors.
-        purpose: The purpose whose consent the property needs beside the message's own (contract rule 3.14).
-        detect: Whether detectors look into the value, or for which kinds (contract rule 3.7).
+        purpose: The purpose whose consent the property needs beside the message's own.
+        detect: Whether detectors look into the value, or for which kinds.
         on_detect: What becomes of what they find, where it is not what the policy says.
     """
 
@@ -132,7 +132,7 @@ class Drop(Action):
 
 @attrs.frozen(kw_only=True)
 class Personal(Drop):
-    """Takes the place of a rule for a personal property in `FieldPolicy.no_personal_data` (contract rule 3.10)."""
+    """Takes the place of a rule for a personal property in `FieldPolicy.no_personal_data`."""
 
     name: ClassVar[str] = "personal"
 

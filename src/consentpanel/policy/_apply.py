@@ -30,9 +30,9 @@ from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
 SENSITIVE_KEYS = "(sensitive keys)"
-#: Stand in a path for what is below a deep keep and no rule names (contract rule 4.2).
+#: Stand in a path for what is below a deep keep and no rule names.
 VALUES, NAMES = "(values)", "(keys)"
-#: Stands in a path for a key that is the id of a person (contract rule 4.2).
+#: Stands in a path for a key that is the id of a person.
 HIDDEN_ID = "<id>"
 
 _MAX_PATH = 128
@@ -134,7 +134,7 @@ class Application:
         return sent
 
     def structural(self, name: str, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
-        """A structural property in its own shape, or the vendor's default in its place (contract rule 3.4)."""
+        """A structural property in its own shape, or the vendor's default in its place."""
         if self._takes_shape(name, value, sent):
             return
         if self._takes_shape(name, default_of(name), sent):
@@ -222,7 +222,7 @@ class Application:
         return self._deep(result, path, path, detection, closes=False)
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
-        """A scalar after the detectors have looked into it (contract rule 3.7)."""
+        """A scalar after the detectors have looked into it."""
         if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return value
         if self._mapped and isinstance(value, str) and value in self._mapped:
@@ -252,7 +252,7 @@ class Application:
             path: The path of the rule that keeps it.
             above: The key that holds it, or the path of the rule.
             detection: What looks into it; None when nothing does.
-            closes: Whether a sensitive name closes a key (contract rule 3.11).
+            closes: Whether a sensitive name closes a key.
         """
         if isinstance(value, list):
             items = []

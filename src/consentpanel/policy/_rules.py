@@ -152,7 +152,7 @@ def vendors_category(origin: str, path: str) -> str | None:
 
 
 def planned(names: object) -> frozenset[str]:
-    """The events that may be sent (contract rule 3.13).
+    """The events that may be sent.
 
     Raises:
         ConfigurationError: They are not several non-empty names.
@@ -171,7 +171,7 @@ def detections_by_scope(
     on_detect: OnDetect | Mapping[str, OnDetect],
     allow: Iterable[str],
 ) -> dict[str, Detection | None]:
-    """What looks for personal data in each scope (contract rule 3.7).
+    """What looks for personal data in each scope.
 
     Raises:
         ConfigurationError: There is no such scope, kind or action.

@@ -1,4 +1,4 @@
-"""Secrets for keyed hashes: where they come from, and the one place that uses them (contract rules 3.2 and 3.9)."""
+"""Secrets for keyed hashes: where they come from, and the one place that uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that close a key below a deep keep: what logs a person in or pays for them (contract rule 3.11)."""
+"""Names that close a key below a deep keep: what logs a person in or pays for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be left of a URL: no user, no password, no fragment, and only the parameters that are named (rule 3.12)."""
+"""What may be left of a URL: no user, no password, no fragment, and only the parameters that are named."""
 
 from __future__ import annotations
 

@@ -77,15 +77,15 @@ def keep(
     personal: bool = False,
     **options: Unpack[Options],
 ) -> Action:
-    """Sends the value as it is (contract rule 3.2).
+    """Sends the value as it is.
 
     A string, a number, a boolean, None, or a list of these is kept. A dict, or a list that holds dicts or lists,
-    is opened only by rules for what is inside, or by ``deep=True`` (contract rule 3.3). A value outside the constraints
-    (`type` to `max_length`) drops its property as ``schema`` (contract rule 3.13).
+    is opened only by rules for what is inside, or by ``deep=True``. A value outside the constraints
+    (`type` to `max_length`) drops its property as ``schema``.
 
     Args:
         deep: Whether everything inside a dict or list is kept as well, but for keys with a sensitive name
-            (`SENSITIVE_NAMES`, contract rule 3.11).
+            (`SENSITIVE_NAMES`).
         type: `str`, `int`, `float` (which takes ints too) or `bool`; a bool is no int.
         one_of: The values that are kept, compared by type and value: True is not 1.
         match: A regular expression that the whole of a string must match.
@@ -149,7 +149,7 @@ def _pattern(given: object) -> re.Pattern[str] | None:
 
 
 def drop(**options: Unpack[_Said]) -> Action:
-    """Leaves the property out, and says so in the `Decision` (contract rule 3.2).
+    """Leaves the property out, and says so in the `Decision`.
 
     What no rule names is dropped too; use this to except a part of something kept deep, or to write the decision down.
 
@@ -166,7 +166,7 @@ def drop(**options: Unpack[_Said]) -> Action:
 
 
 def refuse(**options: Unpack[_Said]) -> Action:
-    """Drops the whole message when the property is there (contract rule 3.2).
+    """Drops the whole message when the property is there.
 
     Raises:
         ConfigurationError: An argument has a wrong type.
@@ -180,7 +180,7 @@ def refuse(**options: Unpack[_Said]) -> Action:
 
 
 def redact(text: str = "[redacted]", **options: Unpack[_Bound]) -> Action:
-    """Sends a fixed text in the place of the value (contract rule 3.2). None stays None.
+    """Sends a fixed text in the place of the value. None stays None.
 
     Args:
         text: What to send.
@@ -200,7 +200,7 @@ def redact(text: str = "[redacted]", **options: Unpack[_Bound]) -> Action:
 
 
 def mask(last: int = 4, **options: Unpack[_Bound]) -> Action:
-    """Hides all but the last characters of a value, or all but the domain of an e-mail address (contract rule 3.2).
+    """Hides all but the last characters of a value, or all but the domain of an e-mail address.
 
     Four stars stand for what is hidden, however long it is. At most a quarter of a value is shown, and nothing of one
     with fewer than 8 characters.
@@ -225,7 +225,7 @@ def pseudonymize(prefix: str = "psn_", **options: Unpack[_Bound]) -> Action:
     """Sends a stable pseudonym: the prefix and the HMAC-SHA-256 of the value under the policy's secret.
 
     The same value has the same pseudonym wherever it stands, so that reports can count and join; nobody without
-    the secret can go back, or try out guesses (contract rule 3.2; RFC 2104). None stays None.
+    the secret can go back, or try out guesses (RFC 2104). None stays None.
 
     Args:
         prefix: What a pseudonym starts with, so that a reader tells it from a raw value.
@@ -249,7 +249,7 @@ def truncate(
     n: int,
     **options: Unpack[Options],
 ) -> Action:
-    """Sends the first `n` characters (contract rule 3.2).
+    """Sends the first `n` characters.
 
     Args:
         n: How many characters, 1 or more. A number whose text is longer is sent as the start of its text.
@@ -273,7 +273,7 @@ def transform(
     function: Callable[[Any], Any],
     **options: Unpack[Options],
 ) -> Action:
-    """Sends what your own function makes of the value (contract rule 3.2).
+    """Sends what your own function makes of the value.
 
     Args:
         function: Takes the value as it would stand on the wire, returns what to send. When it raises, the
@@ -307,7 +307,7 @@ def generalize(
     bands: Sequence[float] | None = None,
     **options: Unpack[Options],
 ) -> Action:
-    """Sends a coarser value; exactly one of the five ways is named (contract rule 3.2).
+    """Sends a coarser value; exactly one of the five ways is named.
 
     A value that the way cannot read is dropped, and the `Decision` says so. None stays None.
 
@@ -359,7 +359,7 @@ def url(
     fragment: bool = False,
     **options: Unpack[Options],
 ) -> Action:
-    """Sends a URL without the parts that may say who follows it (contract rule 3.12).
+    """Sends a URL without the parts that may say who follows it.
 
     Scheme, host, port, path and the named parameters leave. A user, a password and what follows a semicolon in the
     path never do. Where there is nothing to remove, the value leaves byte for byte; what is no URL is dropped.

@@ -125,7 +125,7 @@ def _specified(
 
 
 class FieldPolicy:
-    """An allow-list of properties: one that no rule names is dropped (contract rules 3.1 to 3.6).
+    """An allow-list of properties: one that no rule names is dropped.
 
     A path names a property (``"plan"``), a key in a dict (``"address.city"``), or a key in each dict of a list
     (``"items[].sku"``). A key with a dot in it stands in quotes (``"'address.city'"``). The most specific path wins.
@@ -142,9 +142,9 @@ class FieldPolicy:
             Take random ones (`secrets.token_bytes(32)`) and keep them where you keep passwords: who has them can try
             out guesses.
         unplanned_events: ``"drop"`` drops every event that neither `for_event` nor `planned_events` names, exactly, so
-            that a name such as ``f"Order by {name}"`` cannot leave (contract rule 3.13). ``"keep"`` sends them.
+            that a name such as ``f"Order by {name}"`` cannot leave. ``"keep"`` sends them.
         planned_events: Names of events that may be sent beside those of `for_event` and the vendor's own.
-        detectors: What looks for personal data in values that rules let pass, and in names (contract rule 3.7): kinds
+        detectors: What looks for personal data in values that rules let pass, and in names: kinds
             to look for, kinds to leave out (``"-phone"``), and a `Detector` for each kind of your own; all of `KINDS`
             when it names none. A mapping from scopes to such lists sets them scope by scope.
         on_detect: ``"redact"`` the place, ``"drop"`` the property, ``"refuse"`` the message, or ``"report"`` it in the
@@ -204,7 +204,7 @@ class FieldPolicy:
 
     @classmethod
     def keep_all(cls) -> FieldPolicy:
-        """A policy that sends every property as it is: for migration and tests (contract rule 3.10).
+        """A policy that sends every property as it is: for migration and tests.
 
         Consent is still asked for. What the vendor would refuse (255 properties, 1 MB) and what cannot be written
         (a cycle, more than 32 levels) is still dropped and reported.
@@ -227,7 +227,7 @@ class FieldPolicy:
         unplanned_events: str = "keep",
         planned_events: Iterable[str] = (),
     ) -> FieldPolicy:
-        """A policy under which nothing leaves that says who somebody is (contract rule 3.10).
+        """A policy under which nothing leaves that says who somebody is.
 
         For terms that forbid personal data, such as those of Google Analytics. A property with a personal name
         (`PERSONAL_NAMES`, and the vendor's own such as ``$email``, ``ip``) is dropped whatever a rule says; a value in
@@ -321,7 +321,7 @@ class FieldPolicy:
 
     @property
     def planned_events(self) -> frozenset[str] | None:
-        """The events that may be sent; None when any may (contract rule 3.13)."""
+        """The events that may be sent; None when any may."""
         return self._spec.planned | self._spec.by_event.keys() | VENDOR_EVENTS if self._spec.drops_unplanned else None
 
     def own_rules(self, event: str) -> Mapping[str, Action]:

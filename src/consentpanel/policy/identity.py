@@ -1,4 +1,4 @@
-"""How ids leave: as they are, as pseudonyms under one secret, or as pseudonyms that can be forgotten (rule 3.9)."""
+"""How ids leave: as they are, as pseudonyms under one secret, or as pseudonyms that can be forgotten."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Identity:
 
 
 def plain() -> Identity:
-    """Ids leave as they are (contract rule 3.9).
+    """Ids leave as they are.
 
     Example:
         >>> plain().of("user-1", None)
@@ -81,7 +81,7 @@ def plain() -> Identity:
 
 
 def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] = ()) -> Identity:
-    """Ids leave as pseudonyms: the HMAC-SHA-256 (RFC 2104) of the id under a secret (contract rule 3.9).
+    """Ids leave as pseudonyms: the HMAC-SHA-256 (RFC 2104) of the id under a secret.
 
     The same person has the same pseudonym on every endpoint, in every process with the same secret. It is still
     personal data in the sense of the GDPR: whoever has the secret can compute it again.
@@ -119,7 +119,7 @@ def _pseudonym_under(keyed: Keyed, subject_id: str) -> str:
 
 
 def per_subject(store: MutableMapping[str, str]) -> Identity:
-    """Ids leave as pseudonyms from a random salt for each person (contract rule 3.9).
+    """Ids leave as pseudonyms from a random salt for each person.
 
     Deleting the salt, by `Identity.forget` or in the store itself, makes what the vendor holds unlinkable: there is no
     secret from which it could be computed again. A later message starts a new identity.

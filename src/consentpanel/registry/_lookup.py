@@ -1,4 +1,4 @@
-"""Asks a registry the gate's questions; whatever goes wrong is an answer that denies (contract rule 2.6)."""
+"""Asks a registry the gate's questions; whatever goes wrong is an answer that denies."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def as_standing(answer: object) -> Standing:
 
 
 def regimes_of(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]) -> Regime | Callable[[str], Regime]:
-    """The regime of each subject, asked now; one that cannot be told is opt-in (contract rule 2.5)."""
+    """The regime of each subject, asked now; one that cannot be told is opt-in."""
     if isinstance(regime, Regime):
         return regime
     found = {}

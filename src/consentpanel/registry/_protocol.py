@@ -1,4 +1,4 @@
-"""What a consent registry is: five methods (contract rule 2.3)."""
+"""What a consent registry is: five methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConsentRegistry(Protocol):
 
     A class of anybody's that has these methods is a registry; there is nothing to inherit. Sending needs only `status`:
     without `statuses` the gate asks about one person after the other. A registry that fails, or
-    that answers with something else than a `ConsentStatus`, is taken for a denial (contract rule 2.6).
+    that answers with something else than a `ConsentStatus`, is taken for a denial.
     `consentpanel.testing.RegistryContract` proves one.
     """
 
@@ -52,5 +52,5 @@ class ConsentRegistry(Protocol):
 
 
 def can_answer(registry: object) -> bool:
-    """Whether an object can be asked for consent: sending needs `status` and nothing else (contract rule 2.3)."""
+    """Whether an object can be asked for consent: sending needs `status` and nothing else."""
     return callable(getattr(registry, "status", None))

@@ -51,7 +51,7 @@ class RecordingRegistry(ABC):
         """The standing of several people for one purpose, by the ids as they were given."""
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
-        """The status of one person for one purpose (contract rules 2.3 and 2.4).
+        """The status of one person for one purpose.
 
         Args:
             subject_id: The data subject: a `str`, `int` or `UUID`.
@@ -70,7 +70,7 @@ class RecordingRegistry(ABC):
     def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
     ) -> dict[Any, ConsentStatus]:
-        """The status of several people for one purpose (contract rule 2.3).
+        """The status of several people for one purpose.
 
         Args:
             subject_ids: The data subjects.
@@ -87,7 +87,7 @@ class RecordingRegistry(ABC):
         return {subject: standing.status for subject, standing in self.standings(subject_ids, purpose, at=at).items()}
 
     def record(self, record: ConsentRecord) -> None:
-        """Appends a record (contract rule 2.4); it is kept when this returns.
+        """Appends a record; it is kept when this returns.
 
         Args:
             record: What was said.
@@ -102,7 +102,7 @@ class RecordingRegistry(ABC):
         self._append([record])
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
-        """Records that a person consents, one record for each purpose, all or none (contract rule 2.3).
+        """Records that a person consents, one record for each purpose, all or none.
 
         Args:
             subject_id: The data subject: a `str`, `int` or `UUID`.
@@ -120,7 +120,7 @@ class RecordingRegistry(ABC):
     def deny(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person refuses or withdraws consent; the arguments are those of `grant`.
 
-        A denial never expires by itself (contract rule 2.4).
+        A denial never expires by itself.
 
         Raises:
             InvalidRecordError: An argument is malformed.
@@ -138,7 +138,7 @@ class RecordingRegistry(ABC):
 
 
 def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:
-    """The record, as said no earlier than the person's latest (contract rule 2.4)."""
+    """The record, as said no earlier than the person's latest."""
     if latest is None or record.recorded_at >= latest:
         return record
     return attrs.evolve(record, recorded_at=latest)
@@ -152,7 +152,7 @@ def required_version(value: object) -> str | None:
 
 
 def asked_moment(at: datetime | None) -> datetime | None:
-    """The moment asked about, in UTC; None for now and for a moment to come (contract rule 2.4)."""
+    """The moment asked about, in UTC; None for now and for a moment to come."""
     if at is None:
         return None
     moment = utc(at, "at")

@@ -1,4 +1,4 @@
-"""Salts of `per_subject` ids in the file of a `SQLiteRegistry` (contract rule 3.9)."""
+"""Salts of `per_subject` ids in the file of a `SQLiteRegistry`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A registry in front of another one, which remembers answers for a while (contract rule 2.12)."""
+"""A registry in front of another one, which remembers answers for a while."""
 
 from __future__ import annotations
 

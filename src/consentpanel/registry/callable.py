@@ -15,13 +15,13 @@ from consentpanel.registry._recording import asked_moment
 
 
 class CallableRegistry:
-    """Asks a function of yours (contract rule 2.3). A plain callable given as ``registry=`` becomes one of these.
+    """Asks a function of yours. A plain callable given as ``registry=`` becomes one of these.
 
     False means that the person has not agreed. For a second id of somebody (a device id) it means only that the function
     knows no such id: return `ConsentStatus.DENIED` to block one.
 
     A function that takes no ``at`` knows the present alone. Asked about the past, the registry then answers
-    `ConsentStatus.UNKNOWN`: nobody can tell that consent held, so events of the past are not sent (contract rule 2.8).
+    `ConsentStatus.UNKNOWN`: nobody can tell that consent held, so events of the past are not sent.
 
     Args:
         function: Takes the subject id and the `Purpose`, and by keyword ``at`` (an aware datetime or None) when it
@@ -68,12 +68,12 @@ class CallableRegistry:
         Raises:
             InvalidRecordError: `at` is naive, or the id is malformed.
             RegistryError: The function answered with something else than it may.
-            Exception: Whatever the function raises; the gate takes it for a denial (contract rule 2.6).
+            Exception: Whatever the function raises; the gate takes it for a denial.
         """
         return self.standing(subject_id, purpose, at=at).status
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
-        """As `status`, with the cause: a plain False is told from a denial that is recorded (contract rule 2.3)."""
+        """As `status`, with the cause: a plain False is told from a denial that is recorded."""
         key = subject_key(subject_id)
         moment = asked_moment(at)
         if self._takes_at:

@@ -189,7 +189,7 @@ class SQLiteRegistry(RecordingRegistry):
 
     @property
     def salts(self) -> SQLiteSalts:
-        """Salts for `per_subject(registry.salts)` ids, in this file (contract rule 3.9).
+        """Salts for `per_subject(registry.salts)` ids, in this file.
 
         They are deleted by `Identity.forget`, not by `forget`, which removes consent records.
 

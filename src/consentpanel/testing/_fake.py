@@ -15,7 +15,7 @@ from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
 
 
 class FakeTransport:
-    """A consumer that keeps what it is sent, for tests (contract rule 5.3).
+    """A consumer that keeps what it is sent, for tests.
 
     It refuses what the vendor would refuse, with the vendor's exception: a message of 1 MB (1,048,576 bytes) or
     more, 255 properties or more, no token, an unknown endpoint, what is not JSON. A batch is taken apart into its

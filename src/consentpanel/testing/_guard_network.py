@@ -1,4 +1,4 @@
-"""No test reaches the vendor: requests to its hosts are stopped below every client library (contract rule 5.4).
+"""No test reaches the vendor: requests to its hosts are stopped below every client library.
 
 The guard stands at two places of the standard library: where a host name is looked up, and where bytes are written
 to a TLS connection (which may go through a proxy, or have been open before). Every HTTP library passes there, and no

@@ -1,4 +1,4 @@
-"""What the pytest plugin does, for `unittest` and Django's `TestCase` (contract rule 5.4)."""
+"""What the pytest plugin does, for `unittest` and Django's `TestCase`."""
 
 from __future__ import annotations
 

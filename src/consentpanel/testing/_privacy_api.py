@@ -1,4 +1,4 @@
-"""The vendor's GDPR and CCPA interface on loopback, for tests (contract rule 7.2)."""
+"""The vendor's GDPR and CCPA interface on loopback, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of promises as one assertion (contract rule 6.2)."""
+"""The audit of promises as one assertion."""
 
 from __future__ import annotations
 

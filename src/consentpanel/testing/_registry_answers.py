@@ -1,4 +1,4 @@
-"""The part of `RegistryContract` about which record decides, until when, and as of when (contract rule 2.4)."""
+"""The part of `RegistryContract` about which record decides, until when, and as of when."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class SentMessage:
 
 
 def received(endpoint: object, json_message: object) -> list[SentMessage]:
-    """The messages of one request, if the vendor would take it (contract rule 5.3).
+    """The messages of one request, if the vendor would take it.
 
     Args:
         endpoint: The vendor's endpoint.

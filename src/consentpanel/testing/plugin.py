@@ -1,4 +1,4 @@
-"""The pytest plugin: an outbox for every client in the process, and no test reaches the vendor (contract rule 5.4)."""
+"""The pytest plugin: an outbox for every client in the process, and no test reaches the vendor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests that every consent registry must pass (contract rules 2.2 to 2.6)."""
+"""The tests that every consent registry must pass."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ODD_IDS = (
 
 
 class RegistryContract(AnswersByTheLatestRecord):
-    """Inherit it, and pytest proves your registry (contract rules 2.2 to 2.6).
+    """Inherit it, and pytest proves your registry.
 
     Override `make_registry`; the name of your class must begin with ``Test``. A registry with a `close` method is
     closed at the end of each test. A test of something that your registry need not have (`grant` and `deny`,
@@ -287,7 +287,7 @@ class RegistryContract(AnswersByTheLatestRecord):
         for subject_id in malformed:
             try:
                 found = registry.status(subject_id, ANALYTICS)
-            except Exception:  # noqa: BLE001, S112 - a registry that fails means denied (contract rule 2.6)
+            except Exception:  # noqa: BLE001, S112 - a registry that fails means denied
                 continue
             if found is GRANTED:
                 raise AssertionError(f"an id of type {type(subject_id).__name__} has consent, but is malformed")

@@ -1,4 +1,4 @@
-"""Where a configuration breaks what a published policy promises (contract rule 6.2)."""
+"""Where a configuration breaks what a published policy promises."""
 
 from __future__ import annotations
 

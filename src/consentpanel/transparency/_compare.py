@@ -1,4 +1,4 @@
-"""Whether a changed notice asks for consent anew (contract rule 6.1)."""
+"""Whether a changed notice asks for consent anew."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ FORMS: Mapping[str, str] = {
 }
 #: Forms from the one that tells least to the one that tells most.
 STRENGTH = ("replaced", "pseudonymous", "masked", "generalized", "shortened", "parts", "computed", "as_is", "deep")
-#: Stands for what names no person and needs no consent: profiles of groups (contract rule 2.10).
+#: Stands for what names no person and needs no consent: profiles of groups.
 NO_PURPOSE = "none"
 _SENDS_FIXED_TEXT = "redact"
 

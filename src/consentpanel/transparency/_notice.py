@@ -1,4 +1,4 @@
-"""The notice to visitors, written from the live policy (contract rule 6.1)."""
+"""The notice to visitors, written from the live policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a published privacy policy says, in a form that a program can hold the configuration to (contract rule 6.2)."""
+"""What a published privacy policy says, in a form that a program can hold the configuration to."""
 
 from __future__ import annotations
 

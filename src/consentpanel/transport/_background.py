@@ -1,4 +1,4 @@
-"""A buffer that sends from threads of its own, so that no request waits for the vendor (contract rule 5.2)."""
+"""A buffer that sends from threads of its own, so that no request waits for the vendor."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class BackgroundConsumer(Buffer):
                 raise not_accepted(None, f"{self.waiting} messages are not delivered yet, and are kept{cause}")
 
     def purge(self, subject_id: object) -> int:
-        """Discard what waits for a person (contract rules 5.2 and 7.1).
+        """Discard what waits for a person.
 
         A batch that is on its way cannot be called back; when its sending fails, what it holds for this person is
         discarded instead of kept.

@@ -30,7 +30,7 @@ from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batc
 class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
-    It differs from the vendor's in what contract rules 5.2 and 2.11 ask for: many threads may share one; a message
+    It differs from the vendor's in this: many threads may share one; a message
     that was delivered is never sent again by a later flush; a message that was not delivered stays, in its place; and
     consent is asked for again at the flush, so that what waited for somebody who has since withdrawn is discarded.
 
@@ -123,7 +123,7 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         """Add a message, and flush its endpoint when `max_size` is reached.
 
-        A message from a client of this package is judged again when it is flushed (contract rule 2.11). An ordinary
+        A message from a client of this package is judged again when it is flushed. An ordinary
         string is not: it was judged by whoever hands it over.
 
         Args:
@@ -149,7 +149,7 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
             self._raise_for(endpoint, self._flush_endpoint(endpoint))
 
     def flush(self) -> None:
-        """Send everything that waits now, endpoint by endpoint, in order (contract rules 5.2 and 2.11).
+        """Send everything that waits now, endpoint by endpoint, in order.
 
         An endpoint that fails does not keep the others from being flushed.
 
@@ -163,7 +163,7 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
             self._raise_for(endpoint, failure)
 
     def purge(self, subject_id: object) -> int:
-        """Discard what waits for a person (contract rules 5.2 and 7.1).
+        """Discard what waits for a person.
 
         A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
         this person is discarded instead of kept.

@@ -1,4 +1,4 @@
-"""The text that the sealed transport hands on: JSON that knows whom it names (contract rule 2.11)."""
+"""The text that the sealed transport hands on: JSON that knows whom it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E-mail and IP addresses, secrets, and personal parameters of URLs (contract rule 3.7).
+"""E-mail and IP addresses, secrets, and personal parameters of URLs.
 
 Patterns are bounded and start at a character that the text must hold, so that each search takes time linear in it.
 """
@@ -16,11 +16,15 @@ from consentpanel.policy._names import is_personal_parameter
 
 Span = tuple[int, int]
 
+# What stands in no label of a domain: ASCII signs but the hyphen, white space, and Unicode's punctuation. Letters of any
+# script do (RFC 5890).
 _NO_LABEL = r"\x00-,./:-@\[-^`{-\x7f\s\u2000-\u206f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20"
+# At most 63 characters a label (RFC 1035, section 2.3.4), and a top level without digits, or one in its ASCII form.
 _DOMAIN = re.compile(
     rf"@((?:[^{_NO_LABEL}]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[^{_NO_LABEL}0-9_\-]{{2,63}}))(?![^\W_])"
 )
 _LOCAL = re.compile(r"[^\s()<>\[\],;:\\\"@/?=&#]{1,64}")
+# RFC 5321, section 4.5.3.1.1.
 _MAX_LOCAL = 64
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 _DENSITY = re.compile(r"@\d(?:\.\d)?x\.[a-z]{3,4}$")
@@ -108,6 +112,7 @@ _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 
 
+# The prefixes of the pattern above by a sign that each has, so that a text without the sign is soon done with.
 _MARKS = {
     "_": (
         *("k_live_", "k_test_", "gho_", "ghp_", "ghr_", "ghs_", "ghu_", "github_pat_", "npm_", "hf_", "dop_v1_", "shp"),
@@ -153,6 +158,7 @@ def secrets(text: str) -> Iterator[Span]:
     yield from (found.span() for found in _secret_pattern().finditer(text))
 
 
+# A name of up to 64 characters, encoded or not, and a value up to the next separator; `utm_` names a campaign, no person.
 _PARAMETER = re.compile(r"[?&;#\n](?!utm_)([\w.\-\[\]%+]{1,64})=([^?&#\s;\"'<>]{1,8192})")
 _REST_OF_VALUE = re.compile(r"[^&#\s;\"'<>]*")
 

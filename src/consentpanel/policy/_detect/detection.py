@@ -1,4 +1,4 @@
-"""Finds personal data in texts, in whatever form it is written, and says what a policy does about it (rule 3.7)."""
+"""Finds personal data in texts, in whatever form it is written, and says what a policy does about it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _named(value: object) -> str:
 
 @attrs.frozen
 class Detector:
-    """Looks for one more kind of personal data (contract rule 3.7). With the name of a built-in kind it replaces that.
+    """Looks for one more kind of personal data. With the name of a built-in kind it replaces that.
 
     Args:
         name: The kind, in lower case: ``"member_number"``.
@@ -303,7 +303,7 @@ class _Covered:
 
 
 def detect(text: str) -> list[Finding]:
-    """Finds personal data in a text (contract rule 3.7).
+    """Finds personal data in a text.
 
     The text is searched as it is; then in Unicode's form NFKC without characters that nobody sees; then after up to
     three rounds of percent-decoding; then, if it is a JSON object or list, string by string. What is seen only after

@@ -1,4 +1,4 @@
-"""Where the built-in detectors find something in one form of a text, and how places become one (rule 3.7)."""
+"""Where the built-in detectors find something in one form of a text, and how places become one."""
 
 from __future__ import annotations
 
@@ -64,9 +64,11 @@ def places_in(text: str) -> list[Place]:
 
 #: What may stand between the digits of a number; a question mark stands for every character that is not ASCII.
 _GAPS = b" .-/()?"
+# A text by the kinds of its characters: every digit is a 0, every letter an a, and the rest a hyphen.
 _SHAPE = (
     bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
 )
+# The least that a telephone number, a card, an SSN and an IBAN look like in that shape.
 _EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 8, "0" * 12
 _SSN, _IBAN, _IBAN_INSIDE = "000-00-0000", "aa00", "-aa00"
 _SHORTEST_NUMBER = 8

@@ -1,4 +1,4 @@
-"""The forms in which personal data may hide in a text: other digits, invisible characters, escapes (rule 3.7)."""
+"""The forms in which personal data may hide in a text: other digits, invisible characters, escapes."""
 
 from __future__ import annotations
 

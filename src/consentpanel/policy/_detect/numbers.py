@@ -1,6 +1,6 @@
-"""Numbers that are about a person: telephone, payment card, IBAN, US social security number (contract rule 3.7).
+"""Numbers that are about a person: telephone, payment card, IBAN, US social security number.
 
-Digits are ASCII here; `_forms` writes every other decimal digit so. Patterns are bounded and start where a word does, so
+Digits are ASCII here; `normalize` writes every other decimal digit so. Patterns are bounded and start where a word does, so
 that each search takes time linear in the text.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 Span = tuple[int, int]
 
-#: What may stand between the digits of a number.
+#: What may stand between the digits of a number: space, dot, hyphens, slash, spaces that do not break, dashes, minus.
 _GAP = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
@@ -134,11 +134,14 @@ def _may_exist(digits: str) -> bool:
     return bool(possible) or "0" in digits[1:5] or len(digits) > 13
 
 
+# 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits; not the
+# digits behind a decimal sign, nor an amount with two decimals.
 _CARD_GAP = r"[ .\-\u00a0\u2010-\u2015\u202f\u2212]"
 _CARD = re.compile(
     rf"{_START}(?<!\d[.,])(?:\d{{12,19}}|\d{{4}}({_CARD_GAP})\d{{4}}\1\d{{4}}\1\d{{1,7}}(?:\1\d{{1,3}})?"
     rf"|\d{{4}}({_CARD_GAP})\d{{6}}\2\d{{4,5}}){_END}(?!\.\d{{2}}|\.[1-9])"
 )
+# The first digits that each network has been given (ISO/IEC 7812-1), with the lengths that it issues.
 _ISSUERS = tuple(
     (int(first.ljust(6, "0")), int(last.ljust(6, "9")), frozenset(lengths))
     for first, last, lengths in (
@@ -175,6 +178,7 @@ _LENGTHS_BY_PREFIX = {
     f"{prefix:02}": [each for each in _ISSUERS if each[0] // 10_000 <= prefix <= each[1] // 10_000]
     for prefix in range(100)
 }
+# Luhn: each second digit from the right counts twice, and of two digits their sum.
 _TWICE = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
 _ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
 
@@ -215,6 +219,7 @@ def is_card(digits: str) -> bool:
     return (sum(raw[-1::-2].translate(_ONCE)) + sum(raw[-2::-2].translate(_TWICE))) % 10 == 0
 
 
+# A country and two check digits, followed by more of the number; a letter before would make it a word.
 _IBAN = re.compile(r"([A-Za-z](?<![^\W_].)[A-Za-z])[0-9]{2}(?=[ \-\u00a0]?[A-Za-z0-9]{3})")
 #: By country (ISO 13616 registry).
 _IBAN_LENGTHS = {
@@ -242,6 +247,7 @@ _IBAN_LENGTHS = {
     for country in countries.split()
 }
 _IBAN_GAPS = str.maketrans("", "", " -\u00a0")
+# The check reads letters as the numbers from 10 on (ISO 13616, ISO 7064 MOD 97-10).
 _BASE_36 = {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
 
 
@@ -268,6 +274,7 @@ def ibans(text: str) -> Iterator[Span]:
             yield start, end
 
 
+# No area 000, 666 or 9xx, no group 00, no serial 0000: the Social Security Administration has never issued one.
 _SSN = re.compile(
     rf"{_START}(?<!\d[.\-/])(?!000|666|9)\d{{3}}([ .\-\u2010-\u2015\u2212])(?!00)\d{{2}}\1(?!0000)\d{{4}}{_END}(?![.\-/]\d)"
 )

@@ -1,4 +1,4 @@
-"""Finds the calls of the client in a code base, by its syntax alone: nothing of it is run (contract rule 6.1).
+"""Finds the calls of the client in a code base, by its syntax alone: nothing of it is run.
 
 What is written down is found; what is made at run time (an f-string, a name from elsewhere) is told to be, never guessed.
 """
