@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
 
@@ -23,6 +23,8 @@ from consentpanel.registry._protocol import can_answer
 
 if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequests
+
+_T = TypeVar("_T")
 
 OnError: TypeAlias = Literal["drop", "raise"]
 Observer: TypeAlias = Callable[[Decision], object]
@@ -115,24 +117,22 @@ def _registry(value: Any) -> ConsentRegistry:
 
 
 def _policy(value: Any) -> FieldPolicy:
-    if not isinstance(value, FieldPolicy):
-        raise ConfigurationError(f"policy must be a FieldPolicy, not {type(value).__name__}")
-    return value
+    return _instance("policy", value, FieldPolicy, "a FieldPolicy")
 
 
 def _identity(value: Any) -> Identity:
-    if not isinstance(value, Identity):
-        raise ConfigurationError(
-            f"identity must be plain(), pseudonymous() or per_subject(store), not {type(value).__name__}"
-        )
-    return value
+    return _instance("identity", value, Identity, "plain(), pseudonymous() or per_subject(store)")
 
 
 def _privacy(value: Any) -> PrivacyRequests:
     from consentpanel.privacy_requests import PrivacyRequests
 
-    if not isinstance(value, PrivacyRequests):
-        raise ConfigurationError(f"privacy must be PrivacyRequests, not {type(value).__name__}")
+    return _instance("privacy", value, PrivacyRequests, "PrivacyRequests")
+
+
+def _instance(name: str, value: object, kind: type[_T], expected: str) -> _T:
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be {expected}, not {type(value).__name__}")
     return value
 
 

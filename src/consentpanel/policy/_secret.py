@@ -65,13 +65,10 @@ def keyed_by(secret: object) -> Keyed:
 
 def _called(secret: Callable[[], object]) -> object:
     problem = ""
-    given: object = None
     try:
-        given = secret()
+        return secret()
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - the user's function; its exception may hold the secret
         problem = type(error).__name__
-    if problem:
-        raise ConfigurationError(f"the function for the secret raised {problem}")
-    return given
+    raise ConfigurationError(f"the function for the secret raised {problem}")
