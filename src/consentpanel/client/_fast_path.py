@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from json import encoder as _encoder
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -18,7 +19,7 @@ import mixpanel
 from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
 from consentpanel._consent.standing import Standing
 from consentpanel._gate.judge import MAX_PROPERTIES, shown_event
-from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
 from consentpanel._messages.wire import MAX_BYTES, Wire
@@ -39,6 +40,8 @@ _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _VERSION = mixpanel.__version__
+_BY_PATH = ("dropped", "changed", "detected")
+_NOTHING: Mapping[str, Cause] = MappingProxyType({})
 _REMEMBERED = 1024
 _LONGEST_NAME = 128
 
@@ -96,28 +99,40 @@ class EventPlan:
         )
 
     def decision(self, standing: Standing, *, may_go: bool, applied: Application | None = None) -> Decision:
-        """What is decided for somebody of this standing; one object for all that say the same."""
+        """What is decided for somebody of this standing; one object for all in which nothing is dropped or changed."""
         if applied is None and (known := self.decisions.get(standing)) is not None:
             return known
-        is_touched = applied is not None and bool(applied.dropped or applied.changed)
-        reason = _REASONS.get(standing, Reason.NOT_DENIED) if may_go else Reason(standing.cause)
-        decision = Decision(
-            outcome=(Outcome.REDACTED if is_touched else Outcome.SENT) if may_go else Outcome.DROPPED,
-            reason=reason,
-            endpoint="events",
-            event=self.shown,
-            purpose=self.purpose,
-            status=(standing if reason is not Reason.NOT_DENIED else Standing.NOT_RECORDED).status,
-            **(
-                {} if applied is None else {name: getattr(applied, name) for name in ("dropped", "changed", "detected")}
-            ),
-        )
+        if not may_go:
+            decision = self._decided(Outcome.DROPPED, Reason(standing.cause), standing)
+        else:
+            is_touched = applied is not None and bool(applied.dropped or applied.changed)
+            reason = Reason.CONSENT_GRANTED if standing is Standing.GRANTED else Reason.NOT_DENIED
+            more = {} if applied is None else {name: getattr(applied, name) for name in _BY_PATH}
+            outcome = Outcome.REDACTED if is_touched else Outcome.SENT
+            decision = self._decided(outcome, reason, _counted(standing), **more)
         if applied is None:
             self.decisions[standing] = decision
         return decision
 
+    def refusal(self, reason: Reason, standing: Standing, dropped: Mapping[str, Cause] = _NOTHING) -> Decision:
+        """What is decided when the policy, or the size of what it leaves, forbids the message."""
+        return self._decided(Outcome.DROPPED, reason, _counted(standing), dropped=dropped)
 
-_REASONS = {Standing.GRANTED: Reason.CONSENT_GRANTED}
+    def _decided(self, outcome: Outcome, reason: Reason, standing: Standing, **more: Any) -> Decision:
+        return Decision(
+            outcome=outcome,
+            reason=reason,
+            endpoint="events",
+            event=self.shown,
+            purpose=self.purpose,
+            status=standing.status,
+            **more,
+        )
+
+
+def _counted(standing: Standing) -> Standing:
+    """A standing that lets a message pass, as decisions tell it: granted, or not objected to."""
+    return standing if standing is Standing.GRANTED else Standing.NOT_RECORDED
 
 
 class FastPath:
@@ -163,21 +178,46 @@ class FastPath:
             return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
         if not plan.may_send:
             return None, standing
+        return self._sent(client, plan, standing, subject, event, properties, settings, outlet), standing
+
+    def _sent(
+        self,
+        client: Client,
+        plan: EventPlan,
+        standing: Standing,
+        subject: str,
+        event: str,
+        properties: dict[Any, Any] | None,
+        settings: Settings,
+        outlet: Outlet,
+    ) -> Decision | None:
+        """Sends what the policy leaves of an event that may be sent; None when the gate has to judge."""
+        is_plain = not properties or _is_plain(properties, plan.rules)
+        if not is_plain and (settings.policy.binds_purposes or not _TEXT.issuperset(map(type, properties or ()))):
+            return None
+        names = _names(client, subject)
+        if names is None:
+            return None
+        refused: Decision | None = None
         applied: Application | None = None
-        if properties and not _is_plain(properties, plan.rules):
-            if settings.policy.binds_purposes or not _TEXT.issuperset(map(type, properties)):
-                return None, standing
-            message = Message("events", {}, client._wire, persons=(subject,))  # noqa: SLF001 - ours
-            applied = Application(message, plan.keyed)
+        left = properties
+        if not is_plain:
+            applied = Application(Message("events", {}, client._wire, persons=(subject,)), plan.keyed)  # noqa: SLF001 - ours
             try:
-                properties = applied.properties(properties, plan.rules.tree)
-            except RefusedError:
-                return None, standing
-        text = _event_text(client, subject, event, properties)
-        if text is None:
-            return None, standing
-        decision = plan.decision(standing, may_go=True, applied=applied)
-        return self._send("events", text, decision, subject, settings, outlet), standing
+                left = applied.properties(properties or {}, plan.rules.tree)
+            except RefusedError as error:
+                refused = plan.refusal(Reason.REFUSED_BY_POLICY, standing, {str(error): error.cause})
+            except Exception:  # noqa: BLE001 - a value is of the user's class; the gate says what becomes of it
+                return None
+        text = _text_of(event, names, left) if refused is None else None
+        if text is not None:
+            decision = plan.decision(standing, may_go=True, applied=applied)
+            return self._send("events", text, decision, subject, settings, outlet)
+        if applied is None:
+            return None
+        # Final, and not asked of the gate once more: a generator among the values can be read once.
+        decision = plan.refusal(Reason.TOO_LARGE, standing) if refused is None else refused
+        return self._guard.reporter.settle(decision, settings, outlet)
 
     def update(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
         """Sends a profile update that needs no gate; None when it does."""
@@ -214,20 +254,12 @@ _UPDATED = Decision(
 )
 
 
-def _event_text(client: Client, subject: str, event: str, properties: Mapping[str, Any] | None) -> str | None:
-    """The JSON that the vendor's client would write of an event, or None.
-
-    Args:
-        client: Whose event it is.
-        subject: The person, whose consent is known.
-        event: The event's name.
-        properties: What may be sent of its properties; none of them structural.
-    """
+def _names(client: Client, subject: str) -> dict[str, Any] | None:
+    """The names that the vendor's client writes into an event before its properties; None when a hook is unusual."""
     token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
-    is_usual = type(token) is str and type(present) in _NUMBERS
-    if not is_usual or not is_insert_id(insert_id, (subject,)):
+    if type(token) is not str or type(present) not in _NUMBERS or not is_insert_id(insert_id, (subject,)):
         return None
-    names = {
+    return {
         "token": token,
         "distinct_id": subject,
         "time": present,
@@ -235,6 +267,10 @@ def _event_text(client: Client, subject: str, event: str, properties: Mapping[st
         "mp_lib": "python",
         "$lib_version": _VERSION,
     }
+
+
+def _text_of(event: str, names: dict[str, Any], properties: Mapping[str, Any] | None) -> str | None:
+    """The JSON that the vendor's client would write of an event; None when it takes no such value, or none so large."""
     if properties:
         names.update(properties)
     return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
