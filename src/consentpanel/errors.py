@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from consentpanel._exports import name_all
 
@@ -34,8 +34,8 @@ class RegistryError(ConsentPanelError):
 def __getattr__(name: str) -> object:
     if name != "MessageError":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # It tells a decision, and so is at home with decisions, above this floor.
-    return import_module("consentpanel._messages.decision").MessageError
+    # It tells a decision, and so is written beside decisions, above this floor; the package knows where.
+    return getattr(sys.modules["consentpanel"], name)
 
 
 __all__ = ["ConfigurationError", "ConsentPanelError", "InvalidRecordError", "RegistryError"]
