@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,6 +49,15 @@ needs_executor = pytest.mark.skipif(
     else "exposure_executor" not in RemoteFlagsConfig.model_fields,
     reason="a later mixpanel brought the executor",
 )
+
+
+@pytest.fixture(autouse=True)
+def _one_tls_context(monkeypatch):
+    """Each client of httpx would read the certificates anew, which takes most of the time of these tests."""
+    monkeypatch.setattr(ssl, "create_default_context", _CONTEXT)
+
+
+_CONTEXT = functools.cache(ssl.create_default_context)
 
 
 @pytest.fixture(autouse=True)
