@@ -107,9 +107,11 @@ def judge(
     else:
         grounds = Grounds(Reason.NOT_DENIED, purpose, Standing.NOT_RECORDED)
     bound = bound_purposes(message, policy)
-    closed = frozenset(each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None)
-    verdict = _left(message, grounds, policy, closed, maps_ids=maps_ids)
-    return verdict._replace(bound=tuple(each for each in bound if each not in closed)) if bound else verdict
+    refused_purposes = frozenset(
+        each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None
+    )
+    verdict = _left(message, grounds, policy, refused_purposes, maps_ids=maps_ids)
+    return verdict._replace(bound=tuple(each for each in bound if each not in refused_purposes)) if bound else verdict
 
 
 def shown_event(event: str | None) -> str | None:
@@ -134,12 +136,12 @@ def _left(
     message: Message,
     grounds: Grounds,
     policy: FieldPolicy,
-    closed: frozenset[Purpose] = frozenset(),
+    refused_purposes: frozenset[Purpose] = frozenset(),
     *,
     maps_ids: bool,
 ) -> Verdict:
     """What the field policy leaves of a message that may be sent."""
-    applied = policy.applied_to(message, closed, maps_ids=maps_ids)
+    applied = policy.applied_to(message, refused_purposes, maps_ids=maps_ids)
     if policy.keeps_all:
         return _written(message, all_of(message, applied), grounds, applied)
     if message.is_malformed:

@@ -52,24 +52,34 @@ class Application:
     Args:
         message: Says how values are written, which ids no path may quote, and what was dropped before.
         keyed: The policy's keyed hash, or None.
-        closed: Purposes of rules for which there is no consent.
+        refused_purposes: Purposes of rules for which there is no consent.
         is_strict: Whether nothing with a personal name may be kept.
         maps_ids: Whether a text that is one of the ids becomes a pseudonym later.
     """
 
-    __slots__ = ("_closed", "_ids", "_is_strict", "_keyed", "_mapped", "_wire", "changed", "detected", "dropped")
+    __slots__ = (
+        "_ids",
+        "_is_strict",
+        "_keyed",
+        "_mapped",
+        "_refused_purposes",
+        "_wire",
+        "changed",
+        "detected",
+        "dropped",
+    )
 
     def __init__(
         self,
         message: Message,
         keyed: Keyed | None,
-        closed: Collection[str] = (),
+        refused_purposes: Collection[str] = (),
         *,
         is_strict: bool = False,
         maps_ids: bool = False,
     ) -> None:
         self._is_strict = is_strict
-        self._closed = closed
+        self._refused_purposes = refused_purposes
         self._wire = message.wire
         self._keyed = keyed
         self._ids = frozenset(message.persons + message.devices)
@@ -177,7 +187,7 @@ class Application:
         action = node.action
         if isinstance(action, Refuse):
             raise RefusedError(path)
-        if self._is_closed(action) and not (isinstance(value, dict) and node.has_parts):
+        if self._lacks_consent(action) and not (isinstance(value, dict) and node.has_parts):
             raise ActionError(Cause.NO_CONSENT)
         if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
             return self._dict(node, value, path)
@@ -187,8 +197,8 @@ class Application:
             raise ActionError(Cause.UNNAMED)
         return self._scalar(node, action, value, path)
 
-    def _is_closed(self, action: Action | None) -> bool:
-        return action is not None and action.purpose is not None and action.purpose in self._closed
+    def _lacks_consent(self, action: Action | None) -> bool:
+        return action is not None and action.purpose is not None and action.purpose in self._refused_purposes
 
     def _scalar(self, node: Node, action: Action, value: Any, path: str) -> Any:
         if value is None and not isinstance(action, (Drop, Keep)):
@@ -330,7 +340,7 @@ class Application:
         for key, item in value.items():
             found = node.of_key(key)
             if found is None:
-                if not node.deep or self._is_closed(node.action):
+                if not node.deep or self._lacks_consent(node.action):
                     self.dropped[self.path(key, f"{path}.")] = Cause.NO_CONSENT if node.deep else Cause.UNNAMED
                 else:
                     self._part(key, item, path, path, sent, node.detection, closes=True)

@@ -389,10 +389,12 @@ class FieldPolicy:
         """
         return self._apply(FLAGS, context)
 
-    def applied_to(self, message: Message, closed: Collection[str] = (), *, maps_ids: bool = False) -> Application:
-        """An application of this policy to one message; rules of closed purposes drop."""
+    def applied_to(
+        self, message: Message, refused_purposes: Collection[str] = (), *, maps_ids: bool = False
+    ) -> Application:
+        """An application of this policy to one message; rules of refused purposes drop."""
         keyed = None if self.keeps_all else self.keyed
-        return Application(message, keyed, closed, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
+        return Application(message, keyed, refused_purposes, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name."""
