@@ -771,7 +771,7 @@ def test_a_child_process_starts_empty_with_free_locks_and_a_connection_of_its_ow
 
 
 def test_a_buffer_that_nobody_holds_is_freed():
-    from consentpanel.transport._buffered import _ALIVE
+    from consentpanel.transport._delivery import ALIVE as _ALIVE
 
     before = len(_ALIVE)
     buffered = BufferedConsumer()

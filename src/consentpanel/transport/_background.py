@@ -7,30 +7,17 @@ import multiprocessing.util
 import random
 import threading
 import time
-from collections import deque
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 from consentpanel._checks import seconds, whole_number
-from consentpanel._consent.ids import subject_key
-from consentpanel._forks import Survivors
 from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
-from consentpanel.transport._delivery import (
-    ENDPOINTS,
-    MAX_BATCH_MESSAGES,
-    VENDOR_HOST,
-    Buffer,
-    cause_of,
-    hand_over,
-    lose,
-    not_accepted,
-    tell,
-    waiting_message,
-)
-from consentpanel.transport._http import DeliveryError
-from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch
+from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
+from consentpanel.transport._http import DeliveryError, understood
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, first_batch, settle
 
+#: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
 #: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
@@ -118,37 +105,30 @@ class BackgroundConsumer(Buffer):
     ) -> None:
         request_timeout = seconds("request_timeout", request_timeout)
         self._open(BackgroundConsumer, locals())
-        self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
-        self._max_queued = whole_number("max_queued", max_queued, self._max_size, None)
+        self._max_queued = whole_number("max_queued", max_queued, self._max_size)
         self._connections = whole_number("connections", connections, 1, 32)
         self._linger = seconds("linger", linger)
         self._timeout = seconds("timeout", timeout)
         self._flush_timeout = seconds("flush_timeout", flush_timeout)
         self._exit_timeout = seconds("exit_timeout", exit_timeout)
-        self._dropped = 0
-        self._restart()
-        _ALIVE.add(self)
+        self._reset()
+        ALIVE.add(self)
         # A child of multiprocessing leaves by os._exit, after which atexit has no say.
         multiprocessing.util.register_after_fork(self, _close_with_the_child)
 
-    def _restart(self) -> None:
-        # Re-entrant, because a signal handler may track in the middle of anything.
-        self._changed = threading.Condition(threading.RLock())
-        self._queues: dict[str, deque[Waiting]] = {endpoint: deque() for endpoint in ENDPOINTS}
-        self._on_its_way: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
-        self._not_before: dict[str, float] = dict.fromkeys(ENDPOINTS, 0.0)
-        self._failures: dict[str, int] = dict.fromkeys(ENDPOINTS, 0)
-        self._sizes: dict[str, int] = dict.fromkeys(ENDPOINTS, self._max_size)
-        self._oldest: dict[str, float] = dict.fromkeys(ENDPOINTS, 0.0)
+    def _reset(self) -> None:
+        super()._reset()
+        #: Several threads send, so a batch leaves its queue while it is on its way.
+        self._on_its_way = {endpoint: [] for endpoint in ENDPOINTS}
+        #: By endpoint: when it may be tried again, how often it has failed in a row, since when a batch waits.
+        self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
+        self._failures = dict.fromkeys(ENDPOINTS, 0)
+        self._oldest = dict.fromkeys(ENDPOINTS, 0.0)
         self._last_cause = ""
+        self._dropped = 0
         self._flushes = 0
         self._is_closed = False
         self._threads: list[threading.Thread] = []
-
-    def _restart_in_child(self) -> None:
-        self._restart()
-        self._dropped = 0
-        self._reopen()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} waiting={self.waiting} dropped={self._dropped}>"
@@ -156,7 +136,7 @@ class BackgroundConsumer(Buffer):
     @property
     def waiting(self) -> int:
         """How many messages wait or are on their way."""
-        return sum(map(len, self._queues.values())) + sum(map(len, self._on_its_way.values()))
+        return sum(map(len, self._buffers.values())) + sum(map(len, self._on_its_way.values()))
 
     @property
     def dropped(self) -> int:
@@ -178,10 +158,10 @@ class BackgroundConsumer(Buffer):
         message = waiting_message(endpoint, json_message, api_key, api_secret)
         with self._changed:
             if self._is_closed:
-                raise not_accepted(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
+                raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
             has_room = self.waiting < self._max_queued or self._changed.wait_for(self._has_room, self._timeout)
             if has_room and not self._is_closed:
-                queue = self._queues[endpoint]
+                queue = self._buffers[endpoint]
                 if not queue:
                     self._oldest[endpoint] = time.monotonic()
                 queue.append(message)
@@ -212,43 +192,10 @@ class BackgroundConsumer(Buffer):
                 self._flushes -= 1
             if not done:
                 cause = f" ({self._last_cause})" if self._last_cause else ""
-                raise not_accepted(None, f"{self.waiting} messages are not delivered yet, and are kept{cause}")
+                raise vendor_error(None, f"{self.waiting} messages are not delivered yet, and are kept{cause}")
 
-    def purge(self, subject_id: object) -> int:
-        """Discard what waits for a person.
-
-        A batch that is on its way cannot be called back; when its sending fails, what it holds for this person is
-        discarded instead of kept.
-
-        Args:
-            subject_id: The person: a `str`, an `int` or a `UUID`.
-
-        Returns:
-            How many messages were discarded.
-
-        Raises:
-            InvalidRecordError: `subject_id` is not an id.
-
-        Example:
-            >>> BackgroundConsumer().purge("user-1")
-            0
-        """
-        key = subject_key(subject_id)
-        discarded: list[Waiting] = []
-        with self._changed:
-            for endpoint in ENDPOINTS:
-                queue = self._queues[endpoint]
-                named = [message for message in queue if message.names(key)]
-                if named:
-                    unwanted = set(map(id, named))
-                    self._queues[endpoint] = deque(message for message in queue if id(message) not in unwanted)
-                    discarded += named
-                for message in self._on_its_way[endpoint]:
-                    message.is_unwanted = message.is_unwanted or message.names(key)
-            self._changed.notify_all()
-        for message in discarded:
-            message.discard()
-        return len(discarded)
+    # Named here too, so that the reference lists it.
+    purge = Buffer.purge
 
     def close(self, timeout: float | None = None) -> None:
         """Accept no more, and send what waits. What is left after that time is given up, counted and reported.
@@ -261,7 +208,7 @@ class BackgroundConsumer(Buffer):
         """
         problem = self._close(self._exit_timeout if timeout is None else timeout)
         if problem:
-            raise not_accepted(None, problem)
+            raise vendor_error(None, problem)
 
     def _close(self, timeout: float) -> str:
         """Closes; what could not be done, or nothing."""
@@ -269,17 +216,17 @@ class BackgroundConsumer(Buffer):
             self._is_closed = True
             self._changed.notify_all()
             self._changed.wait_for(self._is_empty, timeout)
-            left = [message for queue in self._queues.values() for message in queue]
-            for queue in self._queues.values():
-                queue.clear()
+            left = [message for queue in self._buffers.values() for message in settle(queue, list(queue))]
             # What is on its way may still arrive: it is counted when its sending fails.
             on_its_way = sum(map(len, self._on_its_way.values()))
             self._dropped += len(left)
             threads, self._threads = self._threads, []
             self._changed.notify_all()
-        lose(left, Reason.NOT_DELIVERED)
+        for message in left:
+            message.lose(Reason.NOT_DELIVERED)
         for thread in threads:
             if thread is not threading.current_thread():
+                # Not for long: one that still waits for the vendor ends with the process.
                 thread.join(0.2)
         if left or on_its_way:
             return f"closed with {len(left)} messages not delivered and {on_its_way} still on their way"
@@ -298,33 +245,30 @@ class BackgroundConsumer(Buffer):
             thread.start()
 
     def _work(self) -> None:
-        mine = self._changed
         while True:
-            with mine:
-                endpoint = self._next()
-                while endpoint is None:
-                    if self._is_closed and not self._has_queued():
+            with self._changed:
+                while (endpoint := self._next()) is None:
+                    if self._is_closed and not any(self._buffers.values()):
                         return
-                    mine.wait(self._pause())
-                    endpoint = self._next()
-                queue = self._queues[endpoint]
-                batch = list(first_batch(islice(queue, self._sizes[endpoint]), MAX_BATCH_BYTES[endpoint]))
-                for _ in batch:
-                    queue.popleft()
-                self._oldest[endpoint] = time.monotonic()
+                    self._changed.wait(self._pause())
+                queue = self._buffers[endpoint]
+                batch = first_batch(endpoint, queue, self._sizes[endpoint])
+                del queue[: len(batch)]
+                for message in batch:
+                    message.is_on_its_way = True
                 self._on_its_way[endpoint] += batch
+                self._oldest[endpoint] = time.monotonic()
             try:
-                self._deliver(endpoint, batch)
+                failure: Exception | None = self._deliver(endpoint, batch)
             except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
-                self._keep(endpoint, batch, error)
-
-    def _has_queued(self) -> bool:
-        return any(self._queues.values())
+                failure = error
+            if failure is not None:
+                self._keep(endpoint, batch, failure)
 
     def _next(self) -> str | None:
         """An endpoint with a batch that may go now."""
         present = time.monotonic()
-        for endpoint, queue in self._queues.items():
+        for endpoint, queue in self._buffers.items():
             if not queue or present < self._not_before[endpoint]:
                 continue
             if self._on_its_way[endpoint] and (endpoint in _IN_ORDER or self._failures[endpoint]):
@@ -339,85 +283,53 @@ class BackgroundConsumer(Buffer):
         present = time.monotonic()
         ready = [
             max(self._not_before[endpoint], 0.0 if self._flushes else self._oldest[endpoint] + self._linger)
-            for endpoint, queue in self._queues.items()
+            for endpoint, queue in self._buffers.items()
             if queue
         ]
+        # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None
 
-    def _deliver(self, endpoint: str, batch: list[Waiting]) -> None:
-        withdrawn = [message for message in batch if message.is_unwanted or not message.is_allowed()]
-        if withdrawn:
-            self._settle(endpoint, withdrawn)
-            for message in withdrawn:
-                message.discard()
-        gone = set(map(id, withdrawn))
-        sending = [message for message in batch if id(message) not in gone]
-        if not sending:
-            return
-        sent = hand_over(self._consumer, endpoint, sending)
-        if sent.must_split:
-            half = len(sending) // 2
-            with self._changed:
-                self._sizes[endpoint] = max(1, min(self._sizes[endpoint], len(sending)) // 2)
-            self._deliver(endpoint, sending[:half])
-            self._deliver(endpoint, sending[half:])
-        elif sent.is_settled:
-            with self._changed:
-                self._dropped += len(sent.refused)
-            self._settle(endpoint, sending, went_well=True)
-            tell(sending, sent)
-        elif sent.failure is not None:
-            self._keep(endpoint, sending, sent.failure)
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:  # noqa: ARG002 - both are told alike
+        self._dropped += refused
+        self._failures[endpoint] = 0
+        self._not_before[endpoint] = 0.0
 
-    def _settle(self, endpoint: str, messages: list[Waiting], *, went_well: bool = False) -> None:
+    def _keep(self, endpoint: str, batch: Sequence[Waiting], error: Exception) -> None:
+        """Puts back what could not be sent, at the front, and pauses."""
+        failure = understood(error)
         with self._changed:
-            gone = set(map(id, messages))
-            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if id(each) not in gone]
-            if went_well:
-                self._failures[endpoint] = 0
-                self._not_before[endpoint] = 0.0
-            self._changed.notify_all()
-
-    def _keep(self, endpoint: str, messages: list[Waiting], failure: Exception) -> None:
-        """Puts back what could not be sent, at the front, and pauses (the vendor's advice: 2 to 60 s, with jitter)."""
-        with self._changed:
-            gone = set(map(id, messages))
-            there = set(map(id, self._on_its_way[endpoint]))
-            kept = [each for each in messages if id(each) in there]
-            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if id(each) not in gone]
-            unwanted = [message for message in kept if message.is_unwanted]
-            gives_up = self._is_closed and not self._threads
-            wanted = [message for message in kept if not message.is_unwanted]
-            if gives_up:
-                self._dropped += len(wanted)
-            else:
-                self._queues[endpoint].extendleft(reversed(wanted))
-            self._last_cause = cause_of(failure)
-            asked = failure.retry_after if isinstance(failure, DeliveryError) else None
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures[endpoint], 10))
+            unwanted = self._settle(endpoint, [message for message in batch if message.is_unwanted])
+            given_up = self._settle(endpoint, batch) if self._is_closed and not self._threads else []
+            self._dropped += len(given_up)
+            kept = [message for message in batch if not message.is_settled]
+            for message in kept:
+                message.is_on_its_way = False
+            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if each.is_on_its_way]
+            self._buffers[endpoint][:0] = kept
+            self._last_cause = str(failure)
+            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures[endpoint], 10))
             # Jitter, so that many processes do not come back together; it needs no secret randomness.
-            self._not_before[endpoint] = time.monotonic() + (asked or pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = failure.retry_after or longest * random.uniform(0.5, 1.0)  # noqa: S311
+            self._not_before[endpoint] = time.monotonic() + pause
             self._failures[endpoint] += 1
             self._changed.notify_all()
         for message in unwanted:
             message.discard()
-        if gives_up:
-            lose(wanted, Reason.NOT_DELIVERED)
+        for message in given_up:
+            message.lose(Reason.NOT_DELIVERED)
         LOGGER.debug("a batch to %s was not delivered and is tried again: %s", endpoint, self._last_cause)
 
 
-_ALIVE: Survivors[BackgroundConsumer] = Survivors(BackgroundConsumer._restart_in_child)  # noqa: SLF001 - the same file
-
-
 def _close_all() -> None:
-    for consumer in _ALIVE:
-        if consumer.waiting:
+    for consumer in ALIVE:
+        if isinstance(consumer, BackgroundConsumer) and consumer.waiting:
             problem = consumer._close(consumer._exit_timeout)  # noqa: SLF001 - the same file
             if problem:
                 LOGGER.warning("the process ended: %s", problem)
 
 
 def _close_with_the_child(consumer: BackgroundConsumer) -> None:
+    # Without a priority it would not be called at the end of the child.
     multiprocessing.util.Finalize(consumer, _close_all, exitpriority=10)
 
 

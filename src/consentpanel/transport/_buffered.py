@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from typing import Any
 
 import mixpanel
 
 from consentpanel._checks import whole_number
-from consentpanel._consent.ids import subject_key
-from consentpanel._forks import Survivors
-from consentpanel.transport._delivery import (
-    ENDPOINTS,
-    MAX_BATCH_MESSAGES,
-    VENDOR_HOST,
-    Buffer,
-    Sent,
-    cause_of,
-    hand_over,
-    not_accepted,
-    not_delivered,
-    tell,
-    waiting_message,
-)
-from consentpanel.transport._waiting import MAX_BATCH_BYTES, Waiting, first_batch, settle
+from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
+from consentpanel.transport._http import DeliveryError
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, first_batch
 
 
 class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
-    It differs from the vendor's in this: many threads may share one; a message
-    that was delivered is never sent again by a later flush; a message that was not delivered stays, in its place; and
-    consent is asked for again at the flush, so that what waited for somebody who has since withdrawn is discarded.
+    It differs from the vendor's in four ways: many threads may share one; a message that was delivered is never sent
+    again by a later flush; a message that was not delivered stays, in its place; and consent is asked for again at the
+    flush, so that what waited for somebody who has since withdrawn is discarded.
 
     A batch whose sending failed is kept and sent again by the next flush. When the vendor had taken it and only the
     answer was lost, it gets the batch twice: events are then de-duplicated by their ``$insert_id``, but ``$add`` and
@@ -95,26 +81,19 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
         gzip_imports: bool = False,
     ) -> None:
         self._open(BufferedConsumer, locals())
-        self._max_size = whole_number("max_size", max_size, 1, MAX_BATCH_MESSAGES)
-        self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size, None)
+        self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size)
         self._is_closed = False
         self._reset()
-        _ALIVE.add(self)
+        ALIVE.add(self)
 
     def _reset(self) -> None:
-        self._buffers: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
-        # Re-entrant, because a signal handler may track or flush in the middle of either.
-        self._lock = threading.RLock()
+        super()._reset()
         self._flush_lock = threading.RLock()
         self._flushing: str | None = None
+        #: How many of the messages at the front the flush has still to settle.
         self._left = 0
-        self._shrunk: dict[str, int] = {}
-        """The size of a batch, by endpoint, where the vendor has asked for smaller ones."""
+        #: What the vendor refused for good, by endpoint, until somebody is told.
         self._refusals: dict[str, str] = {}
-
-    def _restart_in_child(self) -> None:
-        self._reset()
-        self._reopen()
 
     def __repr__(self) -> str:
         waiting = {endpoint: len(buffer) for endpoint, buffer in self._buffers.items()}
@@ -123,8 +102,8 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         """Add a message, and flush its endpoint when `max_size` is reached.
 
-        A message from a client of this package is judged again when it is flushed. An ordinary
-        string is not: it was judged by whoever hands it over.
+        A message from a client of this package is judged again when it is flushed. An ordinary string is not: it
+        was judged by whoever hands it over.
 
         Args:
             endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
@@ -144,7 +123,7 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
             if waiting is None:
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
-                raise not_accepted(endpoint, f"{endpoint}: {text}")
+                raise vendor_error(endpoint, f"{endpoint}: {text}")
         if waiting >= self._max_size:
             self._raise_for(endpoint, self._flush_endpoint(endpoint))
 
@@ -162,36 +141,8 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
         for endpoint, failure in failures:
             self._raise_for(endpoint, failure)
 
-    def purge(self, subject_id: object) -> int:
-        """Discard what waits for a person.
-
-        A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
-        this person is discarded instead of kept.
-
-        Args:
-            subject_id: The person: a `str`, an `int` or a `UUID`.
-
-        Returns:
-            How many messages were discarded.
-
-        Raises:
-            InvalidRecordError: `subject_id` is not an id.
-
-        Example:
-            >>> BufferedConsumer().purge("user-1")
-            0
-        """
-        key = subject_key(subject_id)
-        discarded: list[Waiting] = []
-        with self._lock:
-            for buffer in self._buffers.values():
-                named = [message for message in buffer if message.names(key)]
-                for message in named:
-                    message.is_unwanted = message.is_on_its_way
-                discarded += settle(buffer, [message for message in named if not message.is_on_its_way])
-        for message in discarded:
-            message.discard()
-        return len(discarded)
+    # Named here too, so that the reference lists it.
+    purge = Buffer.purge
 
     def close(self) -> None:
         """Flush, and accept no more messages; a message after this would never be sent.
@@ -205,16 +156,15 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
 
     def _raise_for(self, endpoint: str, failure: str | None) -> None:
         refusal = self._refusals.pop(endpoint, None)
-        if failure is not None:
-            raise not_delivered(endpoint, failure)
-        if refusal is not None:
-            raise not_delivered(endpoint, refusal, is_kept=False)
+        cause, fate = (refusal, "is not sent again") if failure is None else (failure, "is kept")
+        if cause is not None:
+            raise vendor_error(endpoint, f"{endpoint}: a batch was not delivered and {fate} ({cause})")
 
     def _add(self, endpoint: str, message: Waiting) -> int | None:
         """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
         with self._lock:
             if self._is_closed:
-                raise not_accepted(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
+                raise vendor_error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
             buffer = self._buffers[endpoint]
             if len(buffer) >= self._max_buffered:
                 return None
@@ -227,59 +177,36 @@ class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
             if self._flushing is not None:
                 # This thread is flushing already: a registry or a consumer has called back into the buffer.
                 return None
+            buffer = self._buffers[endpoint]
             try:
                 with self._lock:
                     self._flushing = endpoint
                     # What arrives from now on waits for the next flush, or busy threads would keep this one for ever.
-                    self._left = len(self._buffers[endpoint])
+                    self._left = len(buffer)
                 while self._left > 0:
-                    failure = self._deliver_batch(endpoint)
+                    with self._lock:
+                        batch = first_batch(endpoint, buffer, min(self._left, self._max_size, self._sizes[endpoint]))
+                    failure = self._deliver(endpoint, batch)
                     if failure is not None:
-                        return failure
+                        return str(failure)
+                    with self._lock:
+                        # An empty batch: somebody has purged what was left.
+                        self._left -= len(batch) or self._left
             finally:
                 self._end_flush(endpoint)
         return None
 
-    def _deliver_batch(self, endpoint: str) -> str | None:
-        # A message leaves the buffer only when it is settled, so that nothing can interrupt it out of existence.
-        with self._lock:
-            buffer = self._buffers[endpoint]
-            most = min(self._left, self._max_size, self._shrunk.get(endpoint, self._max_size))
-            batch = list(first_batch(itertools.islice(buffer, most), MAX_BATCH_BYTES[endpoint]))
-        withdrawn = [message for message in batch if not message.is_allowed()]
-        with self._lock:
-            withdrawn = settle(buffer, withdrawn)
-            sending = [message for message in batch if not message.is_settled]
-            for message in sending:
-                message.is_on_its_way = True
-        for message in withdrawn:
-            message.discard()
-        sent = hand_over(self._consumer, endpoint, sending) if sending else Sent()
-        if sent.must_split:
-            self._shrunk[endpoint] = len(sending) // 2
-            with self._lock:
-                self._left -= len(batch) - len(sending)
-        elif sent.is_settled:
-            with self._lock:
-                settle(buffer, sending)
-                self._left = self._left - len(batch) if batch else 0
-            tell(sending, sent)
-            if sent.failure is not None:
-                self._refusals[endpoint] = cause_of(sent.failure)
-        elif sent.failure is not None:
-            return cause_of(sent.failure)
-        return None
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:  # noqa: ARG002 - both are told alike
+        if failure is not None:
+            self._refusals[endpoint] = str(failure)
 
     def _end_flush(self, endpoint: str) -> None:
         with self._lock:
             self._flushing = None
             self._left = 0
             buffer = self._buffers[endpoint]
-            unwanted = settle(buffer, [message for message in buffer if message.is_unwanted])
+            unwanted = self._settle(endpoint, [message for message in buffer if message.is_unwanted])
             for message in buffer:
                 message.is_on_its_way = False
         for message in unwanted:
             message.discard()
-
-
-_ALIVE: Survivors[BufferedConsumer] = Survivors(BufferedConsumer._restart_in_child)  # noqa: SLF001 - the same file

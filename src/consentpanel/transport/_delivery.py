@@ -1,23 +1,23 @@
-"""What the buffers share: how a message is taken in, a batch handed over, and a failure understood."""
+"""What both buffers share: how a message is taken in, judged again, handed over and settled, and a person purged."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mixpanel
 from typing_extensions import Self
 
+from consentpanel._checks import whole_number
+from consentpanel._consent.ids import subject_key
+from consentpanel._forks import Survivors
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
-from consentpanel.errors import ConfigurationError
-from consentpanel.transport._http import DeliveryError, HttpConsumer, cause_in
+from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, understood
 from consentpanel.transport._ticket import ticket_of
-from consentpanel.transport._waiting import Credentials, Waiting
+from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Credentials, Waiting, settle
 
-ENDPOINTS = ("events", "people", "groups", "imports")
-MAX_BATCH_MESSAGES = 2_000
 VENDOR_HOST = API_HOSTS["US"]
 
 
@@ -28,29 +28,23 @@ def waiting_message(endpoint: object, json_message: object, api_key: Any, api_se
         MixpanelException: The endpoint is unknown, or the message is no text.
     """
     if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
-        raise not_accepted(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
+        raise vendor_error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
     if not isinstance(json_message, str):
-        raise not_accepted(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
+        raise vendor_error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
     credentials: Credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
     size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
     return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
 
 
-class Sent(NamedTuple):
-    """What came of a batch that was handed to a consumer."""
-
-    #: What the consumer raised.
-    failure: Exception | None = None
-    #: Whether the vendor wants fewer messages a request (HTTP 413).
-    must_split: bool = False
-    #: Whether it need not be tried again: delivered, or refused for good.
-    is_settled: bool = True
-    #: The messages that the vendor refused: those that it named, or all.
-    refused: Sequence[Waiting] = ()
+def vendor_error(endpoint: str | None, text: str) -> Exception:
+    """The vendor's exception, with the endpoint and, unlike the vendor's, without the batch."""
+    error: Exception = mixpanel.MixpanelException(text)
+    error.endpoint = endpoint  # type: ignore[attr-defined]
+    return error
 
 
-def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Sent:
-    """Sends a batch of equal credentials. It raises nothing itself, because its frames hold the batch."""
+def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
+    """Sends a batch of equal credentials; what failed. It raises nothing itself, because its frames hold the batch."""
     body = f"[{','.join(message.json_message for message in batch)}]"
     credentials = batch[0].credentials
     try:
@@ -59,83 +53,141 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Sent:
         else:
             consumer.send(endpoint, body, credentials)
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
-        return _understood(error, batch)
-    return Sent()
-
-
-def _understood(failure: Exception, batch: Sequence[Waiting]) -> Sent:
-    status = failure.status if isinstance(failure, DeliveryError) else None
-    if status == 413 and len(batch) > 1:
-        return Sent(failure, must_split=True, is_settled=False)
-    if not isinstance(failure, DeliveryError) or status not in {400, 413}:
-        return Sent(failure, is_settled=False)
-    named = failure.refused
-    return Sent(failure, refused=[each for at, each in enumerate(batch) if named is None or at in named])
-
-
-def tell(batch: Sequence[Waiting], sent: Sent) -> None:
-    """Tells the ticket of each message of a settled batch what became of it."""
-    refused = set(map(id, sent.refused))
-    for message in batch:
-        if id(message) in refused:
-            message.lose(Reason.REJECTED_BY_VENDOR)
-        else:
-            message.deliver()
-
-
-def cause_of(failure: BaseException) -> str:
-    """What failed, in names of types only: a text or an object inside an error may quote the batch."""
-    return str(failure) if isinstance(failure, DeliveryError) else cause_in(failure)
-
-
-def not_delivered(endpoint: str, cause: str, *, is_kept: bool = True) -> Exception:
-    """A batch was not delivered."""
-    fate = "is kept" if is_kept else "is not sent again"
-    return not_accepted(endpoint, f"{endpoint}: a batch was not delivered and {fate} ({cause})")
-
-
-def not_accepted(endpoint: str | None, text: str) -> Exception:
-    """The vendor's exception, with the endpoint and without the batch."""
-    error: Exception = mixpanel.MixpanelException(text)
-    error.endpoint = endpoint  # type: ignore[attr-defined]
-    return error
-
-
-def lose(messages: Sequence[Waiting], reason: Reason) -> None:
-    """Tells the ticket of each message that it will never be sent, and why."""
-    for message in messages:
-        message.lose(reason)
+        return understood(error)
+    return None
 
 
 class Buffer:
-    """What the buffers share: a consumer that sends the batches, and leaving by ``with``."""
+    """Messages that wait by endpoint, and a consumer that sends them in batches."""
 
     #: Tells a client that consent is asked for again at the flush.
     judges_again = True
     _consumer: Any
 
     def _open(self, buffer: type, given: Mapping[str, Any]) -> None:
-        """Takes the consumer that was given, or makes one of the vendor's arguments.
+        """Takes the arguments that both buffers have: `max_size`, `consumer` and those of the vendor's consumer.
 
         Args:
             buffer: The class that takes the arguments, and knows their defaults.
             given: The arguments by name.
 
         Raises:
-            ConfigurationError: It cannot send, or an argument would have no effect.
+            ConfigurationError: An argument cannot work.
         """
-        arguments = {name: given[name] for name in _VENDOR_ARGUMENTS}
-        consumer = given["consumer"]
-        self._new_consumer = _http_consumer(arguments) if consumer is None else None
-        if self._new_consumer is not None:
-            self._consumer = self._own_consumer = self._new_consumer()
-        else:
-            self._consumer = _accepted_consumer(consumer, arguments, buffer)
+        self._consumer = consumer_of(buffer, given)
+        self._max_size = whole_number("max_size", given["max_size"], 1, MAX_BATCH_MESSAGES)
 
-    def _reopen(self) -> None:
-        """Makes a consumer of its own anew: nobody may share the parent's open connections."""
-        if self._new_consumer is not None and self._consumer is self._own_consumer:
-            self._consumer = self._own_consumer = self._new_consumer()
+    def _reset(self) -> None:
+        """Begins with nothing that waits."""
+        # Re-entrant, because a signal handler may track or flush in the middle of anything.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._buffers: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
+        #: Where the messages of a batch stand until they are settled: in their buffer, so that nothing can interrupt
+        #: them out of existence.
+        self._on_its_way = self._buffers
+        #: The most messages of a batch; fewer than `max_size` when the vendor has asked for fewer.
+        self._sizes = dict.fromkeys(ENDPOINTS, self._max_size)
+
+    def _restart_in_child(self) -> None:
+        # What waits is sent by the parent, and nobody may share the parent's locks and open connections.
+        self._reset()
+        if isinstance(self._consumer, HttpConsumer):
+            self._consumer = self._consumer.anew()
+
+    def purge(self, subject_id: object) -> int:
+        """Discard what waits for a person.
+
+        A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
+        this person is discarded instead of kept.
+
+        Args:
+            subject_id: The person: a `str`, an `int` or a `UUID`.
+
+        Returns:
+            How many messages were discarded.
+
+        Raises:
+            InvalidRecordError: `subject_id` is not an id.
+
+        Example:
+            >>> from consentpanel import BufferedConsumer
+            >>> BufferedConsumer().purge("user-1")
+            0
+        """
+        key = subject_key(subject_id)
+        discarded: list[Waiting] = []
+        with self._lock:
+            for endpoint, buffer in self._buffers.items():
+                for message in self._on_its_way[endpoint]:
+                    if message.is_on_its_way and message.names(key):
+                        message.is_unwanted = True
+                discarded += settle(buffer, [each for each in buffer if not each.is_on_its_way and each.names(key)])
+            self._changed.notify_all()
+        for message in discarded:
+            message.discard()
+        return len(discarded)
+
+    def _deliver(self, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
+        """Hands a batch over, in parts as small as the vendor wants them, and tells the tickets what became of it.
+
+        What failed is returned and not raised, because the frames hold the batch.
+
+        Returns:
+            A failure that is worth another try: the messages that are not settled are then to be kept.
+        """
+        while batch:
+            part = batch[: self._sizes[endpoint]]
+            sending = self._judge_again(endpoint, part)
+            if sending:
+                failure = hand_over(self._consumer, endpoint, sending)
+                status = None if failure is None else failure.status
+                if status == 413 and len(sending) > 1:
+                    self._sizes[endpoint] = min(self._sizes[endpoint], len(sending) // 2)
+                    continue
+                # The vendor asks that neither is tried again; a 413 of one message cannot be split.
+                if failure is not None and status not in {400, 413}:
+                    return failure
+                self._settle_sent(endpoint, sending, failure)
+            batch = batch[len(part) :]
+        return None
+
+    def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
+        """Discards what may no longer be sent; the others are now on their way."""
+        for message in part:
+            if not (message.is_settled or message.is_unwanted or message.is_allowed()):
+                message.is_unwanted = True
+        with self._lock:
+            discarded = self._settle(endpoint, [message for message in part if message.is_unwanted])
+            sending = [message for message in part if not message.is_settled]
+            for message in sending:
+                message.is_on_its_way = True
+        for message in discarded:
+            message.discard()
+        return sending
+
+    def _settle_sent(self, endpoint: str, batch: Sequence[Waiting], failure: DeliveryError | None) -> None:
+        """Tells each message of a batch that needs no other try what became of it."""
+        named = [each for at, each in enumerate(batch) if failure is not None and failure.refuses(at)]
+        with self._lock:
+            self._note_sent(endpoint, failure, len(named))
+            refused = self._settle(endpoint, named)
+            arrived = self._settle(endpoint, batch)
+        for message in refused:
+            message.lose(Reason.REJECTED_BY_VENDOR)
+        for message in arrived:
+            message.deliver()
+
+    def _settle(self, endpoint: str, messages: Sequence[Waiting]) -> list[Waiting]:
+        """As `settle`, of messages that are being delivered."""
+        with self._lock:
+            settled = settle(self._on_its_way[endpoint], messages)
+            self._changed.notify_all()
+        return settled
+
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:
+        """Under the lock: a batch needs no other try, and the vendor refused so many of it."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Flushes, and accepts no more."""
@@ -148,39 +200,4 @@ class Buffer:
         self.close()
 
 
-_VENDOR_ARGUMENTS = (
-    "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
-    "credentials gzip_imports".split()
-)
-
-
-def _http_consumer(arguments: Mapping[str, Any]) -> Callable[[], HttpConsumer]:
-    """Makes the consumer that sends, as often as it is called: after a fork nobody may share a connection.
-
-    Raises:
-        ConfigurationError: An argument needs a newer version of the vendor's client.
-    """
-    given = {name: value for name, value in arguments.items() if name != "credentials" or value is not None}
-    if "credentials" in given and "credentials" not in inspect.signature(mixpanel.Consumer).parameters:
-        raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {mixpanel.__version__}")
-    return lambda: HttpConsumer(**given)
-
-
-def _accepted_consumer(consumer: Any, arguments: Mapping[str, Any], buffer: type) -> Any:
-    """The consumer that the user gave, when it can send and nothing beside it says how.
-
-    Args:
-        consumer: What was given.
-        arguments: What was given beside it, by name.
-        buffer: The class that takes these arguments, and knows their defaults.
-
-    Raises:
-        ConfigurationError: It cannot, or an argument would have no effect.
-    """
-    if not callable(getattr(consumer, "send", None)):
-        raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
-    defaults = inspect.signature(buffer).parameters
-    given = [name for name, value in arguments.items() if value != defaults[name].default]
-    if given:
-        raise ConfigurationError(f"{', '.join(given)}: set on the consumer that is given, not beside it")
-    return consumer
+ALIVE: Survivors[Buffer] = Survivors(Buffer._restart_in_child)  # noqa: SLF001 - the same file

@@ -1,16 +1,21 @@
-"""The vendor's HTTP consumer, which also tells with which status a request failed."""
+"""The consumer that sends the batches: the user's, or the vendor's over HTTP, which also tells how a request failed."""
 
 from __future__ import annotations
 
 import gzip
+import inspect
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import mixpanel
+from typing_extensions import Self
+
+from consentpanel.errors import ConfigurationError
 
 
 class DeliveryError(mixpanel.MixpanelException):  # type: ignore[misc]
-    """A request that failed, and what the vendor answered. Its text quotes nothing of either.
+    """A batch that was not delivered, and what the vendor answered. Its text quotes nothing of either.
 
     Attributes:
         status: The HTTP status; None when there was no answer.
@@ -19,12 +24,20 @@ class DeliveryError(mixpanel.MixpanelException):  # type: ignore[misc]
     """
 
     def __init__(
-        self, status: int | None, retry_after: float | None = None, refused: frozenset[int] | None = None
+        self,
+        text: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        refused: frozenset[int] | None = None,
     ) -> None:
-        super().__init__("no answer" if status is None else f"HTTP {status}")
+        super().__init__(text)
         self.status = status
         self.retry_after = retry_after
         self.refused = refused
+
+    def refuses(self, position: int) -> bool:
+        """Whether it concerns the message at this position of the batch."""
+        return self.refused is None or position in self.refused
 
 
 class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
@@ -38,9 +51,15 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
 
     def __init__(self, *, gzip_imports: bool = False, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._arguments = arguments
         self._gzip_imports = gzip_imports
+        # The vendor's `send` raises without the status. Several threads may send at a time.
         self._last = threading.local()
         self._session.hooks["response"].append(self._note)
+
+    def anew(self) -> Self:
+        """Another one of the same arguments: after a fork nobody may share a connection."""
+        return type(self)(gzip_imports=self._gzip_imports, **self._arguments)
 
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         self._last.answer = None
@@ -51,13 +70,9 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - its text and its cause may quote the batch
-            answer = self._last.answer
-            if isinstance(error, mixpanel.MixpanelException) and answer is not None:
-                failure = _failure_of(answer)
-            else:
-                failure = DeliveryError(None)
-            if failure.status in {None, 200}:
-                failure.args = (cause_in(error),)
+            answer = self._last.answer if isinstance(error, mixpanel.MixpanelException) else None
+            failure = understood(error) if answer is None else _failure_of(answer, error)
+        # Outside of the handler, so that the vendor's error is not the context of this one.
         if failure is not None:
             raise failure
 
@@ -65,6 +80,7 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         self._last.answer = response
 
     def _send_compressed(self, json_message: str, api_key: Any) -> bool:
+        # https://developer.mixpanel.com/reference/import-events
         parameters: dict[str, Any] = {"strict": 1}
         credentials = getattr(self, "_credentials", None)
         secret = api_key[1] if isinstance(api_key, tuple) and len(api_key) == 2 else None
@@ -78,6 +94,7 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         response = self._session.post(
             self._endpoints["imports"],
             params=parameters,
+            # 6 is what zlib takes by itself; the 9 of `gzip` costs time for little.
             data=gzip.compress(json_message.encode("utf-8", "surrogatepass"), compresslevel=6),
             headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
             auth=auth,
@@ -89,8 +106,11 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         return True
 
 
-def _failure_of(response: Any) -> DeliveryError:
-    return DeliveryError(response.status_code, _seconds(response.headers.get("Retry-After")), _refused(response))
+def _failure_of(response: Any, error: Exception | None = None) -> DeliveryError:
+    status = response.status_code
+    # A refusal in the body of an answer with status 200 has no text but the vendor's, which may quote the batch.
+    text = f"HTTP {status}" if error is None or status != 200 else _cause_in(error)
+    return DeliveryError(text, status, _seconds(response.headers.get("Retry-After")), _refused(response))
 
 
 def _refused(response: Any) -> frozenset[int] | None:
@@ -105,6 +125,7 @@ def _refused(response: Any) -> frozenset[int] | None:
 
 
 def _seconds(text: str | None) -> float | None:
+    # Retry-After may be a date as well (RFC 9110, 10.2.3). That, and more than an hour, is left to our own pauses.
     try:
         seconds = float(text or "")
     except ValueError:
@@ -112,13 +133,52 @@ def _seconds(text: str | None) -> float | None:
     return seconds if 0 <= seconds <= 3600 else None
 
 
-def cause_in(error: BaseException) -> str:
+def understood(error: Exception) -> DeliveryError:
+    """What any consumer raised, without the frames, texts and objects in which it may hold the batch."""
+    return error.with_traceback(None) if isinstance(error, DeliveryError) else DeliveryError(_cause_in(error))
+
+
+def _cause_in(error: BaseException) -> str:
     """What failed, in names of types only: a text or an object inside an error may quote the batch."""
     names = [type(error).__name__]
     inner: object = error.args[0] if error.args else None
+    # Four tell enough, and errors may hold each other in a circle.
     while isinstance(inner, BaseException) and len(names) < 4:
         names.append(type(inner).__name__)
         inner = inner.args[0] if inner.args else None
     if names == ["MixpanelException"] and isinstance(inner, str) and inner.startswith("Mixpanel error:"):
         return "the vendor refused the batch"
     return ": ".join(names)
+
+
+_ARGUMENTS = (
+    "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
+    "credentials gzip_imports".split()
+)
+
+
+def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
+    """The consumer that was given to a buffer, or a new one of the vendor's arguments.
+
+    Args:
+        buffer: The class that takes the arguments, and knows their defaults.
+        given: The arguments by name.
+
+    Raises:
+        ConfigurationError: It cannot send, or an argument would have no effect.
+    """
+    arguments = {name: given[name] for name in _ARGUMENTS}
+    consumer = given["consumer"]
+    if consumer is None:
+        if arguments["credentials"] is None:
+            del arguments["credentials"]
+        elif "credentials" not in inspect.signature(mixpanel.Consumer).parameters:
+            raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {mixpanel.__version__}")
+        return HttpConsumer(**arguments)
+    if not callable(getattr(consumer, "send", None)):
+        raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
+    defaults = inspect.signature(buffer).parameters
+    beside = [name for name, value in arguments.items() if value != defaults[name].default]
+    if beside:
+        raise ConfigurationError(f"{', '.join(beside)}: set on the consumer that is given, not beside it")
+    return consumer

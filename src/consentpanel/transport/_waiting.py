@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     from consentpanel._messages.decision import Reason
     from consentpanel.transport._ticket import Ticket
 
-#: JSON bytes of a batch that the vendor documents. A batch that it answers with HTTP 413 all the same is split.
-MAX_BATCH_BYTES = {"events": 10_000_000, "imports": 10_000_000, "people": 1_000_000, "groups": 1_000_000}
+#: Messages and JSON bytes of a request (https://docs.mixpanel.com/troubleshooting/errors/413-payload-too-large). Of
+#: updates of profiles the vendor names the bytes of one alone, and a batch of them here has no more than that
+#: (https://docs.mixpanel.com/reference/user-profile-limits). What is answered with HTTP 413 all the same is split.
+MAX_BATCH_MESSAGES = 2_000
+MAX_BATCH_BYTES = {"events": 10_000_000, "people": 1_000_000, "groups": 1_000_000, "imports": 10_000_000}
+ENDPOINTS = tuple(MAX_BATCH_BYTES)
 
 #: The vendor's `(api_key, api_secret)`.
 Credentials = tuple[Any, Any]
@@ -30,9 +35,9 @@ class Waiting:
     ticket: Ticket | None = attrs.field(repr=False)
     size: int
     is_on_its_way: bool = False
-    #: Purged while on its way: discarded if its sending fails.
+    #: No longer allowed, or purged while on its way: discarded unless it arrives.
     is_unwanted: bool = False
-    #: Delivered or discarded. Set once, under the lock, by whoever then tells the ticket.
+    #: Delivered, discarded or given up. Set once, under the lock, by whoever then tells the ticket.
     is_settled: bool = False
 
     def is_allowed(self) -> bool:
@@ -82,16 +87,16 @@ def _ids_in(record: object) -> Iterator[object]:
             yield from value if isinstance(value, list) else [value]
 
 
-def first_batch(messages: Iterable[Waiting], max_bytes: int) -> Iterator[Waiting]:
+def first_batch(endpoint: str, messages: Iterable[Waiting], most: int) -> list[Waiting]:
     """The messages from the front that one request can carry: of equal credentials, and not too many bytes."""
-    credentials: Credentials | None = None
+    batch: list[Waiting] = []
     total = 0
-    for message in messages:
-        total += message.size + 1
-        if credentials is not None and (message.credentials != credentials or total > max_bytes):
-            return
-        credentials = message.credentials
-        yield message
+    for message in islice(messages, most):
+        total += message.size + 1  # with a comma
+        if batch and (message.credentials != batch[0].credentials or total > MAX_BATCH_BYTES[endpoint]):
+            break
+        batch.append(message)
+    return batch
 
 
 def settle(buffer: list[Waiting], messages: Iterable[Waiting]) -> list[Waiting]:
