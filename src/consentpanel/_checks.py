@@ -37,12 +37,14 @@ def whole_number(name: str, value: object, least: int, most: int | None = None) 
     return value
 
 
-def seconds(name: str, value: object) -> float:
-    """The value when it is a number of seconds above 0.
+def seconds(name: str, value: Any, *, may_be_zero: bool = False) -> float:
+    """The value when it is a number of seconds above 0, or from 0 on, and at most a day.
 
     Raises:
         ConfigurationError: It is not; the text names the argument.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 86_400:
-        raise ConfigurationError(f"{name} must be a number of seconds above 0")
-    return float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and (0 < value <= 86_400 or (may_be_zero and value == 0)):
+        return float(value)
+    lowest = ", 0 or more," if may_be_zero else " above 0"
+    raise ConfigurationError(f"{name} must be a number of seconds{lowest} and at most a day")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from consentpanel._checks import seconds, whole_number
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
@@ -41,16 +42,12 @@ class CachedRegistry:
     """
 
     def __init__(self, registry: Any, *, ttl: float, max_size: int = 100_000) -> None:
-        if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= 86_400:
-            raise ConfigurationError("ttl must be a number of seconds above 0 and at most a day")
-        if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1:
-            raise ConfigurationError("max_size must be an int of 1 or more")
+        self._ttl = seconds("ttl", ttl)
+        self._max_size = whole_number("max_size", max_size, 1)
         if isinstance(registry, type) or not (can_answer(registry) or callable(registry)):
             raise ConfigurationError(f"registry must be a registry or a callable, not {type(registry).__name__}")
         function: Any = registry
         self._inner: Any = registry if can_answer(registry) else CallableRegistry(function)
-        self._ttl = float(ttl)
-        self._max_size = max_size
         self._answers: dict[tuple[str, str], tuple[Any, float]] = {}
         self._purposes: set[str] = set()
         self._writes = 0

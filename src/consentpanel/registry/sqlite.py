@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
+from consentpanel._checks import seconds
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, standing_by
@@ -100,11 +101,9 @@ class SQLiteRegistry(RecordingRegistry):
         self._path = os.fspath(path)
         if not isinstance(self._path, str) or self._path in {"", ":memory:"} or "\0" in self._path:
             raise ConfigurationError("path must name a file; for a registry in memory take MemoryRegistry")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 86_400:
-            raise ConfigurationError("timeout must be a number of seconds, 0 or more")
+        self._timeout = seconds("timeout", timeout, may_be_zero=True)
         self._path = os.path.abspath(self._path)  # noqa: PTH100 - Path would resolve nothing more
         self._required = required_version(required_policy_version)
-        self._timeout = float(timeout)
         self._closed = False
         self._pid = os.getpid()
         self._idle: deque[sqlite3.Connection] = deque()
