@@ -323,7 +323,9 @@ def test_an_insert_id_is_as_long_and_as_random_as_the_vendors():
 def test_the_express_lane_writes_the_vendors_bytes(subject, event, said):
     # rule 1.3: whatever a policy keeps whole leaves in the bytes that the vendor's client would have written
     assume("time" not in said)
-    policy = FieldPolicy(events=dict.fromkeys("abc", keep()), people=dict.fromkeys("abc", keep()))
+    # Without detectors: one number in many happens to be a payment card's.
+    kept = dict.fromkeys("abc", keep())
+    policy = FieldPolicy(events=kept, people=kept, detectors=[])
     theirs, ours = Recorder(), Recorder()
     clients = (
         mixpanel.Mixpanel("TOKEN", theirs),
