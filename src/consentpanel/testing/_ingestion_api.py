@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from consentpanel.testing._loopback import ENDPOINTS, LoopbackServer, reply
 
+# Of a request to /import, the largest that the vendor takes: https://developer.mixpanel.com/reference/import-events
 _MAX_BODY = 10 * 1024 * 1024
 
 

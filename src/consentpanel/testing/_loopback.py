@@ -14,6 +14,7 @@ from typing import TypedDict
 HOST = "127.0.0.1"
 #: How long the end of a test may wait for the server to see that it is over, in seconds.
 _POLL = 0.01
+#: How long a silent client may hold a thread, and a thread the end of a test, in seconds.
 _PATIENCE = 10
 
 

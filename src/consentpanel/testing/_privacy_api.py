@@ -1,11 +1,14 @@
-"""The vendor's GDPR and CCPA interface on loopback, for tests."""
+"""The vendor's GDPR and CCPA interface on loopback, for tests.
+
+Its answers are those of https://developer.mixpanel.com/reference/gdpr-api.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from types import TracebackType
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +17,8 @@ from typing_extensions import Self
 from consentpanel.testing._loopback import LoopbackServer, reply
 
 _MAX_IDS = 2_000
+_LAWS = ("GDPR", "CCPA")
+_Answer = tuple[int, Mapping[str, Any] | None, Mapping[str, str]]
 
 
 class FakePrivacyAPI:
@@ -70,9 +75,7 @@ class FakePrivacyAPI:
         self._server = LoopbackServer(self._answer)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
 
@@ -80,30 +83,27 @@ class FakePrivacyAPI:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         reply(request, *self._judged(request, body))
 
-    def _judged(
-        self, handler: BaseHTTPRequestHandler, body: bytes
-    ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
+    def _judged(self, request: BaseHTTPRequestHandler, body: bytes) -> _Answer:
         if self._failures:
             status, headers = self._failures.pop(0)
-            return status, _error("failed on demand"), headers
-        url = urlsplit(handler.path)
-        if handler.headers.get("Authorization") != f"Bearer {self._oauth_token}":
-            return 401, _error("invalid token"), {}
+            return _refused(status, "failed on demand", headers)
+        url = urlsplit(request.path)
+        if request.headers.get("Authorization") != f"Bearer {self._oauth_token}":
+            return _refused(401, "invalid token")
         if parse_qs(url.query).get("token") != [self._token]:
-            return 403, _error("no permission"), {}
+            return _refused(403, "no permission")
         for kind in ("deletion", "retrieval"):
             prefix = f"/api/app/data-{kind}s/v3.0/"
             if url.path.startswith(prefix):
-                status, said = self._task(handler.command, kind, url.path[len(prefix) :].rstrip("/"), body)
-                return status, said, {}
-        return 404, _error("not found"), {}
+                return self._task(request.command, kind, url.path[len(prefix) :].rstrip("/"), body)
+        return _refused(404, "not found")
 
-    def _task(self, method: str, kind: str, task_id: str, body: bytes) -> tuple[int, Mapping[str, Any] | None]:
+    def _task(self, method: str, kind: str, task_id: str, body: bytes) -> _Answer:
         if method == "POST" and not task_id:
             asked = json.loads(body)
             ids = asked.get("distinct_ids")
             if not isinstance(ids, list) or not 0 < len(ids) <= _MAX_IDS or asked.get("compliance_type") not in _LAWS:
-                return 400, _error("malformed")
+                return _refused(400, "malformed")
             number = f"{len(self.tasks) + 1:08x}"
             self.tasks[number] = {
                 "tracking_id": number,
@@ -113,20 +113,17 @@ class FakePrivacyAPI:
                 "date_requested": "2026-01-01T00:00:00",
                 **asked,
             }
-            return 201, {"status": "ok", "results": {"task_id": number}}
+            return 201, {"status": "ok", "results": {"task_id": number}}, {}
         task = self.tasks.get(task_id)
         if task is None or task["kind"] != kind:
-            return 404, _error("not found")
+            return _refused(404, "not found")
         if method == "DELETE":
             if kind != "deletion" or task["status"] != "PENDING":
-                return 400, _error("too late")
+                return _refused(400, "too late")
             task["status"] = "REVOKED"
-            return 204, None
-        return 200, {"status": "ok", "results": {name: value for name, value in task.items() if name != "kind"}}
+            return 204, None, {}
+        return 200, {"status": "ok", "results": {name: value for name, value in task.items() if name != "kind"}}, {}
 
 
-_LAWS = ("GDPR", "CCPA")
-
-
-def _error(text: str) -> Mapping[str, str]:
-    return {"status": "error", "error": text}
+def _refused(status: int, text: str, headers: Mapping[str, str] = MappingProxyType({})) -> _Answer:
+    return status, {"status": "error", "error": text}, headers
