@@ -11,6 +11,7 @@ import attrs
 
 from consentpanel._consent.records import now
 from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel._mixpanel import calls
 from consentpanel.policy import FieldPolicy, keep, redact
 
 if TYPE_CHECKING:
@@ -146,7 +147,20 @@ def _track(
     return Call(f"{method} {event!r}", person, make, said, arrives, reason, rule, event, is_buffered)
 
 
-def _update(
+def _people(
+    method: str, person: Person, given: object, reason: Reason, arrives: object = None, *, rule: str = "2.5"
+) -> Call:
+    operator = str(calls.CALLS[method].operator)
+
+    def make(shop: Shop) -> Decision:
+        decision: Decision = getattr(shop.mp, method)(person.subject_id, given)
+        return decision
+
+    said = None if arrives is None else {operator: arrives}
+    return Call(method, person, make, {operator: given}, said, reason, rule)
+
+
+def _other(
     title: str,
     person: Person,
     says: dict[str, Any],
@@ -195,33 +209,10 @@ CALLS: tuple[Call, ...] = (
     _track("Order placed", CLEO, _order(), Reason.NO_CONSENT),
     _track("Order placed", DAN, _order(), Reason.EXPIRED, rule="2.4"),
     _track("Order placed", FAY, _order(), Reason.OUTDATED_POLICY, rule="2.4"),
-    _update(
-        "people_set",
-        ANA,
-        {"$set": _identity()},
-        Reason.CONSENT_GRANTED,
-        {"$set": {"$name": "[redacted]", "plan": "pro"}},
-        rule="3.2",
-        make=lambda mp, subject_id: mp.people_set(subject_id, _identity()),
-    ),
-    _update(
-        "people_set",
-        BEN,
-        {"$set": _identity()},
-        Reason.WITHDRAWN,
-        rule="2.5",
-        make=lambda mp, subject_id: mp.people_set(subject_id, _identity()),
-    ),
-    _update(
-        "people_unset",
-        BEN,
-        {"$unset": ["$name", "plan"]},
-        Reason.REMOVAL,
-        {"$unset": ["$name", "plan"]},
-        rule="2.9",
-        make=lambda mp, subject_id: mp.people_unset(subject_id, ["$name", "plan"]),
-    ),
-    _update(
+    _people("people_set", ANA, _identity(), Reason.CONSENT_GRANTED, {"$name": "[redacted]", "plan": "pro"}, rule="3.2"),
+    _people("people_set", BEN, _identity(), Reason.WITHDRAWN),
+    _people("people_unset", BEN, ["$name", "plan"], Reason.REMOVAL, ["$name", "plan"], rule="2.9"),
+    _other(
         "people_update, mixed",
         CLEO,
         {"$set": _identity(), "$unset": ["plan"]},
@@ -234,7 +225,7 @@ CALLS: tuple[Call, ...] = (
     ),
     _track("Old order", ANA, {"total": 9}, Reason.CONSENT_GRANTED, {"total": 9}, rule="2.8", days_ago=10),
     _track("Older order", ANA, {"total": 8}, Reason.NO_CONSENT_THEN, rule="2.8", days_ago=60),
-    _update(
+    _other(
         "alias to user-1002",
         ANA,
         {"alias": BEN.subject_id},
@@ -242,7 +233,7 @@ CALLS: tuple[Call, ...] = (
         rule="2.7",
         make=lambda mp, subject_id: mp.alias(BEN.subject_id, subject_id),
     ),
-    _update(
+    _other(
         "merge with user-1002",
         ANA,
         {"$distinct_ids": [ANA.subject_id, BEN.subject_id]},
@@ -250,7 +241,7 @@ CALLS: tuple[Call, ...] = (
         rule="2.7",
         make=lambda mp, subject_id: mp.merge(None, subject_id, BEN.subject_id),
     ),
-    _update(
+    _other(
         "group_set",
         ACME,
         {"$set": {"plan": "team", "contact": _private("contact")}},
