@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 MAX_RECORD = 4 * 1024 * 1024
 
 _CHUNK = 64 * 1024
+# JSON's own white space, RFC 8259, section 2.
 _WHITE = b" \t\r\n"
+# How gzip data begins: RFC 1952, section 2.3.1.
 _GZIP = b"\x1f\x8b"
+# Byte-order marks: of UTF-8; of UTF-16 in both orders, which is that of little-endian UTF-32 too; of UTF-32.
 _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+# All that can begin a string, or begin, part or end the values of an array or object.
 _OUTSIDE_STRING = re.compile(rb'["\[\]{},]')
+# A backslash with what it escapes, which the next chunk may hold; or the end of the string.
 _INSIDE_STRING = re.compile(rb'\\(?:.|\Z)|"', re.DOTALL)
 
 
@@ -92,17 +97,12 @@ class _Source:
         self.damage: str | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        chunks = _with_long_head(self._raw())
-        head = next(chunks, b"")
-        chunks = itertools.chain([head], chunks)
+        head, rest = _long_head(self._raw())
         if head.startswith(_GZIP):
-            chunks = _with_long_head(self._decompressed(chunks))
-            head = next(chunks, b"")
-            chunks = itertools.chain([head], chunks)
+            head, rest = _long_head(self._decompressed(itertools.chain([head], rest)))
         if head.startswith(_WIDE_MARKS):
             raise UnreadableInputError("the input is UTF-16 or UTF-32; save it as UTF-8")
-        next(chunks)
-        return itertools.chain([head.removeprefix(_UTF8_MARK)], chunks)
+        return itertools.chain([head.removeprefix(_UTF8_MARK)], rest)
 
     def _raw(self) -> Iterator[bytes]:
         # One system call a chunk: a slow pipe shows its records as they come.
@@ -150,13 +150,14 @@ class _Chunks(io.RawIOBase):
         return size
 
 
-def _with_long_head(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _long_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """A first chunk that is as long as the longest mark, unless all is shorter, and the chunks after it."""
     head = b""
     for chunk in chunks:
         head += chunk
         if len(head) >= len(_WIDE_MARKS[-1]):
             break
-    return itertools.chain([head], chunks)
+    return head, chunks
 
 
 class _Record:
