@@ -84,41 +84,25 @@ def as_sarif(breaches: Sequence[Breach], promises: Promises, file: str) -> dict[
     """The breaches in the form of OASIS SARIF 2.1.0, each at the line of its promise."""
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     sentences = promises.sentences()
-    broken = list(dict.fromkeys(breach.promise for breach in breaches))
+    broken = dict.fromkeys(breach.promise for breach in breaches)
+    rules = [{"id": name, "shortDescription": {"text": sentences.get(name, name)}} for name in broken]
+    driver = {"name": "consentpanel audit", "version": consentpanel.__version__, "rules": rules}
+    results = [
+        {
+            "ruleId": breach.promise,
+            "level": breach.severity,
+            "message": {"text": f"{breach.place}: {breach.text} {breach.mend}"},
+            "locations": [{"physicalLocation": _sarif_place(breach.promise, file, lines)}],
+        }
+        for breach in breaches
+    ]
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "consentpanel audit",
-                        "version": consentpanel.__version__,
-                        "rules": [
-                            {"id": name, "shortDescription": {"text": sentences.get(name, name)}} for name in broken
-                        ],
-                    }
-                },
-                "results": [
-                    {
-                        "ruleId": breach.promise,
-                        "level": breach.severity,
-                        "message": {"text": f"{breach.place}: {breach.text} {breach.mend}"},
-                        "locations": [
-                            {
-                                "physicalLocation": {
-                                    "artifactLocation": {"uri": file},
-                                    "region": {"startLine": _line_of(breach.promise, lines)},
-                                }
-                            }
-                        ],
-                    }
-                    for breach in breaches
-                ],
-            }
-        ],
+        "runs": [{"tool": {"driver": driver}, "results": results}],
     }
 
 
-def _line_of(promise: str, lines: Sequence[str]) -> int:
-    return next((number for number, line in enumerate(lines, 1) if promise in line.partition("=")[0]), 1)
+def _sarif_place(promise: str, file: str, lines: Sequence[str]) -> dict[str, object]:
+    number = next((number for number, line in enumerate(lines, 1) if promise in line.partition("=")[0]), 1)
+    return {"artifactLocation": {"uri": file}, "region": {"startLine": number}}

@@ -42,20 +42,14 @@ def erase(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The client cannot be used, or no id is named.
     """
-    client = load("--client", arguments.client, Mixpanel)
-    privacy = _privacy(client)
-    if arguments.status or arguments.cancel:
-        return _attempt(lambda: _follow_up(privacy, "deletion", arguments))
-    ids = _ids(arguments)
-    if not _agreed(arguments, f"Record a denial for {_people(ids)} and ask the vendor to delete their data?"):
-        return 1
+    client, privacy = _loaded(arguments)
 
-    def act() -> None:
+    def act(ids: Sequence[str]) -> None:
         for subject_id in ids:
-            done = client.withdraw(subject_id, erase=True, source="support-desk")
-            _print(done.erasure)
+            _print(client.withdraw(subject_id, erase=True, source="support-desk").erasure)
 
-    return _attempt(act)
+    question = "Record a denial for {} and ask the vendor to delete their data?"
+    return _requested(arguments, privacy, privacy.look_up_deletion, question, act)
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -64,29 +58,40 @@ def export(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The client cannot be used, or no id is named.
     """
-    client = load("--client", arguments.client, Mixpanel)
-    privacy = _privacy(client)
+    client, privacy = _loaded(arguments)
     if arguments.cancel:
         raise UsageError("--cancel is for deletions; the vendor does not take an export back")
-    if arguments.status:
-        return _attempt(lambda: _follow_up(privacy, "retrieval", arguments))
-    ids = _ids(arguments)
-    if not _agreed(arguments, f"Ask the vendor for the data of {_people(ids)}?"):
-        return 1
-    settings = client._guard.settings()  # noqa: SLF001 - the command works for the client
 
-    def act() -> None:
-        known = [each for subject_id in ids for each in settings.vendor_ids(subject_id)]
-        _print(privacy.create_retrieval_of(known))
+    def act(ids: Sequence[str]) -> None:
+        settings = client._guard.settings()  # noqa: SLF001 - the command works for the client
+        _print(privacy.create_retrieval_of(each for subject_id in ids for each in settings.vendor_ids(subject_id)))
 
-    return _attempt(act)
+    question = "Ask the vendor for the data of {}?"
+    return _requested(arguments, privacy, privacy.look_up_retrieval, question, act)
 
 
-def _privacy(client: Mixpanel) -> PrivacyRequests:
+def _loaded(arguments: argparse.Namespace) -> tuple[Mixpanel, PrivacyRequests]:
+    client = load("--client", arguments.client, Mixpanel)
     privacy = client._guard.settings().privacy  # noqa: SLF001 - the command works for the client
     if privacy is None:
         raise UsageError("--client: the client has no privacy=PrivacyRequests(...)")
-    return privacy
+    return client, privacy
+
+
+def _requested(
+    arguments: argparse.Namespace,
+    privacy: PrivacyRequests,
+    look_up: Callable[[str], PrivacyTask],
+    question: str,
+    act: Callable[[Sequence[str]], None],
+) -> int:
+    """Follows a request up, or makes one when somebody agrees."""
+    if arguments.status or arguments.cancel:
+        return _attempt(lambda: _follow_up(arguments, privacy, look_up))
+    ids = _ids(arguments)
+    if not _agreed(arguments, question.format("1 person" if len(ids) == 1 else f"{len(ids):,} people")):
+        return 1
+    return _attempt(lambda: act(ids))
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:
@@ -112,12 +117,11 @@ def _agreed(arguments: argparse.Namespace, question: str) -> bool:
     return False
 
 
-def _follow_up(privacy: PrivacyRequests, kind: str, arguments: argparse.Namespace) -> None:
+def _follow_up(arguments: argparse.Namespace, privacy: PrivacyRequests, look_up: Callable[[str], PrivacyTask]) -> None:
     if arguments.cancel:
         privacy.cancel_deletion(arguments.cancel)
         print(f"{arguments.cancel}  taken back")
         return
-    look_up = privacy.look_up_deletion if kind == "deletion" else privacy.look_up_retrieval
     task = look_up(arguments.status)
     _print((task,))
     if task.link is not None:
@@ -130,16 +134,11 @@ def _print(tasks: Sequence[PrivacyTask]) -> None:
         print(f"{task.task_id}  {task.kind}  {task.status.value}{ids}")
 
 
-def _people(ids: Sequence[str]) -> str:
-    return "1 person" if len(ids) == 1 else f"{len(ids):,} people"
-
-
 def _attempt(act: Callable[[], None]) -> int:
     try:
         act()
     except ConsentPanelError as error:
-        created = getattr(error, "created", ())
-        _print(created)
+        _print(getattr(error, "created", ()))
         print(f"{error}", file=sys.stderr)
         return 1
     return 0
