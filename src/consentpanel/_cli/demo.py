@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from mixpanel import MixpanelException
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
 from consentpanel._messages.decision import Decision, Outcome
+from consentpanel.policy import FieldPolicy
 from consentpanel.testing._ingestion_api import IngestionServer, Received
 from consentpanel.testing._loopback import loopback_without_proxy
-
-if TYPE_CHECKING:
-    import argparse
-
-    from consentpanel.policy import FieldPolicy
 
 _TOKEN = "demo-project-token"  # noqa: S105 (no project has it)
 _STRUCTURAL = frozenset({"event", "properties", "token", "distinct_id", "time", "$insert_id", "mp_lib", "$lib_version"})
 _STRUCTURAL_OF_PROFILES = frozenset({"$token", "$distinct_id", "$time", "$group_key", "$group_id"})
 _SENT_AS = {Outcome.SENT: "sent", Outcome.REDACTED: "redacted", Outcome.DROPPED: "dropped"}
-
 
 DESCRIPTION = "Make a small shop's calls, on this machine only, and show what the vendor's server receives."
 EPILOG = "exit codes: 0 exactly what may be disclosed was received; 1 something else was."
@@ -209,11 +205,8 @@ def _make(call: Call, shop: Shop, server: IngestionServer) -> Made:
 def _with_flush(made: Made, messages: Sequence[Received], later: Sequence[Decision]) -> Made:
     """A buffered call as it stands after the flush; the table would otherwise show what was only intended."""
     call = made.call
-    arrived = tuple(
-        message
-        for message in messages
-        if message.payload.get("event") == call.event and _subject(message) == call.person.subject_id
-    )
+    mine = (call.event, call.person.subject_id)
+    arrived = tuple(message for message in messages if (message.payload.get("event"), _subject(message)) == mine)
     discarded = [decision for decision in later if decision.outcome is Outcome.DROPPED and decision.event == call.event]
     return Made(call, discarded[-1] if discarded and not arrived else made.decision, (*made.arrived, *arrived))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from consentpanel._cli._loading import load
 from consentpanel._cli._preview.framing import UnreadableInputError
@@ -18,9 +18,6 @@ from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
 from consentpanel._cli._usage import UsageError
 from consentpanel.policy import FieldPolicy
-
-if TYPE_CHECKING:
-    import argparse
 
 DESCRIPTION = """\
 Read records and say, property by property, in how many a policy would keep it, change it or drop it.
@@ -96,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if tally.unjudged else 0
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
     if file in {None, "-"}:
         if file is None and sys.stdin.isatty():
@@ -112,8 +109,6 @@ def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
 
 
 def _path(text: str) -> str:
-    import argparse
-
     if text != WHOLE_RECORD and not all(text.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is not a path such as payload.actor")
     return text

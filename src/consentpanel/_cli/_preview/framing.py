@@ -7,12 +7,10 @@ import io
 import itertools
 import re
 import zlib
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 #: Longest record in bytes that is read; the vendor takes less than 1 MB an event.
 MAX_RECORD = 4 * 1024 * 1024

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import attrs
 
 from consentpanel._cli._preview.framing import Frame, frames
 from consentpanel._consent.ids import subject_key
 from consentpanel.errors import InvalidRecordError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 #: The path that names the record itself, for records whose properties stand at the top.
 WHOLE_RECORD = "."

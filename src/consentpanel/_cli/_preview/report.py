@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -91,21 +90,17 @@ def _rows(path: str, count: PropertyCount) -> Iterator[str]:
     if len(path) > _NAME_WIDTH:
         yield path
         path = ""
-    causes = Counter(count.changed)
-    causes.update(count.dropped)
-    how = _how(causes, is_alone=len(causes) == 1 and not count.kept)
-    first, *rest = _filled(how, _WIDTH - _HEADING.index("HOW"))
     margin = _HEADING.index("HOW")
+    first, *rest = _filled(_how(count.changed + count.dropped), _WIDTH - margin)
     yield f"{path:<{_NAME_WIDTH}} {columns}  {first}".rstrip()
-    for line in rest:
-        yield f"{'':<{margin}}{line}"
+    yield from (f"{'':<{margin}}{line}" for line in rest)
     for sample in count.samples:
         after = "(dropped)" if sample.after is None else sample.after
         yield f"    {sample.before}" if after == sample.before else f"    {sample.before} -> {after}"
 
 
-def _how(causes: Mapping[str, int], *, is_alone: bool) -> list[str]:
-    if is_alone or len(causes) == 1:
+def _how(causes: Mapping[str, int]) -> list[str]:
+    if len(causes) == 1:
         return list(causes)
     return [f"{cause} {number:,}" for cause, number in sorted(causes.items())]
 

@@ -6,15 +6,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from consentpanel._cli._preview.records import Record, Scope, Unjudged
+from consentpanel.policy import FieldPolicy, PolicyResult
 from consentpanel.policy._paths import written
-
-if TYPE_CHECKING:
-    from consentpanel.policy import FieldPolicy, PolicyResult
 
 #: Most property paths that are counted one by one; the names in a file may be endless, or be people's.
 MAX_PROPERTIES = 1_000
@@ -25,6 +23,7 @@ MAX_SAMPLES = 3
 
 _MAX_NAME = 128
 _MAX_SHOWN = 60
+# Numbers of six digits or more, UUIDs and digests: what applications name people by; a year or a version is shorter.
 _PERSONAL_KEY = re.compile(
     r"(?P<number>\+?[0-9]{6,})|(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})|(?P<hash>[0-9a-f]{16,})",
     re.ASCII | re.IGNORECASE,
@@ -198,17 +197,13 @@ def _leaves(properties: Mapping[str, Any]) -> Iterator[str]:
             yield _cut(path)
 
 
-def _cut(path: str) -> str:
-    return path if len(path) <= _MAX_NAME else path[: _MAX_NAME - 1] + "…"
+def _cut(path: str, longest: int = _MAX_NAME) -> str:
+    return path if len(path) <= longest else path[: longest - 1] + "…"
 
 
 def _is_in(path: str, changed: Mapping[str, str]) -> bool:
     """Whether a path, or something that holds it, was changed."""
-    if not changed:
-        return False
-    if path in changed:
-        return True
-    return any(path.startswith((f"{whole}.", f"{whole}[]")) for whole in changed)
+    return path in changed or any(path.startswith((f"{whole}.", f"{whole}[]")) for whole in changed)
 
 
 def _shown_path(path: str, named: list[Mapping[str, Any]]) -> str:
@@ -235,19 +230,16 @@ def _shown_name(name: str) -> str:
 
 def _shown_value(value: object) -> str:
     try:
-        text = _printable(json.dumps(value, ensure_ascii=False))
+        return _cut(_printable(json.dumps(value, ensure_ascii=False)), _MAX_SHOWN)
     except RecursionError:
         return "(nested too deeply)"
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _printable(text: str) -> str:
     # A name may hold control codes of a terminal, or half a surrogate pair, which no terminal can print.
-    return (
-        text
-        if text.isprintable()
-        else "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
-    )
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _values_at(value: object, path: str) -> Iterator[object]:
