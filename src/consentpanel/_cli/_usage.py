@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class UsageError(Exception):
     """A command cannot do what its arguments ask for; the text is for the person who typed them."""
+
+
+@contextmanager
+def usable(what: object, *errors: type[Exception]) -> Generator[None]:
+    """Turns such an error of the block into a `UsageError` that names what cannot be used."""
+    try:
+        yield
+    except errors as error:
+        # An OSError's own text would name the file a second time.
+        raise UsageError(f"{what}: {getattr(error, 'strerror', None) or error}") from None

@@ -11,7 +11,7 @@ import attrs
 
 import consentpanel
 from consentpanel._cli._loading import load
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli._usage import usable
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
@@ -42,17 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: Something named cannot be used.
     """
-    target: Mixpanel | FieldPolicy
     if arguments.client:
-        target = load("--client", arguments.client, Mixpanel)
+        target: Mixpanel | FieldPolicy = load("--client", arguments.client, Mixpanel)
     else:
         target = load("--policy", arguments.policy, FieldPolicy)
     vendor = load("--vendor", arguments.vendor, Vendor) if arguments.vendor else None
-    try:
+    with usable(f"--promises: {arguments.promises}", OSError, ConfigurationError):
         promises = Promises.from_toml(arguments.promises)
-    except (OSError, ConfigurationError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"--promises: {arguments.promises}: {said}") from None
     breaches = audit(target, promises, vendor=vendor)
     if arguments.json:
         print(json.dumps({"breaches": [attrs.asdict(each) for each in breaches], "not_checked": promises.not_checked}))

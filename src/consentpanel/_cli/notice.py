@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from consentpanel._cli._loading import load
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
 from consentpanel.transparency import LANGUAGES, Notice, compare
 
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
         return max(_checked(notice, Path(file)) for file in arguments.check)
     if arguments.write:
         for file in arguments.write:
-            _write(Path(file), _writer(file)(notice))
+            text = _writer(file)(notice)
+            with usable(Path(file), OSError):
+                Path(file).write_text(text, encoding="utf-8", newline="\n")
         return 0
     sys.stdout.write(_WRITERS[arguments.format or "md"](notice))
     return 0
@@ -63,10 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _made(found: object, arguments: argparse.Namespace) -> Notice:
     if callable(found) and not isinstance(found, Notice):
-        try:
+        with usable(f"{arguments.notice} made no notice", ConfigurationError, TypeError):
             found = found(arguments.language) if arguments.language else found()
-        except (ConfigurationError, TypeError) as error:
-            raise UsageError(f"{arguments.notice} made no notice: {error}") from None
     elif arguments.language:
         raise UsageError("--language needs a function that takes a language")
     if not isinstance(found, Notice):
@@ -79,13 +79,6 @@ def _writer(file: str) -> Callable[[Notice], str]:
     if writer is None:
         raise UsageError(f"{file}: the suffix must be one of {', '.join(f'.{each}' for each in _WRITERS)}")
     return writer
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
 
 
 def _checked(notice: Notice, file: Path) -> int:

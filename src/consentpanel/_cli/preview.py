@@ -16,7 +16,7 @@ from consentpanel._cli._preview.progress import Progress
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli._usage import UsageError, usable
 from consentpanel.policy import FieldPolicy
 
 DESCRIPTION = """\
@@ -77,14 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     tally = Tally(policy, scope, by_event=arguments.by_event, with_samples=arguments.show_values)
     with _opened(arguments.file) as (stream, size):
         progress = Progress(sys.stderr, is_shown=arguments.progress or sys.stderr.isatty(), size=size)
-        try:
+        with usable(_name(arguments.file), UnreadableInputError):
             for record in records(stream, scope, paths, on_bytes=progress.read):
                 progress.records += 1
                 tally.add(record)
                 if isinstance(record, Unjudged):
                     _warn(record, tally.unjudged, progress)
-        except UnreadableInputError as error:
-            raise UsageError(f"{_name(arguments.file)}: {error}") from None
         progress.done()
     if arguments.json:
         print(json.dumps(as_json(tally, arguments.policy), indent=2))
@@ -101,10 +99,8 @@ def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
         yield sys.stdin.buffer, None
         return
     with contextlib.ExitStack() as stack:
-        try:
+        with usable(file, OSError):
             stream = stack.enter_context(open(str(file), "rb"))  # noqa: PTH123 (a path of the command line)
-        except OSError as error:
-            raise UsageError(f"{file}: {error.strerror}") from None
         yield stream, os.fstat(stream.fileno()).st_size or None
 
 
