@@ -58,24 +58,18 @@ def _only_one_is_bool(expected: object, value: object) -> bool:
     return isinstance(expected, (int, float)) and isinstance(expected, bool) is not isinstance(value, bool)
 
 
-def tracked_summary(
-    event: str, differences: Sequence[str], messages: Sequence[SentMessage], dropped: Iterable[Decision]
-) -> str:
-    """Why `assert_tracked` failed."""
-    title = f"no event {event!r} matches:" if differences else f"no event {event!r} was sent"
-    return _summary(title, differences, messages, (drop for drop in dropped if drop.event == event))
+def missing(
+    what: str, differences: Sequence[str], messages: Iterable[SentMessage], dropped: Iterable[Decision]
+) -> AssertionError:
+    """That nothing was sent that matches, and why.
 
-
-def people_summary(differences: Sequence[str], messages: Sequence[SentMessage], dropped: Iterable[Decision]) -> str:
-    """Why `assert_people_set` failed."""
-    title = "no $set of a user profile matches:" if differences else "no $set of a user profile was sent"
-    return _summary(title, differences, messages, (drop for drop in dropped if drop.endpoint == "people"))
-
-
-def _summary(
-    title: str, differences: Sequence[str], messages: Sequence[SentMessage], dropped: Iterable[Decision]
-) -> str:
-    lines = [title, *differences[:_MOST_SHOWN]]
+    Args:
+        what: What was looked for.
+        differences: How each message that might have been it differs.
+        messages: All that was sent.
+        dropped: The decisions by which it may have been kept back.
+    """
+    lines = [f"no {what} {'matches:' if differences else 'was sent'}", *differences[:_MOST_SHOWN]]
     if len(differences) > _MOST_SHOWN:
         lines.append(f"and {len(differences) - _MOST_SHOWN} more")
     if not differences:
@@ -83,7 +77,7 @@ def _summary(
     reasons = Counter(decision.reason.value for decision in dropped)
     if reasons:
         lines.append("dropped: " + ", ".join(f"{count} ({reason})" for reason, count in reasons.items()))
-    return "\n  ".join(lines)
+    return AssertionError("\n  ".join(lines))
 
 
 def sent_summary(messages: Iterable[SentMessage]) -> str:

@@ -154,8 +154,8 @@ class FakeTransport:
         found, differences = _assertions.search(self._events_named(event), distinct_id, properties)
         if found is not None:
             return found
-        summary = _assertions.tracked_summary(event, differences, self.messages, self.dropped)
-        raise AssertionError(summary)
+        dropped = (decision for decision in self.dropped if decision.event == event)
+        raise _assertions.missing(f"event {event!r}", differences, self.messages, dropped)
 
     def assert_not_tracked(
         self, event: str, distinct_id: object = None, properties: Mapping[str, Any] | None = None
@@ -188,7 +188,8 @@ class FakeTransport:
         found, differences = _assertions.search(updates, distinct_id, properties, operator="$set")
         if found is not None:
             return found
-        raise AssertionError(_assertions.people_summary(differences, self.messages, self.dropped))
+        dropped = (decision for decision in self.dropped if decision.endpoint == "people")
+        raise _assertions.missing("$set of a user profile", differences, self.messages, dropped)
 
     def assert_nothing_sent(self, subject_id: object = None) -> None:
         """Check that nothing was sent, or nothing that names a person.
@@ -221,9 +222,7 @@ class FakeTransport:
             AssertionError: Something was found. The text tells the place and the kind, never the value.
         """
         __tracebackhide__ = True
-        places = [
-            place for number, message in enumerate(self.messages, 1) for place in personal_places(number, message)
-        ]
+        places = personal_places(self.messages)
         if places:
             raise AssertionError("\n  ".join(["personal data was sent:", *places]))
 

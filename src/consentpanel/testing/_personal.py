@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from consentpanel._mixpanel.names import PERSONAL
 from consentpanel.policy import detect
@@ -25,17 +25,14 @@ _KINDS = {
 }
 
 
-def personal_places(number: int, message: SentMessage) -> Iterator[str]:
-    """Each place in a message that looks personal, with its kind.
-
-    Args:
-        number: The message's number among all, for the text.
-        message: The message.
-    """
-    for path, name, value in walk(message.payload):
-        kind = _kind_of(name, value)
-        if kind is not None:
-            yield f"#{number} to {message.endpoint}: {path_text(map(_shown, path))}: {kind}"
+def personal_places(messages: Iterable[SentMessage]) -> list[str]:
+    """Each place in messages that looks personal, with its kind."""
+    return [
+        f"#{number} to {message.endpoint}: {path_text(map(_shown, path))}: {kind}"
+        for number, message in enumerate(messages, 1)
+        for path, name, value in walk(message.payload)
+        if (kind := _kind_of(name, value)) is not None
+    ]
 
 
 def _kind_of(name: str, value: object) -> str | None:
