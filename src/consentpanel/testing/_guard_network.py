@@ -47,6 +47,17 @@ class Watch:
         hosts, self.hosts = self.hosts, []
         return sorted(set(hosts))
 
+    def refusal(self) -> str | None:
+        """What a developer reads when the test reached for the vendor since the last question; None when it did not."""
+        hosts = self.take()
+        if not hosts:
+            return None
+        return (
+            f"this test sent a real request to {', '.join(hosts)}, which was stopped. "
+            "Use the outbox, a FakeTransport or a mock; or let the test reach the vendor: "
+            "@pytest.mark.consentpanel_network, or consentpanel_network = True on a TestCase."
+        )
+
 
 class _Guard:
     """Who watches, in one process."""
@@ -68,10 +79,16 @@ class _Guard:
             self._is_installed = True
 
     def stay(self) -> None:
+        """Stop requests to the vendor from now to the end of this process, between tests and at exit as well."""
         self.install()
         self._is_permanent = True
 
     def open(self, *, is_allowed: bool) -> Watch:
+        """Begin to watch the test that runs in this thread.
+
+        Args:
+            is_allowed: Whether it may reach the vendor; so may a watch inside one that may.
+        """
         self.install()
         thread = threading.get_ident()
         with self._lock:
@@ -81,15 +98,18 @@ class _Guard:
         return watch
 
     def close(self, watch: Watch) -> None:
+        """End a watch."""
         with self._lock:
             self._watches.remove(watch)
 
     def take_between_tests(self) -> list[str]:
+        """The hosts that were asked for while no test ran, each once; asking clears them."""
         with self._lock:
             hosts, self._between_tests = self._between_tests, []
         return sorted(set(hosts))
 
     def check(self, host: object) -> None:
+        """Stop a request to the vendor that no test may make."""
         name = vendor_host(host)
         if name is not None and not self._allows(name):
             raise VendorRequestError(name)
@@ -130,53 +150,20 @@ def _wrap(owner: Any, name: str, host_of: Callable[[tuple[Any, ...]], object]) -
 
     @functools.wraps(original)
     def guarded(*arguments: Any, **keywords: Any) -> Any:
-        _GUARD.check(keywords["host"] if "host" in keywords else host_of(arguments))
+        GUARD.check(keywords["host"] if "host" in keywords else host_of(arguments))
         return original(*arguments, **keywords)
 
     setattr(owner, name, guarded)
 
 
-_GUARD = _Guard()
-
-
-def guard_process() -> None:
-    """Stop requests to the vendor from now to the end of this process, between tests and at exit as well."""
-    _GUARD.stay()
-
-
-def open_watch(*, is_allowed: bool = False) -> Watch:
-    """Begin to watch the test that runs in this thread.
-
-    Args:
-        is_allowed: Whether it may reach the vendor; so may a watch inside one that may.
-    """
-    return _GUARD.open(is_allowed=is_allowed)
-
-
-def close_watch(watch: Watch) -> None:
-    """End a watch."""
-    _GUARD.close(watch)
-
-
-def stopped_between_tests() -> list[str]:
-    """The hosts that were asked for while no test ran, each once; asking clears them."""
-    return _GUARD.take_between_tests()
+GUARD = _Guard()
 
 
 @contextmanager
 def watching(*, is_allowed: bool = False) -> Generator[Watch]:
     """Watch for the length of a block."""
-    watch = open_watch(is_allowed=is_allowed)
+    watch = GUARD.open(is_allowed=is_allowed)
     try:
         yield watch
     finally:
-        close_watch(watch)
-
-
-def refusal(hosts: list[str]) -> str:
-    """What a developer reads when a test reached for the vendor."""
-    return (
-        f"this test sent a real request to {', '.join(hosts)}, which was stopped. "
-        "Use the outbox, a FakeTransport or a mock; or let the test reach the vendor: "
-        "@pytest.mark.consentpanel_network, or consentpanel_network = True on a TestCase."
-    )
+        GUARD.close(watch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from consentpanel.client._process import redirect
 from consentpanel.testing._fake import FakeTransport
-from consentpanel.testing._guard_network import Watch, close_watch, open_watch, refusal
+from consentpanel.testing._guard_network import GUARD, Watch
 
 if TYPE_CHECKING:
     _Base = unittest.TestCase
@@ -48,7 +48,7 @@ class ConsentPanelTestMixin(_Base):
     consentpanel_outbox: FakeTransport
 
     def setUp(self) -> None:
-        watch = open_watch(is_allowed=self.consentpanel_network)
+        watch = GUARD.open(is_allowed=self.consentpanel_network)
         # Clean-ups run last in, first out: this one sees what all the others did.
         self.addCleanup(self._end_watch, watch)
         self.consentpanel_outbox = FakeTransport()
@@ -58,7 +58,7 @@ class ConsentPanelTestMixin(_Base):
         super().setUp()
 
     def _end_watch(self, watch: Watch) -> None:
-        close_watch(watch)
-        hosts = watch.take()
-        if hosts:
-            self.fail(refusal(hosts))
+        GUARD.close(watch)
+        refusal = watch.refusal()
+        if refusal is not None:
+            self.fail(refusal)

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from consentpanel.testing._guard_network import (
-    Watch,
-    guard_process,
-    refusal,
-    stopped_between_tests,
-    watching,
-)
+from consentpanel.testing._guard_network import GUARD, Watch, watching
 
 if TYPE_CHECKING:
     from consentpanel.testing._fake import FakeTransport
@@ -48,7 +42,7 @@ def consentpanel_outbox() -> Iterator[FakeTransport]:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and begin to guard."""
     config.addinivalue_line("markers", f"{MARKER}: this test may send real requests to the analytics vendor")
-    guard_process()
+    GUARD.stay()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -60,40 +54,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fail the set-up that reached for the vendor."""
-    return (yield from _checked(item))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fail the test that reached for the vendor, also when the application swallowed the error."""
-    return (yield from _checked(item))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fail the teardown that reached for the vendor."""
-    return (yield from _checked(item))
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run when something reached for the vendor outside every test."""
-    hosts = stopped_between_tests()
-    if hosts:
-        session.config.stash[_BETWEEN_TESTS] = hosts
-        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what `pytest_sessionfinish` found."""
-    hosts = config.stash.get(_BETWEEN_TESTS, [])
-    if hosts:
-        terminalreporter.section("consentpanel", red=True)
-        terminalreporter.line(f"outside every test, real requests were stopped to {', '.join(hosts)}")
-
-
 def _checked(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail what reached for the vendor, also when the application swallowed the error."""
     watch = item.stash.get(_WATCH, None)
     if watch is None:
         return (yield)
@@ -111,6 +73,25 @@ def _checked(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _fail_if_stopped(watch: Watch) -> None:
-    hosts = watch.take()
+    refusal = watch.refusal()
+    if refusal is not None:
+        pytest.fail(refusal, pytrace=False)
+
+
+pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _checked
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when something reached for the vendor outside every test."""
+    hosts = GUARD.take_between_tests()
     if hosts:
-        pytest.fail(refusal(hosts), pytrace=False)
+        session.config.stash[_BETWEEN_TESTS] = hosts
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what `pytest_sessionfinish` found."""
+    hosts = config.stash.get(_BETWEEN_TESTS, [])
+    if hosts:
+        terminalreporter.section("consentpanel", red=True)
+        terminalreporter.line(f"outside every test, real requests were stopped to {', '.join(hosts)}")
