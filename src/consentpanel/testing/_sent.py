@@ -10,16 +10,15 @@ from typing import Any
 import attrs
 import mixpanel
 
-from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS
+from consentpanel._mixpanel.names import OPERATORS
 
 ENDPOINTS = ("events", "people", "groups", "imports")
 EVENT_ENDPOINTS = ("events", "imports")
+# The limits are those of https://developer.mixpanel.com/reference/import-events.
 MAX_MESSAGE_BYTES = 1_048_576
 MAX_BATCH_BYTES = 10 * MAX_MESSAGE_BYTES
 MAX_BATCH_MESSAGES = 2_000
 MAX_PROPERTIES = 254
-
-OPERATORS = DICT_OPERATORS | REMOVALS
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 
