@@ -38,7 +38,8 @@ class RegistryProof:
             if callable(close):
                 close()
 
-    def _registry(self, **options: Any) -> Any:
+    def _registry(self, *records: ConsentRecord, **options: Any) -> Any:
+        """A new registry in which these are recorded, in this order."""
         try:
             registry = self.make_registry(**options)
         except TypeError:
@@ -46,6 +47,8 @@ class RegistryProof:
                 raise
             skip(f"make_registry takes no {', '.join(options)}: this registry does not judge policy versions")
         self.__dict__.setdefault("_made", []).append(registry)
+        for record in records:
+            registry.record(record)
         return registry
 
 
@@ -65,7 +68,9 @@ def expect(found: object, expected: object, fact: str) -> None:
 
 
 def expect_status(found: object, expected: ConsentStatus, fact: str) -> None:
-    if type(found) is not ConsentStatus:  # "granted" == ConsentStatus.GRANTED, but rule 2.6 takes it for a failure
+    if (
+        type(found) is not ConsentStatus
+    ):  # "granted" == ConsentStatus.GRANTED, but the gate takes any other type for a failure
         raise AssertionError(f"{fact}: expected a ConsentStatus, found {type(found).__name__}")
     expect(found, expected, fact)
 

@@ -61,7 +61,7 @@ class RegistryContract(AnswersByTheLatestRecord):
         >>> TestMyRegistry().test_the_latest_record_decides()
     """
 
-    # rule 2.3: what a registry has
+    # what a registry has
 
     def test_it_has_the_methods_of_a_registry(self) -> None:
         registry = self._registry()
@@ -75,29 +75,24 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect_status(registry.status("user-1", ANALYTICS, at=days_ago(1)), UNKNOWN, "without a record, in the past")
 
     def test_a_purpose_may_be_given_by_its_name(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 1))
+        registry = self._registry(record_of(GRANTED, 1))
         expect_status(registry.status("user-1", "analytics"), GRANTED, "asked by a plain str")
         expect_status(registry.status("user-1", Purpose("analytics")), GRANTED, "asked by a Purpose")
 
     def test_purposes_are_separate(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 2, purpose=ANALYTICS))
-        registry.record(record_of(DENIED, 1, purpose=PROFILES))
+        registry = self._registry(record_of(GRANTED, 2, purpose=ANALYTICS), record_of(DENIED, 1, purpose=PROFILES))
         expect_status(registry.status("user-1", ANALYTICS), GRANTED, "the purpose that was granted")
         expect_status(registry.status("user-1", PROFILES), DENIED, "the purpose that was denied")
         expect_status(registry.status("user-1", FEATURE_FLAGS), UNKNOWN, "the purpose of which nothing was said")
 
     def test_a_purpose_of_your_own_works(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 2, purpose=Purpose("targeting")))
+        registry = self._registry(record_of(GRANTED, 2, purpose=Purpose("targeting")))
         expect_status(registry.status("user-1", Purpose("targeting")), GRANTED, "a purpose of your own")
         expect_status(registry.status("user-1", Purpose("Targeting")), UNKNOWN, "a name that differs by its case")
         expect_status(registry.status("user-1", ANALYTICS), UNKNOWN, "a built-in purpose")
 
     def test_people_are_separate(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 1, subject_id="user-1"))
+        registry = self._registry(record_of(GRANTED, 1, subject_id="user-1"))
         for other in ("user-2", "user-", "USER-1", "user-11"):
             expect_status(registry.status(other, ANALYTICS), UNKNOWN, "somebody else")
 
@@ -126,7 +121,7 @@ class RegistryContract(AnswersByTheLatestRecord):
         registry.forget(some_uuid)
         expect_statuses(registry.statuses(asked, ANALYTICS), dict.fromkeys(asked, UNKNOWN))
 
-    # rule 2.3: several people at once
+    # several people at once
 
     def test_statuses_answers_by_the_ids_as_they_were_given(self) -> None:
         registry = self._registry()
@@ -155,10 +150,9 @@ class RegistryContract(AnswersByTheLatestRecord):
             found = {each: standing.status for each, standing in registry.standings(ids, ANALYTICS, at=at).items()}
             expect_statuses(found, {each: registry.status(each, ANALYTICS, at=at) for each in ids})
 
-    # rules 2.2 and 2.3: the history
+    # the history
 
     def test_history_returns_every_field_of_a_record(self) -> None:
-        registry = self._registry()
         records = [
             ConsentRecord(
                 "user-1",
@@ -174,8 +168,7 @@ class RegistryContract(AnswersByTheLatestRecord):
             ),
             ConsentRecord("user-1", ANALYTICS, DENIED, days_ago(2)),
         ]
-        for record in records:
-            registry.record(record)
+        registry = self._registry(*records)
         found = registry.history("user-1")
         expect(len(found), len(records), "the number of records")
         for got, given in zip(found, records, strict=True):
@@ -184,24 +177,18 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect(found, records, "the history")
 
     def test_history_is_oldest_first(self) -> None:
-        registry = self._registry()
         said = {days: record_of(GRANTED, days, record_id=f"receipt-{days}") for days in (2, 5, 1, 4, 3)}
         again = [ConsentRecord("user-1", PROFILES, DENIED, said[1].recorded_at) for _ in range(3)]
-        for record in (*said.values(), *again):
-            registry.record(record)
+        registry = self._registry(*said.values(), *again)
         expect(registry.history("user-1"), [*(said[days] for days in (5, 4, 3, 2, 1)), *again], "oldest first")
 
     def test_history_of_somebody_unknown_is_empty(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 1))
+        registry = self._registry(record_of(GRANTED, 1))
         expect(registry.history("user-2"), [], "the history of somebody unknown")
 
     def test_records_are_kept_and_not_replaced(self) -> None:
-        registry = self._registry()
         record = record_of(GRANTED, 2)
-        for _ in range(3):
-            registry.record(record_of(DENIED, 1))
-        registry.record(record)
+        registry = self._registry(*(record_of(DENIED, 1) for _ in range(3)), record)
         expect(len(registry.history("user-1")), 4, "the number of records")
         expect(registry.history("user-1")[0], record, "the oldest record")
 
@@ -212,15 +199,13 @@ class RegistryContract(AnswersByTheLatestRecord):
             registry.record(record)
         expect(registry.history("user-1"), [], "the history after what was refused")
 
-    # rule 2.3: erasure
+    # erasure
 
     def test_forget_erases_one_person_and_nobody_else(self) -> None:
-        registry = self._registry()
         records = [
             record_of(GRANTED, 1, subject_id=name, purpose=p) for name in ("user-1", "user-2") for p in _PURPOSES
         ]
-        for record in records:
-            registry.record(record)
+        registry = self._registry(*records)
         registry.forget("user-1")
         for purpose in _PURPOSES:
             expect_status(registry.status("user-1", purpose), UNKNOWN, "the person who was forgotten")
@@ -229,8 +214,7 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect(len(registry.history("user-2")), len(_PURPOSES), "the number of the other person's records")
 
     def test_a_person_who_was_forgotten_may_be_recorded_anew(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(DENIED, 1))
+        registry = self._registry(record_of(DENIED, 1))
         registry.forget("user-1")
         older = record_of(GRANTED, 2)
         registry.record(older)
@@ -238,12 +222,11 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect(registry.history("user-1"), [older], "the history after the erasure")
 
     def test_forgetting_somebody_unknown_changes_nothing(self) -> None:
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 1))
+        registry = self._registry(record_of(GRANTED, 1))
         registry.forget("user-2")
         expect_status(registry.status("user-1", ANALYTICS), GRANTED, "the other person")
 
-    # rule 2.3: grant and deny, which only the package's own registries must have
+    # grant and deny, which only the package's own registries must have
 
     def test_grant_appends_a_record_for_each_purpose(self) -> None:
         self._prove_saying("grant", GRANTED)
@@ -262,15 +245,14 @@ class RegistryContract(AnswersByTheLatestRecord):
                 expect_status(registry.status("user-1", purpose), status, f"after {name}")
 
     def test_grant_and_deny_stamp_no_earlier_than_the_latest_record(self) -> None:
-        registry = self._registry()
         ahead = now() + timedelta(seconds=50)  # as written by a machine whose clock is fast
-        registry.record(ConsentRecord("user-1", ANALYTICS, GRANTED, ahead))
+        registry = self._registry(ConsentRecord("user-1", ANALYTICS, GRANTED, ahead))
         _method(registry, "deny")("user-1")
         expect_status(registry.status("user-1", ANALYTICS), DENIED, "a denial after a grant from a fast clock")
         latest = registry.history("user-1")[-1]
         expect(max(latest.recorded_at, ahead), latest.recorded_at, "the denial is stamped no earlier than the grant")
 
-    # rules 2.2 and 2.6: what is malformed is never consent
+    # what is malformed is never consent
 
     def test_what_is_not_a_record_is_refused(self) -> None:
         registry = self._registry()
@@ -280,9 +262,8 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect_status(registry.status("user-1", ANALYTICS), UNKNOWN, "after what was refused")
 
     def test_a_malformed_id_never_has_consent(self) -> None:
-        registry = self._registry()
-        for text in ("1", "True", "1.5", "None", "b'1'"):
-            registry.record(record_of(GRANTED, 1, subject_id=text))
+        texts = ("1", "True", "1.5", "None", "b'1'")
+        registry = self._registry(*(record_of(GRANTED, 1, subject_id=text) for text in texts))
         malformed: tuple[Any, ...] = (None, True, 1.5, b"1", "", "  ", object(), ["1"])
         for subject_id in malformed:
             try:
@@ -292,16 +273,14 @@ class RegistryContract(AnswersByTheLatestRecord):
             if found is GRANTED:
                 raise AssertionError(f"an id of type {type(subject_id).__name__} has consent, but is malformed")
 
-    # rules 2.5 and 2.6: a client asks it
+    # a client asks it
 
     def test_a_client_sends_by_its_answers(self) -> None:
         from consentpanel.client import Mixpanel
         from consentpanel.policy import FieldPolicy
         from consentpanel.testing._fake import FakeTransport
 
-        registry = self._registry()
-        registry.record(record_of(GRANTED, 1, subject_id="yes"))
-        registry.record(record_of(DENIED, 1, subject_id="no"))
+        registry = self._registry(record_of(GRANTED, 1, subject_id="yes"), record_of(DENIED, 1, subject_id="no"))
         for regime, expected in ((Regime.OPT_IN, ["yes"]), (Regime.OPT_OUT, ["yes", "silent"])):
             vendor = FakeTransport()
             client = Mixpanel("TOKEN", vendor, registry=registry, policy=FieldPolicy.keep_all(), regime=regime)
@@ -309,7 +288,7 @@ class RegistryContract(AnswersByTheLatestRecord):
                 client.track(subject_id, "Asked")
             expect([message.distinct_id for message in vendor.messages], expected, f"who is sent under {regime.value}")
 
-    # rule 2.4: many at once, and by chance
+    # many at once, and by chance
 
     def test_threads_that_write_at_once_lose_nothing(self) -> None:
         registry = self._registry()
