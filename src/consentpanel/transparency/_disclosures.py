@@ -30,6 +30,8 @@ FORMS: Mapping[str, str] = {
 }
 #: Forms from the one that tells least to the one that tells most.
 STRENGTH = ("replaced", "pseudonymous", "masked", "generalized", "shortened", "parts", "computed", "as_is", "deep")
+#: Forms in which a personal property is still personal data that can be read.
+TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
 #: Stands for what names no person and needs no consent: profiles of groups.
 NO_PURPOSE = "none"
 _SENDS_FIXED_TEXT = "redact"
@@ -77,11 +79,11 @@ class Item:
 
     def as_dict(self) -> dict[str, Any]:
         """The item as JSON, without what is empty."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in _given(self).items()}
-
-
-def _given(item: Item) -> dict[str, Any]:
-    return {name: value for name, value in attrs.asdict(item, recurse=False).items() if value not in (None, (), False)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in attrs.asdict(self, recurse=False).items()
+            if value not in (None, (), False)
+        }
 
 
 def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]] | None = None) -> tuple[Item, ...]:
@@ -101,22 +103,21 @@ def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]]
     events = policy.event_names
     found += _items("events", None, policy.rules("events"), purposes.of_scope("events", policy), _closed_with(policy))
     for event in events:
-        own = policy.own_rules(event)
-        found += _items("events", event, own, purposes.of_event(event), {})
+        found += _items("events", event, policy.own_rules(event), purposes.of_event(event), {})
     if EXPOSURE_EVENT not in events:
-        for name in EXPOSURE:
-            if f"'{name}'" not in policy.rules("events") and name not in policy.rules("events"):
-                found.append(
-                    Item(
-                        scope="events",
-                        event=EXPOSURE_EVENT,
-                        path=name,
-                        form="as_is",
-                        purposes=purposes.of_event(EXPOSURE_EVENT),
-                        reason="which variant of a feature was shown",
-                        is_built_in=True,
-                    )
-                )
+        found += [
+            Item(
+                scope="events",
+                event=EXPOSURE_EVENT,
+                path=name,
+                form="as_is",
+                purposes=purposes.of_event(EXPOSURE_EVENT),
+                reason="which variant of a feature was shown",
+                is_built_in=True,
+            )
+            for name in EXPOSURE
+            if not {name, f"'{name}'"} & policy.rules("events").keys()
+        ]
     for scope in ("people", "groups", "flags"):
         found += _items(scope, None, policy.rules(scope), purposes.of_scope(scope, policy), {})
     return tuple(found)
@@ -144,12 +145,11 @@ def _items(
     for path, action in rules.items():
         if action.name not in FORMS:
             continue
+        depth = len(steps[path])
         below = tuple(
             other
-            for other, others_steps in steps.items()
-            if len(others_steps) > len(steps[path])
-            and others_steps[: len(steps[path])] == steps[path]
-            and rules[other].name not in FORMS
+            for other, longer in steps.items()
+            if len(longer) > depth and longer[:depth] == steps[path] and rules[other].name not in FORMS
         )
         found.append(
             Item(
@@ -177,7 +177,7 @@ def is_ip(item: Item) -> bool:
 def ip_form(items: Iterable[Item]) -> str:
     """How the IP address leaves: ``"no"``, ``"coarse"`` or ``"yes"``."""
     forms = {item.form for item in items if is_ip(item)}
-    if forms & {"as_is", "deep", "computed", "shortened", "masked", "parts"}:
+    if forms & TELLS_WHO:
         return "yes"
     return "coarse" if "generalized" in forms else "no"
 
