@@ -14,14 +14,13 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._action_types import Keep
 from consentpanel.policy._paths import category_of_path, keys_of
-from consentpanel.transparency._disclosures import Item, ip_form, is_ip, items_of
+from consentpanel.transparency._disclosures import TELLS_WHO, Item, ip_form, is_ip, items_of
 from consentpanel.transparency._notice import Vendor
 from consentpanel.transparency._promises import Promises
 
 Severity = Literal["error", "warning"]
-_PLAIN = "Ids leave as they are."
-#: Forms in which a personal property is still personal data that can be read.
-_TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
+_PSEUDONYMS = "Use identity=pseudonymous() or per_subject(store)."
+# Last keys of a path that say that it holds what people write.
 _FREE_TEXT = frozenset(
     "query search note notes comment comments message text description feedback review question answer body subject".split()
 )
@@ -78,17 +77,12 @@ class Client(Protocol):
 
 @attrs.frozen(kw_only=True)
 class _Held:
-    """What is held to the promises; None where nobody said."""
+    """What is held to the promises; `given` with what the arguments say otherwise, None where nobody said."""
 
-    policy: FieldPolicy
+    given: Configuration
     items: tuple[Item, ...]
-    regime: Any
-    identity: Identity | None
     vendor: Vendor | None
     region: str | None
-    privacy_region: str | None
-    is_client: bool
-    has_privacy: bool
 
 
 def audit(
@@ -125,7 +119,12 @@ def audit(
     if not isinstance(promises, Promises):
         raise ConfigurationError(f"promises must be Promises, not {type(promises).__name__}")
     held = _held(target, regime, identity, vendor, purpose_map)
-    found = [breach for check in _CHECKS for breach in check(held, promises)]
+    found = [
+        Breach(name, *what)
+        for name, value, check in _CHECKS
+        if (promised := getattr(promises, name)) is not None and value in (None, promised)
+        for what in check(held, promised)
+    ]
     return sorted(found, key=lambda breach: breach.severity != "error")
 
 
@@ -145,201 +144,172 @@ def _held(
     if not given.is_client and vendor is not None:
         region = vendor.region
     return _Held(
-        policy=given.policy,
+        given=attrs.evolve(given, regime=regime or given.regime, identity=identity or given.identity),
         items=tuple(item for item in items if given.asks_for_flags or item.scope != "flags"),
-        regime=regime or given.regime,
-        identity=identity or given.identity,
         vendor=vendor,
         region=region,
-        privacy_region=region_of(given.privacy_host, PRIVACY_HOSTS),
-        is_client=given.is_client,
-        has_privacy=given.privacy_host is not None,
     )
 
 
-def _personal(item: Item) -> str | None:
-    """Why a property is personal data: its category, or None."""
+#: What breaks a promise: the attributes of a `Breach` after its first.
+_Found = tuple[Severity, str, str, str]
+
+
+def _keeps_all(held: _Held, sends: str, mend: str = "Write a FieldPolicy.") -> Iterator[_Found]:
+    if held.given.policy.keeps_all:
+        yield "error", "policy", f"keep_all() sends {sends}.", mend
+
+
+def _tells_who(held: _Held, item: Item) -> str | None:
+    """The category of the personal data that a property discloses; None when it discloses none."""
+    if item.form not in TELLS_WHO or held.given.policy.forbids_personal_data:
+        return None
     named = category_of_path(item.scope, item.path)
     if named is None and keys_of(item.scope, item.path)[0] in PERSONAL:
         named = "user"
-    return next((each for each in item.categories if each.startswith("user.") and not _is_use(each)), named)
+    about = (each for each in item.categories if each.startswith("user.") and not each.startswith("user.behavior"))
+    return next(about, named)
 
 
-def _is_use(category: str) -> bool:
-    return category.startswith("user.behavior")
+def _sharing(held: _Held, _: object) -> Iterator[_Found]:
+    policy, identity = held.given.policy, held.given.identity
+    yield from _keeps_all(held, "whatever it is given")
+    for item in held.items:
+        category = _tells_who(held, item)
+        action = item.action_in(policy)
+        if category is not None:
+            text = f"It is personal data ({category}) and is sent {item.form.replace('_', ' ')}."
+            yield "error", item.rule, text, "Drop it, or send a pseudonym or a coarser form."
+        elif isinstance(action, Keep) and action.detect is False and not policy.forbids_personal_data:
+            text = "No detector looks into it (detect=False), so that it may hold anything."
+            yield "warning", item.rule, text, "Leave detect=False out, or constrain the value."
+    if identity is not None and identity.is_plain and not policy.keeps_all:
+        text = "Ids leave as they are, so that the vendor's data can be joined with yours."
+        yield "warning", "identity", text, _PSEUDONYMS
 
 
-def _sharing(held: _Held, promises: Promises) -> Iterator[Breach]:
-    broken = [
-        name
-        for name, is_broken in (
-            ("shares_personal_data_with_third_parties", promises.shares_personal_data_with_third_parties is False),
-            ("staff_only_access", promises.staff_only_access is True),
-        )
-        if is_broken
-    ]
-    if not broken:
-        return
-    for name in broken:
-        if held.policy.keeps_all:
-            yield Breach(name, "error", "policy", "keep_all() sends whatever it is given.", "Write a FieldPolicy.")
-            continue
-        if not held.policy.forbids_personal_data:
-            for item in held.items:
-                yield from _shared(held, item, name)
-        if held.identity is not None and held.identity.is_plain:
-            text = "Ids leave as they are, so that the vendor's data can be joined with yours."
-            yield Breach(name, "warning", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
-
-
-def _shared(held: _Held, item: Item, promise: str) -> Iterator[Breach]:
-    category = _personal(item)
-    if category is not None and item.form in _TELLS_WHO:
-        text = f"It is personal data ({category}) and is sent {item.form.replace('_', ' ')}."
-        yield Breach(promise, "error", item.rule, text, "Drop it, or send a pseudonym or a coarser form.")
-        return
-    action = item.action_in(held.policy)
-    if isinstance(action, Keep) and action.detect is False:
-        text = "No detector looks into it (detect=False), so that it may hold anything."
-        yield Breach(promise, "warning", item.rule, text, "Leave detect=False out, or constrain the value.")
-
-
-def _targeting(held: _Held, promises: Promises) -> Iterator[Breach]:
-    if promises.discloses_behavioural_targeting is not False:
-        return
-    name = "discloses_behavioural_targeting"
+def _targeting(held: _Held, _: object) -> Iterator[_Found]:
     for item in held.items:
         if item.scope == "people" or "targeting" in (*item.purposes, item.also_needs):
             text = "Profiles and targeting use what people do, and the policy does not say so."
-            yield Breach(name, "error", item.rule, text, "Disclose it, or drop the rule.")
-    if held.policy.keeps_all:
-        yield Breach(name, "error", "policy", "keep_all() sends profiles.", "Write a FieldPolicy without people rules.")
+            yield "error", item.rule, text, "Disclose it, or drop the rule."
+    yield from _keeps_all(held, "profiles", "Write a FieldPolicy without people rules.")
     if held.vendor is not None and held.vendor.targets_behaviour:
-        yield Breach(name, "error", "vendor", "targets_behaviour is set.", "Disclose it, or do without.")
+        yield "error", "vendor", "targets_behaviour is set.", "Disclose it, or do without."
 
 
-def _consent(held: _Held, promises: Promises) -> Iterator[Breach]:
-    promise, regime = promises.consent, held.regime
-    if promise is None or regime is Regime.OPT_IN:
+def _consent(held: _Held, promised: Any) -> Iterator[_Found]:
+    regime = held.given.regime
+    by_region: Mapping[str, str] = promised if isinstance(promised, Mapping) else {"*": promised}
+    if regime is Regime.OPT_IN:
         return
-    mend = "Use Regime.OPT_IN, or by_country() with the countries where opt-out was promised."
     if regime is Regime.OPT_OUT:
-        if promise != "opt_out":
-            regions = "" if promise == "opt_in" else f" for {', '.join(_opt_in_regions(promise))}"
+        asked = [region for region, said in by_region.items() if said == "opt_in"]
+        if asked:
+            regions = f" for {', '.join(asked)}" if by_region is promised else ""
             text = f"Silence counts as consent everywhere, and opt-in was promised{regions}."
-            if promise == "opt_in" or _opt_in_regions(promise):
-                yield Breach("consent", "error", "regime", text, mend)
+            mend = "Use Regime.OPT_IN, or by_country() with the countries where opt-out was promised."
+            yield "error", "regime", text, mend
         return
     countries = getattr(regime, "opt_out", None)
     if not isinstance(countries, frozenset):
         text = "The regime is a function of your own, and nobody can see whom it lets be opt-out."
-        yield Breach("consent", "warning", "regime", text, "Use by_country(), which can be checked.")
+        yield "warning", "regime", text, "Use by_country(), which can be checked."
         return
     for country in sorted(countries):
-        promised = promise if isinstance(promise, str) else _promised_in(country, promise)
-        if promised == "opt_in":
+        if _promised_in(country, by_region) == "opt_in":
             text = f"Silence counts as consent in {country}, where opt-in was promised."
-            yield Breach("consent", "error", f"regime: {country}", text, f"Take {country} out of by_country(opt_out=).")
+            yield "error", f"regime: {country}", text, f"Take {country} out of by_country(opt_out=)."
 
 
-def _opt_in_regions(promise: object) -> list[str]:
-    return [region for region, said in promise.items() if said == "opt_in"] if isinstance(promise, Mapping) else []
-
-
-def _promised_in(country: str, promise: Mapping[str, str]) -> str:
+def _promised_in(country: str, promised: Mapping[str, str]) -> str:
     """What was promised in a country: for itself, its country, its union, or everybody; opt-in where nothing was."""
     whole = country.partition("-")[0]
     for region in (country, whole, *(("EU",) if whole in OPT_IN_COUNTRIES else ()), "*"):
-        if region in promise:
-            return promise[region]
+        if region in promised:
+            return promised[region]
     return "opt_in"
 
 
-def _vendor_facts(held: _Held, promises: Promises) -> Iterator[Breach]:
-    vendor = held.vendor
-    if promises.discloses_cookies is False and vendor is not None and vendor.uses_cookies:
-        yield Breach("discloses_cookies", "error", "vendor", "Cookies are used.", "Disclose them, or do without.")
-    promised = promises.retention_days
-    if promised is not None and vendor is not None:
-        kept = vendor.retention_days
-        if kept is None:
-            text = "Nobody says how long the vendor keeps the data."
-            yield Breach("retention_days", "warning", "vendor", text, "Set Vendor(retention_days=...).")
-        elif kept > promised:
-            text = f"The vendor keeps the data for {kept} days, and {promised} were promised."
-            yield Breach("retention_days", "error", "vendor", text, "Shorten it in the vendor's project settings.")
+def _cookies(held: _Held, _: object) -> Iterator[_Found]:
+    if held.vendor is not None and held.vendor.uses_cookies:
+        yield "error", "vendor", "Cookies are used.", "Disclose them, or do without."
 
 
-def _addresses(held: _Held, promises: Promises) -> Iterator[Breach]:
-    if promises.discloses_ip_address is False:
-        if held.policy.keeps_all:
-            yield Breach("discloses_ip_address", "error", "policy", "keep_all() sends ip.", "Write a FieldPolicy.")
-        for item in held.items:
-            if is_ip(item):
-                text = f"IP addresses are sent ({ip_form([item])})."
-                yield Breach("discloses_ip_address", "error", item.rule, text, "Disclose it, or drop the rule.")
-    promised = promises.data_region
-    if promised is None:
+def _retention(held: _Held, promised: Any) -> Iterator[_Found]:
+    if held.vendor is None:
         return
-    if held.region is not None and held.region != promised:
-        place = "consumer" if held.is_client else "vendor"
-        host = API_HOSTS[promised]
-        text = f"Data is sent to the region {held.region}, and {promised} was promised."
-        yield Breach("data_region", "error", place, text, f"Use Consumer(api_host={host!r}).")
-    elif held.region is None:
-        text = "The address of the consumer is not known, and so not the region."
-        yield Breach("data_region", "warning", "consumer", text, "Look at the consumer, or give audit() the vendor.")
-    if held.privacy_region is not None and held.privacy_region != promised:
-        text = f"Requests for erasure go to the region {held.privacy_region}."
-        yield Breach("data_region", "error", "privacy", text, f"Use PrivacyRequests(..., region={promised!r}).")
+    kept = held.vendor.retention_days
+    if kept is None:
+        yield "warning", "vendor", "Nobody says how long the vendor keeps the data.", "Set Vendor(retention_days=...)."
+    elif kept > promised:
+        text = f"The vendor keeps the data for {kept} days, and {promised} were promised."
+        yield "error", "vendor", text, "Shorten it in the vendor's project settings."
 
 
-def _identification(held: _Held, promises: Promises) -> Iterator[Breach]:
-    if promises.identifies_visitors is not False:
-        return
-    name = "identifies_visitors"
-    if held.identity is None or held.identity.is_plain:
-        text = "Ids leave as they are, unless a client says otherwise." if held.identity is None else _PLAIN
-        yield Breach(name, "error", "identity", text, "Use identity=pseudonymous() or per_subject(store).")
+def _addresses(held: _Held, _: object) -> Iterator[_Found]:
+    yield from _keeps_all(held, "ip")
     for item in held.items:
-        category = _personal(item)
-        if category is not None and item.form in _TELLS_WHO and not held.policy.forbids_personal_data:
-            text = f"It says who somebody is ({category})."
-            yield Breach(name, "error", item.rule, text, "Drop it, or send a pseudonym.")
-    if held.policy.keeps_all:
-        yield Breach(name, "error", "policy", "keep_all() sends whatever it is given.", "Write a FieldPolicy.")
+        if is_ip(item):
+            yield "error", item.rule, f"IP addresses are sent ({ip_form([item])}).", "Disclose it, or drop the rule."
 
 
-def _free_text(held: _Held, promises: Promises) -> Iterator[Breach]:
-    if promises.uses_free_text is not False:
-        return
+def _region(held: _Held, promised: Any) -> Iterator[_Found]:
+    if held.region is None:
+        text = "The address of the consumer is not known, and so not the region."
+        yield "warning", "consumer", text, "Look at the consumer, or give audit() the vendor."
+    elif held.region != promised:
+        place = "consumer" if held.given.is_client else "vendor"
+        text = f"Data is sent to the region {held.region}, and {promised} was promised."
+        yield "error", place, text, f"Use Consumer(api_host={API_HOSTS[promised]!r})."
+    privacy_region = region_of(held.given.privacy_host, PRIVACY_HOSTS)
+    if privacy_region not in (None, promised):
+        text = f"Requests for erasure go to the region {privacy_region}."
+        yield "error", "privacy", text, f"Use PrivacyRequests(..., region={promised!r})."
+
+
+def _identification(held: _Held, _: object) -> Iterator[_Found]:
+    identity = held.given.identity
+    if identity is None or identity.is_plain:
+        unless = "" if identity is not None else ", unless a client says otherwise"
+        yield "error", "identity", f"Ids leave as they are{unless}.", _PSEUDONYMS
+    for item in held.items:
+        category = _tells_who(held, item)
+        if category is not None:
+            yield "error", item.rule, f"It says who somebody is ({category}).", "Drop it, or send a pseudonym."
+    yield from _keeps_all(held, "whatever it is given")
+
+
+def _free_text(held: _Held, _: object) -> Iterator[_Found]:
     for item in held.items:
         last = keys_of(item.scope, item.path)[-1].casefold()
-        action = item.action_in(held.policy)
+        action = item.action_in(held.given.policy)
         is_open = not (isinstance(action, Keep) and action.is_constrained)
-        if last in _FREE_TEXT and is_open and item.form in _TELLS_WHO - {"computed"}:
+        if last in _FREE_TEXT and is_open and item.form in TELLS_WHO - {"computed"}:
             text = "Its name is one of free text, and any text passes."
-            mend = "Drop it, or constrain it: keep(one_of=...), transform(len)."
-            yield Breach("uses_free_text", "error", item.rule, text, mend)
-    if held.policy.keeps_all:
-        yield Breach("uses_free_text", "error", "policy", "keep_all() sends any text.", "Write a FieldPolicy.")
+            yield "error", item.rule, text, "Drop it, or constrain it: keep(one_of=...), transform(len)."
+    yield from _keeps_all(held, "any text")
 
 
-def _erasure(held: _Held, promises: Promises) -> Iterator[Breach]:
-    if promises.allows_erasure is True and held.is_client and not held.has_privacy:
+def _erasure(held: _Held, _: object) -> Iterator[_Found]:
+    if held.given.is_client and held.given.privacy_host is None:
         text = "The client cannot ask the vendor to erase anybody."
-        yield Breach("allows_erasure", "error", "privacy", text, "Give the client privacy=PrivacyRequests(...).")
-    if promises.allows_erasure is True and held.vendor is not None and not held.vendor.allows_erasure:
-        yield Breach("allows_erasure", "error", "vendor", "allows_erasure is not set.", "Set it, and offer it.")
+        yield "error", "privacy", text, "Give the client privacy=PrivacyRequests(...)."
+    if held.vendor is not None and not held.vendor.allows_erasure:
+        yield "error", "vendor", "allows_erasure is not set.", "Set it, and offer it."
 
 
-_CHECKS: tuple[Callable[[_Held, Promises], Iterable[Breach]], ...] = (
-    _sharing,
-    _targeting,
-    _consent,
-    _vendor_facts,
-    _addresses,
-    _identification,
-    _free_text,
-    _erasure,
+#: Each promise that can be broken: its name, the value that can be (None for any), and what is looked for.
+_CHECKS: tuple[tuple[str, bool | None, Callable[[_Held, Any], Iterator[_Found]]], ...] = (
+    ("shares_personal_data_with_third_parties", False, _sharing),
+    ("staff_only_access", True, _sharing),
+    ("discloses_behavioural_targeting", False, _targeting),
+    ("consent", None, _consent),
+    ("discloses_cookies", False, _cookies),
+    ("retention_days", None, _retention),
+    ("discloses_ip_address", False, _addresses),
+    ("data_region", None, _region),
+    ("identifies_visitors", False, _identification),
+    ("uses_free_text", False, _free_text),
+    ("allows_erasure", True, _erasure),
 )
