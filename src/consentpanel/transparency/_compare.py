@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -105,21 +105,19 @@ def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[C
     old, new = _by_purpose(before), _by_purpose(after)
     for key, item in new.items():
         name = _named(key)
-        wider = _by_purpose_of_scope(old, key)
-        if key not in old and wider is None:
+        was = old.get(key) or _by_purpose_of_scope(old, key)
+        if was is None:
             yield Change(f"{name} is sent now", needs_consent=True)
             continue
-        was = old.get(key) or wider
-        assert was is not None  # noqa: S101 - one of the two is there
-        if STRENGTH.index(item["form"]) != STRENGTH.index(was["form"]):
-            tells_more = STRENGTH.index(item["form"]) > STRENGTH.index(was["form"])
-            yield Change(
-                f"{name} is sent in another form: {was['form']} became {item['form']}", needs_consent=tells_more
-            )
+        more = STRENGTH.index(item["form"]) - STRENGTH.index(was["form"])
+        if more:
+            text = f"{name} is sent in another form: {was['form']} became {item['form']}"
+            yield Change(text, needs_consent=more > 0)
         for what in ("exceptions", "not_with"):
-            for gone in sorted(set(was.get(what, ())) - set(item.get(what, ()))):
+            left_out, leaves_out = set(was.get(what, ())), set(item.get(what, ()))
+            for gone in sorted(left_out - leaves_out):
                 yield Change(f"{name}: {gone} is no longer left out", needs_consent=True)
-            for added in sorted(set(item.get(what, ())) - set(was.get(what, ()))):
+            for added in sorted(leaves_out - left_out):
                 yield Change(f"{name}: {added} is left out now", needs_consent=False)
         if was.get("also_needs") != item.get("also_needs"):
             yield Change(f"{name} needs consent for other purposes", needs_consent=was.get("also_needs") is not None)
@@ -153,38 +151,44 @@ def _named(key: _Key) -> str:
     return f"{purpose}: {place}[{path!r}]"
 
 
-_IDENTITIES = ("per_subject", "pseudonymous", "plain")
-_REGIMES = ("opt_in", "by_region", "opt_out")
-_IP = ("no", "coarse", "yes")
+# Each from what tells least to what tells most.
+_ORDERS: Mapping[str, tuple[str, ...]] = {
+    "identity": ("per_subject", "pseudonymous", "plain"),
+    "regime": ("opt_in", "by_region", "opt_out"),
+    "ip_address": ("no", "coarse", "yes"),
+}
 
 
 def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    for name, order in (("identity", _IDENTITIES), ("regime", _REGIMES), ("ip_address", _IP)):
+    for name, order in _ORDERS.items():
         was, now = before[name], after[name]
         if was != now:
             yield Change(f"{name}: {was} became {now}", needs_consent=order.index(now) > order.index(was))
-    for name in ("name", "region"):
+    for name, text, asks in _OF_THE_VENDOR:
         was, now = before["vendor"][name], after["vendor"][name]
         if was != now:
-            yield Change(f"vendor: the {name} {was} became {now}", needs_consent=True)
-    for name in ("targets_behaviour", "uses_cookies"):
-        was, now = before["vendor"][name], after["vendor"][name]
+            yield Change(f"vendor: {text.format(name=name, was=was, now=now)}", needs_consent=asks(was, now))
+    for name, text in (
+        ("not_searched", "what detectors take out of values is another"),
+        ("planned_events", "the names of actions that may be sent are others"),
+    ):
+        was, now = before[name], after[name]
         if was != now:
-            yield Change(f"vendor: {name} became {now}", needs_consent=now)
-    was, now = before["vendor"]["allows_erasure"], after["vendor"]["allows_erasure"]
-    if was != now:
-        yield Change(f"vendor: allows_erasure became {now}", needs_consent=not now)
-    was, now = before["vendor"]["retention_days"], after["vendor"]["retention_days"]
-    if was != now:
-        longer = now is None or (was is not None and now > was)
-        yield Change(f"vendor: {was} days became {now}", needs_consent=longer)
-    was, now = before["not_searched"], after["not_searched"]
-    if was != now:
-        less = was is not None and (now is None or not set(now) <= set(was))
-        yield Change("what detectors take out of values is another", needs_consent=less)
-    was, now = before["planned_events"], after["planned_events"]
-    if was != now:
-        more = was is not None and (now is None or not set(now) <= set(was))
-        yield Change("the names of actions that may be sent are others", needs_consent=more)
+            yield Change(text, needs_consent=was is not None and (now is None or not set(now) <= set(was)))
     if before["contact"] != after["contact"]:
         yield Change("the contact is another", needs_consent=False)
+
+
+def _lasts_longer(was: int | None, now: int | None) -> bool:
+    return now is None or (was is not None and now > was)
+
+
+#: The facts about the vendor: how a change of each is told, and whether it needs consent.
+_OF_THE_VENDOR: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
+    ("name", "the {name} {was} became {now}", lambda *_: True),
+    ("region", "the {name} {was} became {now}", lambda *_: True),
+    ("targets_behaviour", "{name} became {now}", lambda _, now: now),
+    ("uses_cookies", "{name} became {now}", lambda _, now: now),
+    ("allows_erasure", "{name} became {now}", lambda _, now: not now),
+    ("retention_days", "{was} days became {now}", _lasts_longer),
+)
