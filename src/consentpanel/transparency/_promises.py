@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ CONSENT = ("opt_in", "opt_out")
 
 def _consent(value: object) -> str | Mapping[str, str] | None:
     if isinstance(value, Mapping):
-        given = {str(region).upper(): _one_consent(each) for region, each in value.items()}
-        if not given:
+        if not value:
             raise ConfigurationError("consent by region names at least one region")
-        return given
+        return {str(region).upper(): _one_consent(each) for region, each in value.items()}
     return None if value is None else _one_consent(value)
 
 
@@ -44,14 +43,26 @@ def _days(value: Any) -> int | None:
     return value
 
 
-def _yes_or_no(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    del instance
-    if value is not None and not isinstance(value, bool):
+def _yes_or_no(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
         raise ConfigurationError(f"{attribute.name} must be true or false, not {value!r}")
 
 
 def _promise(yes: str, no: str) -> Any:
-    return attrs.field(default=None, validator=_yes_or_no, metadata={True: yes, False: no})
+    sentence: Callable[[bool], str] = {True: yes, False: no}.__getitem__
+    return attrs.field(default=None, validator=attrs.validators.optional(_yes_or_no), metadata={"sentence": sentence})
+
+
+def _fact(converter: Callable[[Any], Any], sentence: Callable[[Any], str]) -> Any:
+    return attrs.field(default=None, converter=converter, metadata={"sentence": sentence})
+
+
+def _consent_sentence(value: str | Mapping[str, str]) -> str:
+    if isinstance(value, Mapping):
+        return "By region: " + "; ".join(f"{region}: {_consent_sentence(each)}" for region, each in value.items())
+    if value == "opt_in":
+        return "Nothing is sent before somebody has agreed to it."
+    return "Nothing is sent once somebody has objected."
 
 
 @attrs.frozen(kw_only=True)
@@ -91,15 +102,15 @@ class Promises:
     discloses_behavioural_targeting: bool | None = _promise(
         "Behaviour is used to choose what people are shown.", "Nothing says that behaviour is used for targeting."
     )
-    consent: str | Mapping[str, str] | None = attrs.field(default=None, converter=_consent)
+    consent: str | Mapping[str, str] | None = _fact(_consent, _consent_sentence)
     discloses_cookies: bool | None = _promise("Cookies are used.", "Nothing says that cookies are used.")
     discloses_ip_address: bool | None = _promise(
         "IP addresses are passed on.", "Nothing says that IP addresses are passed on."
     )
     identifies_visitors: bool | None = _promise("Visitors are identified.", "Visitors are not identified.")
     uses_free_text: bool | None = _promise("What people write may be passed on.", "What people write is not passed on.")
-    retention_days: int | None = attrs.field(default=None, converter=_days)
-    data_region: str | None = attrs.field(default=None, converter=_region)
+    retention_days: int | None = _fact(_days, "Data is kept for at most {} days.".format)
+    data_region: str | None = _fact(_region, "Data is kept in this region: {}.".format)
     honours_global_privacy_control: bool | None = _promise(
         "The browser's Global Privacy Control counts as an objection.", "Global Privacy Control is not followed."
     )
@@ -107,20 +118,11 @@ class Promises:
 
     def sentences(self) -> dict[str, str]:
         """The sentence that each promise stands for, by its name; those that are not given left out."""
-        found: dict[str, str] = {}
-        for field in attrs.fields(Promises):
-            value = getattr(self, field.name)
-            if value is None:
-                continue
-            if field.name == "consent":
-                found[field.name] = _consent_sentence(value)
-            elif field.name == "retention_days":
-                found[field.name] = f"Data is kept for at most {value} days."
-            elif field.name == "data_region":
-                found[field.name] = f"Data is kept in this region: {value}."
-            else:
-                found[field.name] = field.metadata[value]
-        return found
+        return {
+            field.name: field.metadata["sentence"](value)
+            for field in attrs.fields(Promises)
+            if (value := getattr(self, field.name)) is not None
+        }
 
     @property
     def not_checked(self) -> tuple[str, ...]:
@@ -146,18 +148,9 @@ class Promises:
         known = {field.name for field in attrs.fields(cls)}
         unknown = sorted(table.keys() - known)
         if unknown:
-            raise ConfigurationError(
-                f"there are no promises {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-            )
+            names = ", ".join(sorted(known))
+            raise ConfigurationError(f"there are no promises {', '.join(unknown)}; there are {names}")
         return cls(**table)
-
-
-def _consent_sentence(value: str | Mapping[str, str]) -> str:
-    if isinstance(value, Mapping):
-        return "By region: " + "; ".join(f"{region}: {_consent_sentence(each)}" for region, each in value.items())
-    if value == "opt_in":
-        return "Nothing is sent before somebody has agreed to it."
-    return "Nothing is sent once somebody has objected."
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
@@ -166,12 +159,8 @@ def _parsed(text: str) -> Mapping[str, Any]:
         toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     except ModuleNotFoundError:
         raise ConfigurationError("TOML needs Python 3.11, or the extra: pip install 'consentpanel[toml]'") from None
-    problem = ""
-    said: Mapping[str, Any] = {}
     try:
-        said = toml.loads(text)
+        said: Mapping[str, Any] = toml.loads(text)
     except toml.TOMLDecodeError as error:
-        problem = str(error)
-    if problem:
-        raise ConfigurationError(f"not TOML: {problem}")
+        raise ConfigurationError(f"not TOML: {error}") from None
     return said
