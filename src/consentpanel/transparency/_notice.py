@@ -199,62 +199,43 @@ def _sections(
     for purpose in facts["purposes"]:
         yield _purpose(purpose["purpose"], purpose["why"], facts["regime"], items, vendor, words)
     yield Section(heading=words("technical"), entries=tuple(_technical(facts, vendor, words)))
-    days = vendor.retention_days
-    yield Section(
-        heading=words("who"),
-        paragraphs=(
-            words("who.text", vendor=vendor.name, region=words(f"region.{vendor.region}")),
-            words("retention.unknown") if days is None else words("retention.days", days=str(days)),
-            words(f"identity.{facts['identity']}", vendor=vendor.name),
-            words(f"targeting.{_yes(vendor.targets_behaviour)}"),
-            words(f"cookies.{_yes(vendor.uses_cookies)}"),
-            words(f"ip.{facts['ip_address']}"),
-            *_detectors(facts["not_searched"], words),
-        ),
-    )
-    choice = "opt_out" if facts["regime"] == "opt_out" else "opt_in"
-    yield Section(
-        heading=words("choices"),
-        paragraphs=(
-            words(f"choices.{choice}"),
-            words("choices.no"),
-            *([words("choices.erase", vendor=vendor.name)] if vendor.allows_erasure else []),
-            words("choices.contact", contact=facts["contact"]),
-            words("version", version=version),
-        ),
-    )
+    yield Section(heading=words("who"), paragraphs=tuple(_receiver(facts, vendor, words)))
+    yield Section(heading=words("choices"), paragraphs=tuple(_choices(facts, vendor, words, version)))
 
 
-def _detectors(not_searched: list[str] | None, words: Words) -> list[str]:
-    if not_searched is None:
-        return []
-    return [words("detectors.but", paths=", ".join(not_searched)) if not_searched else words("detectors")]
+def _receiver(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterable[str]:
+    days, but = vendor.retention_days, facts["not_searched"]
+    yield words("who.text", vendor=vendor.name, region=words(f"region.{vendor.region}"))
+    yield words("retention.unknown") if days is None else words("retention.days", days=str(days))
+    yield words(f"identity.{facts['identity']}", vendor=vendor.name)
+    yield words("targeting.yes" if vendor.targets_behaviour else "targeting.no")
+    yield words("cookies.yes" if vendor.uses_cookies else "cookies.no")
+    yield words(f"ip.{facts['ip_address']}")
+    if but is not None:
+        yield words("detectors.but", paths=", ".join(but)) if but else words("detectors")
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+def _choices(facts: Mapping[str, Any], vendor: Vendor, words: Words, version: str) -> Iterable[str]:
+    yield words("choices.opt_out" if facts["regime"] == "opt_out" else "choices.opt_in")
+    yield words("choices.no")
+    if vendor.allows_erasure:
+        yield words("choices.erase", vendor=vendor.name)
+    yield words("choices.contact", contact=facts["contact"])
+    yield words("version", version=version)
 
 
 def _purpose(purpose: str, why: str, regime: str, items: Iterable[Item], vendor: Vendor, words: Words) -> Section:
-    name = f"purpose.{purpose}" if words.has(f"purpose.{purpose}") else "purpose.other"
     mine = [item for item in items if purpose in (*item.purposes, item.also_needs)]
-    basis = words(f"basis.{'none' if purpose == NO_PURPOSE else regime}")
-    return Section(
-        heading=words(name, purpose=purpose, vendor=vendor.name),
-        paragraphs=(
-            *([words("why", why=why)] if why else []),
-            basis,
-            *([] if mine else [words("nothing")]),
-        ),
-        entries=(
-            *(_entry(item, purpose, words, vendor) for item in mine if not item.is_built_in),
-            *([Entry(label=words("technical.variant"), path=EXPOSURE_EVENT)] if _shows_variants(mine) else []),
-        ),
-    )
-
-
-def _shows_variants(items: Iterable[Item]) -> bool:
-    return any(item.is_built_in for item in items)
+    paragraphs = [words(f"basis.{'none' if purpose == NO_PURPOSE else regime}")]
+    if why:
+        paragraphs.insert(0, words("why", why=why))
+    if not mine:
+        paragraphs.append(words("nothing"))
+    entries = [_entry(item, purpose, words, vendor) for item in mine if not item.is_built_in]
+    if any(item.is_built_in for item in mine):
+        entries.append(Entry(label=words("technical.variant"), path=EXPOSURE_EVENT))
+    heading = words.purpose(purpose, vendor.name)
+    return Section(heading=heading, paragraphs=tuple(paragraphs), entries=tuple(entries))
 
 
 def _entry(item: Item, purpose: str, words: Words, vendor: Vendor) -> Entry:
@@ -268,13 +249,9 @@ def _entry(item: Item, purpose: str, words: Words, vendor: Vendor) -> Entry:
     if item.exceptions:
         details.append(words("except", paths=", ".join(item.exceptions)))
     if item.also_needs is not None and item.also_needs != purpose:
-        name = f"purpose.{item.also_needs}"
-        other = words(name if words.has(name) else "purpose.other", purpose=item.also_needs, vendor=vendor.name)
-        details.append(words("also_needs", purpose=other))
-    labels = [words(f"category.{each}") if words.has(f"category.{each}") else each for each in item.categories]
-    return Entry(
-        label=", ".join(labels) or _label(item.path), details=tuple(details), reason=item.reason, path=item.path
-    )
+        details.append(words("also_needs", purpose=words.purpose(item.also_needs, vendor.name)))
+    label = ", ".join(map(words.category, item.categories)) or _label(item.path)
+    return Entry(label=label, details=tuple(details), reason=item.reason, path=item.path)
 
 
 def _label(path: str) -> str:
@@ -285,10 +262,8 @@ def _label(path: str) -> str:
 
 def _technical(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterable[Entry]:
     planned = facts["planned_events"]
-    if planned is None:
-        yield Entry(label=words("names_of_actions"), path="event")
-    else:
-        yield Entry(label=words("names_of_planned", events=", ".join(planned)), path="event")
+    names = words("names_of_actions") if planned is None else words("names_of_planned", events=", ".join(planned))
+    yield Entry(label=names, path="event")
     for name, path in (
         ("technical.id", "distinct_id"),
         ("technical.device", "$device_id"),

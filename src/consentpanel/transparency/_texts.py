@@ -152,9 +152,15 @@ class Words:
             text = text.replace(f"{{{value}}}", said)
         return text
 
-    def has(self, name: str) -> bool:
-        """Whether there is a text of that name."""
-        return name in TEXTS
+    def purpose(self, purpose: str, vendor: str) -> str:
+        """A purpose in words; one of the application's own by its name."""
+        name = f"purpose.{purpose}"
+        return self(name if name in TEXTS else "purpose.other", purpose=purpose, vendor=vendor)
+
+    def category(self, category: str) -> str:
+        """A category of personal data in words; one without words by its name."""
+        name = f"category.{category}"
+        return self(name) if name in TEXTS else category
 
 
 def _translations(language: str) -> gettext.NullTranslations:
