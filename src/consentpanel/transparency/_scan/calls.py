@@ -17,7 +17,17 @@ from consentpanel._mixpanel.calls import CALLS, UPDATES
 from consentpanel._mixpanel.names import DICT_OPERATORS
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import written
-from consentpanel.transparency._scan.source import Module, Place, World, argument, dotted, files_of, said_at, together
+from consentpanel.transparency._scan.source import (
+    Module,
+    Place,
+    Said,
+    World,
+    argument,
+    dotted,
+    files_of,
+    said_at,
+    together,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -131,21 +141,24 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
 
 def _call(node: ast.Call, method: str, place: Place, world: World) -> FoundCall:
     call = CALLS[method]
-    events, has_other_events = said_at(node, _at(call.event, "event_name"), world.texts, place)
+    events = said_at(node, _at(call.event, "event_name"), world.texts, place)
     if method in UPDATES.values():
-        paths, has_others = said_at(node, (0, "message"), lambda given, at: _of_update(given, at, world), place)
+        paths = said_at(node, (0, "message"), lambda given, at: _of_update(given, at, world), place)
     else:
-        paths, has_others = said_at(node, _at(call.properties, "properties"), world.paths, place)
+        paths = said_at(node, _at(call.properties, "properties"), world.paths, place)
+    return attrs.evolve(_found(node, method, call.scope, place, events, paths), id_category=_id_category(node, method))
+
+
+def _found(node: ast.Call, method: str, scope: str, place: Place, events: Said, paths: Said) -> FoundCall:
     return FoundCall(
         file=place.module.file,
         line=node.lineno,
         method=method,
-        scope=call.scope,
-        events=tuple(dict.fromkeys(events)),
-        has_other_events=has_other_events,
-        properties=tuple(paths),
-        has_other_properties=has_others,
-        id_category=_id_category(node, method),
+        scope=scope,
+        events=tuple(dict.fromkeys(events[0])),
+        has_other_events=events[1],
+        properties=tuple(dict.fromkeys(paths[0])),
+        has_other_properties=paths[1],
     )
 
 
@@ -164,11 +177,11 @@ def _id_category(node: ast.Call, method: str) -> str | None:
     return None if category in {"user.unique_id", "user.device.cookie_id"} else category
 
 
-def _of_update(message: ast.expr | None, place: Place, world: World) -> tuple[list[str], bool]:
+def _of_update(message: ast.expr | None, place: Place, world: World) -> Said:
     """The properties under the operators of an update that is written down."""
     if not isinstance(message, ast.Dict):
         return [], True
-    parts: list[tuple[list[str], bool]] = []
+    parts: list[Said] = []
     for key, value in zip(message.keys, message.values, strict=True):
         names, has_others = ([], True) if key is None else world.texts(key, place)
         parts.append(([], has_others))
@@ -177,7 +190,7 @@ def _of_update(message: ast.expr | None, place: Place, world: World) -> tuple[li
     return together(parts)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class _Wrapper:
     """A function that hands its own arguments on as the name or the properties of an event."""
 
@@ -216,14 +229,7 @@ def _wrapper_of(node: ast.Call, method: str, place: Place) -> _Wrapper | None:
     if event is None and properties is None:
         return None
     takes_keywords = function.args.kwarg is not None
-    return _Wrapper(
-        name=function.name,
-        method=method,
-        scope=call.scope,
-        event=event,
-        properties=properties,
-        takes_keywords=takes_keywords,
-    )
+    return _Wrapper(function.name, method, call.scope, event, properties, takes_keywords)
 
 
 def _fits(node: ast.Call, wrapper: _Wrapper) -> bool:
@@ -234,18 +240,9 @@ def _fits(node: ast.Call, wrapper: _Wrapper) -> bool:
 
 def _wrapped_call(node: ast.Call, wrapper: _Wrapper, place: Place, world: World) -> FoundCall:
     """A call of a wrapper; what the wrapper adds itself is told where it calls the client."""
-    events, has_other_events = said_at(node, wrapper.event, world.texts, place)
+    events = said_at(node, wrapper.event, world.texts, place)
     paths, has_others = said_at(node, wrapper.properties, world.paths, place)
     if wrapper.takes_keywords:
-        taken = {wrapper.event[1] if wrapper.event else "", wrapper.properties[1] if wrapper.properties else ""}
+        taken = {where[1] for where in (wrapper.event, wrapper.properties) if where is not None}
         paths += [written(each.arg) for each in node.keywords if each.arg is not None and each.arg not in taken]
-    return FoundCall(
-        file=place.module.file,
-        line=node.lineno,
-        method=f"{wrapper.name} ({wrapper.method})",
-        scope=wrapper.scope,
-        events=tuple(dict.fromkeys(events)),
-        has_other_events=has_other_events,
-        properties=tuple(dict.fromkeys(paths)),
-        has_other_properties=has_others,
-    )
+    return _found(node, f"{wrapper.name} ({wrapper.method})", wrapper.scope, place, events, (paths, has_others))

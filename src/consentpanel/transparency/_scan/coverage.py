@@ -137,23 +137,16 @@ def drafted(found: Scan) -> str:
 
 
 def _listed(name: str, values: list[str]) -> list[str]:
-    text = pformat(values, width=110)
-    return (
-        [f"{name}={text.splitlines()[0]}", *text.splitlines()[1:-1], f"{text.splitlines()[-1]},"]
-        if "\n" in text
-        else [f"{name}={text},"]
-    )
+    return f"{name}={pformat(values, width=110)},".splitlines()
 
 
 def _rules(properties: Iterable[Used], indent: int) -> list[str]:
     lines = []
     for each in properties:
-        if each.category is None:
-            lines.append(f"{' ' * indent}{each.path!r}: keep(),")
-        else:
-            lines.append(
-                f"{' ' * indent}{each.path!r}: drop(),  # {each.category}: keep(categories=[...], reason=...) if meant"
-            )
+        action = "keep(),"
+        if each.category is not None:
+            action = f"drop(),  # {each.category}: keep(categories=[...], reason=...) if meant"
+        lines.append(f"{' ' * indent}{each.path!r}: {action}")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ from consentpanel.policy._paths import ITEMS, written
 
 _PACKAGES = frozenset({"mixpanel", "consentpanel"})
 _CLASS = "Mixpanel"
+#: The texts or paths that are written down, and whether there may be others.
+Said: TypeAlias = tuple[list[str], bool]
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist", "venv"})
 
 
@@ -37,6 +40,9 @@ class Scope:
         self.annotated: dict[str, ast.expr] = {}
 
 
+_NOWHERE = Scope()
+
+
 @attrs.frozen(eq=False)
 class Place:
     """A file, and the scopes that are open at a place of it, the innermost last."""
@@ -45,33 +51,27 @@ class Place:
     scopes: tuple[Scope, ...]
     function: ast.FunctionDef | ast.AsyncFunctionDef | None = None
 
-    def _home(self, name: str) -> Scope | None:
+    def _home(self, name: str) -> Scope:
         if "." in name:
             return self.module.objects
-        for scope in reversed(self.scopes):
-            if name in scope.assigned or name in scope.parameters:
-                return scope
-        return None
+        homes = (scope for scope in reversed(self.scopes) if name in scope.assigned or name in scope.parameters)
+        return next(homes, _NOWHERE)
 
     def values(self, name: str) -> list[ast.expr]:
         """What is assigned to a name that is seen from here."""
-        home = self._home(name)
-        return [] if home is None else home.assigned.get(name, [])
+        return self._home(name).assigned.get(name, [])
 
     def is_parameter(self, name: str) -> bool:
         """Whether a name is (also) whatever the caller hands over."""
-        home = self._home(name)
-        return home is not None and name in home.parameters
+        return name in self._home(name).parameters
 
     def added(self, name: str) -> list[ast.expr]:
         """What is put into a mapping of that name."""
-        home = self._home(name)
-        return [] if home is None else home.added.get(name, [])
+        return self._home(name).added.get(name, [])
 
     def annotation(self, name: str) -> ast.expr | None:
         """The type that a name is declared with."""
-        home = self._home(name)
-        return None if home is None else home.annotated.get(name)
+        return self._home(name).annotated.get(name)
 
 
 class Module(ast.NodeVisitor):
@@ -95,6 +95,11 @@ class Module(ast.NodeVisitor):
     def imports_vendor(self) -> bool:
         """Whether the file imports the client's package at all."""
         return bool(self.packages or self.classes)
+
+    @property
+    def assigned(self) -> Iterable[tuple[str, list[ast.expr]]]:
+        """What the file assigns to names of its own, and to names with a dot."""
+        return itertools.chain(self.objects.assigned.items(), self.top.scopes[0].assigned.items())
 
     def visit_Import(self, node: ast.Import) -> None:
         for name in node.names:
@@ -167,9 +172,7 @@ class Module(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _scope(self, name: str) -> Scope:
-        if "." in name:
-            return self.objects
-        return self._here.scopes[-1]
+        return self.objects if "." in name else self._here.scopes[-1]
 
     def _assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Subscript):
@@ -212,17 +215,15 @@ class World:
         self._makers: set[str] = set()
         self._texts: dict[str, set[str]] = defaultdict(set)
         for module in modules:
-            for scope in (module.objects, module.top.scopes[0]):
-                for name, values in scope.assigned.items():
-                    said = (value.value for value in values if isinstance(value, ast.Constant))
-                    self._texts[name].update(each for each in said if isinstance(each, str))
+            for name, values in module.assigned:
+                said = (value.value for value in values if isinstance(value, ast.Constant))
+                self._texts[name].update(each for each in said if isinstance(each, str))
         # A client that is made in one file is used in others by its name; twice, for those that are made of others.
         for _ in range(2):
             for module in modules:
-                for scope in (module.objects, module.top.scopes[0]):
-                    for name, values in scope.assigned.items():
-                        if any(self._makes(value, module.top, 0) for value in values):
-                            self._clients.add(name.rpartition(".")[2])
+                for name, values in module.assigned:
+                    if any(self._makes(value, module.top, 0) for value in values):
+                        self._clients.add(name.rpartition(".")[2])
                 for function, place in module.functions:
                     if self._returns_client(function, place):
                         self._makers.add(function.name)
@@ -249,10 +250,8 @@ class World:
     def _makes(self, node: ast.expr, place: Place, depth: int) -> bool:
         if isinstance(node, (ast.Await, ast.NamedExpr)):
             return self._makes(node.value, place, depth)
-        if isinstance(node, ast.IfExp):
-            return self._makes(node.body, place, depth) or self._makes(node.orelse, place, depth)
-        if isinstance(node, ast.BoolOp):
-            return any(self._makes(value, place, depth) for value in node.values)
+        if isinstance(node, (ast.IfExp, ast.BoolOp)):
+            return any(self._makes(value, place, depth) for value in _choices(node))
         if isinstance(node, ast.Call):
             name = dotted(node.func)
             return self._is_class(node.func, place.module) or name.rpartition(".")[2] in self._makers
@@ -280,28 +279,24 @@ class World:
         is_from_elsewhere = name in place.module.imported or ("." in name and not values)
         return is_from_elsewhere and place.module.imported.get(name, last) in self._clients
 
-    def texts(self, node: ast.expr | None, place: Place, depth: int = 0) -> tuple[list[str], bool]:
+    def texts(self, node: ast.expr | None, place: Place, depth: int = 0) -> Said:
         """The texts that an expression can be, and whether it can be others."""
         if node is None or depth > self._DEEPEST:
             return [], True
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return [node.value], False
         if isinstance(node, ast.IfExp):
-            one, other = self.texts(node.body, place, depth + 1), self.texts(node.orelse, place, depth + 1)
-            return [*one[0], *other[0]], one[1] or other[1]
+            return together(self.texts(each, place, depth + 1) for each in _choices(node))
         name = dotted(node).removesuffix(".value")
         values = place.values(name)
         if values and not place.is_parameter(name):
-            found = [self.texts(value, place, depth + 1) for value in values]
-            return [text for texts, _ in found for text in texts], any(others for _, others in found)
-        source = place.module.imported.get(name, name)
-        known = self._texts.get(source, set()) if name else set()
+            return together(self.texts(value, place, depth + 1) for value in values)
+        known = self._texts.get(place.module.imported.get(name, name), set()) if name else set()
         # A name that stands for one text in the whole code base is taken for that.
-        return (
-            (list(known), False) if len(known) == 1 and (name in place.module.imported or "." in name) else ([], True)
-        )
+        is_one = len(known) == 1 and (name in place.module.imported or "." in name)
+        return (list(known), False) if is_one else ([], True)
 
-    def paths(self, node: ast.expr | None, place: Place, above: str = "", depth: int = 0) -> tuple[list[str], bool]:
+    def paths(self, node: ast.expr | None, place: Place, above: str = "", depth: int = 0) -> Said:
         """The paths of the properties that an expression holds, and whether it can hold others."""
         if node is None or (isinstance(node, ast.Constant) and node.value is None):
             return [], False
@@ -310,22 +305,19 @@ class World:
         if isinstance(node, ast.Dict):
             return self._of_dict(node, place, above, depth)
         if isinstance(node, ast.Call) and dotted(node.func) == "dict":
-            pairs = [(each.arg, each.value) for each in node.keywords]
             parts = [self.paths(each, place, above, depth + 1) for each in node.args]
-            parts += [self._of_value(name, value, place, above, depth) for name, value in pairs]
+            parts += [self._of_value(each.arg, each.value, place, above, depth) for each in node.keywords]
             return together(parts)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             return together(self.paths(each, place, above, depth + 1) for each in (node.left, node.right))
-        if isinstance(node, ast.IfExp):
-            return together(self.paths(each, place, above, depth + 1) for each in (node.body, node.orelse))
-        if isinstance(node, ast.BoolOp):
-            return together(self.paths(each, place, above, depth + 1) for each in node.values)
+        if isinstance(node, (ast.IfExp, ast.BoolOp)):
+            return together(self.paths(each, place, above, depth + 1) for each in _choices(node))
         name = dotted(node)
         known = [*place.values(name), *place.added(name)] if name else []
         paths, has_others = together(self.paths(each, place, above, depth + 1) for each in known)
         return paths, has_others or not known or not place.values(name) or place.is_parameter(name)
 
-    def _of_dict(self, node: ast.Dict, place: Place, above: str, depth: int) -> tuple[list[str], bool]:
+    def _of_dict(self, node: ast.Dict, place: Place, above: str, depth: int) -> Said:
         parts = []
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:  # **more
@@ -336,9 +328,7 @@ class World:
             parts.append(([], has_others))
         return together(parts)
 
-    def _of_value(
-        self, name: str | None, value: ast.expr, place: Place, above: str, depth: int
-    ) -> tuple[list[str], bool]:
+    def _of_value(self, name: str | None, value: ast.expr, place: Place, above: str, depth: int) -> Said:
         if name is None:
             return self.paths(value, place, above, depth + 1)
         path = above + written(name)
@@ -349,7 +339,12 @@ class World:
         return [path], False
 
 
-def together(parts: Iterable[tuple[list[str], bool]]) -> tuple[list[str], bool]:
+def _choices(node: ast.IfExp | ast.BoolOp) -> list[ast.expr]:
+    """The expressions of which one is the value of a conditional expression, or of ``and`` and ``or``."""
+    return [node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values
+
+
+def together(parts: Iterable[Said]) -> Said:
     found: dict[str, None] = {}
     has_others = False
     for paths, others in parts:
@@ -370,10 +365,10 @@ def argument(node: ast.Call, position: int, keyword: str) -> tuple[ast.expr | No
     return None, any(each.arg is None for each in node.keywords)
 
 
-Read: TypeAlias = Callable[["ast.expr | None", Place], tuple[list[str], bool]]
+Read: TypeAlias = Callable[["ast.expr | None", Place], Said]
 
 
-def said_at(node: ast.Call, where: tuple[int, str] | None, read: Read, place: Place) -> tuple[list[str], bool]:
+def said_at(node: ast.Call, where: tuple[int, str] | None, read: Read, place: Place) -> Said:
     """What an argument says by one of the readers, and whether it says more than is written down."""
     if where is None:
         return [], False
