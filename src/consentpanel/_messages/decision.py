@@ -283,13 +283,9 @@ class Decision:
             >>> decision.as_dict()["reason"]
             'no_consent'
         """
-        said: dict[str, Any] = {}
-        for name, value in attrs.asdict(self, recurse=False).items():
-            if isinstance(value, Mapping):
-                said[name] = {path: str(cause) for path, cause in value.items()}
-            else:
-                said[name] = value.value if isinstance(value, Enum) else None if value is None else str(value)
-        return said
+        said = attrs.asdict(self, recurse=False)
+        words = {name: None if said[name] is None else str.__str__(said[name]) for name in said.keys() - set(_BY_PATH)}
+        return {**said, **words, **{name: {path: str(each) for path, each in said[name].items()} for name in _BY_PATH}}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}

@@ -7,9 +7,8 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from consentpanel._consent.regime import Regime, RegimeRule
+from consentpanel._consent.regime import RegimeRule
 from consentpanel._log import forget_warnings, warn_once
-from consentpanel._messages.purposes import PurposeMap
 from consentpanel.client._settings import (
     NEEDS_PSEUDONYMS,
     Observer,
@@ -74,18 +73,8 @@ class _Process:
             # The one was given to the client and the other to configure(): nobody could see this before.
             warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
             registry = None
-        return Settings(
-            registry=registry,
-            policy=policy,
-            identity=identity,
-            regime=both.get("regime", Regime.OPT_IN),
-            purposes=both.get("purposes") or PurposeMap(),
-            on_error=both.get("on_error", "drop"),
-            observers=both.get("observers", ()),
-            has_policy="policy" in both,
-            privacy=both.get("privacy"),
-            generation=generation,
-        )
+        found = {**both, "registry": registry, "policy": policy, "identity": identity}
+        return Settings(**found, has_policy="policy" in both, generation=generation)
 
 
 process = _Process()

@@ -33,19 +33,19 @@ RegistryFunction: TypeAlias = Callable[..., Union[ConsentStatus, bool, None]]
 RegistryLike: TypeAlias = Union[ConsentRegistry, RegistryFunction]
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Settings:
     """What one client works with."""
 
     registry: ConsentRegistry | None
     policy: FieldPolicy
-    regime: RegimeRule
-    purposes: PurposeMap
+    regime: RegimeRule = Regime.OPT_IN
+    purposes: PurposeMap = attrs.field(factory=PurposeMap)
     identity: Identity
-    on_error: OnError
-    observers: tuple[Observer, ...]
+    on_error: OnError = "drop"
+    observers: tuple[Observer, ...] = ()
     has_policy: bool
-    privacy: PrivacyRequests | None
+    privacy: PrivacyRequests | None = None
     #: Of which configuration of the process this is.
     generation: int
     #: Asks the registry for the present standing of one person; None where each answer needs more than that.

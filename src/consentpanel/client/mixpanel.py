@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import mixpanel
@@ -286,7 +287,7 @@ class Mixpanel(ConsentCalls):
             mixpanel.MixpanelException: As the consumer raises it.
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        vendor = _with_secret(mixpanel.Mixpanel.import_data, api_secret)
+        vendor = partial(mixpanel.Mixpanel.import_data, api_secret=api_secret)
         return self._record(vendor, (api_key, distinct_id, event_name, timestamp), properties, meta, ids=(distinct_id,))
 
     def alias(self, alias_id: Any, original: Any, meta: Mapping[str, Any] | None = None) -> Decision:
@@ -429,10 +430,3 @@ class Mixpanel(ConsentCalls):
 
 
 refuse_unknown_calls(Mixpanel)
-
-
-def _with_secret(vendor: Callable[..., object], api_secret: object) -> Callable[..., object]:
-    def build(client: Any, *arguments: Any) -> object:
-        return vendor(client, *arguments, api_secret)
-
-    return build
