@@ -67,10 +67,6 @@ class Wire:
             return value
         return _Tree(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
 
-    def text(self, value: object) -> str:
-        """The JSON of a value exactly as the vendor's client writes it, whatever the serializer raises."""
-        return mixpanel.json_dumps(value, cls=self._serializer)  # type: ignore[no-any-return]
-
     def written(self, record: Mapping[Any, Any]) -> Written:
         """A record as a serializer with its own `encode` or `iterencode` writes it: run first, its text judged.
 
@@ -86,13 +82,13 @@ class Wire:
         with contextlib.suppress(Exception):
             # The serializer's own way of writing knows no bounds, so that shared parts could multiply.
             _Measure(json.JSONEncoder, allow_nan=True, doubled=[]).tree(record, 1)
-            text = self.text(record)
+            text: str = mixpanel.json_dumps(record, cls=self._serializer)
             said = parsed(text)
             if said is not None:
                 return Written(said, text, {})
         with contextlib.suppress(Exception):
             dropped: dict[str, Cause] = {}
-            text = self.text(self._writable(record, dropped))
+            text = mixpanel.json_dumps(self._writable(record, dropped), cls=self._serializer)
             return Written(parsed(text), text, dropped)
         return Written(None, "", {})
 
@@ -125,10 +121,6 @@ class Written(NamedTuple):
     dropped: dict[str, Cause]
 
 
-class _DuplicateError(ValueError):
-    """JSON text in which a key stands twice: parsers differ in which one they take."""
-
-
 def parsed(text: str | bytes | bytearray) -> dict[str, Any] | None:
     """The JSON object that a text says; None for anything else, and when a key stands twice."""
     try:
@@ -141,7 +133,8 @@ def parsed(text: str | bytes | bytearray) -> dict[str, Any] | None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _DuplicateError("a key stands twice")
+        # Parsers differ in which one they take.
+        raise ValueError("a key stands twice")
     return found
 
 

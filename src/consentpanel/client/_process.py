@@ -73,7 +73,7 @@ class _Process:
             # The one was given to the client and the other to configure(): nobody could see this before.
             warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
             registry = None
-        found = {**both, "registry": registry, "policy": policy, "identity": identity}
+        found: dict[str, Any] = {**both, "registry": registry, "policy": policy, "identity": identity}
         return Settings(**found, has_policy="policy" in both, generation=generation)
 
 

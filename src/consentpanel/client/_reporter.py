@@ -33,7 +33,6 @@ class Outlet(Protocol):
 
     def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
         """Hands a message over; raises what the consumer raises."""
-        ...
 
     @property
     def keeps(self) -> bool:
@@ -47,7 +46,6 @@ class Outlet(Protocol):
 
     def observe(self, decision: Decision) -> None:
         """Tells the consumer of a decision, if it wants to know."""
-        ...
 
 
 @attrs.define(eq=False, repr=False)

@@ -27,15 +27,12 @@ class Ticket(Protocol):
 
     def delivered(self) -> None:
         """Counts that the message has arrived; never raises."""
-        ...
 
     def discarded(self) -> None:
         """Counts and reports that the message was thrown away for want of consent; never raises."""
-        ...
 
     def lost(self, reason: Reason) -> None:
         """Counts and reports that the message will never be sent, for another reason; never raises."""
-        ...
 
 
 class JudgedText(str):
