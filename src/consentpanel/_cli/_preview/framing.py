@@ -103,31 +103,27 @@ class _Source:
         return itertools.chain([head.removeprefix(_UTF8_MARK)], rest)
 
     def _raw(self) -> Iterator[bytes]:
-        # One system call a chunk: a slow pipe shows its records as they come.
-        read = getattr(self._stream, "read1", self._stream.read)
-        while True:
-            try:
-                chunk = read(_CHUNK)
-            except OSError as error:
-                self.damage = f"reading failed: {error.strerror or type(error).__name__}"
-                return
-            if not chunk:
-                return
+        while chunk := self._read():
             if self._on_bytes:
                 self._on_bytes(len(chunk))
             yield chunk
 
+    def _read(self) -> bytes:
+        # One system call a chunk: a slow pipe shows its records as they come.
+        read: Callable[[int], bytes] = getattr(self._stream, "read1", self._stream.read)
+        try:
+            return read(_CHUNK)
+        except OSError as error:
+            self.damage = f"reading failed: {error.strerror or type(error).__name__}"
+            return b""
+
     def _decompressed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with gzip.GzipFile(fileobj=io.BufferedReader(_Chunks(chunks))) as file:
-            while True:
-                try:
-                    chunk = file.read1(_CHUNK)
-                except (EOFError, OSError, zlib.error):
-                    self.damage = self.damage or "the gzip data is damaged or ends too early"
-                    return
-                if not chunk:
-                    return
-                yield chunk
+            try:
+                while chunk := file.read1(_CHUNK):
+                    yield chunk
+            except (EOFError, OSError, zlib.error):
+                self.damage = self.damage or "the gzip data is damaged or ends too early"
 
 
 class _Chunks(io.RawIOBase):
