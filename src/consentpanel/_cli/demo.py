@@ -22,7 +22,6 @@ from consentpanel.testing._loopback import loopback_without_proxy
 _TOKEN = "demo-project-token"  # noqa: S105 (no project has it)
 _STRUCTURAL = frozenset({"event", "properties", "token", "distinct_id", "time", "$insert_id", "mp_lib", "$lib_version"})
 _STRUCTURAL_OF_PROFILES = frozenset({"$token", "$distinct_id", "$time", "$group_key", "$group_id"})
-_SENT_AS = {Outcome.SENT: "sent", Outcome.REDACTED: "redacted", Outcome.DROPPED: "dropped"}
 
 DESCRIPTION = "Make a small shop's calls, on this machine only, and show what the vendor's server receives."
 EPILOG = "exit codes: 0 exactly what may be disclosed was received; 1 something else was."
@@ -123,7 +122,7 @@ class Visit:
                     "call": made.call.title,
                     "person": made.call.person.subject_id,
                     "consent": made.call.person.consent,
-                    "received": _SENT_AS[made.received],
+                    "received": made.received.value,
                     "reason": made.decision.reason.value,
                     "rule": made.call.rule,
                     "arrived": dict(made.properties),
@@ -145,15 +144,15 @@ class Visit:
             call, decision = made.call, made.decision
             lines.append(
                 f"{number:>2}  {call.title:<26}{call.person.subject_id:<11}{call.person.consent:<17}"
-                f"{_SENT_AS[made.received]:<10}{decision.reason.value:<17}{call.rule}"
+                f"{made.received.value:<10}{decision.reason.value:<17}{call.rule}"
             )
             if made.arrived:
                 lines.append(_detail("arrived", _shown(made.properties)))
                 for title, paths in (("left out", decision.dropped), ("changed", decision.changed)):
                     if paths:
                         lines.append(_detail(title, ", ".join(f"{path} ({cause})" for path, cause in paths.items())))
-        counts = {outcome: sum(made.received is outcome for made in self.made) for outcome in _SENT_AS}
-        said = ", ".join(f"{count} {_SENT_AS[outcome]}" for outcome, count in counts.items())
+        counts = {outcome: sum(made.received is outcome for made in self.made) for outcome in Outcome}
+        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         size = sum(map(len, self.raw_requests))
         lines += ["", f"{said}: {self.message_count} messages in {len(self.raw_requests)} requests, {size:,} bytes."]
         if not self.problems():

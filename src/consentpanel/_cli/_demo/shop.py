@@ -147,13 +147,21 @@ def _track(
     return Call(f"{method} {event!r}", person, make, said, arrives, reason, rule, event, is_buffered)
 
 
-def _people(
-    method: str, person: Person, given: object, reason: Reason, arrives: object = None, *, rule: str = "2.5"
+def _profile(
+    method: str,
+    person: Person,
+    given: object,
+    reason: Reason,
+    arrives: object = None,
+    *,
+    rule: str = "2.5",
+    group_key: str | None = None,
 ) -> Call:
     operator = str(calls.CALLS[method].operator)
+    whose = (person.subject_id,) if group_key is None else (group_key, person.subject_id)
 
     def make(shop: Shop) -> Decision:
-        decision: Decision = getattr(shop.mp, method)(person.subject_id, given)
+        decision: Decision = getattr(shop.mp, method)(*whose, given)
         return decision
 
     said = None if arrives is None else {operator: arrives}
@@ -173,6 +181,10 @@ def _other(
     return Call(title, person, lambda shop: make(shop.mp, person.subject_id), says, arrives, reason, rule)
 
 
+def _page() -> dict[str, Any]:
+    return {"page": "/tea"}
+
+
 def _order() -> dict[str, Any]:
     return {
         "total": 42.5,
@@ -182,36 +194,27 @@ def _order() -> dict[str, Any]:
     }
 
 
+def _kept_of_order() -> dict[str, Any]:
+    return {"total": 42.5, "plan": "pro", "items": [{"sku": "T-1"}, {"sku": "C-2"}]}
+
+
 def _identity() -> dict[str, Any]:
     return {"$name": _private("name"), "$phone": _private("phone"), "plan": "pro"}
 
 
 CALLS: tuple[Call, ...] = (
-    _track("Page viewed", ANA, {"page": "/tea"}, Reason.CONSENT_GRANTED, {"page": "/tea"}),
-    _track(
-        "Order placed",
-        ANA,
-        _order(),
-        Reason.CONSENT_GRANTED,
-        {"total": 42.5, "plan": "pro", "items": [{"sku": "T-1"}, {"sku": "C-2"}]},
-        rule="3.1",
-    ),
-    _track(
-        "Page shared",
-        ANA,
-        {"page": "/tea"},
-        Reason.CONSENT_GRANTED,
-        {"page": "/tea"},
-        rule="3.5",
-        meta={"$ip": _private("address")},
-    ),
+    _track("Page viewed", ANA, _page(), Reason.CONSENT_GRANTED, _page()),
+    _track("Order placed", ANA, _order(), Reason.CONSENT_GRANTED, _kept_of_order(), rule="3.1"),
+    _track("Page shared", ANA, _page(), Reason.CONSENT_GRANTED, _page(), rule="3.5", meta={"$ip": _private("address")}),
     _track("Order placed", BEN, _order(), Reason.WITHDRAWN),
     _track("Order placed", CLEO, _order(), Reason.NO_CONSENT),
     _track("Order placed", DAN, _order(), Reason.EXPIRED, rule="2.4"),
     _track("Order placed", FAY, _order(), Reason.OUTDATED_POLICY, rule="2.4"),
-    _people("people_set", ANA, _identity(), Reason.CONSENT_GRANTED, {"$name": "[redacted]", "plan": "pro"}, rule="3.2"),
-    _people("people_set", BEN, _identity(), Reason.WITHDRAWN),
-    _people("people_unset", BEN, ["$name", "plan"], Reason.REMOVAL, ["$name", "plan"], rule="2.9"),
+    _profile(
+        "people_set", ANA, _identity(), Reason.CONSENT_GRANTED, {"$name": "[redacted]", "plan": "pro"}, rule="3.2"
+    ),
+    _profile("people_set", BEN, _identity(), Reason.WITHDRAWN),
+    _profile("people_unset", BEN, ["$name", "plan"], Reason.REMOVAL, ["$name", "plan"], rule="2.9"),
     _other(
         "people_update, mixed",
         CLEO,
@@ -241,19 +244,15 @@ CALLS: tuple[Call, ...] = (
         rule="2.7",
         make=lambda mp, subject_id: mp.merge(None, subject_id, BEN.subject_id),
     ),
-    _other(
+    _profile(
         "group_set",
         ACME,
-        {"$set": {"plan": "team", "contact": _private("contact")}},
+        {"plan": "team", "contact": _private("contact")},
         Reason.NO_PERSON_NAMED,
-        {"$set": {"plan": "team"}},
+        {"plan": "team"},
         rule="2.10",
-        make=lambda mp, subject_id: mp.group_set(
-            "company", subject_id, {"plan": "team", "contact": _private("contact")}
-        ),
+        group_key="company",
     ),
-    _track(
-        "Wish noted", ANA, {"page": "/tea"}, Reason.CONSENT_GRANTED, {"page": "/tea"}, rule="2.11", is_buffered=True
-    ),
-    _track("Wish noted", EVA, {"page": "/tea"}, Reason.WITHDRAWN, rule="2.11", is_buffered=True),
+    _track("Wish noted", ANA, _page(), Reason.CONSENT_GRANTED, _page(), rule="2.11", is_buffered=True),
+    _track("Wish noted", EVA, _page(), Reason.WITHDRAWN, rule="2.11", is_buffered=True),
 )
