@@ -8,6 +8,7 @@ from html import escape
 
 import attrs
 
+# What may mean something in a line of Markdown (CommonMark 0.31.2, section 6), and in GitHub's tables and strikethrough.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --faint: #4a4a4a; --line: #c8c8c8; --ground: #ffffff; }
@@ -76,11 +77,14 @@ def _markdown_entry(entry: Entry) -> str:
     if entry.path:
         ticks = "``" if "`" in entry.path else "`"
         parts.append(f"({ticks}{entry.path}{ticks})")
-    if entry.details:
-        parts.append(_quoted(_sentence(", ".join(entry.details))))
-    if entry.reason:
-        parts.append(_quoted(_sentence(entry.reason)))
+    if said := _said(entry):
+        parts.append(_quoted(said))
     return " ".join(parts)
+
+
+def _said(entry: Entry) -> str:
+    """The details and the reason of an entry, as sentences."""
+    return " ".join(_sentence(text) for text in (", ".join(entry.details), entry.reason) if text)
 
 
 def _quoted(text: str) -> str:
@@ -128,8 +132,6 @@ def _html_entry(entry: Entry) -> str:
     parts = [f'<span class="label">{escape(entry.label)}</span>']
     if entry.path:
         parts.append(f'<code class="path">{escape(entry.path)}</code>')
-    details = _sentence(", ".join(entry.details)) if entry.details else ""
-    said = " ".join(each for each in (details, _sentence(entry.reason) if entry.reason else "") if each)
-    if said:
+    if said := _said(entry):
         parts.append(f'<div class="details">{escape(said)}</div>')
     return f"<li>{' '.join(parts)}</li>"
