@@ -82,7 +82,14 @@ class _Held:
     given: Configuration
     items: tuple[Item, ...]
     vendor: Vendor | None
-    region: str | None
+
+    @property
+    def region(self) -> str | None:
+        """Where messages go; None when that is not known, or there are several."""
+        if not self.given.is_client and self.vendor is not None:
+            return self.vendor.region
+        regions = {region_of(host, API_HOSTS) for host in self.given.hosts}
+        return regions.pop() if len(regions) == 1 else None
 
 
 def audit(
@@ -118,7 +125,15 @@ def audit(
     """
     if not isinstance(promises, Promises):
         raise ConfigurationError(f"promises must be Promises, not {type(promises).__name__}")
-    held = _held(target, regime, identity, vendor, purpose_map)
+    given = Configuration(policy=target) if isinstance(target, FieldPolicy) else getattr(target, "_configuration", None)
+    if not isinstance(given, Configuration):
+        raise ConfigurationError(f"audit() takes a Mixpanel client or a FieldPolicy, not {type(target).__name__}")
+    items = () if given.policy.keeps_all else items_of(given.policy, purpose_map)
+    held = _Held(
+        given=attrs.evolve(given, regime=regime or given.regime, identity=identity or given.identity),
+        items=tuple(item for item in items if given.asks_for_flags or item.scope != "flags"),
+        vendor=vendor,
+    )
     found = [
         Breach(name, *what)
         for name, value, check in _CHECKS
@@ -126,29 +141,6 @@ def audit(
         for what in check(held, promised)
     ]
     return sorted(found, key=lambda breach: breach.severity != "error")
-
-
-def _held(
-    target: object,
-    regime: Regime | Callable[[str], Regime] | None,
-    identity: Identity | None,
-    vendor: Vendor | None,
-    purpose_map: Mapping[str, str | Iterable[str]] | None,
-) -> _Held:
-    given = Configuration(policy=target) if isinstance(target, FieldPolicy) else getattr(target, "_configuration", None)
-    if not isinstance(given, Configuration):
-        raise ConfigurationError(f"audit() takes a Mixpanel client or a FieldPolicy, not {type(target).__name__}")
-    items = () if given.policy.keeps_all else items_of(given.policy, purpose_map)
-    regions = {region_of(host, API_HOSTS) for host in given.hosts}
-    region = regions.pop() if len(regions) == 1 else None
-    if not given.is_client and vendor is not None:
-        region = vendor.region
-    return _Held(
-        given=attrs.evolve(given, regime=regime or given.regime, identity=identity or given.identity),
-        items=tuple(item for item in items if given.asks_for_flags or item.scope != "flags"),
-        vendor=vendor,
-        region=region,
-    )
 
 
 #: What breaks a promise: the attributes of a `Breach` after its first.
