@@ -64,12 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
     title = ""
     used = used_in(found, policy)
-    names = {each.event for each in used}
-    for call in found.calls:
-        for event in call.events:
-            if event not in names:
-                names.add(event)
-                used.append(Used(scope="events", event=event, path="", places=(f"{call.file}:{call.line}",)))
+    named = {each.event for each in used}
+    # The first call of each event without properties.
+    bare = {event: call for call in reversed(found.calls) for event in call.events if event not in named}
+    for event, call in bare.items():
+        used.append(Used(scope="events", event=event, path="", places=(f"{call.file}:{call.line}",)))
     for each in sorted(used, key=lambda each: (each.scope, each.event or "", each.path)):
         heading = each.scope if each.event is None else f"{each.scope}: {each.event}"
         if heading != title:
@@ -77,7 +76,9 @@ def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
             yield f"\n{title}"
         yield _line(each)
     yield from _listed("made at run time, look yourself", _dynamic(found))
-    yield from _listed("ids that are personal by their names", _personal_ids(found))
+    personal = (call for call in found.calls if call.id_category is not None)
+    lines = (f"{call.file}:{call.line}  {call.method}: {call.id_category}" for call in personal)
+    yield from _listed("ids that are personal by their names", lines)
     yield from _listed("perhaps a client; name it with --client", (f"{f}:{n}  {text}" for f, n, text in found.doubtful))
     if policy is not None:
         yield from _listed("rules that no call uses, as far as names are written down", unused_rules(found, policy))
@@ -97,19 +98,9 @@ def _line(each: Used) -> str:
     return f"  {each.path or '(no properties)':32} {'; '.join(notes):32} {where}".rstrip()
 
 
-def _personal_ids(found: Scan) -> Iterator[str]:
-    for call in found.calls:
-        if call.id_category is not None:
-            yield f"{call.file}:{call.line}  {call.method}: {call.id_category}"
-
-
 def _dynamic(found: Scan) -> Iterator[str]:
     for call in found.calls:
-        what = [
-            word
-            for word, is_so in (("the event's name", call.has_other_events), ("properties", call.has_other_properties))
-            if is_so
-        ]
+        what = ["the event's name"] * call.has_other_events + ["properties"] * call.has_other_properties
         if what:
             yield f"{call.file}:{call.line}  {call.method}: {' and '.join(what)}"
 

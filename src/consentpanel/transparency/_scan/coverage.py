@@ -46,10 +46,7 @@ def used_in(found: Scan, policy: FieldPolicy | None = None) -> list[Used]:
     """Each property that the calls use, by scope, event and path."""
     places: dict[tuple[str, str | None, str], list[str]] = {}
     for call in found.calls:
-        events: tuple[str | None, ...] = call.events
-        if call.scope != "events" or not events:
-            events = (None,)
-        for event in events:
+        for event in call.events if call.scope == "events" and call.events else (None,):
             for path in call.properties:
                 places.setdefault((call.scope, event, path), []).append(f"{call.file}:{call.line}")
     return [
