@@ -113,40 +113,35 @@ def _message(endpoint: str, raw: str, record: object) -> SentMessage:
         raise mixpanel.MixpanelException(f"{endpoint}: a record must be an object, not {type(record).__name__}")
     if _bytes(raw) >= MAX_MESSAGE_BYTES:
         raise mixpanel.MixpanelException(f"{endpoint}: a message of 1 MB or more")
-    return _event(endpoint, raw, record) if endpoint in EVENT_ENDPOINTS else _profile(endpoint, raw, record)
+    event, distinct_id, properties = (_event if endpoint in EVENT_ENDPOINTS else _profile)(endpoint, record)
+    return SentMessage(
+        endpoint=endpoint, event=event, distinct_id=distinct_id, properties=properties, payload=record, raw=raw
+    )
 
 
-def _event(endpoint: str, raw: str, record: dict[str, Any]) -> SentMessage:
+#: The event's name, the id and the properties of a record.
+_Parts = tuple[str | None, str | int | None, dict[str, Any]]
+
+
+def _event(endpoint: str, record: dict[str, Any]) -> _Parts:
     properties = record.get("properties")
     if not isinstance(properties, dict):
         raise mixpanel.MixpanelException(f"{endpoint}: an event without properties, and so without a token")
     _refuse_without_token(endpoint, properties.get("token"))
     _refuse_too_many(endpoint, properties)
     name = record.get("event")
-    return SentMessage(
-        endpoint=endpoint,
-        event=name if isinstance(name, str) else None,
-        distinct_id=_id(properties, "distinct_id", "$distinct_id"),
-        properties=properties,
-        payload=record,
-        raw=raw,
-    )
+    event = name if isinstance(name, str) else None
+    return event, _id(properties, "distinct_id", "$distinct_id"), properties
 
 
-def _profile(endpoint: str, raw: str, record: dict[str, Any]) -> SentMessage:
+def _profile(endpoint: str, record: dict[str, Any]) -> _Parts:
     _refuse_without_token(endpoint, record.get("$token"))
     operators = {name: value for name, value in record.items() if name in OPERATORS}
     for value in operators.values():
         if isinstance(value, (dict, list)):
             _refuse_too_many(endpoint, value)
-    return SentMessage(
-        endpoint=endpoint,
-        event=None,
-        distinct_id=_id(record, "$distinct_id", "distinct_id") if endpoint == "people" else None,
-        properties=operators,
-        payload=record,
-        raw=raw,
-    )
+    distinct_id = _id(record, "$distinct_id", "distinct_id") if endpoint == "people" else None
+    return None, distinct_id, operators
 
 
 def _id(names: dict[str, Any], *candidates: str) -> str | int | None:
