@@ -136,7 +136,7 @@ def test_413_for_one_message_gives_it_up_and_says_so(faulty: Any, registry: Memo
 def test_400_is_reported_for_each_record_and_never_tried_again(faulty: Any, registry: MemoryRegistry) -> None:
     faulty.faults = [400]
     told: list[Any] = []
-    with BackgroundConsumer(**faulty.urls, linger=0.05) as consumer:
+    with BackgroundConsumer(**faulty.urls, linger=60) as consumer:
         mp = guarded(consumer, registry, observers=[told.append])
         mp.track("user-1", "A")
         mp.track("user-1", "B")

@@ -48,7 +48,7 @@ def test_no_message_is_lost_on_a_graceful_reload(tmp_path: Path, faulty: Any, pr
     server = subprocess.Popen(
         [*command, *(["--preload"] if preload else []), "shop_app:app"],
         cwd=tmp_path,
-        env={"VENDOR_URLS": json.dumps(faulty.urls), "PATH": "/usr/bin:/bin"},
+        env={"VENDOR_URLS": json.dumps(faulty.urls), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
         stderr=subprocess.PIPE,
     )
 
