@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta, timezone
 
-from consentpanel._consent.records import ConsentRecord, now
+from consentpanel._consent.records import now
 from consentpanel.errors import ConsentPanelError
 from consentpanel.testing._registry_proof import (
     ANALYTICS,
     DAY,
     DENIED,
     GRANTED,
+    TICK,
     UNKNOWN,
     RegistryProof,
     days_ago,
@@ -46,22 +47,18 @@ class AnswersByTheLatestRecord(RegistryProof):
         registry = self._registry()
         moment = days_ago(1)
         for status in (GRANTED, DENIED, GRANTED, DENIED):
-            registry.record(ConsentRecord("user-1", ANALYTICS, status, moment))
+            registry.record(record_of(status, moment))
             expect_status(registry.status("user-1", ANALYTICS), status, "the record written last")
 
     def test_records_a_microsecond_apart_are_ordered(self) -> None:
         moment = days_ago(1)
-        registry = self._registry(
-            ConsentRecord("user-1", ANALYTICS, DENIED, moment),
-            ConsentRecord("user-1", ANALYTICS, GRANTED, moment - timedelta(microseconds=1)),
-        )
+        registry = self._registry(record_of(DENIED, moment), record_of(GRANTED, moment - TICK))
         expect_status(registry.status("user-1", ANALYTICS), DENIED, "the grant is a microsecond older")
 
     def test_the_time_zone_of_a_record_does_not_matter(self) -> None:
-        registry = self._registry()
         tokyo, new_york = timezone(timedelta(hours=9)), timezone(timedelta(hours=-5))
-        registry.record(ConsentRecord("user-1", ANALYTICS, DENIED, days_ago(1).astimezone(new_york)))
-        registry.record(ConsentRecord("user-1", ANALYTICS, GRANTED, days_ago(1.1).astimezone(tokyo)))
+        denied = record_of(DENIED, days_ago(1).astimezone(new_york))
+        registry = self._registry(denied, record_of(GRANTED, days_ago(1.1).astimezone(tokyo)))
         expect_status(registry.status("user-1", ANALYTICS), DENIED, "the grant is older")
         asked = days_ago(1.05).astimezone(tokyo)
         expect_status(registry.status("user-1", ANALYTICS, at=asked), GRANTED, "the denial was not said yet")
@@ -84,11 +81,7 @@ class AnswersByTheLatestRecord(RegistryProof):
     def test_a_grant_that_has_ended_held_before(self) -> None:
         end = days_ago(1)
         registry = self._registry(record_of(GRANTED, 3, expires_at=end))
-        for asked, expected in (
-            (end - timedelta(microseconds=1), GRANTED),
-            (end, UNKNOWN),
-            (end + timedelta(microseconds=1), UNKNOWN),
-        ):
+        for asked, expected in ((end - TICK, GRANTED), (end, UNKNOWN), (end + TICK, UNKNOWN)):
             expect_status(registry.status("user-1", ANALYTICS, at=asked), expected, "asked near the grant's end")
 
     def test_a_denial_never_ends(self) -> None:
@@ -147,12 +140,8 @@ class AnswersByTheLatestRecord(RegistryProof):
 
     def test_the_past_is_answered_by_what_had_been_said_by_then(self) -> None:
         said = days_ago(4)
-        registry = self._registry(ConsentRecord("user-1", ANALYTICS, GRANTED, said), record_of(DENIED, 2))
-        for asked, expected in (
-            (said - timedelta(microseconds=1), UNKNOWN),
-            (said, GRANTED),
-            (days_ago(3), GRANTED),
-            (days_ago(1), DENIED),
-        ):
+        registry = self._registry(record_of(GRANTED, said), record_of(DENIED, 2))
+        answers = ((said - TICK, UNKNOWN), (said, GRANTED), (days_ago(3), GRANTED), (days_ago(1), DENIED))
+        for asked, expected in answers:
             expect_status(registry.status("user-1", ANALYTICS, at=asked), expected, "asked in the past")
             expect_statuses(registry.statuses(["user-1"], ANALYTICS, at=asked), {"user-1": expected})

@@ -14,6 +14,8 @@ from consentpanel.registry import ConsentRegistry
 ANALYTICS, PROFILES, FEATURE_FLAGS = BUILT_IN_PURPOSES
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 DAY = timedelta(days=1)
+#: The least by which two moments differ.
+TICK = timedelta(microseconds=1)
 
 
 class RegistryProof:
@@ -56,10 +58,11 @@ def days_ago(days: float) -> datetime:
     return now() - days * DAY
 
 
-def record_of(status: ConsentStatus, age: float, **fields: Any) -> ConsentRecord:
-    """A record that was said `age` days ago, by ``"user-1"`` about analytics when nobody and nothing else is named."""
+def record_of(status: ConsentStatus, said: float | datetime, **fields: Any) -> ConsentRecord:
+    """A record that was said so many days ago or at a moment, by ``"user-1"`` about analytics when nothing is named."""
+    moment = said if isinstance(said, datetime) else days_ago(said)
     subject_id = fields.pop("subject_id", "user-1")
-    return ConsentRecord(subject_id, fields.pop("purpose", ANALYTICS), status, days_ago(age), **fields)
+    return ConsentRecord(subject_id, fields.pop("purpose", ANALYTICS), status, moment, **fields)
 
 
 def expect(found: object, expected: object, fact: str) -> None:

@@ -166,7 +166,7 @@ class RegistryContract(AnswersByTheLatestRecord):
                 evidence={"boxes": ["a", "b"], "nested": {"no": None, "yes": True}, "n": [1, 2.5], "\u00e9": "'\""},
                 record_id="receipt-1",
             ),
-            ConsentRecord("user-1", ANALYTICS, DENIED, days_ago(2)),
+            record_of(DENIED, 2),
         ]
         registry = self._registry(*records)
         found = registry.history("user-1")
@@ -178,7 +178,7 @@ class RegistryContract(AnswersByTheLatestRecord):
 
     def test_history_is_oldest_first(self) -> None:
         said = {days: record_of(GRANTED, days, record_id=f"receipt-{days}") for days in (2, 5, 1, 4, 3)}
-        again = [ConsentRecord("user-1", PROFILES, DENIED, said[1].recorded_at) for _ in range(3)]
+        again = [record_of(DENIED, said[1].recorded_at, purpose=PROFILES) for _ in range(3)]
         registry = self._registry(*said.values(), *again)
         expect(registry.history("user-1"), [*(said[days] for days in (5, 4, 3, 2, 1)), *again], "oldest first")
 
@@ -194,7 +194,7 @@ class RegistryContract(AnswersByTheLatestRecord):
 
     def test_a_record_from_the_future_is_refused(self) -> None:
         registry = self._registry()
-        record = ConsentRecord("user-1", ANALYTICS, GRANTED, now() + timedelta(seconds=90))
+        record = record_of(GRANTED, now() + timedelta(seconds=90))
         with refused("record() of a record from the future", ConsentPanelError, ValueError):
             registry.record(record)
         expect(registry.history("user-1"), [], "the history after what was refused")
@@ -202,10 +202,10 @@ class RegistryContract(AnswersByTheLatestRecord):
     # erasure
 
     def test_forget_erases_one_person_and_nobody_else(self) -> None:
-        records = [
-            record_of(GRANTED, 1, subject_id=name, purpose=p) for name in ("user-1", "user-2") for p in _PURPOSES
-        ]
-        registry = self._registry(*records)
+        people = ("user-1", "user-2")
+        registry = self._registry(
+            *(record_of(GRANTED, 1, subject_id=each, purpose=purpose) for each in people for purpose in _PURPOSES)
+        )
         registry.forget("user-1")
         for purpose in _PURPOSES:
             expect_status(registry.status("user-1", purpose), UNKNOWN, "the person who was forgotten")
@@ -246,7 +246,7 @@ class RegistryContract(AnswersByTheLatestRecord):
 
     def test_grant_and_deny_stamp_no_earlier_than_the_latest_record(self) -> None:
         ahead = now() + timedelta(seconds=50)  # as written by a machine whose clock is fast
-        registry = self._registry(ConsentRecord("user-1", ANALYTICS, GRANTED, ahead))
+        registry = self._registry(record_of(GRANTED, ahead))
         _method(registry, "deny")("user-1")
         expect_status(registry.status("user-1", ANALYTICS), DENIED, "a denial after a grant from a fast clock")
         latest = registry.history("user-1")[-1]
