@@ -67,7 +67,8 @@ class _Guard:
         self._watches: list[Watch] = []
         self._is_installed = False
         self._is_permanent = False
-        self._between_tests: list[str] = []
+        #: What was asked for while no test ran.
+        self.between_tests = Watch(0, is_allowed=False)
 
     def install(self) -> None:
         with self._lock:
@@ -102,12 +103,6 @@ class _Guard:
         with self._lock:
             self._watches.remove(watch)
 
-    def take_between_tests(self) -> list[str]:
-        """The hosts that were asked for while no test ran, each once; asking clears them."""
-        with self._lock:
-            hosts, self._between_tests = self._between_tests, []
-        return sorted(set(hosts))
-
     def check(self, host: object) -> None:
         """Stop a request to the vendor that no test may make."""
         name = vendor_host(host)
@@ -122,7 +117,7 @@ class _Guard:
             watches = [innermost[thread]] if thread in innermost else list(innermost.values())
             if not watches:
                 if self._is_permanent:
-                    self._between_tests.append(name)
+                    self.between_tests.hosts.append(name)
                 return not self._is_permanent
             refusing = [watch for watch in watches if not watch.is_allowed]
             for watch in refusing:

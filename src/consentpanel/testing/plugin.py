@@ -83,7 +83,7 @@ pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _checked
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run when something reached for the vendor outside every test."""
-    hosts = GUARD.take_between_tests()
+    hosts = GUARD.between_tests.take()
     if hosts:
         session.config.stash[_BETWEEN_TESTS] = hosts
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
