@@ -153,7 +153,9 @@ def notice(
     if not isinstance(contact, str) or not contact.strip():
         raise ConfigurationError("contact must say where people can write to: an address or a URL")
     who = vendor if isinstance(vendor, Vendor) else Vendor(name=vendor) if vendor is not None else Vendor()
-    whys = dict(purposes) if isinstance(purposes, Mapping) else dict.fromkeys(_named(purposes), "")
+    if not isinstance(purposes, Mapping):
+        purposes = {str(each): "" for each in several("purposes", "a mapping or several purposes", purposes)}
+    whys = dict(purposes)
     items = items_of(policy, purpose_map)
     served = (purpose for item in items for purpose in (*item.purposes, item.also_needs) if purpose is not None)
     named = list(dict.fromkeys((*whys, *served)))
@@ -179,10 +181,6 @@ def notice(
         title=words("title", vendor=who.name),
         sections=tuple(_sections(facts, items, who, words, version)),
     )
-
-
-def _named(purposes: object) -> tuple[str, ...]:
-    return tuple(map(str, several("purposes", "a mapping or several purposes", purposes)))
 
 
 def _refuse_gaps(items: Iterable[Item], named: Iterable[str], whys: Mapping[str, str]) -> None:

@@ -70,9 +70,8 @@ def frames(
         [(1, b'{"a": 1}'), (3, b'{"a": 2}')]
     """
     source = _Source(stream, on_bytes)
-    line = 1
     chunks = iter(source)
-    last = line
+    line = last = 1
     for chunk in chunks:
         text = chunk.lstrip(_WHITE)
         line += chunk[: len(chunk) - len(text)].count(b"\n")

@@ -107,13 +107,6 @@ def _covers(rule: str, paths: Iterable[str]) -> bool:
 def drafted(found: Scan) -> str:
     """Python code of a first policy: what is written down and not personal by its name is kept, the rest is not."""
     used = used_in(found)
-    by_event: dict[str, list[Used]] = {}
-    general: dict[str, list[Used]] = {"events": [], "people": [], "groups": []}
-    for each in used:
-        if each.event is None:
-            general[each.scope].append(each)
-        else:
-            by_event.setdefault(each.event, []).append(each)
     lines = [
         '"""A first policy, drafted from the calls in the code. Read each line: what is kept is shared."""',
         "",
@@ -121,14 +114,16 @@ def drafted(found: Scan) -> str:
         "",
         "POLICY = FieldPolicy(",
     ]
-    for scope, properties in general.items():
+    for scope in ("events", "people", "groups"):
+        properties = [each for each in used if each.scope == scope and each.event is None]
         if properties:
             lines += [f"    {scope}={{", *_rules(properties, 8), "    },"]
     events = sorted({event for call in found.calls for event in call.events})
     if events and not any(call.has_other_events for call in found.calls):
         lines += ['    unplanned_events="drop",', *_listed("    planned_events", events)]
     lines.append(")")
-    for event, properties in sorted(by_event.items()):
+    for event in sorted({each.event for each in used if each.event is not None}):
+        properties = [each for each in used if each.event == event]
         lines += ["POLICY = POLICY.for_event(", f"    {event!r},", "    {", *_rules(properties, 8), "    },", ")"]
     return "\n".join(lines) + "\n"
 
