@@ -97,14 +97,7 @@ class Notice:
 
     def to_json(self) -> str:
         """The notice as JSON: its facts, its version and its words."""
-        said = {
-            "version": self.version,
-            "language": self.language,
-            "facts": self.facts,
-            "title": self.title,
-            "sections": [attrs.asdict(section) for section in self.sections],
-        }
-        return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        return json.dumps(attrs.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def notice(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from consentpanel._cli._preview.records import Scope
 from consentpanel._cli._preview.tally import PropertyCount, Tally
 from consentpanel._messages.decision import Cause
@@ -38,7 +40,9 @@ def as_text(tally: Tally, policy_name: str) -> str:
         lines += _rows("(others)", tally.others)
     if tally.judged and not groups:
         lines += ["", "No property stands in them."]
-    legend = [f"{cause}: {cause.meaning}" for cause in sorted(_causes(tally)) if cause not in _SAID_BY_THE_RULE]
+    counts = [*tally.properties.values(), tally.others]
+    causes = {Cause(cause) for count in counts for cause in (*count.changed, *count.dropped)}
+    legend = [f"{cause}: {cause.meaning}" for cause in sorted(causes - _SAID_BY_THE_RULE)]
     if legend:
         lines += ["", *legend]
     if tally.unjudged:
@@ -57,7 +61,7 @@ def as_json(tally: Tally, policy_name: str) -> dict[str, Any]:
         "judged": tally.judged,
         "refused": tally.refused,
         "unjudged": tally.unjudged,
-        "problems": [{"line": problem.line, "problem": problem.problem} for problem in tally.problems],
+        "problems": [attrs.asdict(problem) for problem in tally.problems],
         "events": dict(tally.events) if tally.by_event else None,
         "properties": [
             {"event": event, "path": path, **_json_counts(count)}
@@ -117,20 +121,10 @@ def _filled(words: list[str], width: int) -> list[str]:
     return lines
 
 
-def _causes(tally: Tally) -> set[Cause]:
-    counts = [*tally.properties.values(), tally.others]
-    return {Cause(cause) for count in counts for cause in (*count.changed, *count.dropped)}
-
-
 def _json_counts(count: PropertyCount) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "records": count.records,
-        "kept": count.kept,
-        "changed": dict(count.changed),
-        "dropped": dict(count.dropped),
-    }
-    if count.samples:
-        counts["samples"] = [{"before": sample.before, "after": sample.after} for sample in count.samples]
+    counts = {"records": count.records, **attrs.asdict(count)}
+    if not count.samples:
+        del counts["samples"]
     return counts
 
 
