@@ -13,7 +13,6 @@ import consentpanel
 from consentpanel._cli import audit, demo, notice, preview, privacy, scan
 from consentpanel._cli._usage import UsageError
 
-_FOUND_WRONG = 1
 _USAGE = 2
 # What a shell reports of a program that a signal ended.
 _INTERRUPTED = 128 + signal.SIGINT
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anything()
     try:
         try:
-            code = _run(argv)
+            return _run(argv)
         finally:
             # Here, so that a reader that went away is noticed while it can still be handled.
             sys.stdout.flush()
@@ -44,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_output()
         return _BROKEN_PIPE
-    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:

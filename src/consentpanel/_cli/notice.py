@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from consentpanel._cli._loading import load
 from consentpanel._cli._usage import UsageError, usable
@@ -97,8 +95,7 @@ def _checked(notice: Notice, file: Path) -> int:
 
 def _tell_changes(published: str, notice: Notice) -> None:
     try:
-        said: Any = json.loads(published)
-        changes = compare(said, notice).changes
+        changes = compare(published, notice).changes
     except (ValueError, ConfigurationError):
         return
     for change in changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from consentpanel._cli._loading import load
@@ -50,7 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(as_json(found, policy), indent=2))
     else:
         print("\n".join(_lines(found, policy)))
-    code = 1 if found.unread else 0
     if arguments.write_policy:
         file = Path(arguments.write_policy)
         if file.exists():
@@ -58,23 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
         file.write_text(drafted(found), encoding="utf-8")
         print(f"{file}: a first policy; read each line before you use it")
-    return code
+    return 1 if found.unread else 0
 
 
 def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
-    title = ""
     used = used_in(found, policy)
     named = {each.event for each in used}
     # The first call of each event without properties.
     bare = {event: call for call in reversed(found.calls) for event in call.events if event not in named}
     for event, call in bare.items():
         used.append(Used(scope="events", event=event, path="", places=(f"{call.file}:{call.line}",)))
-    for each in sorted(used, key=lambda each: (each.scope, each.event or "", each.path)):
-        heading = each.scope if each.event is None else f"{each.scope}: {each.event}"
-        if heading != title:
-            title = heading
-            yield f"\n{title}"
-        yield _line(each)
+    used.sort(key=lambda each: (each.scope, each.event or "", each.path))
+    for (scope, event), group in groupby(used, key=lambda each: (each.scope, each.event)):
+        yield f"\n{scope if event is None else f'{scope}: {event}'}"
+        yield from map(_line, group)
     yield from _listed("made at run time, look yourself", _dynamic(found))
     personal = (call for call in found.calls if call.id_category is not None)
     lines = (f"{call.file}:{call.line}  {call.method}: {call.id_category}" for call in personal)

@@ -207,8 +207,7 @@ class FakeTransport:
             if messages:
                 raise AssertionError(f"{len(messages)} sent, none expected: {_assertions.sent_summary(messages)}")
             return
-        places = _assertions.places_of(messages, subject_id)
-        if places:
+        if places := _assertions.places_of(messages, subject_id):
             raise AssertionError("\n  ".join(["the person is named in what was sent:", *places]))
 
     def assert_no_personal_data(self) -> None:
@@ -222,8 +221,7 @@ class FakeTransport:
             AssertionError: Something was found. The text tells the place and the kind, never the value.
         """
         __tracebackhide__ = True
-        places = personal_places(self.messages)
-        if places:
+        if places := personal_places(self.messages):
             raise AssertionError("\n  ".join(["personal data was sent:", *places]))
 
     def _to(self, endpoint: str) -> list[SentMessage]:
