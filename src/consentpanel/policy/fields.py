@@ -71,22 +71,22 @@ class _Spec:
     keeps_all: bool = False
     forbids_personal_data: bool = False
 
-    def without_personal(self) -> _Spec:
-        """The same without the rules that let a personal property pass."""
-        rules, by_event = (
-            {name: without_personal(each) for name, each in of.items()} for of in (self.rules, self.by_event)
-        )
-        return attrs.evolve(self, rules=rules, by_event=by_event)
-
-    def check(self) -> None:
-        """Raises ConfigurationError for rules that cannot work together."""
-        actions = [
-            action for rules in (*self.rules.values(), *self.by_event.values()) for action in rules.by_path.values()
-        ]
-        if self.keyed is None and any(isinstance(action, Pseudonymize) for action in actions):
+    def __attrs_post_init__(self) -> None:
+        """Raises ConfigurationError for rules that cannot work, also for those that `without_personal` takes away."""
+        places = *self.rules.items(), *(("events", rules) for rules in self.by_event.values())
+        actions = [(scope, action) for scope, rules in places for action in rules.by_path.values()]
+        if self.keyed is None and any(isinstance(action, Pseudonymize) for _, action in actions):
             raise ConfigurationError("pseudonymize() needs secret=, 32 random bytes or more")
+        for scope, action in actions:
+            if (detection := self.detections[scope]) is not None and not self.forbids_personal_data:
+                detection.changed(action.detect, action.on_detect)
         if any(action.purpose is not None for action in self.rules["groups"].by_path.values()):
             raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
+
+    def without_personal(self) -> _Spec:
+        """The same without the rules that let a personal property pass."""
+        rules = {scope: without_personal(each) for scope, each in self.rules.items()}
+        return attrs.evolve(self, rules=rules, forbids_personal_data=True)
 
     def compiled(self) -> Iterator[tuple[tuple[str, str | None], Compiled]]:
         """What holds for each scope, and for each event that has rules of its own."""
@@ -188,9 +188,6 @@ class FieldPolicy:
         return policy
 
     def _compile(self, spec: _Spec) -> None:
-        if spec.forbids_personal_data:
-            spec = spec.without_personal()
-        spec.check()
         self._spec = spec
         self.keeps_all = spec.keeps_all
         """Whether this is `keep_all()`."""
@@ -257,7 +254,7 @@ class FieldPolicy:
         """
         rules = keep if isinstance(keep, Mapping) else dict.fromkeys(several("keep", _NAMES_OR_RULES, keep), keep_it())
         spec = _specified((rules, people, groups, flags), secret, unplanned_events, planned_events, on_detect="drop")
-        return cls._of(attrs.evolve(spec, forbids_personal_data=True))
+        return cls._of(spec.without_personal())
 
     def for_event(self, name: str, rules: Mapping[str, Action]) -> FieldPolicy:
         """Another policy, with more rules for one event; a rule here wins over the one in ``events`` for its path.
@@ -286,8 +283,10 @@ class FieldPolicy:
             raise ConfigurationError("keep_all() keeps everything: rules would have no effect")
         own = self._spec.by_event.get(name)
         both = {**({} if own is None else own.by_path), **dict(rules)} if isinstance(rules, Mapping) else rules
-        more = {name: checked("events", f"for_event({name!r})", both)}
-        return self._of(attrs.evolve(self._spec, by_event={**self._spec.by_event, **more}))
+        more = checked("events", f"for_event({name!r})", both)
+        if self.forbids_personal_data:
+            more = without_personal(more)
+        return self._of(attrs.evolve(self._spec, by_event={**self._spec.by_event, name: more}))
 
     @property
     def warnings(self) -> tuple[str, ...]:
