@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import attrs
@@ -11,27 +11,33 @@ from consentpanel._consent.ids import Purpose
 from consentpanel.policy._action_types import Action, Keep
 from consentpanel.policy._detect.detection import Detection
 from consentpanel.policy._paths import ITEMS, parts_of
-from consentpanel.policy._rules import STRUCTURE, Rules, Trie, is_closing
+from consentpanel.policy._rules import NO_RULES, STRUCTURE, Rules, Trie, is_closing
 
 DetectionOf = Callable[[Action], "Detection | None"]
 
 
+@attrs.frozen(eq=False, repr=False)
 class Node:
-    """What the rules say of one path: an action, rules for the keys of a dict, a rule for the items of a list."""
+    """What the rules say of one path.
 
-    __slots__ = ("action", "closing_keys", "deep", "detection", "items", "keeps", "keys")
+    Attributes:
+        action: The action; None when only parts of the path are named.
+        detection: What looks into the values that the action lets pass; None when nothing does.
+        deep: Whether what no rule names below is kept too.
+        keeps: Whether every scalar is kept, whoever it is about.
+        items: What they say of the items of a list.
+        keys: What they say of the keys of a dict, by the exact key.
+        closing_keys: By the folded key, for keys that differ from a closing rule's by case: the rule's own key and its
+            node.
+    """
 
-    def __init__(self) -> None:
-        self.action: Action | None = None
-        self.keys: dict[str, Node] = {}
-        """By the exact key."""
-        self.closing_keys: dict[str, tuple[str, Node]] = {}
-        """By the folded key, for keys that differ from a closing rule's by case: the rule's own key and its node."""
-        self.items: Node | None = None
-        self.deep = False
-        self.keeps = False
-        self.detection: Detection | None = None
-        """What looks into the values that the action lets pass; None when nothing does."""
+    action: Action | None
+    detection: Detection | None
+    deep: bool
+    keeps: bool
+    items: Node | None
+    keys: Mapping[str, Node]
+    closing_keys: Mapping[str, tuple[str, Node]]
 
     def of_key(self, key: str) -> tuple[str, Node] | None:
         """The key as a rule names it, and its node; None when no rule names it."""
@@ -87,8 +93,8 @@ def compiled(
     def detection_of(action: Action) -> Detection | None:
         return detection if detection is None or is_strict else detection.changed(action.detect, action.on_detect)
 
-    own = Layers() if event is None else Layers(event.opening, event.closing)
-    tree = _merged(own._replace(scope_opens=rules.opening, scope_closes=rules.closing), None, detection_of)
+    own = (NO_RULES, NO_RULES) if event is None else (event.opening, event.closing)
+    tree = _merged(Layers(*own, rules.opening, rules.closing), None, detection_of)
     bound: dict[Purpose, set[str]] = {}
     for origin in (rules,) if event is None else (rules, event):
         for path, action in origin.by_path.items():
@@ -105,57 +111,47 @@ def compiled(
 class Layers(NamedTuple):
     """The rules for one path: those of the event before those of the scope, what opens beside what closes."""
 
-    event_opens: Trie | None = None
-    event_closes: Trie | None = None
-    scope_opens: Trie | None = None
-    scope_closes: Trie | None = None
+    event_opens: Trie
+    event_closes: Trie
+    scope_opens: Trie
+    scope_closes: Trie
 
-    def step(self, key: str, folded: str) -> Layers:
+    def at(self, key: str) -> Layers:
         """The rules one step further: what opens matches a key exactly, what closes ignores its case."""
+        folded = key.casefold()
         return Layers(
-            _child(self.event_opens, key),
-            _child(self.event_closes, folded),
-            _child(self.scope_opens, key),
-            _child(self.scope_closes, folded),
+            self.event_opens.at(key),
+            self.event_closes.at(folded),
+            self.scope_opens.at(key),
+            self.scope_closes.at(folded),
         )
-
-    @property
-    def name_items(self) -> bool:
-        """Whether a rule says something of the items of a list."""
-        return any(layer is not None and ITEMS in layer.steps for layer in self)
-
-
-def _child(layer: Trie | None, step: str) -> Trie | None:
-    return None if layer is None else layer.steps.get(step)
 
 
 def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -> Node:
-    node = Node()
-    ours = _stricter(layers.event_opens, layers.event_closes)
-    theirs = _stricter(layers.scope_opens, layers.scope_closes)
+    """The node of a path, where `inherited` is the deep keep above it."""
+    ours = layers.event_closes.action or layers.event_opens.action
+    theirs = layers.scope_closes.action or layers.scope_opens.action
     if ours is not None and is_closing(ours):
-        layers = layers._replace(scope_opens=None, scope_closes=None)
-    node.action = ours or theirs or inherited
-    node.detection = None if node.action is None else detection_of(node.action)
-    below = node.action if isinstance(node.action, Keep) and node.action.deep else None
-    node.deep = below is not None
-    node.items = _merged(layers.step(ITEMS, ITEMS), below, detection_of) if layers.name_items else None
-    # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
-    node.keeps = isinstance(node.action, Keep) and node.items is None and node.action.is_unconditional
-    for step in _steps(layers.event_opens, layers.scope_opens):
-        node.keys[step] = _merged(layers.step(step, step.casefold()), below, detection_of)
-    closing = layers._replace(event_opens=None, scope_opens=None)
-    for step in _steps(layers.event_closes, layers.scope_closes):
-        node.closing_keys[step] = step, _merged(closing.step(step, step), below, detection_of)
-    return node
+        layers = layers._replace(scope_opens=NO_RULES, scope_closes=NO_RULES)
+    action = ours or theirs or inherited
+    below = action if isinstance(action, Keep) and action.deep else None
+
+    def merged(at: Layers) -> Node:
+        return _merged(at, below, detection_of)
+
+    closing = layers._replace(event_opens=NO_RULES, scope_opens=NO_RULES)
+    names_items = any(ITEMS in layer.steps for layer in layers)
+    return Node(
+        action=action,
+        detection=None if action is None else detection_of(action),
+        deep=below is not None,
+        # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
+        keeps=isinstance(action, Keep) and not names_items and action.is_unconditional,
+        items=merged(layers.at(ITEMS)) if names_items else None,
+        keys={key: merged(layers.at(key)) for key in _keys(layers.event_opens, layers.scope_opens)},
+        closing_keys={key: (key, merged(closing.at(key))) for key in _keys(layers.event_closes, layers.scope_closes)},
+    )
 
 
-def _steps(*layers: Trie | None) -> Iterable[str]:
-    steps = dict.fromkeys(step for layer in layers if layer is not None for step in layer.steps)
-    return (step for step in steps if step != ITEMS)
-
-
-def _stricter(opening: Trie | None, closing: Trie | None) -> Action | None:
-    if closing is not None and closing.action is not None:
-        return closing.action
-    return None if opening is None else opening.action
+def _keys(ours: Trie, theirs: Trie) -> Iterable[str]:
+    return (step for step in {**ours.steps, **theirs.steps} if step != ITEMS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, Union
 
+import attrs
+
 from consentpanel._checks import several_texts
 from consentpanel._mixpanel.names import EVENT_STRUCTURE, EXPOSURE, EXPOSURE_EVENT, FLAG_IDS, IDS, OPERATORS, PERSONAL
 from consentpanel.errors import ConfigurationError
@@ -14,15 +16,20 @@ from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import keys_of, parts_of
 
 
+@attrs.define(eq=False, repr=False)
 class Trie:
     """Rules of one origin, by step; those that close with folded keys, since they ignore case."""
 
-    __slots__ = ("action", "path", "steps")
+    action: Action | None = None
+    path: str = ""
+    steps: dict[str, Trie] = attrs.Factory(dict)
 
-    def __init__(self) -> None:
-        self.action: Action | None = None
-        self.path = ""
-        self.steps: dict[str, Trie] = {}
+    def at(self, step: str) -> Trie:
+        """The rules one step further."""
+        return self.steps.get(step, NO_RULES)
+
+
+NO_RULES = Trie()
 
 
 class Rules:
@@ -82,10 +89,10 @@ def _refuse_shadowed(origin: str, opening: Trie, closing: Trie, refusing: str | 
     folded: set[str] = set()
     for step, child in opening.steps.items():
         folded.add(step.casefold())
-        _refuse_shadowed(origin, child, closing.steps.get(step.casefold(), Trie()), refusing)
+        _refuse_shadowed(origin, child, closing.at(step.casefold()), refusing)
     for step, child in closing.steps.items():
         if step not in folded:
-            _refuse_shadowed(origin, Trie(), child, refusing)
+            _refuse_shadowed(origin, NO_RULES, child, refusing)
 
 
 def _described(action: object) -> str:
