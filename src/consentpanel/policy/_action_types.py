@@ -161,10 +161,12 @@ class Mask(Action):
     whole: ClassVar[bool] = False
     last: int
 
+    # Labels have at most 63 characters (RFC 1035, 2.3.4); the number of labels is bounded so that matching stays linear.
     _DOMAIN: ClassVar[re.Pattern[str]] = re.compile(r"[^@\s]+@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63})", re.ASCII)
 
     def apply(self, value: Any, keyed: Keyed | None) -> Any:
         text = _text(value)
+        # 64 characters before the @ and 255 behind it are the most of an address (RFC 5321, 4.5.3.1).
         address = self._DOMAIN.fullmatch(text) if len(text) <= 320 else None
         if address is not None:
             return f"****@{address[1]}"

@@ -27,7 +27,7 @@ def _number(value: Any) -> float:
     """A number, or the number that a text says; ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError
-    if isinstance(value, str) and len(value) > 64:
+    if isinstance(value, str) and len(value) > 64:  # no number that anybody wrote, and `float` reads any length
         raise ValueError
     number = float(value) if isinstance(value, str) else value
     if not math.isfinite(number):
@@ -48,6 +48,7 @@ def _into_buckets(width: Any) -> Callable[[Any], Any]:
     return coarsen
 
 
+# How many characters of YYYY-MM-DD say it (ISO 8601).
 _DATE_PARTS = {"day": 10, "month": 7, "year": 4}
 
 
@@ -63,6 +64,7 @@ def _into_dates(part: Any) -> Callable[[Any], Any]:
 
 
 def _into_prefixes(bits: Any) -> Callable[[Any], Any]:
+    # True takes away the last octet, and of IPv6 what lies inside one site, which has a /48 at most (RFC 6177).
     four, six = (24, 48) if bits is True else bits if isinstance(bits, tuple) and len(bits) == 2 else (None, None)
     for length, longest in ((four, 32), (six, 128)):
         if not isinstance(length, int) or isinstance(length, bool) or not 0 <= length <= longest:
@@ -71,6 +73,7 @@ def _into_prefixes(bits: Any) -> Callable[[Any], Any]:
     def coarsen(value: Any) -> Any:
         if not isinstance(value, str):
             raise TypeError
+        # An address has at most 45 characters (RFC 4291, 2.2); a longer text is none, or names a zone.
         address = ipaddress.ip_address(value.strip()[:64])
         if isinstance(address, ipaddress.IPv6Address):
             # A 6to4 address (RFC 3056) holds the whole IPv4 address in its first 48 bits.
@@ -84,7 +87,7 @@ def _into_prefixes(bits: Any) -> Callable[[Any], Any]:
 
 def _into_decimals(decimals: Any) -> Callable[[Any], Any]:
     places = whole_number("decimals", decimals, 0)
-    if places > 12:
+    if places > 12:  # a float holds 15 digits, and a coordinate has three before the point
         raise ConfigurationError("decimals must be at most 12")
     return lambda value: round(float(_number(value)), places)
 

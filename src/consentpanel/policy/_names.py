@@ -62,9 +62,12 @@ PERSONAL_NAMES: Mapping[str, str] = MappingProxyType(
     {name: category for category, names in _BY_CATEGORY.items() for name in re.split(r",\s*", names)}
 )
 
+# Capitals in a row (`IP`), a word with or without one (`Address`, `address`), digits, or letters beyond ASCII.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _SQUASHED = {name.replace(" ", ""): category for name, category in PERSONAL_NAMES.items()}
+# Beyond this no name is read, so that a text in the place of a name costs nothing.
 _LONGEST_NAME = 128
+# The longest names of the dictionary have three words, and a spelling may split one of them.
 _MOST_WORDS = 4
 # Alone they are personal; behind another word they are most often a thing's: `plan_name`, `page_address`, `event_age`.
 _ONLY_ALONE = frozenset(

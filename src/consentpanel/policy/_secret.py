@@ -15,6 +15,7 @@ Keyed: TypeAlias = Callable[[str], str]
 #: The bytes, or a function that is called once for them.
 Secret: TypeAlias = Union[bytes, Callable[[], bytes]]
 
+# A key shorter than the hash makes HMAC weaker (RFC 2104, 3), and SHA-256 has 32 bytes.
 SECRET_BYTES = 32
 
 

@@ -9,9 +9,13 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 #: The parameters of a campaign, which are kept when none is named.
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
+# Controls and spaces, which readers strip or encode, and the backslash, which some take for a slash (WHATWG URL, 4.4).
 _ODD = re.compile(r"[\x00-\x20\x7f\\]")
+# A number, or a UUID with or without its hyphens (RFC 9562, 4).
 _ID = re.compile(r"\d+|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+# An id may be percent-encoded more than once; the detectors decode as often.
 _ROUNDS = 3
+# HTTP asks servers to take URLs of at least 8,000 octets (RFC 9110, 4.1).
 _LONGEST = 8_192
 
 
