@@ -300,6 +300,23 @@ def test_rules_added_later_open_nothing_personal():
     }
 
 
+@pytest.mark.parametrize(
+    ("scope", "rule", "message"),
+    [
+        ("people", pseudonymize(), "needs secret="),
+        ("people", keep(on_detect="hide"), "on_detect must be"),
+        ("people", keep(detect=["face"]), "not 'face'"),
+        ("groups", keep(purpose="targeting"), "a group names no person"),
+    ],
+    ids=["no secret", "no action", "no kind", "a group's purpose"],
+)
+@pytest.mark.parametrize("name", ["plan", "email"])
+def test_a_rule_that_cannot_work_is_refused_also_where_it_is_taken_away(scope, rule, message, name):
+    # rule 3.10: no rule lets a personal property pass, and none is ignored unseen
+    with pytest.raises(ConfigurationError, match=message):
+        FieldPolicy.no_personal_data(**{scope: {name: rule}})
+
+
 @pytest.mark.parametrize("value", ["plan", 5, None])
 def test_what_is_kept_is_named_in_a_list_or_mapping(value):
     with pytest.raises(ConfigurationError, match="keep must be several names"):
