@@ -25,6 +25,7 @@ from consentpanel import (
     refuse,
     transform,
     truncate,
+    url,
 )
 from consentpanel.policy import Action, PolicyResult
 
@@ -679,3 +680,23 @@ def test_every_action_ends_in_something_writable_or_in_a_report(action, value):
     assert ("p" in result.changed) == (
         "p" in result.properties and not same(result.properties["p"], value)
     ) or result.dropped
+
+
+@pytest.mark.parametrize(
+    ("make", "option"),
+    [
+        (keep, "shown"),
+        (drop, "purpose"),
+        (refuse, "detect"),
+        (redact, "detect"),
+        (mask, "on_detect"),
+        (pseudonymize, "detect"),
+        (lambda **options: truncate(3, **options), "shown"),
+        (lambda **options: transform(len, **options), "shown"),
+        (lambda **options: generalize(bucket=1, **options), "shown"),
+        (url, "shown"),
+    ],
+)
+def test_an_option_that_an_action_does_not_take_is_a_type_error(make, option):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
+        make(**{option: "x"})
