@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import mixpanel
@@ -133,3 +134,46 @@ def test_the_counts_of_many_threads_add_up(vendor, registry):
         thread.join()
     mp.flush()
     assert mp.stats() == {"sent": {"consent_granted": 400}, "dropped": {"no_consent": 400}}
+
+
+def test_what_a_buffer_kept_although_the_call_raised_is_counted_in_the_end(vendor, registry):
+    mp = client(BufferedConsumer(2, consumer=vendor), registry)
+    vendor.error = OSError()
+    mp.track("user-1", "Paid")
+    with pytest.raises(MixpanelException):
+        mp.track("user-1", "Paid")
+    vendor.error = None
+    mp.flush()
+    assert mp.stats() == {"sent": {"consent_granted": 2}}
+
+
+def test_what_a_buffer_kept_although_the_call_raised_is_told_when_it_is_discarded(vendor, registry):
+    told = []
+    policy = FieldPolicy(events={"plan": keep()})
+    mp = Mixpanel(
+        "TOKEN", BufferedConsumer(1, consumer=vendor), registry=registry, policy=policy, observers=[told.append]
+    )
+    vendor.error = OSError()
+    with pytest.raises(MixpanelException):
+        mp.track("user-1", "Paid")
+    registry.deny("user-1")
+    mp.flush()
+    assert mp.stats() == {"dropped": {"withdrawn": 1}}
+    assert [decision.reason for decision in told] == ["withdrawn"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_child_of_a_fork_has_nothing_queued(vendor, registry):
+    mp = client(BufferedConsumer(consumer=vendor), registry)
+    mp.track("user-1", "Paid")
+    mp._guard.reporter._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        found = []
+        thread = threading.Thread(target=lambda: found.append(mp.stats()), daemon=True)
+        thread.start()
+        thread.join(5)
+        os._exit(0 if found == [{}] else 1)
+    mp._guard.reporter._lock.release()
+    assert os.waitpid(child, 0)[1] == 0
+    assert mp.stats() == {"queued": {"consent_granted": 1}}

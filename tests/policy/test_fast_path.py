@@ -168,3 +168,28 @@ def test_what_is_too_large_is_dropped_and_not_sent_empty():
 def test_a_number_that_is_none_is_dropped():
     mp, _, _ = client(FieldPolicy(events={"a": keep()}), Regime.OPT_IN, fast=True)
     assert mp.track("yes", "Paid", {"a": math.nan}).dropped == {"a": "not_finite"}
+
+
+def test_the_callers_dict_may_change_meanwhile():
+    # rule 8.9
+    properties: dict[str, Any] = {}
+    rules = {"items": keep(), "z": transform(lambda value: (properties.setdefault("w", 1), value)[1])}
+    mp, vendor, _ = client(FieldPolicy(events=rules), Regime.OPT_IN, fast=True)
+    properties.update(items=(number for number in range(3)), z=1)
+    mp.track("yes", "Paid", properties)
+    assert vendor.events[0].properties["items"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("now", [math.nan, math.inf, 10**400])
+def test_a_time_that_is_none_is_left_to_the_gate(now):
+    mp, vendor, _ = client(FieldPolicy(events={"plan": keep()}), Regime.OPT_IN, fast=True)
+    mp._now = lambda: now
+    assert mp.track("yes", "Paid", {"plan": "pro", "more": 1}).dropped["more"] == "unnamed"
+    assert len(vendor.events) == 1
+
+
+def test_a_telephone_number_as_an_id_is_warned_of(caplog):
+    mp, _, registry = client(FieldPolicy(events={"plan": keep()}), Regime.OPT_IN, fast=True)
+    registry.status = lambda *_, **__: ConsentStatus.GRANTED  # type: ignore[method-assign]
+    mp.track("+49 170 1234567", "Paid", {"plan": "pro", "more": 1})
+    assert "ids that look personal (phone)" in caplog.text

@@ -104,3 +104,10 @@ def test_any_event_is_left_as_the_gate_leaves_it(rules, properties):
     said = transport.messages[0].properties
     assert {name: said[name] for name in said if name in properties} == result.properties
     assert (decision.dropped, decision.changed) == (result.dropped, result.changed)
+
+
+@pytest.mark.parametrize("properties", [None, [1], "plan"])
+def test_what_is_no_message_is_refused(properties):
+    for policy in (POLICY, FieldPolicy.keep_all()):
+        for result in (policy.apply_event("Paid", properties), policy.apply_people(properties)):
+            assert (result.refused, result.properties) == (True, {})

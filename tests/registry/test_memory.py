@@ -121,3 +121,16 @@ def test_it_is_a_registry_and_its_repr_names_nobody():
     assert isinstance(registry, ConsentRegistry)
     assert repr(registry) == "<MemoryRegistry of 1 subjects>"
     assert not isinstance({}, ConsentRegistry)
+
+
+@pytest.mark.parametrize("moment", [0, "", False, []])
+def test_a_moment_that_is_none_is_refused_and_not_taken_for_now(moment):
+    registry = MemoryRegistry()
+    with pytest.raises(InvalidRecordError, match="recorded_at"):
+        registry.grant("user-1", recorded_at=moment)
+    assert registry.history("user-1") == []
+
+
+def test_a_field_that_no_record_has_is_a_type_error():
+    with pytest.raises(TypeError, match=r"grant\(\) got an unexpected keyword argument 'status'"):
+        MemoryRegistry().grant("user-1", status="denied")

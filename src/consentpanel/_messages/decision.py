@@ -132,7 +132,7 @@ class Cause(_Word):
     """Why a property was dropped, or how it was changed: the values of `Decision.dropped` and `Decision.changed`.
 
     A cause is its own word, so that ``decision.dropped["email"] == "unnamed"`` holds. What a detector has found is
-    ``detected:`` and the kind.
+    ``detected:`` and the kind, made when it is met: compare causes with ``==``.
 
     Attributes:
         meaning: What the cause says, in a few words.

@@ -19,6 +19,7 @@ import mixpanel
 from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
 from consentpanel._consent.standing import Standing
 from consentpanel._gate.judge import MAX_PROPERTIES, shown_event
+from consentpanel._log import note_failure
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
@@ -43,6 +44,8 @@ _VERSION = mixpanel.__version__
 _BY_PATH = ("dropped", "changed", "detected")
 _NOTHING: Mapping[str, Cause] = MappingProxyType({})
 _REMEMBERED = 1024
+#: A time beyond is none, and one that is not finite neither.
+_LATEST = 1e15
 _LONGEST_NAME = 128
 
 
@@ -114,18 +117,18 @@ class EventPlan:
             self.decisions[standing] = decision
         return decision
 
-    def refusal(self, reason: Reason, standing: Standing, dropped: Mapping[str, Cause] = _NOTHING) -> Decision:
-        """What is decided when the policy, or the size of what it leaves, forbids the message."""
-        return self._decided(Outcome.DROPPED, reason, _counted(standing), dropped=dropped)
+    def refusal(self, reason: Reason, standing: Standing | None, dropped: Mapping[str, Cause] = _NOTHING) -> Decision:
+        """What is decided when the policy, the size of what it leaves, or a failure forbids the message."""
+        return self._decided(Outcome.DROPPED, reason, None if standing is None else _counted(standing), dropped=dropped)
 
-    def _decided(self, outcome: Outcome, reason: Reason, standing: Standing, **more: Any) -> Decision:
+    def _decided(self, outcome: Outcome, reason: Reason, standing: Standing | None, **more: Any) -> Decision:
         return Decision(
             outcome=outcome,
             reason=reason,
             endpoint="events",
             event=self.shown,
             purpose=self.purpose,
-            status=standing.status,
+            status=None if standing is None else standing.status,
             **more,
         )
 
@@ -146,7 +149,7 @@ class FastPath:
         self._guard = guard
         self._settings: Settings | None = None
 
-    def _now(self) -> Settings:
+    def _current(self) -> Settings:
         settings = self._settings
         if settings is None or settings.generation != process.generation:
             settings = self._settings = self._guard.settings()
@@ -160,7 +163,7 @@ class FastPath:
         Returns:
             The decision, or None when the gate has to judge; and the standing that was learnt on the way, or None.
         """
-        settings = self._now()
+        settings = self._current()
         plan = settings.event_plans.get(event)
         if plan is None:
             plan = EventPlan.of(event, settings)
@@ -171,7 +174,7 @@ class FastPath:
             return None, None
         if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
             return None, None
-        if "@" in subject:
+        if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
         standing = standing_now(ask, subject, purpose)
         if standing not in settings.allowing:
@@ -204,11 +207,13 @@ class FastPath:
         if not is_plain:
             applied = Application(Message("events", {}, client._wire, persons=(subject,)), plan.keyed)  # noqa: SLF001 - ours
             try:
-                left = applied.properties(properties or {}, plan.rules.tree)
+                # A copy, as the vendor's client takes one: the caller's dict may change meanwhile.
+                left = applied.properties(dict(properties or {}), plan.rules.tree)
             except RefusedError as error:
                 refused = plan.refusal(Reason.REFUSED_BY_POLICY, standing, {str(error): error.cause})
-            except Exception:  # noqa: BLE001 - a value is of the user's class; the gate says what becomes of it
-                return None
+            except Exception as error:  # noqa: BLE001 - a value is of the user's class
+                note_failure("judging a message", error)
+                refused = plan.refusal(Reason.INVALID_MESSAGE, None)
         text = _text_of(event, names, left) if refused is None else None
         if text is not None:
             decision = plan.decision(standing, may_go=True, applied=applied)
@@ -221,7 +226,7 @@ class FastPath:
 
     def update(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
         """Sends a profile update that needs no gate; None when it does."""
-        settings = self._now()
+        settings = self._current()
         ask = settings.ask
         if not settings.may_take_fast_path or ask is None or not settings.purposes.is_default:
             return None
@@ -241,7 +246,11 @@ class FastPath:
         purposes = () if decision.purpose is None else (decision.purpose,)
         reporter = self._guard.reporter
         ticket = Ticket(outlet, settings, reporter, endpoint, decision.event, (subject,), (), purposes)
-        outlet.deliver(endpoint, text, None, ticket)
+        try:
+            outlet.deliver(endpoint, text, None, ticket)
+        except BaseException:
+            reporter.raised(ticket, decision)
+            raise
         return reporter.answer(ticket, decision)
 
 
@@ -257,7 +266,8 @@ _UPDATED = Decision(
 def _names(client: Client, subject: str) -> dict[str, Any] | None:
     """The names that the vendor's client writes into an event before its properties; None when a hook is unusual."""
     token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
-    if type(token) is not str or type(present) not in _NUMBERS or not is_insert_id(insert_id, (subject,)):
+    is_usual = type(token) is str and type(present) in _NUMBERS and -_LATEST < present < _LATEST
+    if not is_usual or not is_insert_id(insert_id, (subject,)):
         return None
     return {
         "token": token,

@@ -73,7 +73,11 @@ class Guard:
         event = shown_event(message.event)
         who = message.persons, message.devices
         ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed)
-        outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
+        try:
+            outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
+        except BaseException:
+            self.reporter.raised(ticket, verdict.decision)
+            raise
         return self.reporter.answer(ticket, verdict.decision)
 
     def warn_of_ids(self, *subjects: str) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import attrs
 
+from consentpanel._forks import Survivors
 from consentpanel._log import LOGGER, note_failure, warn_once
 from consentpanel._messages.decision import Decision, MessageError, Outcome, Reason
 from consentpanel.client._process import process
@@ -55,8 +56,8 @@ class Reported:
     Attributes:
         outlet: Where it went.
         settings: What the client works with.
-        outcome: What the call answered; None before it has.
-        is_queued: Whether it is counted as waiting.
+        outcome: What the gate decided, once the call has answered or raised; None before.
+        counted: Under which outcome, or as queued, it is counted; None for not at all.
         is_delivered: Whether a buffer has delivered it.
         loss: The decision that it will never be sent; None for none.
     """
@@ -64,7 +65,7 @@ class Reported:
     outlet: Outlet
     settings: Settings
     outcome: Decision | None = attrs.field(default=None, init=False)
-    is_queued: bool = attrs.field(default=False, init=False)
+    counted: str | None = attrs.field(default=None, init=False)
     is_delivered: bool = attrs.field(default=False, init=False)
     loss: Decision | None = attrs.field(default=None, init=False)
 
@@ -76,6 +77,12 @@ class Reporter:
         self._counts: dict[tuple[str, Reason], int] = {}
         # Re-entrant, because a signal handler may track in the middle of it.
         self._lock = threading.RLock()
+        _ALIVE.add(self)
+
+    def _restart_in_child(self) -> None:
+        # Another thread of the parent may have held the lock, and what waits there is the parent's.
+        self._lock = threading.RLock()
+        self._counts = {key: count for key, count in self._counts.items() if key[0] != QUEUED}
 
     def stats(self) -> dict[str, dict[str, int]]:
         """How many messages came to which end, by outcome and reason; what waits stands under ``queued``."""
@@ -100,30 +107,60 @@ class Reporter:
     def answer(self, message: Reported, decision: Decision) -> Decision:
         """What a call answers when its message was handed over: the gate's decision, unless it is lost already."""
         with self._lock:
-            message.outcome = decision = decision if message.loss is None else message.loss
-            message.is_queued = message.loss is None and message.outlet.keeps and not message.is_delivered
-            self._count(QUEUED if message.is_queued else decision.outcome, decision, 1)
+            decision = self._decided(message, decision)
+            if message.counted is None:
+                self._recount(message, QUEUED if message.outlet.keeps else decision.outcome)
         return self._told(decision, message.settings, message.outlet)
+
+    def raised(self, message: Reported, decision: Decision) -> None:
+        """Notes that handing a message over has raised: a buffer may have kept it, and then tells what becomes of it."""
+        with self._lock:
+            loss = self._decided(message, decision) if message.loss is not None else None
+            message.outcome = message.outcome or decision
+            if message.is_delivered and loss is None:
+                self._recount(message, decision.outcome)
+        if loss is not None:
+            self._told_quietly(loss, message)
 
     def delivered(self, message: Reported) -> None:
         """Counts that a message has left its buffer for the vendor."""
         with self._lock:
             message.is_delivered = True
-            if message.outcome is not None and message.is_queued:
-                self._count(QUEUED, message.outcome, -1)
-                self._count(message.outcome.outcome, message.outcome, 1)
-                message.is_queued = False
+            if message.outcome is not None and message.loss is None:
+                self._recount(message, message.outcome.outcome)
 
     def lost(self, message: Reported, loss: Decision) -> None:
         """Counts and tells that a message will never be sent; the call itself does, when it has not answered yet."""
         with self._lock:
-            message.loss = loss
-            answered = message.outcome
-            if answered is None:
+            if message.loss is not None:
                 return
-            self._count(QUEUED if message.is_queued else answered.outcome, answered, -1)
-            self._count(loss.outcome, loss, 1)
-            message.is_queued = False
+            message.loss = loss
+            if message.outcome is None:
+                return
+            self._decided(message, loss)
+        self._told_quietly(loss, message)
+
+    def _decided(self, message: Reported, decision: Decision) -> Decision:
+        """The last word on a message so far: that it is lost, or what the gate decided."""
+        if message.loss is None:
+            message.outcome = decision
+            if message.is_delivered:
+                self._recount(message, decision.outcome)
+            return decision
+        if message.counted is not None and message.outcome is not None:
+            self._count(message.counted, message.outcome, -1)
+        message.outcome, message.counted = message.loss, message.loss.outcome
+        self._count(message.loss.outcome, message.loss, 1)
+        return message.loss
+
+    def _recount(self, message: Reported, outcome: str) -> None:
+        if message.outcome is not None and message.counted != outcome:
+            if message.counted is not None:
+                self._count(message.counted, message.outcome, -1)
+            self._count(outcome, message.outcome, 1)
+            message.counted = outcome
+
+    def _told_quietly(self, loss: Decision, message: Reported) -> None:
         try:
             self._told(loss, message.settings, message.outlet)
         except MessageError:
@@ -159,3 +196,6 @@ def _report(decision: Decision, settings: Settings) -> None:
         LOGGER.warning("dropped a message to %s: %s", decision.endpoint, decision.reason.value)
     if settings.on_error == "raise":
         raise MessageError(decision)
+
+
+_ALIVE: Survivors[Reporter] = Survivors(Reporter._restart_in_child)  # noqa: SLF001 - the same file

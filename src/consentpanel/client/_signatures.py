@@ -1,4 +1,4 @@
-"""The vendor's calls that need no code of ours, with the types that the vendor leaves out."""
+"""The vendor's calls that need no code of ours, with the types that the vendor leaves out, and the refusal of unknown ones."""
 
 from __future__ import annotations
 

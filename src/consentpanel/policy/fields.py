@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import attrs
 
 from consentpanel._checks import several
+from consentpanel._messages.decision import Reason
 from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
@@ -407,6 +408,8 @@ class FieldPolicy:
     def _apply(self, endpoint: str, record: Mapping[str, Any], event: str | None = None) -> PolicyResult:
         """What the gate would leave of a message, whoever it is about."""
         message = take_apart(Captured(endpoint, record, Wire()))
+        if message.fault is Reason.INVALID_MESSAGE:
+            return PolicyResult(properties={}, dropped={}, changed={}, refused=True)
         applied = self.applied_to(message)
         try:
             if self.keeps_all:

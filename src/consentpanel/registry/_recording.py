@@ -129,10 +129,14 @@ class RecordingRegistry(ABC):
         self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
     def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
-        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-        said_at = given.pop("recorded_at", None) or now()
+        more = fields.keys() - Fields.__annotations__.keys()
+        if more:
+            rule = "grant" if status is ConsentStatus.GRANTED else "deny"
+            raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
+        given: dict[str, Any] = {"recorded_at": now()}
+        given.update((name, value) for name, value in fields.items() if value is not None)
         named = dict.fromkeys(Purpose(purpose) for purpose in purposes or BUILT_IN_PURPOSES)
-        records = [ConsentRecord(subject_id, purpose, status, said_at, **given) for purpose in named]
+        records = [ConsentRecord(subject_id, purpose, status, **given) for purpose in named]
         refuse_future(records[0].recorded_at)
         self._append(records, is_stamped_here=fields.get("recorded_at") is None)
 
