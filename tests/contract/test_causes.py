@@ -113,6 +113,7 @@ def test_a_decision_is_json():
         "dropped": {"more": "unnamed"},
         "changed": {"card": "pseudonymize"},
         "detected": {"note": "email"},
+        "problem": "",
     }
     words = [value for value in decision.as_dict().values() if not isinstance(value, dict)]
     assert {type(word) for word in words} == {str}

@@ -144,11 +144,11 @@ def test_a_structural_name_carries_no_object(
 
 
 def test_properties_in_meta_are_judged_as_properties(mp: Mixpanel, vendor: FakeTransport) -> None:
-    # rule 3.5
-    meta = {"properties": {"token": "T", "distinct_id": "user-1", "plan": "pro", "email": "secret"}}
+    # rules 3.4 and 3.5
+    meta = {"properties": {"token": "TOKEN", "distinct_id": "user-1", "plan": "pro", "email": "secret"}}
     decision = mp.track("user-1", "Paid", {"note": "secret"}, meta)
     assert dict(decision.dropped) == {"email": "unnamed"}
-    assert vendor.events[0].properties == {"token": "T", "distinct_id": "user-1", "plan": "pro"}
+    assert vendor.events[0].properties == {"token": "TOKEN", "distinct_id": "user-1", "plan": "pro"}
 
 
 @pytest.mark.parametrize("scope", ["events", "people", "groups"])
@@ -384,7 +384,7 @@ def test_stats_count_outcomes_by_reason(mp: Mixpanel) -> None:
 
 def test_a_batch_by_hand_is_refused(mp: Mixpanel, vendor: FakeTransport) -> None:
     # rule 1.4
-    event = {"event": "Paid", "properties": {"token": "T", "distinct_id": "user-1", "plan": "pro"}}
+    event = {"event": "Paid", "properties": {"token": "TOKEN", "distinct_id": "user-1", "plan": "pro"}}
     assert mp._consumer.send("events", json.dumps([event])).reason is Reason.INVALID_MESSAGE
     vendor.assert_nothing_sent()
 

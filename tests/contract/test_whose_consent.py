@@ -11,8 +11,19 @@ from typing import Any
 
 import pytest
 
-from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, Mixpanel, Purpose, Reason, Regime, keep
+from consentpanel import (
+    BufferedConsumer,
+    ConfigurationError,
+    ConsentStatus,
+    FieldPolicy,
+    Mixpanel,
+    Reason,
+    Regime,
+    drop,
+    keep,
+)
 from consentpanel._consent.standing import Standing
+from consentpanel._mixpanel.names import FLAG_IDS
 from consentpanel.registry import ConsentRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -505,15 +516,26 @@ def test_a_group_needs_no_consent_but_a_rule(mp: Mixpanel, vendor: FakeTransport
     assert vendor.groups[0].properties == {"$set": {"industry": "mining"}}
 
 
-def test_a_group_that_names_a_person_needs_the_consent_of_that_person(
-    mp: Mixpanel, registry: MemoryRegistry, vendor: FakeTransport
+@pytest.mark.parametrize("name", [*sorted(FLAG_IDS), "$Device_ID"])
+@pytest.mark.parametrize("policy", [FieldPolicy(groups={"industry": keep(deep=True)}), FieldPolicy.keep_all()])
+def test_ids_of_persons_and_devices_have_no_place_in_a_group(
+    client: Callable[..., Mixpanel], vendor: FakeTransport, policy: FieldPolicy, name: str
 ) -> None:
-    # rules 2.7 and 2.10
-    assert mp.group_set("company", "acme", {"industry": "x", "$user_id": "user-1"}).reason is Reason.NO_CONSENT
-    assert not mp.group_set("company", "acme", {"industry": "x"}, {"$distinct_id": "user-1"})
-    vendor.assert_nothing_sent()
-    registry.grant("user-1", Purpose.PROFILES)
-    assert mp.group_set("company", "acme", {"industry": "x", "$user_id": "user-1"})
+    # rule 2.10
+    mp = client(policy=policy)
+    first = mp.group_set("company", "acme", {"industry": "x", name: "user-1"})
+    second = mp.group_set("company", "acme", {"industry": "x"}, {name: "user-1"})
+    assert first.dropped == second.dropped == {name: "id"}
+    assert [each.properties for each in vendor.groups] == [{"$set": {"industry": "x"}}] * 2
+    assert "user-1" not in "".join(each.raw for each in vendor.messages)
+
+
+def test_a_rule_for_the_id_of_a_person_in_a_group_can_never_apply() -> None:
+    # rules 2.10 and 3.3
+    for path in ("$user_id", "owner.distinct_id", "members[].$device_id"):
+        with pytest.raises(ConfigurationError, match="a group is no person"):
+            FieldPolicy(groups={path: keep()})
+    assert FieldPolicy(groups={"owner.distinct_id": drop()})
 
 
 def test_a_group_whose_properties_are_all_dropped_is_not_sent(mp: Mixpanel, vendor: FakeTransport) -> None:

@@ -285,7 +285,7 @@ def client(policy: FieldPolicy, regime: Regime) -> tuple[Mixpanel, FakeTransport
 def through_the_gate(mp: Mixpanel) -> None:
     """Turns the express lane off."""
     mp._guard.event_at_once = lambda *_: (None, None)  # type: ignore[method-assign]
-    mp._guard.update_at_once = lambda *_: None  # type: ignore[method-assign]
+    mp._guard.update_at_once = lambda *_: (None, None)  # type: ignore[method-assign]
 
 
 def answer(mp: Mixpanel, call: tuple[Any, ...]) -> Any:

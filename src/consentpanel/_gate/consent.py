@@ -34,14 +34,15 @@ def bound_purposes(message: Message, policy: FieldPolicy) -> tuple[Purpose, ...]
     return policy.compiled(message.scope, message.event).bound_purposes(names)
 
 
-def questions(message: Message, purposes: Collection[Purpose]) -> list[Question]:
+def questions(message: Message, purposes: Collection[Purpose], policy: FieldPolicy) -> list[Question]:
     """What to ask the registry before a message can be judged.
 
     Args:
         message: The message, taken apart.
         purposes: Its own purposes and the `bound_purposes` of its properties.
+        policy: The field policy: one that keeps everything keeps even of a removal what only consent lets leave.
     """
-    if message.fault is not None or message.is_removal:
+    if message.fault is not None or (message.is_removal and not policy.keeps_all):
         return []
     moments = (None, *message.moments)
     return [

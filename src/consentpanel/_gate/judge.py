@@ -5,10 +5,9 @@ Read this first. Nothing here asks a registry, sends, logs or keeps anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
-
-import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.regime import Regime
@@ -17,14 +16,14 @@ from consentpanel._gate.consent import bound_purposes, refusal_of
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import FLAGS, Message
 from consentpanel._messages.wire import MAX_BYTES, dumps
-from consentpanel._mixpanel.names import GROUP_NAMES, PROFILE_STRUCTURE
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._apply import Application, RefusedError
-from consentpanel.policy._detect.detection import shown_name
 from consentpanel.policy._left import all_of, left_of, removal_left_of
 
 #: Stands in a `Decision` for the name of an event that is not planned.
 UNPLANNED = "<unplanned>"
+#: The reasons for which a decision tells what is wrong with an argument.
+_TOLD = frozenset({Reason.INVALID_MESSAGE, Reason.INVALID_ID, Reason.INVALID_TIME})
 #: The vendor takes fewer than 255 properties a message.
 MAX_PROPERTIES = 254
 
@@ -44,6 +43,7 @@ class Grounds(NamedTuple):
     """What a decision rests on."""
 
     reason: Reason
+    event: str | None = None
     purpose: Purpose | None = None
     standing: Standing | None = None
 
@@ -55,9 +55,10 @@ class Grounds(NamedTuple):
             outcome=outcome,
             reason=self.reason,
             endpoint=message.endpoint,
-            event=shown_event(message.event),
+            event=self.event,
             purpose=self.purpose,
             status=None if self.standing is None else self.standing.status,
+            problem=message.problem if self.reason in _TOLD else "",
             **more,
         )
 
@@ -76,7 +77,7 @@ def judge(
     Args:
         message: The message, taken apart.
         purposes: The purposes that it serves; each needs consent.
-        standings: The answer of the registry to each of `questions(message, purposes)`; a missing one is a denial.
+        standings: The answer of the registry to each of `questions(message, purposes, policy)`; a missing one is a denial.
         policy: The field policy.
         regime: What silence means, for everybody or by subject id.
         maps_ids: Whether each text that is a raw id becomes a pseudonym later, and so needs no detector.
@@ -85,12 +86,13 @@ def judge(
         The verdict.
     """
     purpose = next(iter(purposes), None)
+    event = policy.shown_event(message)
     if message.event is not None and not policy.plans(message.event):
         # An unplanned name may hold anything, so the decision does not quote it.
-        return _dropped(attrs.evolve(message, event=UNPLANNED), Grounds(Reason.UNPLANNED_EVENT, purpose))
+        return _dropped(message, Grounds(Reason.UNPLANNED_EVENT, UNPLANNED, purpose))
     if message.fault is not None:
-        return _dropped(message, Grounds(message.fault, purpose))
-    if message.is_removal:
+        return _dropped(message, Grounds(message.fault, event, purpose))
+    if message.is_removal and not policy.keeps_all:
         return _removal(message, Cause.UNNAMED, policy)
     if not message.persons and not message.devices:
         return _left(message, Grounds(Reason.NO_PERSON_NAMED), policy, maps_ids=maps_ids)
@@ -100,23 +102,23 @@ def judge(
     if refusal is not None:
         if message.has_removal:
             return _removal(message, Cause(refusal.reason), policy)
-        return _dropped(message, Grounds(*refusal))
+        return _dropped(message, Grounds(refusal.reason, event, refusal.purpose, refusal.standing))
+    if message.is_removal:
+        applied = policy.applied_to(message)
+        return _written(message, all_of(message, applied), Grounds(Reason.REMOVAL), applied)._replace(
+            needs_consent=False
+        )
     granted = all(standings[person, each, None] is Standing.GRANTED for person in message.persons for each in purposes)
     if granted:
-        grounds = Grounds(Reason.CONSENT_GRANTED, purpose, Standing.GRANTED)
+        grounds = Grounds(Reason.CONSENT_GRANTED, event, purpose, Standing.GRANTED)
     else:
-        grounds = Grounds(Reason.NOT_DENIED, purpose, Standing.NOT_RECORDED)
+        grounds = Grounds(Reason.NOT_DENIED, event, purpose, Standing.NOT_RECORDED)
     bound = bound_purposes(message, policy)
     refused_purposes = frozenset(
         each for each in bound if refusal_of(*who, moments, (each,), standings, regime) is not None
     )
     verdict = _left(message, grounds, policy, refused_purposes, maps_ids=maps_ids)
     return verdict._replace(bound=tuple(each for each in bound if each not in refused_purposes)) if bound else verdict
-
-
-def shown_event(event: str | None) -> str | None:
-    """The name of an event as decisions tell it."""
-    return event if event is None else shown_name(event)
 
 
 def _dropped(message: Message, grounds: Grounds, refused: RefusedError | None = None) -> Verdict:
@@ -126,10 +128,14 @@ def _dropped(message: Message, grounds: Grounds, refused: RefusedError | None = 
 
 def _removal(message: Message, cause: Cause, policy: FieldPolicy) -> Verdict:
     """Only what takes data away from the vendor, for which nobody need be asked."""
-    applied = policy.applied_to(message)
-    keeps_all = policy.keeps_all and message.is_removal
-    record = all_of(message, applied) if keeps_all else removal_left_of(message, applied, cause)
-    return _written(message, record, Grounds(Reason.REMOVAL), applied)._replace(needs_consent=False)
+    applied, grounds = policy.applied_to(message), Grounds(Reason.REMOVAL)
+    try:
+        record = removal_left_of(message, applied, cause, policy.compiled(message.scope).detection)
+    except RefusedError as refused:
+        return _dropped(message, grounds._replace(reason=Reason.REFUSED_BY_POLICY), refused)
+    if not message.has_operator_in(record):
+        return _nothing_left(message, grounds, applied)
+    return _written(message, record, grounds, applied)._replace(needs_consent=False)
 
 
 def _left(
@@ -151,22 +157,27 @@ def _left(
         record = left_of(message, applied, rules.tree, rules.detection)
     except RefusedError as refused:
         return _dropped(message, grounds._replace(reason=Reason.REFUSED_BY_POLICY), refused)
-    if message.endpoint != FLAGS and not message.is_event and record.keys() <= PROFILE_STRUCTURE | GROUP_NAMES:
-        grounds = grounds._replace(reason=Reason.NOTHING_LEFT)
-        return Verdict(
-            grounds.decide(message, Outcome.DROPPED, dropped=applied.dropped, detected=applied.detected), None
-        )
+    if message.endpoint != FLAGS and not message.is_event and not message.has_operator_in(record):
+        return _nothing_left(message, grounds, applied)
     return _written(message, record, grounds, applied)
+
+
+def _nothing_left(message: Message, grounds: Grounds, applied: Application) -> Verdict:
+    grounds = grounds._replace(reason=Reason.NOTHING_LEFT)
+    return Verdict(grounds.decide(message, Outcome.DROPPED, dropped=applied.dropped, detected=applied.detected), None)
 
 
 def _written(message: Message, record: dict[str, Any], grounds: Grounds, applied: Application) -> Verdict:
     """The record as the vendor's client would write it, unless it is larger than the vendor takes."""
     holders = (record.get("properties", ()),) if message.is_event else record.values()
     count = sum(len(value) for value in holders if isinstance(value, (dict, list)))
-    is_touched = bool(applied.dropped or applied.changed)
     text = ""
     if count <= MAX_PROPERTIES:
-        text = message.text if message.text and not is_touched else dumps(record)
+        text = dumps(record)
+        # A serializer's own way of writing is kept where nothing was changed, whatever was noted of that.
+        if message.text and text == dumps(json.loads(message.text)):
+            text = message.text
+    is_touched = bool(applied.dropped or applied.changed)
     if not text or len(text) >= MAX_BYTES:
         return _dropped(message, grounds._replace(reason=Reason.TOO_LARGE))
     outcome = Outcome.REDACTED if is_touched else Outcome.SENT

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from itertools import islice
+from numbers import Integral, Real
 from typing import Any
 
 import attrs
@@ -22,11 +24,33 @@ class TooManyItemsError(ValueError):
     """An iterator has more items than anybody would send."""
 
 
+def as_number(value: object) -> int | float | None:
+    """The JSON number that says the same as a number of another type; None for what is a number of JSON or none at all.
+
+    Example:
+        >>> as_number(Decimal("9.99")), as_number(Decimal(3)), as_number(3), as_number("3")
+        (9.99, 3, None, None)
+    """
+    if isinstance(value, (int, float)) or not isinstance(value, (Decimal, Real)):
+        return None
+    try:
+        if isinstance(value, Integral):
+            return int(value)
+        number = float(value)  # the vendor keeps no more digits
+    except Exception:  # noqa: BLE001 - the class is the user's; its exception may hold the value
+        return None
+    return int(number) if isinstance(value, Decimal) and number.is_integer() and abs(number) < _EXACT else number
+
+
+_EXACT = 2**53
+
+
 def converted(value: object) -> Any:
     """A simpler value that says the same: text, a list or a dict, whose parts may need converting in turn.
 
     A lazy string, `UUID`, `Decimal` and `bytes` become text, an `Enum` its value, a date or time ISO 8601 text, a
-    dataclass or attrs class a dict by its fields, another mapping a dict, a set, generator, deque or view a list.
+    `timedelta` its seconds, a scalar of numpy or pandas the Python value, a dataclass or attrs class a dict by its fields,
+    another mapping a dict, a set, generator, deque or view a list.
 
     Raises:
         TypeError: There is none. The text does not quote the value.
@@ -37,11 +61,9 @@ def converted(value: object) -> Any:
         >>> converted(Decimal("9.90")), converted({2, 1}), converted(date(2026, 5, 17))
         ('9.90', [1, 2], '2026-05-17')
     """
-    text = text_of(value)
-    if text is not None:
-        return text
-    if isinstance(value, Enum):
-        return value.value
+    simple = _simple(value)
+    if simple is not value:
+        return simple
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     kind: type[Any] = type(value)
@@ -54,6 +76,29 @@ def converted(value: object) -> Any:
     if isinstance(value, (Iterator, deque, KeysView, ValuesView, ItemsView)):
         return _few(iter(value))
     raise TypeError("no JSON form")
+
+
+def _simple(value: Any) -> Any:
+    """A scalar as a simpler one, an `Enum` as its value; the value itself when it is neither."""
+    kind: type[Any] = type(value)
+    if kind.__name__ in _MISSING and kind.__module__.startswith("pandas."):
+        return None
+    text = text_of(value)
+    if text is not None:
+        return text
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if kind.__module__ == "numpy" and issubclass(kind, sys.modules["numpy"].generic):
+        # Those of times count nanoseconds, of which a datetime knows none.
+        return (value.astype(f"{kind.__name__}[us]") if kind.__name__ in _NUMPY_TIMES else value).item()
+    number = as_number(value)
+    return value if number is None else number
+
+
+_MISSING = frozenset({"NaTType", "NAType"})
+_NUMPY_TIMES = frozenset({"datetime64", "timedelta64"})
 
 
 _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
@@ -69,6 +114,10 @@ _TEXTS: tuple[tuple[type, Callable[[Any], str]], ...] = (
 _LAZY_TEXTS = frozenset({"Promise", "LazyProxy", "LazyString", "_LazyString"})
 
 
+def _is_lazy(kind: type) -> bool:
+    return not _LAZY_TEXTS.isdisjoint(each.__name__ for each in kind.__mro__)
+
+
 def text_of(value: object) -> str | None:
     """The text of a value that is one in all but type; None for another.
 
@@ -79,9 +128,17 @@ def text_of(value: object) -> str | None:
         if isinstance(value, kind):
             return text(value)
     # A proxy may claim to be a str by its __class__ alone.
-    if isinstance(value, str) or not _LAZY_TEXTS.isdisjoint(each.__name__ for each in type(value).__mro__):
+    if isinstance(value, str) or _is_lazy(type(value)):
         return str.__str__(str(value))
     return None
+
+
+def name_of(value: object) -> str | None:
+    """The text of a name that is a `str`, a lazy text or an `Enum` of texts; None for anything else."""
+    kind = type(value)
+    if not issubclass(kind, (str, Enum)) and not _is_lazy(kind):
+        return None
+    return str.__str__(value) if isinstance(value, str) and issubclass(kind, str) else key_of(value)
 
 
 def key_of(key: object) -> str | None:

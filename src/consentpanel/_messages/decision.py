@@ -181,6 +181,7 @@ class Cause(_Word):
 
     DEFAULT = "default", "not what the vendor's client could have written, whose default took its place"
     NOT_IN_SHAPE = "not_in_shape", "not what the vendor's client could have written, which writes nothing there"
+    ID = "id", "the id of a person or device where no rule for exactly that path opens it, or in a group, which is none"
     NOT_A_NAME = "not_a_name", "$unset lists something else than names"
 
     WITHDRAWN = "withdrawn", "beside a removal: the person has said no"
@@ -251,6 +252,7 @@ class Decision:
         dropped: Path of each property that was left out, with the `Cause`.
         changed: Path of each property that was changed, with the `Cause`.
         detected: Path of each place where a detector found something, with the kind.
+        problem: Of a message that is none: the argument at fault, the type that came and what was expected; else empty.
 
     Example:
         >>> from consentpanel import Mixpanel
@@ -271,6 +273,7 @@ class Decision:
     dropped: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
     changed: Mapping[str, Cause] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
     detected: Mapping[str, str] = attrs.field(default=_NOTHING, converter=_frozen, hash=False, repr=_as_dict)
+    problem: str = ""
 
     def __bool__(self) -> bool:
         return self.outcome is not Outcome.DROPPED
@@ -291,7 +294,7 @@ class Decision:
         return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
+        for name, value in {"problem": "", **state}.items():
             object.__setattr__(self, name, _frozen(value) if name in _BY_PATH else value)
 
 
@@ -303,7 +306,8 @@ class MessageError(ConsentPanelError):
     """
 
     def __init__(self, decision: Decision) -> None:
-        super().__init__(f"message not sent: {decision.reason.value}")
+        because = f" ({decision.problem})" if decision.problem else ""
+        super().__init__(f"message not sent: {decision.reason.value}{because}")
         self.decision = decision
 
     def __reduce__(self) -> tuple[type[MessageError], tuple[Decision]]:

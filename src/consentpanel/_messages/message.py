@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ import attrs
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import now
+from consentpanel._messages.convert import name_of
 from consentpanel._messages.decision import Cause, Reason
 from consentpanel._messages.shapes import DefaultOf, no_default
 from consentpanel._messages.times import moment_of
@@ -19,15 +20,14 @@ from consentpanel._messages.wire import Wire, named_by_text
 from consentpanel._mixpanel.names import (
     DEVICE_IDS,
     DICT_OPERATORS,
-    FLAG_IDS,
-    GROUP_NAMES,
     IDS,
     PERSON_ID_LISTS,
-    PROFILE_STRUCTURE,
     REMOVALS,
     TARGETING_KEY,
     TIMES,
+    is_id_name,
 )
+from consentpanel._mixpanel.structure import STRUCTURE, TOP, Shape
 from consentpanel.errors import InvalidRecordError
 
 EVENT_ENDPOINTS = frozenset({"events", "imports"})
@@ -36,7 +36,6 @@ FLAGS = "flags"
 ENDPOINTS = EVENT_ENDPOINTS | {"people", "groups"}
 
 _IDS_AND_TIMES = IDS | TIMES
-_SAFE_BESIDE_REMOVALS = PROFILE_STRUCTURE | GROUP_NAMES | REMOVALS
 NO_PRESENT = object()
 
 
@@ -59,6 +58,7 @@ class Message:
         text: The record as the client's serializer wrote it, when that has a way of writing of its own.
         is_malformed: Whether an operator of a profile update holds something else than properties.
         fault: Why this cannot be judged; None when it can.
+        problem: The argument at fault, the type that came and what was expected; never a value.
     """
 
     endpoint: str
@@ -75,6 +75,7 @@ class Message:
     text: str = ""
     is_malformed: bool = False
     fault: Reason | None = None
+    problem: str = ""
 
     @property
     def is_event(self) -> bool:
@@ -92,11 +93,13 @@ class Message:
         return self.persons + self.devices
 
     @property
-    def structure(self) -> frozenset[str]:
-        """Names at the top of the message that pass in their own shape."""
-        if self.endpoint == FLAGS:
-            return FLAG_IDS
-        return PROFILE_STRUCTURE | GROUP_NAMES if self.endpoint == "groups" else PROFILE_STRUCTURE
+    def places(self) -> Mapping[str, Mapping[str, Shape]]:
+        """The structural names of its top and of its properties."""
+        return STRUCTURE[self.endpoint]
+
+    def has_operator_in(self, record: Mapping[str, Any]) -> bool:
+        """Whether something is left to do in what is left of a profile update."""
+        return not record.keys() <= self.places[TOP].keys()
 
     @property
     def has_removal(self) -> bool:
@@ -106,7 +109,7 @@ class Message:
     @property
     def is_removal(self) -> bool:
         """Whether all of it only takes data away."""
-        return self.has_removal and self.record.keys() <= _SAFE_BESIDE_REMOVALS
+        return self.has_removal and self.record.keys() <= self.places[TOP].keys() | REMOVALS
 
 
 @attrs.define(eq=False, repr=False)
@@ -145,11 +148,12 @@ def take_apart(captured: Captured) -> Message:
     if endpoint not in ENDPOINTS and endpoint != FLAGS:
         return Message(endpoint, {}, wire, fault=Reason.UNKNOWN_ENDPOINT)
     if not isinstance(record, Mapping):
-        return Message(endpoint, {}, wire, fault=Reason.INVALID_MESSAGE)
+        problem = f"{_NOUNS.get(endpoint, 'the message')} must be a mapping, not {type(record).__name__}"
+        return Message(endpoint, {}, wire, fault=Reason.INVALID_MESSAGE, problem=problem)
     lost = dict(captured.dropped)
-    plain = dict(named_by_text(record, lost))
+    plain = named_by_text(record, lost)
     message = Message(endpoint, plain, wire, dropped=lost, default_of=captured.default_of, text=captured.text)
-    subjects = _Subjects()
+    subjects = Subjects()
     for given in captured.named:
         subjects.person(given)
     if endpoint in EVENT_ENDPOINTS:
@@ -161,30 +165,36 @@ def take_apart(captured: Captured) -> Message:
             message.record[TARGETING_KEY] = subjects.person(message.record[TARGETING_KEY])
     else:
         _open_profile(message, subjects)
-    if message.fault is None:
-        if captured.replaced:
-            subjects.collect(dict(named_by_text(captured.replaced, {})))
-        message.persons = tuple(subjects.persons)
-        message.devices = tuple(subjects.devices)
-        if subjects.invalid or not (subjects.persons or endpoint == "groups"):
-            message.fault = Reason.INVALID_ID
+    if captured.replaced:
+        subjects.collect(named_by_text(captured.replaced, {}))
+    message.persons = tuple(subjects.persons)
+    message.devices = tuple(subjects.devices)
+    if message.fault is None and (subjects.problem or not (subjects.persons or endpoint == "groups")):
+        message.fault = Reason.INVALID_ID
+        message.problem = subjects.problem or "the message names nobody: distinct_id must be a str, an int or a UUID"
     return message
 
 
-def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
+_NOUNS = {FLAGS: "context", "people": "the update", "groups": "the update"}
+
+
+def _open_event(message: Message, subjects: Subjects, present: object) -> None:
     record = message.record
-    name = record.get("event")
-    if not issubclass(type(name), str) or not name:
+    given = record.get("event")
+    name = given if type(given) is str else name_of(given)
+    if not name:
         message.fault = Reason.INVALID_MESSAGE
-        return
-    if type(name) is not str:
-        name = record["event"] = str.__str__(name)
-    message.event = name
+        message.problem = (
+            f"event_name must be a non-empty str, not {'an empty one' if name == '' else type(given).__name__}"
+        )
+    else:
+        message.event = record["event"] = name
     properties = record.get("properties")
     if not isinstance(properties, Mapping):
         message.fault = Reason.INVALID_MESSAGE
+        message.problem = f"properties must be a mapping, not {type(properties).__name__}"
         return
-    plain = message.properties = record["properties"] = dict(named_by_text(properties, message.dropped))
+    plain = message.properties = record["properties"] = named_by_text(properties, message.dropped)
     # The usual event names one id and no time of its own: nothing more to look for.
     if _IDS_AND_TIMES.isdisjoint(record):
         if plain.keys() & _IDS_AND_TIMES == _USUAL and is_present(plain["time"], present):
@@ -193,8 +203,9 @@ def _open_event(message: Message, subjects: _Subjects, present: object) -> None:
     else:
         subjects.collect(record)
     subjects.collect(plain)
-    _read_times(message, record, present)
-    _read_times(message, plain, present)
+    if message.fault is None:
+        _read_times(message, record, present)
+        _read_times(message, plain, present)
 
 
 _USUAL = {"distinct_id", "time"}
@@ -202,21 +213,43 @@ _USUAL = {"distinct_id", "time"}
 _PRESENT = timedelta(minutes=1)
 
 
-def _open_profile(message: Message, subjects: _Subjects) -> None:
+def _open_profile(message: Message, subjects: Subjects) -> None:
     record = message.record
+    is_group = message.endpoint == "groups"
     operators = []
-    for key, value in record.items():
+    for key, value in list(record.items()):
         if key in DICT_OPERATORS:
             if not isinstance(value, Mapping):
                 message.is_malformed = True
+                message.problem = f"{key} must be a mapping of properties, not {type(value).__name__}"
                 continue
-            record[key] = plain = dict(named_by_text(value, message.dropped, f"{key}."))
-            subjects.collect(plain)
+            record[key] = plain = named_by_text(value, message.dropped, f"{key}.")
+            if key == "$add":
+                record[key] = plain = {name: message.wire.number(each) for name, each in plain.items()}
+            elif key == "$append" and isinstance(charge := plain.get("$transactions"), dict):
+                charge = dict(charge)
+                if "$amount" in charge:
+                    charge["$amount"] = message.wire.number(charge["$amount"])
+                plain["$transactions"] = charge
+            if is_group:
+                _leave_out_ids(plain, message.dropped)
+            else:
+                subjects.collect(plain)
             operators.append(key)
         elif key in REMOVALS:
             operators.append(key)
-    subjects.collect(record)
+    if is_group:
+        _leave_out_ids(record, message.dropped)
+    else:
+        subjects.collect(record)
     message.operators = tuple(operators)
+
+
+def _leave_out_ids(mapping: dict[str, Any], dropped: dict[str, Cause]) -> None:
+    """A group is no person: ids of persons and devices have no place in it."""
+    for name in [each for each in mapping if is_id_name(each)]:
+        del mapping[name]
+        dropped[name] = Cause.ID
 
 
 def _read_times(message: Message, mapping: Mapping[str, Any], present: object) -> None:
@@ -227,6 +260,7 @@ def _read_times(message: Message, mapping: Mapping[str, Any], present: object) -
         moment = moment_of(value)
         if moment is None:
             message.fault = Reason.INVALID_TIME
+            message.problem = f"{name} must be a number of seconds or milliseconds, not {type(value).__name__}"
         elif now() - moment >= _PRESENT:
             message.moments = (*message.moments, moment)
 
@@ -239,45 +273,47 @@ def is_present(value: object, present: object) -> bool:
 _NUMBERS = frozenset({int, float})
 
 
-class _Subjects:
+class Subjects:
     """Collects the ids that a message names, and writes each as it goes on the wire."""
 
-    __slots__ = ("devices", "invalid", "persons")
+    __slots__ = ("devices", "persons", "problem")
 
-    def __init__(self) -> None:
-        self.persons: dict[str, None] = {}
-        self.devices: dict[str, None] = {}
-        self.invalid = False
+    def __init__(self, persons: Iterable[str] = (), devices: Iterable[str] = ()) -> None:
+        self.persons = dict.fromkeys(persons)
+        self.devices = dict.fromkeys(devices)
+        self.problem = ""
 
     def collect(self, mapping: dict[str, Any]) -> None:
+        """Takes the ids that stand in a mapping, and puts each there as it goes on the wire."""
         for name in IDS & mapping.keys():
-            value = mapping[name]
-            if name in DEVICE_IDS:
-                mapping[name] = self.device(value)
-            elif name in PERSON_ID_LISTS:
-                if isinstance(value, (list, tuple)):
-                    mapping[name] = [self.person(item) for item in value]
-                else:
-                    self.invalid = True
-            else:
-                mapping[name] = self.person(value)
+            mapping[name] = self.named(name, mapping[name])
 
     def collect_one(self, mapping: dict[str, Any]) -> None:
+        """As `collect`, for a mapping that names a ``distinct_id`` alone."""
         value = mapping["distinct_id"]
         if type(value) is not str or value not in self.persons:
             mapping["distinct_id"] = self.person(value)
 
-    def person(self, value: object) -> object:
-        return self._add(value, self.persons)
+    def named(self, name: str, value: object) -> object:
+        """An id by the name under which it stands, as it goes on the wire."""
+        if name in DEVICE_IDS:
+            return self._add(name, value, self.devices)
+        if name not in PERSON_ID_LISTS:
+            return self.person(value, name)
+        if isinstance(value, (list, tuple)):
+            return [self.person(item, name) for item in value]
+        self.problem = f"{name} must be a list of ids, not {type(value).__name__}"
+        return None
 
-    def device(self, value: object) -> object:
-        return self._add(value, self.devices)
+    def person(self, value: object, name: str = "distinct_id") -> object:
+        """The id of a person, as it goes on the wire."""
+        return self._add(name, value, self.persons)
 
-    def _add(self, value: object, keys: dict[str, None]) -> object:
+    def _add(self, name: str, value: object, keys: dict[str, None]) -> object:
         try:
             key = subject_key(value)
-        except InvalidRecordError:
-            self.invalid = True
+        except InvalidRecordError as error:
+            self.problem = f"{name}{str(error).removeprefix('id')}"
             return None
         keys[key] = None
         kind = type(value)

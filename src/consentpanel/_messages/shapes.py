@@ -1,12 +1,15 @@
-"""The shapes in which the vendor's structural properties pass without a rule."""
+"""What the vendor's client itself could have written under a structural name: only that passes without a rule."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from consentpanel._mixpanel.names import FLAG_IDS, GROUP_NAMES, TIMES
+from consentpanel._consent.records import now
+from consentpanel._messages.times import moment_of
+from consentpanel._mixpanel.structure import LIBRARIES, Shape
 
 #: Gives the value that the vendor's client would write for a name; None when it would write none.
 DefaultOf = Callable[[str], Any]
@@ -17,43 +20,81 @@ def no_default(name: str) -> None:
     del name
 
 
-_MAX_TEXT = 64
-_MAX_INSERT_ID = 36
+# https://developer.mixpanel.com/reference/import-events: at most 36 of these characters, no event before 1971.
+_INSERT_ID = re.compile(r"[A-Za-z0-9-]{1,36}")
+_VERSION = re.compile(r"\d{1,3}\.\d{1,3}(?:\.\d{1,3})?(?:[.\-]?(?:a|b|rc|alpha|beta|dev|post)\.?\d{0,3})?", re.ASCII)
+_FIRST_MOMENT = datetime(1971, 1, 1, tzinfo=timezone.utc)
+_AHEAD = timedelta(days=1)
 _MAX_GROUP = 255
-_SWITCHES = frozenset({"$ignore_time", "$ignore_alias"})
+#: A shorter id may be a part of anything by chance.
+_SHORTEST_PART = 6
+
+
+def holds_id(text: str, ids: Iterable[str]) -> bool:
+    """Whether a text is one of the ids, or has one as a whole token.
+
+    Example:
+        >>> [holds_id(text, ["ann-17"]) for text in ("ann-17", "Seen by ann-17!", "ann-170")]
+        [True, True, False]
+    """
+    for each in ids:
+        at = text.find(each)
+        while at >= 0:
+            end = at + len(each)
+            if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+                return True
+            at = text.find(each, at + 1)
+    return False
 
 
 def is_insert_id(value: object, ids: Collection[str]) -> bool:
-    """Whether a value can be an ``$insert_id``: at most 36 of ``[A-Za-z0-9-]``, and nobody's id."""
-    return (
-        type(value) is str
-        and len(value) <= _MAX_INSERT_ID
-        and value.isascii()
-        and value.replace("-", "").isalnum()
-        and value not in ids
-    )
+    """Whether a value can be an ``$insert_id``: at most 36 of ``[A-Za-z0-9-]``, in which nobody's id stands."""
+    if type(value) is not str or _INSERT_ID.fullmatch(value) is None or holds_id(value, ids):
+        return False
+    squashed = _squashed(value)
+    parts = [part for part in map(_squashed, ids) if len(part) >= _SHORTEST_PART]
+    return not any(part in squashed for part in parts)
 
 
-def is_in_shape(name: str, value: object, ids: Collection[str]) -> bool:
-    """Whether a structural property has its own shape, so that nothing else can travel under its name.
+def _squashed(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).casefold()
+
+
+def is_in_shape(shape: Shape, value: object, ids: Collection[str], own: object = None) -> bool:
+    """Whether a value is one that the vendor's client could have written, so that nothing else travels under its name.
 
     Args:
-        name: The property.
+        shape: What stands under the name.
         value: Its JSON tree.
         ids: The ids that the message names.
+        own: What the client would write there now.
 
     Example:
-        >>> is_in_shape("mp_lib", "python", ()), is_in_shape("time", "noon", ()), is_in_shape("$insert_id", "a b", ())
-        (True, False, False)
+        >>> [is_in_shape(Shape.LIBRARY, value, ()) for value in ("python", "ada")]
+        [True, False]
+        >>> [is_in_shape(Shape.MOMENT, value, ()) for value in (1_700_000_000, "noon", 4_420_794_609)]
+        [True, False, False]
     """
-    if name in FLAG_IDS:
-        return True
-    if name in TIMES:
-        return type(value) is int or (type(value) is float and math.isfinite(value))
-    if name == "$insert_id":
-        return is_insert_id(value, ids)
-    if name in _SWITCHES:
+    if shape is Shape.MOMENT:
+        return _is_moment(value) or (type(value) in {int, float} and type(own) in {int, float} and value == own)
+    if shape is Shape.SWITCH:
         return type(value) is bool
-    if name in GROUP_NAMES:
-        return type(value) in {int, float, bool} or (type(value) is str and 0 < len(value) <= _MAX_GROUP)
-    return type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable()
+    if shape is Shape.GROUP and type(value) in {int, float, bool}:
+        return True
+    if shape.is_id:
+        return True
+    return type(value) is str and _TEXTS[shape](value, ids, own)
+
+
+_TEXTS: dict[Shape, Callable[[str, Collection[str], object], bool]] = {
+    Shape.TOKEN: lambda text, _, own: text == own,
+    Shape.LIBRARY: lambda text, ids, own: text == own or (text in LIBRARIES and text not in ids),
+    Shape.VERSION: lambda text, ids, own: text == own or (_VERSION.fullmatch(text) is not None and text not in ids),
+    Shape.INSERT_ID: lambda text, ids, _: is_insert_id(text, ids),
+    Shape.GROUP: lambda text, _, __: 0 < len(text) <= _MAX_GROUP,
+}
+
+
+def _is_moment(value: object) -> bool:
+    moment = moment_of(value)
+    return moment is not None and _FIRST_MOMENT <= moment <= now() + _AHEAD

@@ -6,12 +6,13 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import mixpanel
 
-from consentpanel._messages.convert import TooManyItemsError, converted, key_of
+from consentpanel._messages.convert import TooManyItemsError, as_number, converted, key_of
 from consentpanel._messages.decision import Cause
 
 #: The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes.
@@ -66,6 +67,16 @@ class Wire:
         if kind is float and (allow_nan or math.isfinite(value)):  # type: ignore[arg-type]
             return value
         return _Tree(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
+
+    def number(self, value: object) -> object:
+        """What the vendor is to add up as a number of JSON, unless the serializer writes it; any other value as it is."""
+        number = as_number(value)
+        if number is not None:
+            # Suppressed, because the serializer is the user's and its exception may hold the value.
+            with contextlib.suppress(Exception):
+                self._serializer(separators=(",", ":")).default(value)
+                return value
+        return value if number is None else number
 
     def written(self, record: Mapping[Any, Any]) -> Written:
         """A record as a serializer with its own `encode` or `iterencode` writes it: run first, its text judged.
@@ -147,6 +158,7 @@ class _Tree:
 
     def __init__(self, serializer: Callable[..., json.JSONEncoder], allow_nan: bool, doubled: list[str]) -> None:
         self._serializer = serializer
+        self._is_vendors = serializer is mixpanel.DatetimeSerializer
         self._allow_nan = allow_nan
         self._doubled = doubled
         self._budget = MAX_BYTES
@@ -209,6 +221,9 @@ class _Tree:
         with contextlib.suppress(Exception):
             if self._encoder is None:
                 self._encoder = self._serializer(separators=(",", ":"))
+            if isinstance(value, datetime) and value.tzinfo is not None and not self._allow_nan and self._is_vendors:
+                # The vendor's serializer would leave the offset out, and the vendor read another moment.
+                value = value.astimezone(timezone.utc)
             return self._encoder.default(value)
         cause = Cause.UNSERIALISABLE
         with contextlib.suppress(Exception):
@@ -301,7 +316,7 @@ DOUBLED_KEYS = "(keys that are one on the wire)"
 
 
 def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, Cause], path: str = "") -> dict[str, Any]:
-    """A mapping by the names its keys have on the wire.
+    """A copy of a mapping, by the names its keys have on the wire.
 
     A key may be a `str` subclass or Enum whose hash is not its text's, so it is not found until it is made a plain one.
 
@@ -310,16 +325,12 @@ def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, Cause], path: s
         dropped: Gets a cause for keys that have no name, and for those that two keys share, which are left out.
         path: What stands before the keys in a path.
     """
-    if type(mapping) is dict:
-        for key in mapping:
-            if type(key) is not str:
-                break
-        else:
-            return mapping
+    # The caller's own may change in another thread: what is judged is this copy.
+    entries = list(mapping.items())
     named: dict[str, Any] = {}
     twice: set[str] = set()
-    for key, value in list(mapping.items()):
-        text = key_text(key)
+    for key, value in entries:
+        text = key if type(key) is str else key_text(key)
         if text is None:
             dropped[path + UNNAMED_KEYS] = Cause.KEY_NOT_TEXT
         elif text in named:

@@ -13,17 +13,16 @@ IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 #: The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it.
 TARGETING_KEY = "targetingKey"
 FLAG_IDS = IDS | {TARGETING_KEY}
+_FOLDED_IDS = frozenset(map(str.casefold, FLAG_IDS))
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a property is the id of a person or device by its name, in any case."""
+    return name in FLAG_IDS or name.casefold() in _FOLDED_IDS
+
 
 TIMES = frozenset({"time", "$time"})
 
-#: Properties of an event that always pass.
-EVENT_STRUCTURE = (
-    frozenset({"token", "$token", "$insert_id", "mp_lib", "$lib_version", "$ignore_time", "$ignore_alias"})
-    | TIMES
-    | IDS
-)
-#: Top-level names of a message that always pass.
-PROFILE_STRUCTURE = frozenset({"$token", "token", "$ignore_time", "$ignore_alias"}) | TIMES | IDS
 #: Top-level names of a group update that say which group it is.
 GROUP_NAMES = frozenset({"$group_key", "$group_id"})
 

@@ -74,10 +74,13 @@ def captured(
     """
     capture = Capture(client, endpoint)
     wire = client._wire
+    problem = ""
     # Suppressed, because mapping and hooks are the user's and their exceptions may hold values.
     with suppress(Exception):
-        said = properties if type(properties) is dict else plain(properties)
-        vendor(capture, *arguments, said, plain(meta) if meta else None)
+        problem = _problem_of("meta", meta) or _problem_of(_NOUNS[endpoint], properties)
+        # Copies, because the caller's own may change in another thread: what is judged is what is sent.
+        said, more = plain(properties), plain(meta)
+        vendor(capture, *arguments, said, more or None)
         record, text, dropped = capture.record, "", {}
         if not wire.is_plain and isinstance(record, Mapping):
             record, text, dropped = wire.written(record)
@@ -88,14 +91,24 @@ def captured(
                 wire,
                 present=capture.present,
                 named=ids,
-                replaced=said if meta else None,
+                replaced=said if more else None,
                 default_of=client._default_of,
                 text=text,
                 dropped=dropped,
             )
         )
         return message, capture.credentials
-    return Message(capture.endpoint, {}, wire, fault=Reason.INVALID_MESSAGE), None
+    return Message(capture.endpoint, {}, wire, fault=Reason.INVALID_MESSAGE, problem=problem), None
+
+
+_NOUNS = {"events": "properties", "people": "the update", "groups": "the update"}
+
+
+def _problem_of(name: str, value: object) -> str:
+    """What is wrong with an argument that has to be a mapping; empty for nothing."""
+    return (
+        "" if value is None or isinstance(value, Mapping) else f"{name} must be a mapping, not {type(value).__name__}"
+    )
 
 
 def plain(mapping: object) -> dict[Any, Any] | None:

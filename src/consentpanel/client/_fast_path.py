@@ -8,7 +8,9 @@ vendor's bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from json import encoder as _encoder
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,18 +20,19 @@ import mixpanel
 
 from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
 from consentpanel._consent.standing import Standing
-from consentpanel._gate.judge import MAX_PROPERTIES, shown_event
+from consentpanel._gate.judge import MAX_PROPERTIES
 from consentpanel._log import note_failure
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
 from consentpanel._messages.wire import MAX_BYTES, Wire
-from consentpanel._mixpanel.names import DICT_OPERATORS, EVENT_STRUCTURE
+from consentpanel._mixpanel.names import DICT_OPERATORS, IDS
+from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE
 from consentpanel.client._process import process
 from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled
-from consentpanel.policy._detect.detection import kind_in_name
+from consentpanel.policy._detect.detection import kind_in_name, shown_name
 from consentpanel.registry._lookup import standing_now
 
 if TYPE_CHECKING:
@@ -47,6 +50,10 @@ _REMEMBERED = 1024
 #: A time beyond is none, and one that is not finite neither.
 _LATEST = 1e15
 _LONGEST_NAME = 128
+_EVENT_STRUCTURE = frozenset(STRUCTURE["events"][PROPERTIES])
+#: An ``$insert_id`` as the client makes it, in which no detector finds anything, and a letter that stands in none.
+_HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
+_NO_HEXADECIMAL = re.compile(r"[^\W\d_a-fA-F]")
 
 
 class Client(Protocol):
@@ -92,13 +99,14 @@ class EventPlan:
     def of(cls, event: str, settings: Settings) -> EventPlan:
         """The plan of an event under the settings of a client."""
         policy, purposes = settings.policy, settings.purposes.of_event(event, "track")
+        rules = policy.compiled("events", event)
         is_usual = settings.ask is not None and len(purposes) == 1 and policy.plans(event)
         return cls(
             purpose=purposes[0] if is_usual else None,
-            rules=policy.compiled("events", event),
+            rules=rules,
             keyed=policy.keyed,
-            shown=shown_event(event),
-            may_send=settings.may_take_fast_path and kind_in_name(event) is None,
+            shown=shown_name(event, own=rules.detection),
+            may_send=settings.may_take_fast_path and kind_in_name(event) is None and not rules.id_paths,
         )
 
     def decision(self, standing: Standing, *, may_go: bool, applied: Application | None = None) -> Decision:
@@ -170,75 +178,87 @@ class FastPath:
             if len(settings.event_plans) < _REMEMBERED and len(event) <= _LONGEST_NAME:
                 settings.event_plans[event] = plan
         purpose, ask = plan.purpose, settings.ask
-        if purpose is None or ask is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
+        # A name that may hold the id is not told.
+        if purpose is None or ask is None or len(subject) > MAX_ID_LENGTH or subject.isspace() or subject in event:
             return None, None
-        if properties is not None and (type(properties) is not dict or not EVENT_STRUCTURE.isdisjoint(properties)):
-            return None, None
+        given: dict[str, Any] | None = None
+        if properties is not None:
+            given = _usual_properties(properties)
+            if given is None:
+                return None, None
         if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
         standing = standing_now(ask, subject, purpose)
         if standing not in settings.allowing:
             return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
-        if not plan.may_send:
+        judged = None
+        if plan.may_send:
+            with suppress(Exception):  # of a hook, or of a value's class: the gate says what becomes of it
+                judged = self._judged(client, plan, standing, subject, event, given)
+        if judged is None:
             return None, standing
-        return self._sent(client, plan, standing, subject, event, properties, settings, outlet), standing
+        decision, text = judged
+        if text is None:
+            return self._guard.reporter.settle(decision, settings, outlet), standing
+        return self._send("events", text, decision, subject, settings, outlet), standing
 
-    def _sent(
+    def _judged(
         self,
         client: Client,
         plan: EventPlan,
         standing: Standing,
         subject: str,
         event: str,
-        properties: dict[Any, Any] | None,
-        settings: Settings,
-        outlet: Outlet,
-    ) -> Decision | None:
-        """Sends what the policy leaves of an event that may be sent; None when the gate has to judge."""
+        properties: dict[str, Any] | None,
+    ) -> tuple[Decision, str | None] | None:
+        """What is decided of an event that may be sent, and its text; None when the gate has to judge."""
         is_plain = not properties or _is_plain(properties, plan.rules)
-        if not is_plain and (settings.policy.binds_purposes or not _TEXT.issuperset(map(type, properties or ()))):
+        if not is_plain and plan.rules.bound:
             return None
         names = _names(client, subject)
         if names is None:
             return None
-        refused: Decision | None = None
-        applied: Application | None = None
-        left = properties
-        if not is_plain:
-            applied = Application(Message("events", {}, client._wire, persons=(subject,)), plan.keyed)  # noqa: SLF001 - ours
-            try:
-                # A copy, as the vendor's client takes one: the caller's dict may change meanwhile.
-                left = applied.properties(dict(properties or {}), plan.rules.tree)
-            except RefusedError as error:
-                refused = plan.refusal(Reason.REFUSED_BY_POLICY, standing, {str(error): error.cause})
-            except Exception as error:  # noqa: BLE001 - a value is of the user's class
-                note_failure("judging a message", error)
-                refused = plan.refusal(Reason.INVALID_MESSAGE, None)
-        text = _text_of(event, names, left) if refused is None else None
-        if text is not None:
-            decision = plan.decision(standing, may_go=True, applied=applied)
-            return self._send("events", text, decision, subject, settings, outlet)
-        if applied is None:
-            return None
+        if is_plain:
+            text = _text_of(event, names, properties)
+            return None if text is None else (plan.decision(standing, may_go=True), text)
+        message = Message("events", {}, client._wire, persons=(subject,))  # noqa: SLF001 - ours
+        applied = Application(message, plan.keyed, own=plan.rules.detection)
         # Final, and not asked of the gate once more: a generator among the values can be read once.
-        decision = plan.refusal(Reason.TOO_LARGE, standing) if refused is None else refused
-        return self._guard.reporter.settle(decision, settings, outlet)
+        try:
+            left = applied.properties(properties or {}, plan.rules.tree)
+        except RefusedError as error:
+            return plan.refusal(Reason.REFUSED_BY_POLICY, standing, {str(error): error.cause}), None
+        except Exception as error:  # noqa: BLE001 - a value is of the user's class
+            note_failure("judging a message", error)
+            return plan.refusal(Reason.INVALID_MESSAGE, None), None
+        text = _text_of(event, names, left)
+        if text is None:
+            return plan.refusal(Reason.TOO_LARGE, standing), None
+        return plan.decision(standing, may_go=True, applied=applied), text
 
-    def update(self, client: Client, message: dict[Any, Any], outlet: Outlet) -> Decision | None:
-        """Sends a profile update that needs no gate; None when it does."""
+    def update(
+        self, client: Client, message: dict[Any, Any], outlet: Outlet
+    ) -> tuple[Decision | None, Standing | None]:
+        """Drops or sends a profile update of which one person is surely the only one; as `event`."""
         settings = self._current()
         ask = settings.ask
-        if not settings.may_take_fast_path or ask is None or not settings.purposes.is_default:
-            return None
-        found = _update_text(client, message, settings.policy.compiled("people"))
-        if found is None:
-            return None
-        subject, text = found
-        if len(subject) > MAX_ID_LENGTH or subject.isspace():
-            return None
-        if standing_now(ask, subject, Purpose.PROFILES) is not Standing.GRANTED:
-            return None
-        return self._send("people", text, _UPDATED, subject, settings, outlet)
+        found = None if ask is None or not settings.purposes.is_default else _usual_update(message)
+        if ask is None or found is None:
+            return None, None
+        subject, operator, properties = found
+        if "@" in subject or subject[0] == "+":
+            self._guard.warn_of_ids(subject)
+        standing = standing_now(ask, subject, Purpose.PROFILES)
+        if standing not in settings.allowing:
+            return self._guard.reporter.settle(_REFUSED[standing], settings, outlet), standing
+        text: str | None = None
+        if standing is Standing.GRANTED and settings.may_take_fast_path:
+            rules = settings.policy.compiled("people")
+            with suppress(Exception):  # of a hook, or of a value's class: the gate says what becomes of it
+                text = _update_text(client, subject, operator, properties, rules)
+        if text is None:
+            return None, standing
+        return self._send("people", text, _UPDATED, subject, settings, outlet), standing
 
     def _send(
         self, endpoint: str, text: str, decision: Decision, subject: str, settings: Settings, outlet: Outlet
@@ -261,13 +281,49 @@ _UPDATED = Decision(
     purpose=Purpose.PROFILES,
     status=Standing.GRANTED.status,
 )
+_REFUSED = {
+    standing: Decision(
+        outcome=Outcome.DROPPED,
+        reason=Reason(standing.cause),
+        endpoint="people",
+        purpose=Purpose.PROFILES,
+        status=standing.status,
+    )
+    for standing in Standing
+}
+
+
+def _usual_properties(properties: object) -> dict[str, Any] | None:
+    """A copy of an event's properties, since the caller's own may change meanwhile; None when the gate has to look."""
+    if type(properties) is not dict:
+        return None
+    copy = properties.copy()
+    with suppress(Exception):  # of a key's class
+        if _TEXT.issuperset(map(type, copy)) and _EVENT_STRUCTURE.isdisjoint(copy):
+            return copy
+    return None
+
+
+def _usual_update(message: dict[Any, Any]) -> tuple[str, str, dict[str, Any]] | None:
+    """Whom an update names, its one operator and a copy of the properties; None when the gate has to look."""
+    copy = message.copy()
+    with suppress(Exception):  # of a key's class
+        if len(copy) == 2 and _TEXT.issuperset(map(type, copy)) and next(iter(copy)) == "$distinct_id":
+            subject = copy.pop("$distinct_id")
+            ((operator, properties),) = copy.items()
+            if type(subject) is str and operator in DICT_OPERATORS and type(properties) is dict:
+                inside = properties.copy()
+                is_id = subject and len(subject) <= MAX_ID_LENGTH and not subject.isspace()
+                if is_id and inside and _TEXT.issuperset(map(type, inside)) and IDS.isdisjoint(inside):
+                    return subject, operator, inside
+    return None
 
 
 def _names(client: Client, subject: str) -> dict[str, Any] | None:
     """The names that the vendor's client writes into an event before its properties; None when a hook is unusual."""
     token, present, insert_id = client._token, client._now(), client._make_insert_id()  # noqa: SLF001 - the vendor's hooks
     is_usual = type(token) is str and type(present) in _NUMBERS and -_LATEST < present < _LATEST
-    if not is_usual or not is_insert_id(insert_id, (subject,)):
+    if not is_usual or not _is_insert_id(insert_id, subject):
         return None
     return {
         "token": token,
@@ -279,6 +335,12 @@ def _names(client: Client, subject: str) -> dict[str, Any] | None:
     }
 
 
+def _is_insert_id(value: Any, subject: str) -> bool:
+    if type(value) is str and _HEXADECIMAL.fullmatch(value) and _NO_HEXADECIMAL.search(subject):
+        return True
+    return is_insert_id(value, (subject,)) and kind_in_name(value) is None
+
+
 def _text_of(event: str, names: dict[str, Any], properties: Mapping[str, Any] | None) -> str | None:
     """The JSON that the vendor's client would write of an event; None when it takes no such value, or none so large."""
     if properties:
@@ -286,32 +348,13 @@ def _text_of(event: str, names: dict[str, Any], properties: Mapping[str, Any] | 
     return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
 
 
-def _update_text(client: Client, message: dict[Any, Any], rules: Compiled) -> tuple[str, str] | None:
-    """The person and the JSON of a profile update that needs no gate, or None.
-
-    Args:
-        client: Whose update it is.
-        message: The update: a ``$distinct_id`` and one operator.
-        rules: The rules for profiles.
-    """
-    if len(message) != 2 or "$distinct_id" not in message:
-        return None
-    subject = message["$distinct_id"]
-    operator = next(reversed(message))
-    properties = message[operator]
+def _update_text(
+    client: Client, subject: str, operator: str, properties: dict[str, Any], rules: Compiled
+) -> str | None:
+    """The JSON of a profile update that the policy leaves as it is; None when the gate has to judge."""
     token, present = client._token, client._now()  # noqa: SLF001 - the vendor's hooks
-    if (
-        type(subject) is type(token) is str
-        and subject
-        and operator in DICT_OPERATORS
-        and type(present) in _NUMBERS
-        and type(properties) is dict
-        and properties
-        and _is_plain(properties, rules)
-        and _TEXT.issuperset(map(type, message))
-    ):
-        text = _written({"$token": token, "$time": present, **message})
-        return None if text is None else (subject, text)
+    if type(token) is str and type(present) in _NUMBERS and _is_plain(properties, rules):
+        return _written({"$token": token, "$time": present, "$distinct_id": subject, operator: properties})
     return None
 
 
@@ -321,8 +364,6 @@ def _is_plain(properties: dict[Any, Any], rules: Compiled) -> bool:
     return (
         len(properties) <= MAX_PROPERTIES
         and rules.plain.issuperset(properties)
-        # A str subclass can be equal to one text and be written as another.
-        and _TEXT.issuperset(map(type, properties))
         and _SCALARS.issuperset(map(type, properties.values()))
         and (detection is None or detection.are_clean(properties.values()))
     )

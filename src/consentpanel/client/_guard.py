@@ -12,7 +12,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Standing
 from consentpanel._gate.consent import bound_purposes, questions
-from consentpanel._gate.judge import Verdict, judge, shown_event
+from consentpanel._gate.judge import Verdict, judge
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel._messages.message import ENDPOINTS, FLAGS, Captured, Message, take_apart
@@ -70,8 +70,7 @@ class Guard:
         if verdict.text is None:
             return self.reporter.settle(verdict.decision, settings, outlet)
         needed = purposes if verdict.needs_consent else ()
-        event = shown_event(message.event)
-        who = message.persons, message.devices
+        event, who = verdict.decision.event, (message.persons, message.devices)
         ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed)
         try:
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
@@ -89,11 +88,11 @@ class Guard:
                 self._watches_ids = False
                 warn_once(_PERSONAL_IDS.format(kind))
 
-    def refuse(self, endpoint: str, reason: Reason, outlet: Outlet, event: str | None = None) -> Decision:
+    def refuse(self, endpoint: str, reason: Reason, outlet: Outlet, problem: str = "") -> Decision:
         """Drops what cannot even be taken apart."""
         is_known = isinstance(endpoint, str) and (endpoint in ENDPOINTS or endpoint == FLAGS)
         shown = endpoint if is_known else "unknown"
-        decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, event=shown_event(event))
+        decision = Decision(outcome=Outcome.DROPPED, reason=reason, endpoint=shown, problem=problem)
         return self.reporter.settle(decision, self.settings(), outlet)
 
     def refuse_call(self, name: str, outlet: Outlet) -> Decision:
@@ -132,8 +131,11 @@ def _judged(message: Message, settings: Settings, known: Standing | None) -> tup
     """The gate's verdict, and the purposes on which the message stands. Nothing of ours raises into a request."""
     purposes: tuple[Purpose, ...] = ()
     try:
+        settings.policy.open_ids(message)
         purposes = settings.purposes.of(message)
-        asked = questions(message, tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy)))))
+        asked = questions(
+            message, tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy)))), settings.policy
+        )
         standings = {}
         if known is not None and asked and len(message.subjects) == 1:
             # Asked a moment ago: one look-up for each purpose is enough.
@@ -157,7 +159,8 @@ def _judged(message: Message, settings: Settings, known: Standing | None) -> tup
 def _pseudonymised(verdict: Verdict, text: str, message: Message, settings: Settings) -> Verdict:
     """A verdict whose message names everybody as the vendor knows them."""
     pseudonyms = {key: settings.identity.of(key, settings.policy.keyed) for key in message.subjects}
-    mapped = with_pseudonyms(text, pseudonyms)
+    rules = settings.policy.compiled(message.scope, message.event).tree
+    mapped = with_pseudonyms(text, pseudonyms, message.endpoint, rules)
     if len(mapped) < MAX_BYTES:
         return verdict._replace(text=mapped)
     # A pseudonym may be longer than the id.

@@ -193,7 +193,8 @@ def _report(decision: Decision, settings: Settings) -> None:
     if decision.reason is Reason.NOT_CONFIGURED:
         warn_once(_NO_REGISTRY)
     elif decision.reason is not Reason.REGISTRY_ERROR:  # which is logged once a minute where it happens
-        LOGGER.warning("dropped a message to %s: %s", decision.endpoint, decision.reason.value)
+        because = f" ({decision.problem})" if decision.problem else ""
+        LOGGER.warning("dropped a message to %s: %s%s", decision.endpoint, decision.reason.value, because)
     if settings.on_error == "raise":
         raise MessageError(decision)
 

@@ -244,7 +244,7 @@ class Mixpanel(ConsentCalls):
             type(distinct_id) is type(event_name) is str
             and distinct_id
             and event_name
-            and not meta
+            and meta is None
             and self._wire.is_plain
         ):
             decision, known = self._guard.event_at_once(self, distinct_id, event_name, properties, self._sealed)
@@ -364,11 +364,12 @@ class Mixpanel(ConsentCalls):
             mixpanel.MixpanelException: As the consumer raises it.
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        if not meta and type(message) is dict and self._wire.is_plain:
-            decision = self._guard.update_at_once(self, message, self._sealed)
+        known: Standing | None = None
+        if (meta is None or (type(meta) is dict and not meta)) and type(message) is dict and self._wire.is_plain:
+            decision, known = self._guard.update_at_once(self, message, self._sealed)
             if decision is not None:
                 return decision
-        return self._record(mixpanel.Mixpanel.people_update, (), message, meta, endpoint="people")
+        return self._record(mixpanel.Mixpanel.people_update, (), message, meta, known=known, endpoint="people")
 
     def people_track_charge(
         self,
@@ -392,7 +393,8 @@ class Mixpanel(ConsentCalls):
         with suppress(Exception):  # refused below, where no exception with values is at hand
             said = plain(properties) or {}
         if said is None:
-            return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed)
+            problem = f"properties must be a mapping, not {type(properties).__name__}"
+            return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed, problem)
         return cast("Decision", super().people_track_charge(distinct_id, amount, said, meta))
 
     def group_update(self, message: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Decision:

@@ -10,6 +10,8 @@ from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import DefaultOf, is_in_shape, no_default
 from consentpanel._messages.wire import DOUBLED_KEYS, MAX_BYTES, NotOnWireError, can_write, dumps
+from consentpanel._mixpanel.names import is_id_name
+from consentpanel._mixpanel.structure import Shape
 from consentpanel.policy._action_types import (
     Action,
     ActionError,
@@ -23,19 +25,25 @@ from consentpanel.policy._action_types import (
     Url,
 )
 from consentpanel.policy._compile import Node
-from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, shown_name
+from consentpanel.policy._detect.detection import (
+    HIDDEN_ID,
+    STANDARD,
+    Detection,
+    DetectorError,
+    kind_in_name,
+    shown_name,
+)
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import written
+from consentpanel.policy._rules import is_closing
 from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
 SENSITIVE_KEYS = "(sensitive keys)"
 #: Stand in a path for what is below a deep keep and no rule names.
 VALUES, NAMES = "(values)", "(keys)"
-#: Stands in a path for a key that is the id of a person.
-HIDDEN_ID = "<id>"
-
 _MAX_PATH = 128
+_NO_STRUCTURE: Mapping[str, Shape] = {}
 
 
 class RefusedError(Exception):
@@ -53,6 +61,7 @@ class Application:
         message: Says how values are written, which ids no path may quote, and what was dropped before.
         keyed: The policy's keyed hash, or None.
         refused_purposes: Purposes of rules for which there is no consent.
+        own: The policy's detectors, which look into the names that are told.
         is_strict: Whether nothing with a personal name may be kept.
         maps_ids: Whether a text that is one of the ids becomes a pseudonym later.
     """
@@ -62,6 +71,7 @@ class Application:
         "_is_strict",
         "_keyed",
         "_mapped",
+        "_own",
         "_refused_purposes",
         "_wire",
         "changed",
@@ -75,16 +85,18 @@ class Application:
         keyed: Keyed | None,
         refused_purposes: Collection[str] = (),
         *,
+        own: Detection | None = None,
         is_strict: bool = False,
         maps_ids: bool = False,
     ) -> None:
+        self._own = own
         self._is_strict = is_strict
         self._refused_purposes = refused_purposes
         self._wire = message.wire
         self._keyed = keyed
         self._ids = frozenset(message.persons + message.devices)
         self._mapped = self._ids if maps_ids else frozenset[str]()
-        self.dropped: dict[str, Cause] = {shown_name(path): cause for path, cause in message.dropped.items()}
+        self.dropped: dict[str, Cause] = {self.shown(path): cause for path, cause in message.dropped.items()}
         self.changed: dict[str, Cause] = {}
         self.detected: dict[str, str] = {}
 
@@ -92,7 +104,7 @@ class Application:
         self,
         properties: Mapping[str, Any],
         rules: Node,
-        structure: Collection[str] = (),
+        structure: Mapping[str, Shape] = _NO_STRUCTURE,
         *,
         inside: bool = False,
         default_of: DefaultOf = no_default,
@@ -102,7 +114,7 @@ class Application:
         Args:
             properties: By the names they have on the wire.
             rules: The compiled rules.
-            structure: The structural properties, which pass in their own shape without a rule.
+            structure: The structural names of this place, which pass in their own shape without a rule.
             inside: Whether each value stands for an item of a list (``$append``, ``$remove``).
             default_of: What the vendor's client writes where a structural property has another shape.
 
@@ -112,7 +124,7 @@ class Application:
         sent: dict[str, Any] = {}
         for name, value in properties.items():
             if name in structure:
-                self.structural(name, value, sent, default_of)
+                self.structural(name, structure[name], value, sent, default_of)
                 continue
             found = rules.of_key(name)
             if found is None:
@@ -143,26 +155,37 @@ class Application:
                 self.dropped[path] = error.cause
         return sent
 
-    def structural(self, name: str, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
+    def structural(self, name: str, shape: Shape, value: object, sent: dict[str, Any], default_of: DefaultOf) -> None:
         """A structural property in its own shape, or the vendor's default in its place."""
-        if self._takes_shape(name, value, sent):
+        own = None if shape.is_id else default_of(name)
+        if self._takes_shape(name, shape, value, own, sent):
             return
-        if self._takes_shape(name, default_of(name), sent):
+        if self._takes_shape(name, shape, own, own, sent):
             self.changed[name] = Cause.DEFAULT
         else:
             self.dropped[name] = Cause.NOT_IN_SHAPE
 
-    def _takes_shape(self, name: str, value: object, sent: dict[str, Any]) -> bool:
+    def _takes_shape(self, name: str, shape: Shape, value: object, own: object, sent: dict[str, Any]) -> bool:
         with suppress(NotOnWireError):
             tree = self._wire.tree(value)
-            if is_in_shape(name, tree, self._ids):
+            if is_in_shape(shape, tree, self._ids, own) and not (
+                shape is Shape.INSERT_ID and self.kind_in_name(tree) is not None
+            ):
                 sent[name] = tree
                 return True
         return False
 
+    def kind_in_name(self, name: str) -> str | None:
+        """The kind of personal data that a detector, of the policy or of the usual ones, finds in a name."""
+        return kind_in_name(name, self._own)
+
+    def shown(self, name: str) -> str:
+        """A name as decisions tell it: never with an id, nor with what a detector finds."""
+        return shown_name(name, self._ids, self._own)
+
     def path(self, key: str, above: str = "") -> str:
         """The path of a key, as rules write it: never an id, never longer than a line."""
-        shown = HIDDEN_ID if key in self._ids else shown_name(key)
+        shown = self.shown(key)
         path = above + (shown if shown is HIDDEN_ID or shown.isidentifier() else written(shown))
         return path if len(path) <= _MAX_PATH else path[: _MAX_PATH - 1] + "…"
 
@@ -291,6 +314,9 @@ class Application:
         closes: bool,
     ) -> None:
         """A key that no rule names, and what is below it."""
+        if is_id_name(key):
+            self.dropped[self.path(key.casefold() if key.isascii() else NAMES, f"{path}.")] = Cause.ID
+            return
         if closes and is_sensitive(key):
             self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = Cause.SENSITIVE
             return
@@ -347,6 +373,9 @@ class Application:
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
+            if is_id_name(key) and not (is_closing(found[1].action) or self._is_named(item)):
+                self.dropped[inner] = Cause.ID
+                continue
             try:
                 sent[key] = self._tree(found[1], item, inner)
             except (ActionError, NotOnWireError) as error:
@@ -354,6 +383,12 @@ class Application:
         if not sent and (node.action is None or isinstance(node.action, Drop)):
             raise ActionError(Cause.UNNAMED if node.action is None else Cause(node.action.name))
         return sent
+
+    def _is_named(self, value: Any) -> bool:
+        """Whether a value is an id that the message is known to name, or a list of such."""
+        if isinstance(value, list):
+            return all(map(self._is_named, value))
+        return type(value) in {str, int} and str(value) in self._ids
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
         if node.items is None and node.deep:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import attrs
 
 from consentpanel._consent.ids import Purpose
+from consentpanel._mixpanel.names import is_id_name
 from consentpanel.policy._action_types import Action, Keep
 from consentpanel.policy._detect.detection import Detection
 from consentpanel.policy._paths import ITEMS, parts_of
@@ -61,12 +62,14 @@ class Compiled:
         detection: What looks for personal data; None for nothing.
         plain: The properties whose scalars are sent as they are if `detection` finds nothing; none of them structural.
         bound: The folded top-level names of the rules that are bound to a purpose.
+        id_paths: Where rules open an id below a property, by its steps.
     """
 
     tree: Node
     detection: Detection | None
     plain: frozenset[str]
     bound: dict[Purpose, set[str]]
+    id_paths: tuple[tuple[str, ...], ...]
 
     def bound_purposes(self, names: Iterable[str]) -> tuple[Purpose, ...]:
         """The purposes that rules for these properties are bound to."""
@@ -105,7 +108,15 @@ def compiled(
         for name, node in tree.keys.items()
         if node.keeps and name not in STRUCTURE[scope] and node.detection in {None, detection}
     )
-    return Compiled(tree, detection, plain, bound)
+    id_paths = tuple(path for name, node in tree.keys.items() for path in _id_paths(node, (name,)))
+    return Compiled(tree, detection, plain, bound, id_paths)
+
+
+def _id_paths(node: Node, at: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for step, child in (*node.keys.items(), *(((ITEMS, node.items),) if node.items else ())):
+        if is_id_name(step):
+            yield (*at, step)
+        yield from _id_paths(child, (*at, step))
 
 
 class Layers(NamedTuple):
@@ -136,8 +147,9 @@ def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -
     action = ours or theirs or inherited
     below = action if isinstance(action, Keep) and action.deep else None
 
-    def merged(at: Layers) -> Node:
-        return _merged(at, below, detection_of)
+    def merged(at: Layers, key: str = "") -> Node:
+        # A deep keep opens no id: only a rule for exactly that path does.
+        return _merged(at, None if is_id_name(key) else below, detection_of)
 
     closing = layers._replace(event_opens=NO_RULES, scope_opens=NO_RULES)
     names_items = any(ITEMS in layer.steps for layer in layers)
@@ -148,7 +160,7 @@ def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -
         # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
         keeps=isinstance(action, Keep) and not names_items and action.is_unconditional,
         items=merged(layers.at(ITEMS)) if names_items else None,
-        keys={key: merged(layers.at(key)) for key in _keys(layers.event_opens, layers.scope_opens)},
+        keys={key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)},
         closing_keys={key: (key, merged(closing.at(key))) for key in _keys(layers.event_closes, layers.scope_closes)},
     )
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from consentpanel._messages.decision import Cause
-from consentpanel._messages.message import FLAGS, Message
-from consentpanel._messages.wire import NotOnWireError, named_by_text
-from consentpanel._mixpanel.names import (
-    DICT_OPERATORS,
-    EVENT_STRUCTURE,
-    GROUP_NAMES,
-    IDS,
-    LIST_OPERATORS,
-    PERSONAL,
-    REMOVALS,
-)
+from consentpanel._messages.message import FLAGS, Message, Subjects
+from consentpanel._messages.wire import DOUBLED_KEYS, NotOnWireError, named_by_text
+from consentpanel._mixpanel.names import DICT_OPERATORS, GROUP_NAMES, LIST_OPERATORS, PERSONAL, REMOVALS
+from consentpanel._mixpanel.structure import PROPERTIES, TOP
 from consentpanel.policy._apply import Application
 from consentpanel.policy._compile import Node
 from consentpanel.policy._detect.detection import Detection
+from consentpanel.policy._paths import ITEMS
 
 
 def left_of(message: Message, applied: Application, tree: Node, detection: Detection | None) -> dict[str, Any]:
@@ -34,67 +29,130 @@ def left_of(message: Message, applied: Application, tree: Node, detection: Detec
     Raises:
         RefusedError: A rule or a detector refuses the message.
     """
+    top, inside = message.places[TOP], message.places[PROPERTIES]
     if message.endpoint == FLAGS:
-        return applied.properties(message.properties, tree, message.structure)
+        return applied.properties(message.properties, tree, inside)
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name == "event" and message.is_event:
             record[name] = applied.named(message.event or "", name, detection)
         elif name == "properties" and message.is_event:
-            record[name] = applied.properties(message.properties, tree, EVENT_STRUCTURE, default_of=message.default_of)
+            record[name] = applied.properties(message.properties, tree, inside, default_of=message.default_of)
         elif name in DICT_OPERATORS and not message.is_event and isinstance(value, dict):
-            kept = applied.properties(value, tree, IDS, inside=name in LIST_OPERATORS)
+            kept = applied.properties(value, tree, inside, inside=name in LIST_OPERATORS)
             if kept or not value:
                 record[name] = kept
         elif name in REMOVALS and not message.is_event:
-            record[name] = _removed(name, value, applied)
-        elif name in message.structure:
-            applied.structural(name, value, record, message.default_of)
+            _remove(name, value, applied, record)
+        elif name in top:
+            applied.structural(name, top[name], value, record, message.default_of)
         elif name in PERSONAL:
             # At the top of a message, where `meta=` lands, such a name needs a rule as it does among the properties.
             record.update(applied.properties({name: value}, tree))
         else:
             applied.dropped[applied.path(name)] = Cause.UNNAMED
-    for name in GROUP_NAMES & record.keys():
-        record[name] = applied.named(record[name], name, detection)
+    _name_group(record, applied, detection)
     return record
 
 
-def removal_left_of(message: Message, applied: Application, cause: Cause) -> dict[str, Any]:
+def removal_left_of(
+    message: Message, applied: Application, cause: Cause, detection: Detection | None
+) -> dict[str, Any]:
     """Only what takes data away, rebuilt from parts that say nothing about the person.
 
     Args:
         message: The message, taken apart.
         applied: Collects what is dropped and changed.
         cause: Why the rest is dropped.
+        detection: What looks into the id of a group.
+
+    Raises:
+        RefusedError: A detector refuses the id of a group.
     """
     record: dict[str, Any] = {}
     for name, value in message.record.items():
         if name in REMOVALS:
-            record[name] = _removed(name, value, applied)
-        elif name in message.structure:
-            applied.structural(name, value, record, message.default_of)
+            _remove(name, value, applied, record)
+        elif name in message.places[TOP]:
+            applied.structural(name, message.places[TOP][name], value, record, message.default_of)
         else:
             applied.dropped[applied.path(name)] = cause
+    _name_group(record, applied, detection)
     return record
 
 
-def _removed(name: str, value: Any, applied: Application) -> Any:
-    """``$delete`` says nothing, and ``$unset`` names of properties."""
+def _name_group(record: dict[str, Any], applied: Application, detection: Detection | None) -> None:
+    for name in GROUP_NAMES & record.keys():
+        record[name] = applied.named(record[name], name, detection)
+
+
+def _remove(name: str, value: Any, applied: Application, record: dict[str, Any]) -> None:
+    """``$delete`` says nothing, and ``$unset`` names of properties in which no detector finds anything."""
     if name == "$delete":
-        return ""
+        if type(value) is not str or value:
+            applied.changed[name] = Cause.DEFAULT
+        record[name] = ""
+        return
     names = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple, set, frozenset)) else []
-    kept = [str.__str__(name) for name in names if issubclass(type(name), str)]
-    if len(kept) != len(names) or (not names and value):
-        applied.dropped["$unset"] = Cause.NOT_A_NAME
-    return kept
+    texts = [str.__str__(name) for name in names if issubclass(type(name), str)]
+    if len(texts) != len(names) or (not names and value):
+        applied.dropped[name] = Cause.NOT_A_NAME
+    kept = []
+    for each in texts:
+        kind = applied.kind_in_name(each)
+        if kind is None:
+            kept.append(each)
+        else:
+            applied.dropped[name] = Cause.detected(kind)
+    if kept or not texts:
+        record[name] = kept
+
+
+def open_ids(message: Message, paths: Iterable[tuple[str, ...]]) -> None:
+    """Has a message name those whose ids stand where rules open one below a property.
+
+    Args:
+        message: The message; each property on the way becomes its JSON tree, which is judged and sent.
+        paths: The steps to each such place.
+    """
+    subjects = Subjects(message.persons, message.devices)
+    holders = [message.properties, *(message.record[name] for name in message.operators if name in DICT_OPERATORS)]
+    for holder in holders:
+        for top in {path[0] for path in paths} & holder.keys():
+            doubled: list[str] = []
+            # What has no tree is dropped when the rules are applied.
+            with suppress(NotOnWireError):
+                holder[top] = message.wire.tree(holder[top], doubled=doubled)
+            if doubled:
+                message.dropped[f"{top}.{DOUBLED_KEYS}"] = Cause.DUPLICATE_KEY
+        for path in paths:
+            _open(holder, path, subjects)
+    message.persons, message.devices = tuple(subjects.persons), tuple(subjects.devices)
+
+
+def _open(tree: Any, path: tuple[str, ...], subjects: Subjects) -> None:
+    step, *below = path
+    if step == ITEMS:
+        # What `$append` is given stands for an item of the list.
+        for item in tree if isinstance(tree, list) else (tree,):
+            _open(item, tuple(below), subjects)
+    elif isinstance(tree, dict) and step in tree:
+        if below:
+            _open(tree[step], tuple(below), subjects)
+        else:
+            subjects.problem = ""
+            opened = subjects.named(step, tree[step])
+            # What is no id is dropped when the rules are applied.
+            tree[step] = tree[step] if subjects.problem else opened
 
 
 def all_of(message: Message, applied: Application) -> dict[str, Any]:
     """Everything, as the vendor's client would write it, but for what cannot be written."""
     record: dict[str, Any] = {}
     for name, value in message.record.items():
-        if isinstance(value, dict):
+        if name == "$delete" and not message.is_event:
+            _remove(name, value, applied, record)
+        elif isinstance(value, dict):
             record[name] = _trees(value, applied)
         else:
             record.update(_trees({name: value}, applied))

@@ -8,7 +8,9 @@ from typing import TypeAlias, Union
 import attrs
 
 from consentpanel._checks import several_texts
-from consentpanel._mixpanel.names import EVENT_STRUCTURE, EXPOSURE, EXPOSURE_EVENT, FLAG_IDS, IDS, OPERATORS, PERSONAL
+from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT, OPERATORS, PERSONAL, is_id_name
+from consentpanel._mixpanel.structure import PROPERTIES
+from consentpanel._mixpanel.structure import STRUCTURE as STRUCTURE_BY_PLACE
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Drop, Keep, Personal, Redact, Refuse
 from consentpanel.policy._detect.detection import Detection, Detector, OnDetect
@@ -73,7 +75,7 @@ class Rules:
         return (parts_of(self.origin, path)[0] for path in self.by_path)
 
 
-def is_closing(action: Action) -> bool:
+def is_closing(action: Action | None) -> bool:
     """Whether an action keeps the value from leaving: it then ignores the case of keys."""
     return isinstance(action, (Drop, Redact, Refuse))
 
@@ -104,7 +106,7 @@ def _described(action: object) -> str:
 
 SCOPES = ("events", "people", "groups", "flags")
 #: The properties of each scope that pass without a rule, in their own shape.
-STRUCTURE = {"events": EVENT_STRUCTURE, "people": IDS, "groups": IDS, "flags": FLAG_IDS}
+STRUCTURE = {scope: frozenset(STRUCTURE_BY_PLACE[scope][PROPERTIES]) for scope in SCOPES}
 
 
 def checked(scope: str, origin: str, given: object) -> Rules:
@@ -121,7 +123,11 @@ def checked(scope: str, origin: str, given: object) -> Rules:
                 f"{origin}[{path!r}]: the vendor's structural properties always pass; a rule cannot change one"
             )
     never = structure | (OPERATORS if scope in {"people", "groups"} else frozenset())
-    for path in rules.by_path:
+    for path, action in rules.by_path.items():
+        if scope == "groups" and not is_closing(action) and any(map(is_id_name, keys_of(origin, path))):
+            raise ConfigurationError(
+                f"{origin}[{path!r}] can never apply: a group is no person, and ids of persons and devices never leave in one"
+            )
         top = parts_of(origin, path)[0]
         if top in never and path not in structure:
             raise ConfigurationError(f"{origin}[{path!r}] can never apply: {top} is no property with parts of its own")

@@ -16,8 +16,8 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled, compiled
-from consentpanel.policy._detect.detection import Detection, OnDetect
-from consentpanel.policy._left import all_of, left_of
+from consentpanel.policy._detect.detection import Detection, OnDetect, shown_name
+from consentpanel.policy._left import all_of, left_of, open_ids
 from consentpanel.policy._paths import category_of_path
 from consentpanel.policy._rules import (
     SCOPES,
@@ -393,8 +393,22 @@ class FieldPolicy:
         self, message: Message, refused_purposes: Collection[str] = (), *, maps_ids: bool = False
     ) -> Application:
         """An application of this policy to one message; rules of refused purposes drop."""
+        own = self.compiled(message.scope, message.event).detection
+        is_strict = self.forbids_personal_data
         keyed = None if self.keeps_all else self.keyed
-        return Application(message, keyed, refused_purposes, is_strict=self.forbids_personal_data, maps_ids=maps_ids)
+        return Application(message, keyed, refused_purposes, own=own, is_strict=is_strict, maps_ids=maps_ids)
+
+    def shown_event(self, message: Message) -> str | None:
+        """The name of an event as decisions tell it: without an id, and without what a detector finds in it."""
+        if message.event is None:
+            return None
+        return shown_name(message.event, message.subjects, self.compiled(message.scope, message.event).detection)
+
+    def open_ids(self, message: Message) -> None:
+        """Has a message name those whose ids stand below a property where a rule for exactly that path opens one."""
+        paths = () if message.fault is not None else self.compiled(message.scope, message.event).id_paths
+        if paths:
+            open_ids(message, paths)
 
     def plans(self, event: str) -> bool:
         """Whether an event may be sent by its name."""
@@ -408,6 +422,7 @@ class FieldPolicy:
     def _apply(self, endpoint: str, record: Mapping[str, Any], event: str | None = None) -> PolicyResult:
         """What the gate would leave of a message, whoever it is about."""
         message = take_apart(Captured(endpoint, record, Wire()))
+        self.open_ids(message)
         if message.fault is Reason.INVALID_MESSAGE:
             return PolicyResult(properties={}, dropped={}, changed={}, refused=True)
         applied = self.applied_to(message)

@@ -15,13 +15,15 @@ import attrs
 from consentpanel._checks import several
 from consentpanel._consent.ids import subject_key
 from consentpanel._messages.wire import dumps
-from consentpanel._mixpanel.names import EVENT_STRUCTURE, FLAG_IDS, IDS, TIMES
+from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS, is_id_name
+from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE, TOP, Shape
 from consentpanel.errors import ConfigurationError
+from consentpanel.policy._compile import Node
 from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6
-_KEPT = (EVENT_STRUCTURE - IDS) | TIMES
+_NO_STRUCTURE: Mapping[str, Shape] = {}
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -162,52 +164,92 @@ def _in_letters(hexadecimal: str) -> str:
     return hexadecimal.translate(_LETTERS)
 
 
-def with_pseudonyms(text: str, pseudonyms: Mapping[str, str]) -> str:
+def with_pseudonyms(
+    text: str, pseudonyms: Mapping[str, str], endpoint: str = "events", rules: Node | None = None
+) -> str:
     """The JSON of a message with each raw id replaced; pure.
 
     Every id field is mapped. Elsewhere a string equal to a raw id is, and an id of six or more characters as a whole
-    token inside a string, percent-encoded too. Numbers and booleans are left: user 1 and ``quantity: 1`` are two things.
+    token inside a string, percent-encoded too. Numbers and booleans are left: user 1 and ``quantity: 1`` are two things;
+    so are the structure of the message, at its own place, and the names of properties that the rules themselves name.
 
     Args:
         text: The JSON object that would be sent.
         pseudonyms: By lookup key, for all whom the message names.
+        endpoint: The vendor's endpoint, by which the structure is known.
+        rules: The compiled rules for its properties; None for none.
 
     Example:
-        >>> with_pseudonyms('{"distinct_id":"ann-17","url":"/u/ann-17/a","n":17}', {"ann-17": "pid1_x"})
-        '{"distinct_id":"pid1_x","url":"/u/pid1_x/a","n":17}'
+        >>> with_pseudonyms('{"properties":{"distinct_id":"ann-17","url":"/u/ann-17/a","n":17}}', {"ann-17": "pid1_x"})
+        '{"properties":{"distinct_id":"pid1_x","url":"/u/pid1_x/a","n":17}}'
     """
-    tokens: dict[str, str] = {}
-    for raw, pseudonym in pseudonyms.items():
-        if len(raw) >= _SHORTEST_TOKEN:
-            for written in (raw, quote(raw, safe=""), quote_plus(raw)):
-                tokens[written] = pseudonym
-    # The longest first, or an id that begins another would take its place.
-    ordered = sorted(tokens, key=len, reverse=True)
-    pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(map(re.escape, ordered))})(?![^\W_])") if ordered else None
+    top, inside = STRUCTURE[endpoint][TOP], STRUCTURE[endpoint][PROPERTIES]
+    is_event = endpoint in {"events", "imports"}
+    mapping = _Mapping(pseudonyms)
 
-    def string(value: str) -> str:
-        exact = pseudonyms.get(value)
-        if exact is not None or pattern is None:
+    def frame(name: str, value: Any) -> Any:
+        if name == "properties" if is_event else name in DICT_OPERATORS:
+            return mapping.tree(value, rules, inside)
+        if name in REMOVALS and isinstance(value, list):
+            return [each if rules is not None and each in rules.keys else mapping.text(each) for each in value]
+        return mapping.field(name, value, None, top)
+
+    record = json.loads(text)
+    if endpoint == "flags":
+        return dumps(mapping.tree(record, rules, inside))
+    frames = {"event", "properties"} if is_event else DICT_OPERATORS | REMOVALS
+    names = frames | top.keys() | (frozenset() if rules is None else rules.keys.keys())
+    return dumps({name if name in names else mapping.text(name): frame(name, value) for name, value in record.items()})
+
+
+class _Mapping:
+    """Maps the ids in the JSON tree of one message."""
+
+    def __init__(self, pseudonyms: Mapping[str, str]) -> None:
+        self._pseudonyms = pseudonyms
+        self._tokens = {
+            written: pseudonym
+            for raw, pseudonym in pseudonyms.items()
+            if len(raw) >= _SHORTEST_TOKEN
+            for written in (raw, quote(raw, safe=""), quote_plus(raw))
+        }
+        # The longest first, or an id that begins another would take its place.
+        ordered = "|".join(map(re.escape, sorted(self._tokens, key=len, reverse=True)))
+        self._pattern = re.compile(rf"(?<![^\W_])(?:{ordered})(?![^\W_])") if ordered else None
+
+    def text(self, value: str) -> str:
+        exact = self._pseudonyms.get(value)
+        if exact is not None or self._pattern is None:
             return value if exact is None else exact
-        return pattern.sub(lambda found: tokens[found[0]], value)
+        return self._pattern.sub(lambda found: self._tokens[found[0]], value)
 
-    def walk(tree: Any) -> Any:
+    def tree(self, tree: Any, rules: Node | None, structure: Mapping[str, Shape] = _NO_STRUCTURE) -> Any:
         if isinstance(tree, str):
-            return string(tree)
+            return self.text(tree)
         if isinstance(tree, list):
-            return [walk(each) for each in tree]
+            items = None if rules is None else rules.items or rules
+            return [self.tree(each, items) for each in tree]
         if isinstance(tree, dict):
-            return {string(name): field(name, value) for name, value in tree.items()}
+            named = frozenset() if rules is None else rules.keys.keys()
+            return {
+                name if name in structure or name in named else self.text(name): self.field(
+                    name, value, rules, structure
+                )
+                for name, value in tree.items()
+            }
         return tree
 
-    def field(name: str, value: Any) -> Any:
-        if name in _KEPT:
+    def field(self, name: str, value: Any, rules: Node | None, structure: Mapping[str, Shape]) -> Any:
+        shape = structure.get(name)
+        if shape is not None and not shape.is_id:
             return value
-        if name in FLAG_IDS:
-            if isinstance(value, list):
-                return [field(name, each) for each in value]
-            if type(value) in {str, int}:
-                return pseudonyms.get(str(value), value)
-        return walk(value)
+        if shape is not None or is_id_name(name):
+            return self._id(value)
+        return self.tree(value, None if rules is None else rules.keys.get(name))
 
-    return dumps(walk(json.loads(text)))
+    def _id(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._id(each) for each in value]
+        if type(value) in {str, int}:
+            return self._pseudonyms.get(str(value)) or self.tree(value, None)
+        return self.tree(value, None)

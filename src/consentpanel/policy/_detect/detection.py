@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import attrs
 
 from consentpanel._checks import several, several_texts
+from consentpanel._messages.shapes import holds_id
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._detect.matchers import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
 from consentpanel.policy._detect.normalize import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
@@ -80,6 +81,10 @@ class Detector:
 
 class DetectorError(Exception):
     """A user's detector raised, or answered a place outside the text; it says nothing of the text."""
+
+
+#: Stands for the kind of what a detector would have found that failed.
+DETECTOR_FAILED = "detector_failed"
 
 
 class Hit(NamedTuple):
@@ -225,6 +230,14 @@ class Detection:
             left = REDACTED
         return Hit(action, kind, left)
 
+    def kind_in(self, text: str) -> str | None:
+        """The kind of what is found in a text, that of a failing detector too; None for nothing."""
+        try:
+            found = self.find(text)
+        except DetectorError:
+            return DETECTOR_FAILED
+        return found[0].kind if found else None
+
     def _strictness(self, kind: str) -> int:
         return _STRICTNESS[self._actions[kind]]
 
@@ -332,8 +345,15 @@ def detect(text: str) -> list[Finding]:
     return STANDARD.find(text)
 
 
-def kind_in_name(name: str) -> str | None:
-    """The kind of personal data that a name of a property, event or group holds, so that nothing quotes it."""
+def kind_in_name(name: str, own: Detection | None = None) -> str | None:
+    """The kind of personal data that a name of a property, event or group holds, so that nothing quotes it.
+
+    Args:
+        name: The name.
+        own: The detectors of a policy, which look into it as well.
+    """
+    if own is not None and own.is_custom and (kind := own.kind_in(name)) is not None:
+        return kind
     if name in _CLEAN_NAMES or STANDARD.is_clean(name):
         if len(name) <= _LONGEST_NAME and len(_CLEAN_NAMES) < _MOST_NAMES:
             _CLEAN_NAMES.add(name)
@@ -342,10 +362,29 @@ def kind_in_name(name: str) -> str | None:
     return found[0].kind if found else None
 
 
-def shown_name(name: str) -> str:
-    """The name of a property, event or group as it is told, unless a detector finds something in it."""
-    kind = kind_in_name(name)
-    return name if kind is None else f"<redacted:{kind}>"
+#: Stands for a name in which the id of a person stands.
+HIDDEN_ID = "<id>"
+#: The vendor cuts a text there (https://docs.mixpanel.com/docs/data-structure/property-reference).
+_LONGEST_SHOWN = 255
+
+
+def shown_name(name: str, ids: Collection[str] = (), own: Detection | None = None) -> str:
+    """The name of a property, event or group as it is told, cut to 255 characters.
+
+    Args:
+        name: The name.
+        ids: The ids that the message names, none of which is told.
+        own: The detectors of a policy, beside those that always look into it.
+    """
+    if holds_id(name, ids):
+        return HIDDEN_ID
+    kind = kind_in_name(name, own)
+    # A detector that fails finds nothing: its policy's own names would be told no more.
+    if kind == DETECTOR_FAILED:
+        kind = kind_in_name(name)
+    if kind is not None:
+        return f"<redacted:{kind}>"
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[: _LONGEST_SHOWN - 1]}…"
 
 
 def _checked(find: Callable[[str], Iterable[tuple[int, int]]], text: str) -> list[tuple[int, int]]:

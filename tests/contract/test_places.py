@@ -1,0 +1,149 @@
+"""Structure passes at its own place alone: personal values at every other place, at every depth, stay here."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from consentpanel import FieldPolicy, Mixpanel, keep, per_subject, pseudonymous
+from consentpanel._mixpanel.names import DICT_OPERATORS, FLAG_IDS, REMOVALS
+from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE, TOP
+from consentpanel.policy import Identity
+from consentpanel.registry import MemoryRegistry
+
+CALLS = int(os.environ.get("CONSENTPANEL_HYPOTHESIS_EXAMPLES", "300")) * 3
+SECRET = b"0" * 32
+MAIL, CARD, PHONE, TOKEN = "bob@mail.example", "4111111111111111", "+44 20 7946 0958", "ghp_" + "a1B2" * 9
+UNASKED = "unasked-visitor-7"
+ENDPOINTS = ("events", "imports", "people", "groups")
+MAPPINGS: list[Callable[[], Identity]] = [pseudonymous, lambda: per_subject({})]
+
+
+class Sink:
+    """A consumer that keeps the last message that it gets."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+        del endpoint, api_key
+        self.text = json_message
+
+
+class Fuzzer:
+    """Draws calls that put a personal value where the vendor's own code writes something, or anywhere below."""
+
+    def __init__(self, seed: int, subject: str) -> None:
+        self.random = random.Random(seed)
+        self.subject = subject
+        every = {name for places in STRUCTURE.values() for names in places.values() for name in names}
+        self.structural = sorted(every | FLAG_IDS)
+        self.names = [*self.structural, *sorted(DICT_OPERATORS | REMOVALS), "event", "properties", "plan", "note", "ctx"]
+
+    def personal(self) -> Any:
+        subject = self.subject
+        texts = [subject, f"to {subject}, now", f"/u/{quote(subject, safe='')}/x", MAIL, f"for {MAIL}", CARD, PHONE, TOKEN]
+        return self.random.choice([*texts, int(CARD), {subject: 1}, [subject, MAIL], {MAIL: {"time": subject}}])
+
+    def value(self, name: str, depth: int = 0) -> Any:
+        kind = self.random.random()
+        if name in FLAG_IDS and kind < 0.5:
+            known = [self.subject, self.subject, UNASKED] if depth else [self.subject]
+            return [self.random.choice(known)] if name == "$distinct_ids" else self.random.choice(known)
+        if depth < 4 and kind < 0.7:
+            inner = self.properties(depth + 1)
+            return [inner] if self.random.random() < 0.4 else inner
+        return self.personal()
+
+    def properties(self, depth: int = 0) -> dict[str, Any]:
+        names = self.random.choices([*self.names, self.subject, MAIL, "plan", "note", "ctx", "ctx"], k=3)
+        return {self.cased(name): self.value(name, depth) for name in names[: self.random.randint(1, 3)]}
+
+    def cased(self, name: str) -> str:
+        return name.upper() if self.random.random() < 0.05 else name
+
+    def call(self, mp: Mixpanel) -> Any:
+        draw, subject = self.random.choice, self.subject
+        meta = draw([None, None, self.properties()])
+        said = self.properties()
+        operator = draw(sorted(DICT_OPERATORS))
+        removed = draw([said, self.personal(), [subject, MAIL, "plan", 7], ""])
+        event = draw(["Paid", f"Paid by {subject}", f"Mail to {MAIL}", "plan"])
+        group = draw(["acme", CARD, MAIL, f"by {PHONE}"])
+        calls: list[Callable[[], Any]] = [
+            lambda: mp.track(subject, event, said, meta),
+            lambda: mp.import_data(None, subject, event, 1_700_000_000, said, meta),
+            lambda: mp.alias(subject, subject, meta),
+            lambda: mp.merge(None, subject, subject, meta),
+            lambda: mp.people_update({"$distinct_id": subject, operator: said, draw(sorted(REMOVALS)): removed}, meta),
+            lambda: mp.people_update({"$distinct_id": subject, operator: said}, meta),
+            lambda: mp.people_unset(subject, removed, meta),
+            lambda: mp.people_track_charge(subject, 5, said, meta),
+            lambda: mp.group_set("company", group, said, None if meta is None else {"$ip": MAIL, **meta}),
+            lambda: mp.group_delete("company", group, meta),
+            lambda: mp._consumer.send(
+                draw(ENDPOINTS), json.dumps({"event": event, "properties": {"distinct_id": subject, **said}, **(meta or {})})
+            ),
+            lambda: mp._consumer.send("people", json.dumps({"$distinct_id": subject, operator: said, **(meta or {})})),
+        ]
+        return draw(calls)()
+
+
+def texts_in(tree: Any) -> Iterator[str]:
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield name
+            yield from texts_in(value)
+    elif isinstance(tree, list):
+        for each in tree:
+            yield from texts_in(each)
+    else:
+        yield str(tree)
+
+
+def personal_parts(text: str, subject: str) -> list[str]:
+    """The personal values of the fuzzer that stand in a message."""
+    known = [subject, quote(subject, safe=""), MAIL, CARD, PHONE, TOKEN, UNASKED]
+    return [each for each in known for said in texts_in(json.loads(text)) if each in said]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", ["visitor-123456", "ada.lovelace@shop.example"])
+@pytest.mark.parametrize("mapping", MAPPINGS, ids=["pseudonymous", "per_subject"])
+def test_no_place_lets_a_personal_value_out(subject: str, mapping: Callable[[], Identity]) -> None:
+    # rules 2.7, 2.9, 2.10, 3.4, 3.7, 3.9, 3.10 and 4.2
+    rules = {"plan": keep(), "note": keep(), "ctx": keep(deep=True), "ctx.$user_id": keep()}
+    groups = {path: rule for path, rule in rules.items() if path != "ctx.$user_id"}
+    policy = FieldPolicy.no_personal_data(rules, people=rules, groups=groups, secret=SECRET)
+    registry, sink, fuzzer = MemoryRegistry(), Sink(), Fuzzer(7, subject)
+    registry.grant(subject)
+    mp = Mixpanel("TOKEN", sink, registry=registry, policy=policy, identity=mapping())
+    sent = 0
+    for _ in range(CALLS):
+        sink.text = None
+        decision = fuzzer.call(mp)
+        told = f"{decision!r}{decision.as_dict()}"
+        # A group's message names nobody, so that nothing tells an id in it from any other text.
+        known = MAIL if decision.endpoint == "groups" else subject
+        assert not [each for each in (known, MAIL, CARD, PHONE, TOKEN, UNASKED) if each in told], told
+        if sink.text is not None:
+            sent += 1
+            assert not personal_parts(sink.text, known), sink.text
+    assert sent > CALLS / 10
+
+
+@pytest.mark.parametrize("endpoint", [*ENDPOINTS, "flags"])
+def test_the_table_of_places_names_what_the_vendors_own_code_writes_and_nothing_else(endpoint: str) -> None:
+    # rule 3.4
+    places = STRUCTURE[endpoint]
+    assert places[TOP].keys() | places[PROPERTIES].keys() <= {
+        *FLAG_IDS,
+        *("token", "$token", "time", "$time", "$insert_id", "mp_lib", "$lib_version", "$ignore_time", "$ignore_alias"),
+        *("$group_key", "$group_id"),
+    }
