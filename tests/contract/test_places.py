@@ -44,11 +44,28 @@ class Fuzzer:
         self.subject = subject
         every = {name for places in STRUCTURE.values() for names in places.values() for name in names}
         self.structural = sorted(every | FLAG_IDS)
-        self.names = [*self.structural, *sorted(DICT_OPERATORS | REMOVALS), "event", "properties", "plan", "note", "ctx"]
+        self.names = [
+            *self.structural,
+            *sorted(DICT_OPERATORS | REMOVALS),
+            "event",
+            "properties",
+            "plan",
+            "note",
+            "ctx",
+        ]
 
     def personal(self) -> Any:
         subject = self.subject
-        texts = [subject, f"to {subject}, now", f"/u/{quote(subject, safe='')}/x", MAIL, f"for {MAIL}", CARD, PHONE, TOKEN]
+        texts = [
+            subject,
+            f"to {subject}, now",
+            f"/u/{quote(subject, safe='')}/x",
+            MAIL,
+            f"for {MAIL}",
+            CARD,
+            PHONE,
+            TOKEN,
+        ]
         return self.random.choice([*texts, int(CARD), {subject: 1}, [subject, MAIL], {MAIL: {"time": subject}}])
 
     def value(self, name: str, depth: int = 0) -> Any:
@@ -76,6 +93,7 @@ class Fuzzer:
         removed = draw([said, self.personal(), [subject, MAIL, "plan", 7], ""])
         event = draw(["Paid", f"Paid by {subject}", f"Mail to {MAIL}", "plan"])
         group = draw(["acme", CARD, MAIL, f"by {PHONE}"])
+        more = {name: value for name, value in (meta or {}).items() if name.lower() != "properties"}
         calls: list[Callable[[], Any]] = [
             lambda: mp.track(subject, event, said, meta),
             lambda: mp.import_data(None, subject, event, 1_700_000_000, said, meta),
@@ -88,9 +106,10 @@ class Fuzzer:
             lambda: mp.group_set("company", group, said, None if meta is None else {"$ip": MAIL, **meta}),
             lambda: mp.group_delete("company", group, meta),
             lambda: mp._consumer.send(
-                draw(ENDPOINTS), json.dumps({"event": event, "properties": {"distinct_id": subject, **said}, **(meta or {})})
+                draw(ENDPOINTS),
+                json.dumps({"event": event, "properties": {**said, "distinct_id": subject}, **more}),
             ),
-            lambda: mp._consumer.send("people", json.dumps({"$distinct_id": subject, operator: said, **(meta or {})})),
+            lambda: mp._consumer.send("people", json.dumps({operator: said, **more, "$distinct_id": subject})),
         ]
         return draw(calls)()
 

@@ -106,9 +106,11 @@ _NOUNS = {"events": "properties", "people": "the update", "groups": "the update"
 
 def _problem_of(name: str, value: object) -> str:
     """What is wrong with an argument that has to be a mapping; empty for nothing."""
-    return (
-        "" if value is None or isinstance(value, Mapping) else f"{name} must be a mapping, not {type(value).__name__}"
-    )
+    # Suppressed, because a class may answer even that with an exception.
+    with suppress(Exception):
+        if value is None or isinstance(value, Mapping):
+            return ""
+    return f"{name} must be a mapping, not {type(value).__name__}"
 
 
 def plain(mapping: object) -> dict[Any, Any] | None:
