@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -318,7 +320,14 @@ CLOSED = [
     *["Authorization", "session id", "sessionId", "SESSIONID", "csrf_token", "csrfmiddlewaretoken", "otp", "SSN"],
     *["creditCard", "credit_card_number", "cookies", "client.secret", "JWT", "k" * 300],
 ]
+# rule 3.11: in any spelling, and as the end of a compound that is written as one word
+CLOSED += [
+    *["PassWord", "pass_word", "pAsSwOrD", "PASSWORD2", "api_key2", "access_keys", "passwordHash", "passwordhash"],
+    *["newpassword", "accesstoken", "userpassword", "mypasswd", "userpwds", "smsotp", "sessionIds", "cookies_policy"],
+    *["\uff50assword", "pass\u200bword", "pass\x00word", "password \u2003", "to\u00adken"],
+]
 OPEN = ["author", "is_authenticated", "secretary", "tokenizer", "passport_country", "cookiecutter", "plan", "sessions"]
+OPEN += ["tokenize", "tokenization", "compass", "passenger", "bypass", "bypass_code", "pallbearer", "secretariat"]
 
 
 @pytest.mark.parametrize("key", CLOSED)
@@ -412,6 +421,96 @@ def test_only_the_named_parts_of_a_url_leave(arguments, value, expected):
 )
 def test_a_url_with_nothing_to_remove_leaves_byte_for_byte(text):
     assert left(url(), text) == text
+
+
+# rule 3.12: user, password and fragment never, however they are written
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *["///ada:pw@h.example/x", "////ada:pw@h.example/x", "/\\ada:pw@h.example", "\\\\ada:pw@h.example"],
+        *["http:///ada:pw@h.example", "https:ada:pw@h.example", "HTTPS:/ada:pw@h.example", "file:///ada:pw@h.example"],
+        *["/\t/ada:pw@h.example", "ht\ntps://ada:pw@h.example", "\u00a0//ada:pw@h.example", "blob:https://ada:pw@h"],
+        *["https://ada%3Apw%40h.example/x", "https://ada:pw%2540h.example/", "https://ada:pw@/x", "https://:80/"],
+        *["/%2F%2Fada:pw@h.example", "/\uff0fada:pw\uff20h.example", "//ada:pw\uff20h.example/"],
+        *["https://h.example//ada:pw@i.example/x", "https://h.example/go/https:/ada:pw@i.example"],
+        *["https://h.example/go/http%3A%2F%2Fada%3Apw%40i.example", "/x?utm_source=http://ada:pw@i.example"],
+        *[
+            "https://h.example/%25252540",
+            "https://a;b.example/",
+            "https://[fe80::1%25ada]/",
+            "https://h.example:99999/",
+        ],
+    ],
+)
+def test_a_url_that_cannot_be_read_or_has_a_user_inside_is_dropped(value):
+    assert left(url(), value) == "not_a_url"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "expected"),
+    [
+        ({}, "https://h.example/a;s=ada/b%3Bjsessionid=ada/c%253Bs=1/d;", "https://h.example/a/b/c/d;"),
+        ({}, "https://h.example/?utm_source=a;email=ada&utm_term=b", "https://h.example/?utm_source=a&utm_term=b"),
+        ({}, "https://ada@[2001:db8::1]:80/", "https://[2001:db8::1]:80/"),
+        ({}, "https://ada:p@w@m\u00fcller.example/", "https://m\u00fcller.example/"),
+        ({}, "https://h.example/a#@ada", "https://h.example/a"),
+        ({"path": "ids"}, "https://h.example/orders%2F4711/\uff14\uff12/v2", "https://h.example/*/*/v2"),
+    ],
+)
+def test_what_may_say_who_somebody_is_is_taken_out_of_a_url(arguments, value, expected):
+    # rule 3.12
+    assert left(url(**arguments, detect=False), value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *[
+            "https://h.example/x?",
+            "https://h.example/x#",
+            "https://h.example?#",
+            "/x;",
+            "/",
+            "ftp://h.example/@scope/x",
+        ],
+        *[
+            "https://m%C3%BCller.example/",
+            "https://\u092e\u0930\u093e\u0920\u0940.example/x",
+            "https://[::1]/",
+            "//h.example",
+        ],
+    ],
+)
+def test_a_url_in_an_odd_form_with_nothing_to_remove_leaves_byte_for_byte(value):
+    # rule 3.12
+    assert left(url(detect=False), value) == value
+
+
+def _user_of(text: str) -> str:
+    """The user of a URL as the most lenient reader finds it: by WHATWG URL, 4.4, decoded as often as it takes."""
+    text = re.sub(r"[\t\n\r]", "", unicodedata.normalize("NFKC", text)).replace("\\", "/")
+    while text != (plain := unquote(text)):
+        text = plain
+    authority = re.match(r"[^/:?#]*:?/*([^/?#]*)", text)
+    return authority[1].rpartition("@")[0] if authority else ""
+
+
+@given(
+    start=st.sampled_from(
+        ["//", "///", "/\\", "http:", "https:/", "https://", "HTTP:///", "ftp:\\\\", "foo://", "h\tttp://"]
+    ),
+    user=st.sampled_from(["canary", "canary:pw", "x@canary:", "%63anary:", "a;canary"]),
+    at=st.sampled_from(["@", "%40", "%2540", "\uff20", "@@", "\t@", "\\@"]),
+    host=st.sampled_from(["h.example", "", "[::1]", "m\u00fcller.example:80", "h\u3002example", "a@b"]),
+    rest=st.sampled_from(["", "/", "/x//y", "?utm_source=1", "#canary", "/;canary", "?canary#"]),
+    ids=st.sampled_from(["keep", "ids"]),
+)
+def test_no_spelling_of_a_url_lets_its_user_out(start, user, at, host, rest, ids):
+    # rule 3.12
+    sent = left(url(path=ids, detect=False), start + user + at + host + rest)
+    assert sent == "not_a_url" or (_user_of(sent) == "" and "canary" not in unquote(sent))
 
 
 @given(st.text(max_size=40))

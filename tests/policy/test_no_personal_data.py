@@ -239,6 +239,15 @@ def test_a_name_that_is_personal_over_several_keys_is_personal(path):
     assert result.properties == {"order": {"date": "2026"}}
 
 
+@pytest.mark.parametrize(
+    "key", ["\uff45mail", "e\u200bmail", "birth\u00adday", "last\x00name", "\uff50hone ", "na\ufeffme"]
+)
+def test_a_personal_name_in_another_spelling_is_personal_too(key):
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({"cart": keep(deep=True), f"'{key}'": keep()}, secret=SECRET)
+    assert policy.apply_event("E", {key: "x", "cart": {key: "x", "n": 1}}).properties == {"cart": {"n": 1}}
+
+
 def test_below_a_deep_keep_a_key_counts_together_with_the_one_above_it():
     # rule 3.10
     policy = FieldPolicy.no_personal_data(

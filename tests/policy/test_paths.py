@@ -6,6 +6,8 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consentpanel import (
     ConfigurationError,
@@ -21,6 +23,7 @@ from consentpanel import (
     truncate,
 )
 from consentpanel.policy import PolicyResult
+from consentpanel.policy._keys import folded
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -345,6 +348,47 @@ def test_what_closes_below_a_deep_keep_ignores_case(close):
         result = judged({"cart": keep(deep=True), "cart.Note": close}, {"cart": {key: ADA, "n": 1}})
         assert ADA not in str(result.properties)
         assert list({**result.dropped, **result.changed}) == ["cart.note"]
+
+
+OTHER_SPELLINGS = [
+    "\uff2e\uff4fte",
+    "no\u200bte",
+    "note ",
+    " note\u3000",
+    "\ufeffnote",
+    "no\x00te",
+    "NOTE\x7f",
+    "no\u00adTE\t",
+]
+
+
+@pytest.mark.parametrize("key", OTHER_SPELLINGS)
+@pytest.mark.parametrize("close", [drop(), redact(), refuse()])
+def test_what_closes_is_not_escaped_by_another_spelling_of_the_key(close, key):
+    # rule 3.3
+    rules = {"cart": keep(deep=True), "cart.Note": close, "cart.lines[].note": close}
+    for cart in ({key: ADA}, {"lines": [{key: ADA}]}):
+        assert ADA not in str(judged(rules, {"cart": cart}).properties)
+    scoped = FieldPolicy(events={"Note": close, "cart": keep(deep=True)}).for_event("E", {"cart.note": close})
+    assert ADA not in str(scoped.apply_event("E", {key: ADA, "cart": {key: ADA}}).properties)
+
+
+@pytest.mark.parametrize("key", OTHER_SPELLINGS)
+def test_what_opens_opens_no_other_spelling(key):
+    # rule 3.3
+    assert outcome({"note": keep(), "a.note": keep()}, {key: ADA, "a": {key: ADA}})[0] == {}
+
+
+def test_two_closing_rules_for_two_spellings_of_a_key_are_one_path():
+    # rule 3.3
+    with pytest.raises(ConfigurationError, match="are one path"):
+        FieldPolicy(events={"\uff4eote": drop(), "Note": redact()})
+
+
+@given(st.text(min_size=1, max_size=12))
+def test_folding_a_key_twice_changes_nothing(key):
+    # rule 3.3
+    assert folded(folded(key)) == folded(key)
 
 
 def test_what_opens_matches_exactly():

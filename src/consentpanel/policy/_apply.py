@@ -25,14 +25,8 @@ from consentpanel.policy._action_types import (
     Url,
 )
 from consentpanel.policy._compile import Node
-from consentpanel.policy._detect.detection import (
-    HIDDEN_ID,
-    STANDARD,
-    Detection,
-    DetectorError,
-    kind_in_name,
-    shown_name,
-)
+from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, shown_name
+from consentpanel.policy._keys import seen
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import written
 from consentpanel.policy._rules import is_closing
@@ -314,10 +308,7 @@ class Application:
         closes: bool,
     ) -> None:
         """A key that no rule names, and what is below it."""
-        if is_id_name(key):
-            self.dropped[self.path(key.casefold() if key.isascii() else NAMES, f"{path}.")] = Cause.ID
-            return
-        if closes and is_sensitive(key):
+        if closes and is_sensitive(seen(key)):
             self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = Cause.SENSITIVE
             return
         try:
@@ -328,7 +319,7 @@ class Application:
 
     def _may_keep_name(self, key: str, path: str, above: str, detection: Detection) -> bool:
         """Whether a key that no rule names may leave: one in which something is found cannot be redacted, only left out."""
-        if self._is_strict and is_personal_below(above, key):
+        if self._is_strict and is_personal_below(seen(above), seen(key)):
             self.dropped[self.path(NAMES, f"{path}.")] = Cause.PERSONAL
             return False
         if detection.is_clean(key):

@@ -11,6 +11,7 @@ from consentpanel._consent.ids import Purpose
 from consentpanel._mixpanel.names import is_id_name
 from consentpanel.policy._action_types import Action, Keep
 from consentpanel.policy._detect.detection import Detection
+from consentpanel.policy._keys import folded
 from consentpanel.policy._paths import ITEMS, parts_of
 from consentpanel.policy._rules import NO_RULES, STRUCTURE, Rules, Trie, is_closing
 
@@ -28,8 +29,8 @@ class Node:
         keeps: Whether every scalar is kept, whoever it is about.
         items: What they say of the items of a list.
         keys: What they say of the keys of a dict, by the exact key.
-        closing_keys: By the folded key, for keys that differ from a closing rule's by case: the rule's own key and its
-            node.
+        closing_keys: By the folded key, for keys that a closing rule names in another spelling: the rule's own key and
+            its node.
     """
 
     action: Action | None
@@ -45,7 +46,9 @@ class Node:
         node = self.keys.get(key)
         if node is not None:
             return key, node
-        return self.closing_keys.get(key.casefold()) if self.closing_keys else None
+        if not self.closing_keys:
+            return None
+        return self.closing_keys.get(key) or self.closing_keys.get(folded(key))
 
     @property
     def has_parts(self) -> bool:
@@ -73,7 +76,7 @@ class Compiled:
 
     def bound_purposes(self, names: Iterable[str]) -> tuple[Purpose, ...]:
         """The purposes that rules for these properties are bound to."""
-        there = {name.casefold() for name in names} if self.bound else ()
+        there = {folded(name) for name in names} if self.bound else ()
         return tuple(purpose for purpose, tops in self.bound.items() if not tops.isdisjoint(there))
 
 
@@ -102,7 +105,7 @@ def compiled(
     for origin in (rules,) if event is None else (rules, event):
         for path, action in origin.by_path.items():
             if action.purpose is not None:
-                bound.setdefault(action.purpose, set()).add(parts_of(origin.origin, path)[0].casefold())
+                bound.setdefault(action.purpose, set()).add(folded(parts_of(origin.origin, path)[0]))
     plain = frozenset(
         name
         for name, node in tree.keys.items()
@@ -128,13 +131,13 @@ class Layers(NamedTuple):
     scope_closes: Trie
 
     def at(self, key: str) -> Layers:
-        """The rules one step further: what opens matches a key exactly, what closes ignores its case."""
-        folded = key.casefold()
+        """The rules one step further: what opens matches a key exactly, what closes as `folded`."""
+        closing = folded(key)
         return Layers(
             self.event_opens.at(key),
-            self.event_closes.at(folded),
+            self.event_closes.at(closing),
             self.scope_opens.at(key),
-            self.scope_closes.at(folded),
+            self.scope_closes.at(closing),
         )
 
 

@@ -6,6 +6,7 @@ import re
 
 from consentpanel._messages.wire import MAX_DEPTH
 from consentpanel.errors import ConfigurationError
+from consentpanel.policy._keys import seen
 from consentpanel.policy._names import category_of
 
 # A key in quotes, or one without dots and brackets; then how many lists; then a dot, or the end.
@@ -51,7 +52,7 @@ def keys_of(origin: str, path: str) -> list[str]:
 
 def category_of_path(origin: str, path: str) -> str | None:
     """The kind of personal data that a path names, by its last key or by all of them together; None for none."""
-    keys = keys_of(origin, path)
+    keys = [seen(key) for key in keys_of(origin, path)]
     return category_of(keys[-1]) or category_of(" ".join(keys))
 
 

@@ -14,13 +14,14 @@ from consentpanel._mixpanel.structure import STRUCTURE as STRUCTURE_BY_PLACE
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Drop, Keep, Personal, Redact, Refuse
 from consentpanel.policy._detect.detection import Detection, Detector, OnDetect
+from consentpanel.policy._keys import folded, seen
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import keys_of, parts_of
 
 
 @attrs.define(eq=False, repr=False)
 class Trie:
-    """Rules of one origin, by step; those that close with folded keys, since they ignore case."""
+    """Rules of one origin, by step; those that close with folded keys, since they ignore how one is written."""
 
     action: Action | None = None
     path: str = ""
@@ -65,7 +66,7 @@ class Rules:
         closes = is_closing(action)
         trie = self.closing if closes else self.opening
         for step in parts_of(self.origin, path):
-            trie = trie.steps.setdefault(step.casefold() if closes else step, Trie())
+            trie = trie.steps.setdefault(folded(step) if closes else step, Trie())
         if trie.action is not None:
             raise ConfigurationError(f"{self.origin}: {trie.path!r} and {path!r} are one path; only one can apply")
         trie.action, trie.path = action, str(path)
@@ -75,8 +76,8 @@ class Rules:
         return (parts_of(self.origin, path)[0] for path in self.by_path)
 
 
-def is_closing(action: Action | None) -> bool:
-    """Whether an action keeps the value from leaving: it then ignores the case of keys."""
+def is_closing(action: Action) -> bool:
+    """Whether an action keeps the value from leaving: it then matches keys however they are written."""
     return isinstance(action, (Drop, Redact, Refuse))
 
 
@@ -88,12 +89,12 @@ def _refuse_shadowed(origin: str, opening: Trie, closing: Trie, refusing: str | 
             raise ConfigurationError(f"{origin}[{own.path!r}] can never apply: the rule for {covering!r} closes it")
     if isinstance(closing.action, Refuse):
         refusing = closing.path
-    folded: set[str] = set()
+    opened: set[str] = set()
     for step, child in opening.steps.items():
-        folded.add(step.casefold())
-        _refuse_shadowed(origin, child, closing.at(step.casefold()), refusing)
+        opened.add(folded(step))
+        _refuse_shadowed(origin, child, closing.at(folded(step)), refusing)
     for step, child in closing.steps.items():
-        if step not in folded:
+        if step not in opened:
             _refuse_shadowed(origin, NO_RULES, child, refusing)
 
 
@@ -146,13 +147,14 @@ def without_personal(rules: Rules) -> Rules:
 
 
 def _is_personal(keys: list[str]) -> bool:
-    return any(is_personal_below(" ".join(keys[:at]), key) for at, key in enumerate(keys))
+    shown = [seen(key) for key in keys]
+    return any(is_personal_below(" ".join(shown[:at]), key) for at, key in enumerate(shown))
 
 
 def with_exposure(rules: Rules) -> Rules:
     """The rules for events, and for what the vendor's flag code writes, unless a rule of the user's names it."""
-    named = {name.casefold() for name in rules.top_names()}
-    built_in = {f"'{name}'": _EXPOSURE for name in EXPOSURE if name.casefold() not in named}
+    named = {folded(name) for name in rules.top_names()}
+    built_in = {f"'{name}'": _EXPOSURE for name in EXPOSURE if folded(name) not in named}
     return Rules(rules.origin, {**built_in, **rules.by_path})
 
 

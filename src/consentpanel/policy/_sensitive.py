@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-#: Each closes a key that is it or has it among its words, in any spelling: ``api_key``, ``userApiKey``, ``X-API-Keys``.
+#: Each closes a key that is it, has it among its words, in any spelling (``api_key``, ``userApiKey``, ``X-API-Keys``), or has
+#: a word that ends in it (``accesstoken``).
 SENSITIVE_NAMES = (
     "password",
     "passwd",
     "pwd",
     "passphrase",
     "passcode",
+    "passwordhash",
     "secret",
     "token",
     "api key",
@@ -44,22 +46,44 @@ SENSITIVE_NAMES = (
     "iban",
 )
 
-# A name in the middle of a word is none: `secretary`, `is_authenticated`, `author`.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
-_TERMS = tuple(f" {name} " for name in SENSITIVE_NAMES)
-_LONGEST_NAME = 256
+_NAMES = frozenset(name.replace(" ", "") for name in SENSITIVE_NAMES)
+# Other words end in these: `pallbearer`, `caliban`.
+_ENDINGS = tuple(_NAMES - {"bearer", "iban"})
+_MOST_LETTERS = max(map(len, _NAMES)) + len("s")
+_LONGEST_KEY = 256
 
 
 def is_sensitive(key: str) -> bool:
     """Whether a key is closed by its name.
 
+    One of the names is several words of it, in any spelling, or ends one: people write compounds in one word, with what
+    they are about last (`newpassword`). A name that begins a word or stands within it is none: `secretary`, `tokenize`.
+
+    Args:
+        key: The key, as `seen`.
+
     Example:
-        >>> [is_sensitive(key) for key in ("accessToken", "API-Keys", "author", "secretary", "is_authenticated")]
-        [True, True, False, False, False]
+        >>> [is_sensitive(key) for key in ("accessToken", "API-Keys", "newpassword", "PassWord", "otp2")]
+        [True, True, True, True, True]
+        >>> [is_sensitive(key) for key in ("author", "secretary", "is_authenticated", "tokenize", "compass")]
+        [False, False, False, False, False]
     """
-    if len(key) > _LONGEST_NAME:
+    if len(key) > _LONGEST_KEY:
         return True  # nobody names a property so
     words = [word.casefold() for word in _WORD.findall(key)]
-    text = f" {' '.join(words)} "
-    singular = f" {' '.join(word.removesuffix('s') if len(word) > 3 else word for word in words)} "
-    return any(term in text or term in singular for term in _TERMS)
+    return any(
+        word.removesuffix("s").endswith(_ENDINGS) or _ends_in_name(words[:at]) for at, word in enumerate(words, 1)
+    )
+
+
+def _ends_in_name(words: list[str]) -> bool:
+    """Whether the last words together are one of the names, or its plural."""
+    together = ""
+    for word in reversed(words):
+        together = word + together
+        if len(together) > _MOST_LETTERS:
+            return False
+        if together in _NAMES or together.removesuffix("s") in _NAMES:
+            return True
+    return False

@@ -362,7 +362,8 @@ def url(
     """Sends a URL without the parts that may say who follows it.
 
     Scheme, host, port, path and the named parameters leave. A user, a password and what follows a semicolon in the
-    path never do. Where there is nothing to remove, the value leaves byte for byte; what is no URL is dropped.
+    path never do. Where there is nothing to remove, the value leaves byte for byte. What is no URL with a host and no path is
+    dropped, and so is what may hold another URL with a user, or is escaped more than three times.
 
     Args:
         params: Names of the parameters that are kept, exactly; the five ``utm_`` ones when left out.

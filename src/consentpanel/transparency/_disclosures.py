@@ -13,6 +13,7 @@ from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import Action, FieldPolicy
 from consentpanel.policy._action_types import Generalize, Keep
+from consentpanel.policy._keys import folded
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import keys_of, parts_of
 from consentpanel.policy._rules import SCOPES, is_closing
@@ -123,13 +124,17 @@ def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]]
     return tuple(found)
 
 
-def _closed_with(policy: FieldPolicy) -> dict[str, tuple[str, ...]]:
+def _folded(path: str) -> tuple[str, ...]:
+    return tuple(map(folded, parts_of("events", path)))
+
+
+def _closed_with(policy: FieldPolicy) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The events with which each path of the scope is not sent, or is sent as a rule for the event says."""
-    closed: dict[str, list[str]] = {}
+    closed: dict[tuple[str, ...], list[str]] = {}
     for event in policy.event_names:
         for path, action in policy.own_rules(event).items():
             if is_closing(action) and action.name != _SENDS_FIXED_TEXT:
-                closed.setdefault(path.casefold(), []).append(event)
+                closed.setdefault(_folded(path), []).append(event)
     return {path: tuple(events) for path, events in closed.items()}
 
 
@@ -138,7 +143,7 @@ def _items(
     event: str | None,
     rules: Mapping[str, Action],
     purposes: tuple[str, ...],
-    not_with: Mapping[str, tuple[str, ...]],
+    not_with: Mapping[tuple[str, ...], tuple[str, ...]],
 ) -> list[Item]:
     steps = {path: tuple(parts_of(scope, path)) for path in rules}
     found = []
@@ -162,7 +167,7 @@ def _items(
                 categories=action.categories,
                 reason=action.reason,
                 exceptions=below,
-                not_with=not_with.get(path.casefold(), ()),
+                not_with=not_with.get(_folded(path), ()),
             )
         )
     return found
