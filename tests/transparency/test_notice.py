@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from consentpanel import ConfigurationError, FieldPolicy, Mixpanel, Regime, by_country, per_subject, pseudonymous
 from consentpanel.policy import drop, generalize, keep, mask, pseudonymize, redact, refuse, transform, truncate, url
@@ -218,6 +219,89 @@ def test_no_text_of_the_application_becomes_markup(text):
     assert after.seen == before.seen
     assert "<script" not in shown.to_html()
     assert shown.to_markdown().count("\n#") == plain.to_markdown().count("\n#")
+
+
+# rule 6.1: no path, name, reason or label becomes anything else than text
+
+HOSTILE = st.text(
+    st.one_of(st.sampled_from("`*_[]()<>|~#&;!\\-+=1.:/@\"' \t\n\r$%{}"), st.characters(exclude_categories=())),
+    min_size=1,
+)
+BREAKING = ["a`b", "``", "`", "a\n\n# b", "a\r- b", "a|b|c", "[a](http://b.example)", "<http://b.example>", "![a](b)"]
+BREAKING += [
+    "<script>",
+    "&lt;b&gt;",
+    "1. a",
+    "- a",
+    "---",
+    "===",
+    "+ a",
+    "a\u202eb",
+    "a\x1b[31mb",
+    "\ud800",
+    "\u2028# a",
+    "\u200b",
+]
+BREAKING += ["~~a~~", "**a**", "\\", "a``\n\n***", "\u00a0a", "{vendor}"]
+
+
+def structure(text):
+    """What a reader of Markdown sees in a text, without its words."""
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    found = [each for token in reader.parse(text) for each in (token, *(token.children or ()))]
+    return [(each.type, each.tag, each.nesting) for each in found if each.type != "text"]
+
+
+def notice_of(text):
+    # A purpose is printable anyway.
+    purpose = "p" + "".join(filter(str.isprintable, text))[:60].rstrip()
+    path = "'" + text.replace("'", "''") + "'"
+    policy = FieldPolicy(
+        events={path: keep(deep=True, reason=text), f"{path}.{path}": drop(), "b": keep(categories=[text])},
+        planned_events=[text],
+        unplanned_events="drop",
+    ).for_event(text, {"c": keep(purpose=purpose)})
+    more = {"purposes": {"analytics": text, purpose: text}, "vendor": Vendor(name=text)}
+    return notice(policy, contact=f"a{text}", texts={"basis.opt_in": text, "title": text}, **more)
+
+
+def check_text_stays_text(text):
+    plain, made = notice_of("x"), notice_of(text)
+    assert structure(made.to_markdown()) == structure(plain.to_markdown())
+    before, after = Tags(), Tags()
+    before.feed(plain.to_html())
+    after.feed(made.to_html())
+    assert after.seen == before.seen
+    for written in (made.to_markdown(), made.to_html(), made.to_json()):
+        assert not set(written) & set("\x1b\x00\x85\u061c\u200f\u2028\u202e\u2066\ud800\ufeff")
+        assert len(written.splitlines()) == written.count("\n")
+        written.encode()
+    assert json.loads(made.to_json())["facts"]["contact"] == f"a{text}"
+
+
+@pytest.mark.parametrize("text", BREAKING)
+def test_text_of_the_application_breaks_out_of_no_form_of_the_notice(text):
+    # rule 6.1
+    check_text_stays_text(text)
+
+
+@given(HOSTILE)
+def test_any_text_of_the_application_stays_text(text):
+    # rule 6.1
+    assume(text.strip() and text != "[]")
+    check_text_stays_text(text)
+
+
+def test_a_path_stands_in_the_notice_as_it_is():
+    # rule 6.1
+    made = notice(FieldPolicy(events={"a`b``c": keep(), "`": keep()}), contact="x").to_markdown()
+    shown = [
+        each.content
+        for token in MarkdownIt().parse(made)
+        for each in token.children or ()
+        if each.type == "code_inline"
+    ]
+    assert shown[:2] == ["a`b``c", "`"]
 
 
 # The notice names every property that a call can send, and no other

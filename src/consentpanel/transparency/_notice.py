@@ -18,6 +18,7 @@ from consentpanel.policy import FieldPolicy, Identity, plain
 from consentpanel.policy._names import words_of
 from consentpanel.transparency._disclosures import NO_PURPOSE, Item, ip_form, items_of, not_searched
 from consentpanel.transparency._page import Entry, Section, as_html, as_markdown
+from consentpanel.transparency._printable import printable_json
 from consentpanel.transparency._texts import Words
 
 
@@ -97,7 +98,7 @@ class Notice:
 
     def to_json(self) -> str:
         """The notice as JSON: its facts, its version and its words."""
-        return json.dumps(attrs.asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        return printable_json(json.dumps(attrs.asdict(self), indent=2, ensure_ascii=False, sort_keys=True)) + "\n"
 
 
 def notice(

@@ -8,8 +8,15 @@ from html import escape
 
 import attrs
 
+from consentpanel.transparency._printable import printable
+
 # What may mean something in a line of Markdown (CommonMark 0.31.2, section 6), and in GitHub's tables and strikethrough.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~]|&(?=\w))")
+# What begins another block at the start of a line: a list, a rule, the underline of a heading (CommonMark, 4 and 5).
+_BLOCK = re.compile(r"^(?:[-+=]|\d+(?=[.)]))")
+_TICKS = re.compile("`+")
+# Not the space that does not break, which belongs to a language.
+_SPACES = re.compile(r"[ \t-\r]+")
 _STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --faint: #4a4a4a; --line: #c8c8c8; --ground: #ffffff; }
 @media (prefers-color-scheme: dark) {
@@ -66,17 +73,16 @@ def _markdown_lines(title: str, sections: Iterable[Section]) -> Iterator[str]:
         if section.heading:
             yield f"\n## {_quoted(section.heading)}"
         for paragraph in section.paragraphs:
-            yield f"\n{_quoted(paragraph)}"
+            yield f"\n{_block(paragraph)}"
         if section.entries:
             yield ""
             yield from map(_markdown_entry, section.entries)
 
 
 def _markdown_entry(entry: Entry) -> str:
-    parts = [f"- **{_quoted(entry.label)}**"]
+    parts = [f"- **{_quoted(entry.label) or '?'}**"]
     if entry.path:
-        ticks = "``" if "`" in entry.path else "`"
-        parts.append(f"({ticks}{entry.path}{ticks})")
+        parts.append(f"({_code(entry.path)})")
     if said := _said(entry):
         parts.append(_quoted(said))
     return " ".join(parts)
@@ -88,7 +94,34 @@ def _said(entry: Entry) -> str:
 
 
 def _quoted(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Text within a line of Markdown, in which nothing means something else."""
+    return _SPECIAL.sub(r"\\\1", _line(text))
+
+
+def _block(text: str) -> str:
+    """Text that begins a line of Markdown."""
+    quoted = _quoted(text)
+    found = _BLOCK.match(quoted)
+    if found is None:
+        return quoted
+    at = found.end() if found[0].isdigit() else 0
+    return f"{quoted[:at]}\\{quoted[at:]}"
+
+
+def _code(text: str) -> str:
+    """A span of code: between more ticks than stand together in it (CommonMark 0.31.2, 6.1)."""
+    shown = printable(text)
+    ticks = "`" * (max(map(len, _TICKS.findall(shown)), default=0) + 1)
+    space = " " if shown[:1] in {"`", " "} or shown[-1:] in {"`", " "} else ""
+    return f"{ticks}{space}{shown}{space}{ticks}"
+
+
+def _line(text: str) -> str:
+    return printable(_SPACES.sub(" ", text).strip())
+
+
+def _html(text: str) -> str:
+    return escape(_line(text))
 
 
 def _sentence(text: str) -> str:
@@ -98,7 +131,7 @@ def _sentence(text: str) -> str:
 
 def as_html(title: str, sections: Iterable[Section], *, language: str, version: str) -> str:
     """The page as HTML, in a language, with the version of the notice in its head."""
-    return "\n".join(_html_lines(escape(title), sections, language, version)) + "\n"
+    return "\n".join(_html_lines(_html(title), sections, language, version)) + "\n"
 
 
 def _html_lines(title: str, sections: Iterable[Section], language: str, version: str) -> Iterator[str]:
@@ -117,9 +150,9 @@ def _html_lines(title: str, sections: Iterable[Section], language: str, version:
         is_named = bool(section.heading)
         yield f'<section aria-labelledby="part-{number}">' if is_named else "<section>"
         if is_named:
-            yield f'<h2 id="part-{number}">{escape(section.heading)}</h2>'
+            yield f'<h2 id="part-{number}">{_html(section.heading)}</h2>'
         for paragraph in section.paragraphs:
-            yield f"<p>{escape(paragraph)}</p>"
+            yield f"<p>{_html(paragraph)}</p>"
         if section.entries:
             yield "<ul>"
             yield from map(_html_entry, section.entries)
@@ -129,9 +162,9 @@ def _html_lines(title: str, sections: Iterable[Section], language: str, version:
 
 
 def _html_entry(entry: Entry) -> str:
-    parts = [f'<span class="label">{escape(entry.label)}</span>']
+    parts = [f'<span class="label">{_html(entry.label)}</span>']
     if entry.path:
-        parts.append(f'<code class="path">{escape(entry.path)}</code>')
+        parts.append(f'<code class="path">{escape(printable(entry.path))}</code>')
     if said := _said(entry):
-        parts.append(f'<div class="details">{escape(said)}</div>')
+        parts.append(f'<div class="details">{_html(said)}</div>')
     return f"<li>{' '.join(parts)}</li>"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from consentpanel._mixpanel.hosts import REGIONS
 from consentpanel.errors import ConfigurationError
+from consentpanel.transparency._files import read_text
 
 CONSENT = ("opt_in", "opt_out")
+# A century.
+_MOST_DAYS = 36_525
 
 
 def _consent(value: object) -> str | Mapping[str, str] | None:
@@ -26,26 +29,28 @@ def _consent(value: object) -> str | Mapping[str, str] | None:
 
 
 def _one_consent(value: object) -> str:
-    if value not in CONSENT:
-        raise ConfigurationError(f"consent must be 'opt_in' or 'opt_out', or one of them by region, not {value!r}")
-    return str(value)
+    if not isinstance(value, str) or value not in CONSENT:
+        raise ConfigurationError("consent must be 'opt_in' or 'opt_out', or one of them by region")
+    return value
 
 
 def _region(value: object) -> str | None:
-    if value is not None and value not in REGIONS:
-        raise ConfigurationError(f"data_region must be one of {', '.join(REGIONS)}, not {value!r}")
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in REGIONS:
+        raise ConfigurationError(f"data_region must be one of {', '.join(REGIONS)}")
+    return value
 
 
 def _days(value: Any) -> int | None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise ConfigurationError("retention_days must be a whole number of days, 1 or more")
+    if value is not None and (type(value) is not int or not 1 <= value <= _MOST_DAYS):
+        raise ConfigurationError(f"retention_days must be a whole number of days, 1 to {_MOST_DAYS:,}")
     return value
 
 
 def _yes_or_no(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{attribute.name} must be true or false, not {value!r}")
+        raise ConfigurationError(f"{attribute.name} must be true or false, not {type(value).__name__}")
 
 
 def _promise(yes: str, no: str) -> Any:
@@ -139,9 +144,9 @@ class Promises:
         Raises:
             ConfigurationError: It is no TOML, or holds something else; or Python is older than 3.11 and the extra
                 ``consentpanel[toml]`` is not installed.
-            OSError: It cannot be read.
+            OSError: It cannot be read, is no regular file, is longer than 8 MB or not UTF-8.
         """
-        said = _parsed(Path(path).read_text(encoding="utf-8"))
+        said = _parsed(read_text(path))
         table = said.get("promises", said)
         if not isinstance(table, Mapping):
             raise ConfigurationError("promises must be a table")
@@ -161,6 +166,17 @@ def _parsed(text: str) -> Mapping[str, Any]:
         raise ConfigurationError("TOML needs Python 3.11, or the extra: pip install 'consentpanel[toml]'") from None
     try:
         said: Mapping[str, Any] = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        raise ConfigurationError(f"not TOML: {error}") from None
-    return said
+    except (ValueError, RecursionError) as error:
+        problem = _problem(error)
+    else:
+        return said
+    # Raised here, so that the parser's exception, which may hold the file, stays in no context.
+    raise ConfigurationError(f"not TOML: {problem}")
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with TOML, and where, without any text of it."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    where = re.search(r"\(at [a-z0-9, ]+\)\Z", str(error))
+    return f"it cannot be read {where[0]}" if where else "a number or a date that is none"

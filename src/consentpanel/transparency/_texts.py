@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gettext
+import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from types import MappingProxyType
 
 from consentpanel.errors import ConfigurationError
 
+_BRACES = re.compile(r"\{(\w+)\}")
 LANGUAGES = ("en", "de", "fr")
 DOMAIN = "consentpanel"
 
@@ -148,9 +150,8 @@ class Words:
     def __call__(self, name: str, **values: str) -> str:
         """The text of that name, filled in."""
         text = self._own.get(name) or self._translated.gettext(TEXTS[name])
-        for value, said in values.items():
-            text = text.replace(f"{{{value}}}", said)
-        return text
+        # At once, so that what is filled in is not filled in itself.
+        return _BRACES.sub(lambda found: values.get(found[1], found[0]), text)
 
     def purpose(self, purpose: str, vendor: str) -> str:
         """A purpose in words; one of the application's own by its name."""
