@@ -8,10 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import consentpanel
 from consentpanel._cli import audit, demo, notice, preview, privacy, scan
+from consentpanel._cli._saying import complain
 from consentpanel._cli._usage import UsageError
+from consentpanel.transparency._printable import printable
 
 _USAGE = 2
 # What a shell reports of a program that a signal ended.
@@ -51,13 +54,13 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         code: int = arguments.run(arguments)
     except UsageError as error:
-        print(f"{parser.prog} {arguments.command}: {error}", file=sys.stderr)
+        complain(f"{parser.prog} {arguments.command}: {error}")
         return _USAGE
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m consentpanel",
         description="A Mixpanel client that sends nothing about a person without that person's consent.",
         epilog=_EPILOG,
@@ -85,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         job.add_arguments(command)
         command.set_defaults(run=run)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 class _Version(argparse.Action):

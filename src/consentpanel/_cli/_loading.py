@@ -7,9 +7,10 @@ import os
 import sys
 from typing import TypeVar
 
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli._usage import UsageError, usable
 
 _T = TypeVar("_T")
+_MISSING = object()
 
 
 def load(option: str, reference: str, kind: type[_T]) -> _T:
@@ -30,9 +31,10 @@ def load(option: str, reference: str, kind: type[_T]) -> _T:
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     found: object = _imported(option, module_name)
     for name in attribute.split("."):
-        if not hasattr(found, name):
+        with usable(f"{option}: {reference}", Exception):
+            found = getattr(found, name, _MISSING)
+        if found is _MISSING:
             raise UsageError(f"{option}: module {module_name!r} has no {attribute!r}")
-        found = getattr(found, name)
     if not isinstance(found, kind):
         raise UsageError(f"{option}: {reference} must be a {kind.__name__}, not {type(found).__name__}")
     return found

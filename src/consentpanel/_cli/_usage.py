@@ -17,4 +17,5 @@ def usable(what: object, *errors: type[Exception]) -> Generator[None]:
         yield
     except errors as error:
         # An OSError's own text would name the file a second time.
-        raise UsageError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
+        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UsageError(f"{what}: {problem}") from None

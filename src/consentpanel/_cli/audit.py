@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
 import consentpanel
 from consentpanel._cli._loading import load
+from consentpanel._cli._saying import say, say_json
 from consentpanel._cli._usage import usable
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Breach, Promises, Vendor, audit
+from consentpanel.transparency._files import read_text
 
 DESCRIPTION = "List each place where the configuration breaks a promise of the published privacy policy."
 EPILOG = "exit codes: 0 every promise that can be checked is kept; 1 one is broken; 2 wrong usage."
@@ -51,16 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
         promises = Promises.from_toml(arguments.promises)
     breaches = audit(target, promises, vendor=vendor)
     if arguments.json:
-        print(json.dumps({"breaches": [attrs.asdict(each) for each in breaches], "not_checked": promises.not_checked}))
+        said = {"breaches": [attrs.asdict(each) for each in breaches], "not_checked": promises.not_checked}
+        say_json(said, indent=None)
     elif arguments.sarif:
-        print(json.dumps(as_sarif(breaches, promises, arguments.promises), indent=2))
+        say_json(as_sarif(breaches, promises, arguments.promises))
     else:
-        print(as_text(breaches, promises))
+        say(*as_text(breaches, promises))
     return 1 if breaches else 0
 
 
-def as_text(breaches: Sequence[Breach], promises: Promises) -> str:
-    """A paragraph for each breach, the promise's sentence first."""
+def as_text(breaches: Sequence[Breach], promises: Promises) -> list[str]:
+    """The lines of a paragraph for each breach, the promise's sentence first."""
     sentences = promises.sentences()
     lines = []
     for breach in breaches:
@@ -73,12 +74,12 @@ def as_text(breaches: Sequence[Breach], promises: Promises) -> str:
     checked = len(sentences) - len(promises.not_checked)
     lines.append(f"{len(breaches)} broken, of {checked} promise{'s' if checked != 1 else ''} that could be checked")
     lines += [f"not checked, look yourself: {sentences[name]} ({name})" for name in promises.not_checked]
-    return "\n".join(lines)
+    return lines
 
 
 def as_sarif(breaches: Sequence[Breach], promises: Promises, file: str) -> dict[str, object]:
     """The breaches in the form of OASIS SARIF 2.1.0, each at the line of its promise."""
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    lines = read_text(file).splitlines()
     sentences = promises.sentences()
     broken = dict.fromkeys(breach.promise for breach in breaches)
     rules = [{"id": name, "shortDescription": {"text": sentences.get(name, name)}} for name in broken]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import attrs
 from mixpanel import MixpanelException
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
+from consentpanel._cli._saying import complain, say, say_json
 from consentpanel._messages.decision import Decision, Outcome
 from consentpanel.policy import FieldPolicy
 from consentpanel.testing._ingestion_api import IngestionServer, Received
@@ -41,12 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         visit = visit_shop(POLICY)
     except (MixpanelException, OSError) as error:
-        print(f"wrong: the shop could not make its calls: {type(error).__name__}", file=sys.stderr)
+        complain(f"wrong: the shop could not make its calls: {type(error).__name__}")
         return 1
     problems = visit.problems()
-    print(json.dumps(visit.as_json(problems), indent=2) if arguments.json else visit.as_text())
+    if arguments.json:
+        say_json(visit.as_json(problems))
+    else:
+        say(*visit.as_text().splitlines())
     for problem in problems:
-        print(f"wrong: {problem}", file=sys.stderr)
+        complain(f"wrong: {problem}")
     return 1 if problems else 0
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from consentpanel._cli._loading import load
+from consentpanel._cli._saying import say, write
 from consentpanel._cli._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
 from consentpanel.transparency import LANGUAGES, Notice, compare
+from consentpanel.transparency._files import read_text
 
 DESCRIPTION = """\
 Write the notice to visitors from the live policy, or check the one that is published.
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         for file in arguments.write:
             text = _writer(file)(notice)
             with usable(Path(file), OSError):
-                Path(file).write_text(text, encoding="utf-8", newline="\n")
+                write(Path(file), text)
         return 0
     sys.stdout.write(_WRITERS[arguments.format or "md"](notice))
     return 0
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _made(found: object, arguments: argparse.Namespace) -> Notice:
     if callable(found) and not isinstance(found, Notice):
-        with usable(f"{arguments.notice} made no notice", ConfigurationError, TypeError):
+        with usable(f"{arguments.notice} made no notice", Exception):
             found = found(arguments.language) if arguments.language else found()
     elif arguments.language:
         raise UsageError("--language needs a function that takes a language")
@@ -80,14 +82,12 @@ def _writer(file: str) -> Callable[[Notice], str]:
 
 
 def _checked(notice: Notice, file: Path) -> int:
-    try:
-        published = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    with usable(file, OSError):
+        published = read_text(file)
     if published == _writer(str(file))(notice):
-        print(f"{file}: says what the policy does ({notice.version})")
+        say(f"{file}: says what the policy does ({notice.version})")
         return 0
-    print(f"{file}: does not say what the policy does; what it would say has version {notice.version}")
+    say(f"{file}: does not say what the policy does; what it would say has version {notice.version}")
     if file.suffix == ".json":
         _tell_changes(published, notice)
     return 1
@@ -96,7 +96,7 @@ def _checked(notice: Notice, file: Path) -> int:
 def _tell_changes(published: str, notice: Notice) -> None:
     try:
         changes = compare(published, notice).changes
-    except (ValueError, ConfigurationError):
+    except (ValueError, RecursionError, ConfigurationError):
         return
     for change in changes:
-        print(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")
+        say(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Generator
@@ -16,8 +15,10 @@ from consentpanel._cli._preview.progress import Progress
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
+from consentpanel._cli._saying import complain, say, say_json
 from consentpanel._cli._usage import UsageError, usable
 from consentpanel.policy import FieldPolicy
+from consentpanel.transparency._files import opened
 
 DESCRIPTION = """\
 Read records and say, property by property, in how many a policy would keep it, change it or drop it.
@@ -85,9 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
                     _warn(record, tally.unjudged, progress)
         progress.done()
     if arguments.json:
-        print(json.dumps(as_json(tally, arguments.policy), indent=2))
+        say_json(as_json(tally, arguments.policy))
     else:
-        print(as_text(tally, arguments.policy))
+        say(*as_text(tally, arguments.policy))
     return 1 if tally.unjudged else 0
 
 
@@ -100,7 +101,7 @@ def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
         return
     with contextlib.ExitStack() as stack:
         with usable(file, OSError):
-            stream = stack.enter_context(open(str(file), "rb"))  # noqa: PTH123 (a path of the command line)
+            stream = stack.enter_context(opened(str(file)))
         yield stream, os.fstat(stream.fileno()).st_size or None
 
 
@@ -114,9 +115,9 @@ def _warn(record: Unjudged, number: int, progress: Progress) -> None:
     if number > MAX_LISTED:
         return
     progress.interrupt()
-    print(f"line {record.line:,}: {record.problem}", file=sys.stderr)
+    complain(f"line {record.line:,}: {record.problem}")
     if number == MAX_LISTED:
-        print("more such records are only counted", file=sys.stderr)
+        complain("more such records are only counted")
 
 
 def _name(file: str | None) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from consentpanel._cli._loading import load
+from consentpanel._cli._saying import complain, say
 from consentpanel._cli._usage import UsageError
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConsentPanelError
@@ -95,11 +96,20 @@ def _requested(
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:
-    given: Sequence[str] = arguments.ids or (() if sys.stdin.isatty() else sys.stdin.read().splitlines())
+    given: Sequence[str] = arguments.ids or (() if sys.stdin.isatty() else _piped())
     ids = list(dict.fromkeys(each.strip() for each in given if each.strip()))
     if not ids:
         raise UsageError("name at least one ID, or pipe them to standard input")
     return ids
+
+
+def _piped() -> Sequence[str]:
+    try:
+        return sys.stdin.read().splitlines()
+    except UnicodeDecodeError:
+        pass
+    # Raised here, so that the decoder's exception, which holds the ids, stays in no context.
+    raise UsageError("standard input is not UTF-8")
 
 
 def _agreed(arguments: argparse.Namespace, question: str) -> bool:
@@ -113,25 +123,25 @@ def _agreed(arguments: argparse.Namespace, question: str) -> bool:
         answer = ""
     if answer.strip().lower() in {"y", "yes"}:
         return True
-    print("nothing was done", file=sys.stderr)
+    complain("nothing was done")
     return False
 
 
 def _follow_up(arguments: argparse.Namespace, privacy: PrivacyRequests, look_up: Callable[[str], PrivacyTask]) -> None:
     if arguments.cancel:
         privacy.cancel_deletion(arguments.cancel)
-        print(f"{arguments.cancel}  taken back")
+        say(f"{arguments.cancel}  taken back")
         return
     task = look_up(arguments.status)
     _print((task,))
     if task.link is not None:
-        print(task.link)
+        say(task.link)
 
 
 def _print(tasks: Sequence[PrivacyTask]) -> None:
     for task in tasks:
         ids = "" if task.count is None else f"  {task.count} id{'s' if task.count != 1 else ''} of the vendor's"
-        print(f"{task.task_id}  {task.kind}  {task.status.value}{ids}")
+        say(f"{task.task_id}  {task.kind}  {task.status.value}{ids}")
 
 
 def _attempt(act: Callable[[], None]) -> int:
@@ -139,6 +149,6 @@ def _attempt(act: Callable[[], None]) -> int:
         act()
     except ConsentPanelError as error:
         _print(getattr(error, "created", ()))
-        print(f"{error}", file=sys.stderr)
+        complain(str(error))
         return 1
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 from consentpanel._cli._loading import load
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli._saying import create, say, say_json
+from consentpanel._cli._usage import UsageError, usable
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Scan, scan
 from consentpanel.transparency._scan.coverage import Used, as_json, drafted, unused_rules, used_in
@@ -48,16 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         raise UsageError(str(error)) from None
     if arguments.json:
-        print(json.dumps(as_json(found, policy), indent=2))
+        say_json(as_json(found, policy))
     else:
-        print("\n".join(_lines(found, policy)))
+        say(*_lines(found, policy))
     if arguments.write_policy:
         file = Path(arguments.write_policy)
-        if file.exists():
-            print(f"{file} exists, and stays as it is")
+        with usable(file, OSError):
+            is_new = create(file, drafted(found))
+        if not is_new:
+            say(f"{file} exists, and stays as it is")
             return 1
-        file.write_text(drafted(found), encoding="utf-8")
-        print(f"{file}: a first policy; read each line before you use it")
+        say(f"{file}: a first policy; read each line before you use it")
     return 1 if found.unread else 0
 
 
@@ -70,7 +71,8 @@ def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
         used.append(Used(scope="events", event=event, path="", places=(f"{call.file}:{call.line}",)))
     used.sort(key=lambda each: (each.scope, each.event or "", each.path))
     for (scope, event), group in groupby(used, key=lambda each: (each.scope, each.event)):
-        yield f"\n{scope if event is None else f'{scope}: {event}'}"
+        yield ""
+        yield scope if event is None else f"{scope}: {event}"
         yield from map(_line, group)
     yield from _listed("made at run time, look yourself", _dynamic(found))
     personal = (call for call in found.calls if call.id_category is not None)
@@ -105,5 +107,5 @@ def _dynamic(found: Scan) -> Iterator[str]:
 def _listed(title: str, lines: Iterator[str] | list[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         if not number:
-            yield f"\n{title}"
+            yield from ("", title)
         yield f"  {line}"

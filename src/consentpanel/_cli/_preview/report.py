@@ -21,8 +21,8 @@ _SAID_BY_THE_RULE = frozenset(
 )
 
 
-def as_text(tally: Tally, policy_name: str) -> str:
-    """The report for people. Values stand in it only if the tally kept samples."""
+def as_text(tally: Tally, policy_name: str) -> list[str]:
+    """The lines of the report for people. Values stand in it only if the tally kept samples."""
     what = "record" if tally.scope is Scope.EVENTS else "profile"
     lines = [f"{_counted(tally.judged, what)} judged by {policy_name}, scope {tally.scope}."]
     if tally.refused:
@@ -50,7 +50,7 @@ def as_text(tally: Tally, policy_name: str) -> str:
         lines += [f"  line {problem.line:,}: {problem.problem}" for problem in tally.problems]
         if tally.unjudged > len(tally.problems):
             lines.append(f"  and {tally.unjudged - len(tally.problems):,} more")
-    return "\n".join(lines)
+    return lines
 
 
 def as_json(tally: Tally, policy_name: str) -> dict[str, Any]:

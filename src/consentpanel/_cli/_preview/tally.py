@@ -13,6 +13,7 @@ import attrs
 from consentpanel._cli._preview.records import Record, Scope, Unjudged
 from consentpanel.policy import FieldPolicy, PolicyResult
 from consentpanel.policy._paths import written
+from consentpanel.transparency._printable import printable
 
 #: Most property paths that are counted one by one; the names in a file may be endless, or be people's.
 MAX_PROPERTIES = 1_000
@@ -221,7 +222,7 @@ def _shown_path(path: str, named: list[Mapping[str, Any]]) -> str:
 def _shown_step(step: str) -> str:
     name = step.rstrip("[]")
     personal = _PERSONAL_KEY.fullmatch(name)
-    return f"<{personal.lastgroup}>{step[len(name) :]}" if personal else _printable(step)
+    return f"<{personal.lastgroup}>{step[len(name) :]}" if personal else printable(step)
 
 
 def _shown_name(name: str) -> str:
@@ -230,16 +231,9 @@ def _shown_name(name: str) -> str:
 
 def _shown_value(value: object) -> str:
     try:
-        return _cut(_printable(json.dumps(value, ensure_ascii=False)), _MAX_SHOWN)
+        return _cut(printable(json.dumps(value, ensure_ascii=False)), _MAX_SHOWN)
     except RecursionError:
         return "(nested too deeply)"
-
-
-def _printable(text: str) -> str:
-    # A name may hold control codes of a terminal, or half a surrogate pair, which no terminal can print.
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _values_at(value: object, path: str) -> Iterator[object]:

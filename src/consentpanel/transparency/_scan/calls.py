@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
-import tokenize
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,12 +17,15 @@ from consentpanel._mixpanel.calls import CALLS, UPDATES
 from consentpanel._mixpanel.names import DICT_OPERATORS
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import written
+from consentpanel.transparency._files import read
 from consentpanel.transparency._scan.source import (
+    MAX_DEPTH,
     Module,
     Place,
     Said,
     World,
     argument,
+    depth_of,
     dotted,
     files_of,
     said_at,
@@ -64,7 +67,7 @@ class Scan:
     Attributes:
         calls: Each call of the client.
         doubtful: Places where a method of the client's is called on something that may be one: file, line, text.
-        unread: Files that are no Python of this version, with the problem.
+        unread: Files and folders that cannot be read, or are no Python of this version, with the problem.
         files: How many files were read.
     """
 
@@ -100,14 +103,11 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
         raise FileNotFoundError(f"there is no {root}")
     modules: list[Module] = []
     unread: list[tuple[str, str]] = []
-    for file in files_of(root):
+    for file in files_of(root, lambda error: unread.append((str(error.filename), _problem(error)))):
         try:
-            with tokenize.open(file) as stream:
-                tree = ast.parse(stream.read())
-        except (SyntaxError, ValueError, UnicodeDecodeError, RecursionError, OSError) as error:
-            unread.append((str(file), type(error).__name__))
-        else:
-            modules.append(Module(str(file), tree))
+            modules.append(_module(file))
+        except _BAD_FILE as error:
+            unread.append((str(file), _problem(error)))
     world = World(modules, clients)
     calls: list[FoundCall] = []
     doubtful: list[tuple[str, int, str]] = []
@@ -116,6 +116,7 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
         for node, place in module.calls:
             if not isinstance(node.func, ast.Attribute) or node.func.attr not in CALLS:
                 continue
+            world.ask()
             if world.is_client(node.func.value, place):
                 wrapper = _wrapper_of(node, node.func.attr, place)
                 if wrapper is not None:
@@ -126,6 +127,7 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
     found = {(call.file, call.line) for call in calls}
     for module in modules:
         for node, place in module.calls:
+            world.ask()
             name = dotted(node.func).rpartition(".")[2]
             if name in wrappers and (module.file, node.lineno) not in found and _fits(node, wrappers[name]):
                 calls.append(_wrapped_call(node, wrappers[name], place, world))
@@ -137,6 +139,31 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
         unread=tuple(unread),
         files=len(modules),
     )
+
+
+# Of the parser: MemoryError and RecursionError are what it says of code that is nested too deeply.
+_BAD_FILE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
+
+
+def _module(file: Path) -> Module:
+    data = read(file)
+    with warnings.catch_warnings():
+        # They are about the code, and quote it.
+        warnings.simplefilter("ignore")
+        tree = ast.parse(data)
+    if depth_of(tree) > MAX_DEPTH:
+        raise RecursionError
+    return Module(str(file), tree)
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a file, in words without any text of it."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, (RecursionError, MemoryError)):
+        return "nested too deeply"
+    # A NUL is a ValueError before Python 3.12.
+    return SyntaxError.__name__
 
 
 def _call(node: ast.Call, method: str, place: Place, world: World) -> FoundCall:

@@ -21,11 +21,25 @@ Said: TypeAlias = tuple[list[str], bool]
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist", "venv"})
 
 
-def files_of(root: Path) -> Iterator[Path]:
-    if root.is_file():
+#: How deeply code may be nested that is read; what walks through it walks by itself.
+MAX_DEPTH = 200
+
+
+def depth_of(tree: ast.AST) -> int:
+    """How many nodes stand in one another at most."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
+def files_of(root: Path, on_error: Callable[[OSError], object]) -> Iterator[Path]:
+    """The files of Python below a folder, or the one file; `on_error` is told of each folder that cannot be read."""
+    if not root.is_dir():
         yield root
         return
-    for directory, folders, names in os.walk(root):
+    for directory, folders, names in os.walk(root, onerror=on_error):
         folders[:] = sorted(each for each in folders if each not in _SKIPPED and not each.startswith("."))
         yield from (Path(directory, name) for name in sorted(names) if name.endswith(".py"))
 
@@ -208,8 +222,11 @@ class World:
     """All files together: which names are clients, and which are texts."""
 
     _DEEPEST = 6
+    # A name that is assigned many times, each time from itself, has more values than anybody can follow.
+    _MOST_STEPS = 5_000
 
     def __init__(self, modules: Sequence[Module], clients: Iterable[str]) -> None:
+        self._steps = 0
         self._named = frozenset(clients)
         self._clients: set[str] = set()
         self._makers: set[str] = set()
@@ -222,11 +239,21 @@ class World:
         for _ in range(2):
             for module in modules:
                 for name, values in module.assigned:
+                    self.ask()
                     if any(self._makes(value, module.top, 0) for value in values):
                         self._clients.add(name.rpartition(".")[2])
                 for function, place in module.functions:
+                    self.ask()
                     if self._returns_client(function, place):
                         self._makers.add(function.name)
+
+    def ask(self) -> None:
+        """Begins a question: what is found out about one call or name, in a bounded number of steps."""
+        self._steps = 0
+
+    def _is_tired(self, depth: int) -> bool:
+        self._steps += 1
+        return depth > self._DEEPEST or self._steps > self._MOST_STEPS
 
     def _returns_client(self, function: ast.FunctionDef | ast.AsyncFunctionDef, place: Place) -> bool:
         if function.returns is not None and self._is_class(function.returns, place.module):
@@ -259,7 +286,7 @@ class World:
 
     def is_client(self, node: ast.expr, place: Place, depth: int = 0) -> bool:
         """Whether an expression is a client, as far as the code says."""
-        if depth > self._DEEPEST:
+        if self._is_tired(depth):
             return False
         if isinstance(node, (ast.Call, ast.Await, ast.IfExp, ast.BoolOp, ast.NamedExpr)):
             return self._makes(node, place, depth)
@@ -281,7 +308,7 @@ class World:
 
     def texts(self, node: ast.expr | None, place: Place, depth: int = 0) -> Said:
         """The texts that an expression can be, and whether it can be others."""
-        if node is None or depth > self._DEEPEST:
+        if node is None or self._is_tired(depth):
             return [], True
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return [node.value], False
@@ -300,7 +327,7 @@ class World:
         """The paths of the properties that an expression holds, and whether it can hold others."""
         if node is None or (isinstance(node, ast.Constant) and node.value is None):
             return [], False
-        if depth > self._DEEPEST:
+        if self._is_tired(depth):
             return [], True
         if isinstance(node, ast.Dict):
             return self._of_dict(node, place, above, depth)
