@@ -254,7 +254,7 @@ def structure(text):
 
 def notice_of(text):
     # A purpose is printable anyway.
-    purpose = "p" + "".join(filter(str.isprintable, text))[:60].rstrip()
+    purpose = f"own {''.join(filter(str.isprintable, text))}"[:64].strip()
     path = "'" + text.replace("'", "''") + "'"
     policy = FieldPolicy(
         events={path: keep(deep=True, reason=text), f"{path}.{path}": drop(), "b": keep(categories=[text])},
@@ -288,7 +288,8 @@ def test_text_of_the_application_breaks_out_of_no_form_of_the_notice(text):
 @given(HOSTILE)
 def test_any_text_of_the_application_stays_text(text):
     # rule 6.1
-    assume(text.strip() and text != "[]")
+    # A plain name may be one of the vendor's, which rules cannot have.
+    assume(text.strip() and text != "[]" and re.search(r"[^\w$]", text, re.ASCII))
     check_text_stays_text(text)
 
 
@@ -348,6 +349,14 @@ def test_it_names_every_property_that_can_be_sent_and_no_other(events, for_paid,
     assert set(sent) == {item["path"] for item in said if item["scope"] == "people"}
     for path in {item["path"] for item in said}:
         assert path in page(policy).to_markdown() or path not in NAMES
+
+
+def test_what_another_spelling_closes_is_told_to_be_left_out():
+    # rule 6.1
+    policy = FieldPolicy(events={"cart": keep(deep=True), "Cart.note": drop(), "plan": keep()})
+    items = notice(policy.for_event("E", {"PLAN": drop()}), contact="x").facts["items"]
+    assert [item.get("exceptions") for item in items if item["path"] == "cart"] == [["Cart.note"]]
+    assert [item.get("not_with") for item in items if item["path"] == "plan"] == [["E"]]
 
 
 def test_a_rule_that_refuses_is_no_property_that_is_sent():
@@ -450,6 +459,18 @@ def test_a_rule_for_one_event_that_the_scope_covered_is_nothing_new():
     assert changes({"policy": before}, {"policy": before.for_event("Paid", {"plan": truncate(2)})}) == {
         "analytics: for_event('Paid')['plan'] is sent in another form: as_is became shortened": False
     }
+
+
+@pytest.mark.parametrize(
+    "said", ["[" * 20_000, "\x00", '{"facts": []}', '{"facts": {"purposes": [{"purpose": [], "why": ""}]}}']
+)
+def test_what_is_no_notice_is_not_compared(said):
+    # rule 6.1
+    with pytest.raises(ConfigurationError):
+        compare(said, page())
+    other = page().to_json().replace('"as_is"', '"no such form"')
+    with pytest.raises(ConfigurationError):
+        compare(other, page())
 
 
 def test_notices_are_compared_as_they_were_published():

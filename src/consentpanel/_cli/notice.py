@@ -96,7 +96,7 @@ def _checked(notice: Notice, file: Path) -> int:
 def _tell_changes(published: str, notice: Notice) -> None:
     try:
         changes = compare(published, notice).changes
-    except (ValueError, RecursionError, ConfigurationError):
+    except ConfigurationError:
         return
     for change in changes:
         say(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")

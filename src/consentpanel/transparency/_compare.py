@@ -69,7 +69,7 @@ def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, An
     before, after = _facts(old), _facts(new)
     try:
         changes = [*_of_purposes(before, after), *_of_items(before, after), *_of_the_rest(before, after)]
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise ConfigurationError("compare() takes notices, or the JSON that Notice.to_json() wrote") from None
     return Comparison(tuple(sorted(changes, key=lambda change: not change.needs_consent)))
 
@@ -81,7 +81,7 @@ def _facts(notice: Notice | Mapping[str, Any] | str) -> Mapping[str, Any]:
     if isinstance(notice, str):
         try:
             said = json.loads(notice)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
     facts = said.get("facts") if isinstance(said, Mapping) else None
     if not isinstance(facts, Mapping):

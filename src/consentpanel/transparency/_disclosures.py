@@ -145,7 +145,8 @@ def _items(
     purposes: tuple[str, ...],
     not_with: Mapping[tuple[str, ...], tuple[str, ...]],
 ) -> list[Item]:
-    steps = {path: tuple(parts_of(scope, path)) for path in rules}
+    # What is left out below a path closes it however its steps are written.
+    steps = {path: _folded(path) for path in rules}
     found = []
     for path, action in rules.items():
         if action.name not in FORMS:
