@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consentpanel._cli._loading import load
 from consentpanel._cli._saying import create, say, say_json
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._cli._usage import usable
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Scan, scan
 from consentpanel.transparency._scan.coverage import Used, as_json, drafted, unused_rules, used_in
@@ -43,10 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: The path or the policy cannot be used.
     """
     policy = load("--policy", arguments.policy, FieldPolicy) if arguments.policy else None
-    try:
+    with usable("PATH", OSError):
         found = scan(arguments.path, arguments.client)
-    except FileNotFoundError as error:
-        raise UsageError(str(error)) from None
     if arguments.json:
         say_json(as_json(found, policy))
     else:

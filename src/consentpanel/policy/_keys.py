@@ -16,6 +16,8 @@ def seen(key: str) -> str:
         >>> seen("\uff45mail\u200b ")
         'email'
     """
+    if key.isascii() and key.isprintable():
+        return key.strip()
     return _CONTROLS.sub("", visible(key)).strip()
 
 
