@@ -410,7 +410,7 @@ def test_an_observer_that_raises_is_logged_by_type_and_ignored(registry, vendor,
     assert mp.track("ann", "Signed up")
     assert len(vendor.events) == len(told) == 1
     (record,) = caplog.records
-    assert (record.name, record.getMessage()) == ("consentpanel", "observer failed: RuntimeError")
+    assert (record.name, record.getMessage().partition(" at ")[0]) == ("consentpanel", "observer failed: RuntimeError")
     assert record.exc_info is None
 
 

@@ -6,11 +6,15 @@ import logging
 import math
 import threading
 import time
+import traceback
+from pathlib import Path
 
 LOGGER = logging.getLogger("consentpanel")
 
 #: Seconds between two warnings of one kind of failure: a registry that is down would fill the log.
 _PAUSE = 60.0
+#: Where this package is written: what fails is looked for outside of it.
+_OURS = Path(__file__).parent
 
 
 class _Warnings:
@@ -21,8 +25,8 @@ class _Warnings:
         self._lock = threading.RLock()
         self._silent_until: dict[tuple[str, ...], float] = {}
 
-    def say(self, pause: float, text: str, *details: str) -> None:
-        kind, present = (text, *details), time.monotonic()
+    def say(self, pause: float, kind: tuple[str, ...], text: str, *details: str) -> None:
+        present = time.monotonic()
         with self._lock:
             if present < self._silent_until.get(kind, -math.inf):
                 return
@@ -41,14 +45,57 @@ forget_warnings = _warnings.forget
 
 def warn_once(text: str) -> None:
     """Logs a warning the first time in this process."""
-    _warnings.say(math.inf, text)
+    _warnings.say(math.inf, (text,), text)
 
 
 def warn_rarely(text: str, *details: str) -> None:
     """Logs a warning of one kind at most once a minute."""
-    _warnings.say(_PAUSE, text, *details)
+    _warnings.say(_PAUSE, (text, *details), text, *details)
 
 
 def note_failure(what: str, error: Exception) -> None:
-    """Logs, at most once a minute, that something of the user's failed: its type, never its text, which may hold values."""
-    warn_rarely("%s failed: %s", what, type(error).__name__)
+    """Logs, at most once a minute, that something of the user's failed, as `cause_of` tells it; `fault` tells it again."""
+    cause = cause_of(error)
+    _noted.causes[what] = f"{what} failed: {cause}{asked_by()}"
+    _warnings.say(_PAUSE, (what, cause), "%s failed: %s%s", what, cause, asked_by())
+
+
+def fault() -> str:
+    """What made this thread drop a message a moment ago, as it was noted; nothing when nothing failed."""
+    causes, _noted.causes = _noted.causes, {}
+    return next((causes[what] for what in _DROPPING if what in causes), "")
+
+
+def cause_of(error: BaseException) -> str:
+    """What failed and where, by the types, file and line; never the text, which may hold values.
+
+    The file and line are those of the innermost frame outside of this package, where there is one.
+    """
+    names = [type(error).__name__]
+    inner: object = error.args[0] if error.args else None
+    # Four tell enough, and errors may hold each other in a circle.
+    while isinstance(inner, BaseException) and len(names) < 4:
+        names.append(type(inner).__name__)
+        inner = inner.args[0] if inner.args else None
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    file, line = next(
+        (each for each in reversed(frames) if not Path(each[0]).is_relative_to(_OURS)), (frames or [("", 0)])[-1]
+    )
+    return ": ".join(names) + (f" at {file}:{line}" if file else "")
+
+
+def asked_by() -> str:
+    """Which thread asked, for the end of a line."""
+    return f" (asked by thread {threading.current_thread().name})"
+
+
+class _Noted(threading.local):
+    """What failed in this thread."""
+
+    def __init__(self) -> None:
+        self.causes: dict[str, str] = {}
+
+
+_noted = _Noted()
+#: What drops a message when it fails.
+_DROPPING = ("judging a message", "registry")

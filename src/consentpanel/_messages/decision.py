@@ -303,15 +303,16 @@ class MessageError(ConsentPanelError):
 
     Attributes:
         decision: The `Decision` that says why. It holds no personal value.
+        cause: What raised, if something did: its type, the file and line, and the thread; never its text.
     """
 
-    def __init__(self, decision: Decision) -> None:
-        because = f" ({decision.problem})" if decision.problem else ""
-        super().__init__(f"message not sent: {decision.reason.value}{because}")
+    def __init__(self, decision: Decision, cause: str = "") -> None:
+        super().__init__(f"message not sent: {decision.reason.value}" + (f": {cause}" if cause else ""))
         self.decision = decision
+        self.cause = cause
 
-    def __reduce__(self) -> tuple[type[MessageError], tuple[Decision]]:
-        return (type(self), (self.decision,))
+    def __reduce__(self) -> tuple[type[MessageError], tuple[Decision, str]]:
+        return (type(self), (self.decision, self.cause))
 
 
 __all__ = ["Cause", "Decision", "MessageError", "Outcome", "Reason"]

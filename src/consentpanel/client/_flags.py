@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -13,6 +13,8 @@ from asgiref.sync import sync_to_async
 from mixpanel.flags import types as vendor_types
 from mixpanel.flags.local_feature_flags import LocalFeatureFlagsProvider
 from mixpanel.flags.remote_feature_flags import RemoteFeatureFlagsProvider
+
+from consentpanel.transport._failures import quotes
 
 if TYPE_CHECKING:
     from consentpanel.client._guard import Guard
@@ -150,25 +152,15 @@ def _said_of_nobody(response: httpx.Response) -> str:
         context = json.loads(response.request.url.params["context"])
     except (ValueError, KeyError):
         return ""
-    is_quoted = any(str(value).lower() in body.lower() for value in _leaves(context) if value not in (None, ""))
-    # In an escape (JSON's or a URL's) a value would not be found.
-    is_escaped = "\\" in body or "%" in body
-    return "" if is_quoted or is_escaped or not body else f": {body}"
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, (dict, list)):
-        for each in tree.values() if isinstance(tree, dict) else tree:
-            yield from _leaves(each)
-    else:
-        yield tree
+    return "" if not body or quotes(body, context) else f": {body}"
 
 
 def _as_fallback(fallback: Any) -> Any:
     reason = getattr(vendor_types, "FallbackReason", None)
     if reason is None or not hasattr(fallback, "as_fallback"):
         return fallback
-    return fallback.as_fallback(reason.backend_error("consent"))
+    # As for somebody whom no rollout names: the default is the answer, and nothing is wrong.
+    return fallback.as_fallback(reason(kind=reason.no_rollout_match().kind, message="consent"))
 
 
 def quieten() -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from consentpanel._forks import Survivors
-from consentpanel._log import LOGGER, note_failure, warn_once
+from consentpanel._log import LOGGER, fault, note_failure, warn_once
 from consentpanel._messages.decision import Decision, MessageError, Outcome, Reason
 from consentpanel.client._process import process
 from consentpanel.client._settings import Settings
@@ -190,13 +190,14 @@ class Reporter:
 
 
 def _report(decision: Decision, settings: Settings) -> None:
+    cause = fault()
     if decision.reason is Reason.NOT_CONFIGURED:
         warn_once(_NO_REGISTRY)
     elif decision.reason is not Reason.REGISTRY_ERROR:  # which is logged once a minute where it happens
-        because = f" ({decision.problem})" if decision.problem else ""
-        LOGGER.warning("dropped a message to %s: %s%s", decision.endpoint, decision.reason.value, because)
+        said = f"{decision.reason.value}: {cause}" if cause else decision.reason.value
+        LOGGER.warning("dropped a message to %s: %s", decision.endpoint, said)
     if settings.on_error == "raise":
-        raise MessageError(decision)
+        raise MessageError(decision, cause)
 
 
 _ALIVE: Survivors[Reporter] = Survivors(Reporter._restart_in_child)  # noqa: SLF001 - the same file

@@ -6,9 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import mixpanel
-
-from consentpanel._log import warn_once
+from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
 from consentpanel._messages.shapes import DefaultOf
@@ -16,6 +14,8 @@ from consentpanel._messages.wire import Wire, parsed
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.errors import ConfigurationError
+from consentpanel.transport._failures import stripped
+from consentpanel.transport._http import DEEPEST, keep_to_its_host
 from consentpanel.transport._ticket import JudgedText, Ticket
 
 _OTHER_BUFFER = (
@@ -57,8 +57,10 @@ class SealedTransport:
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
         self.__keeps = bool(getattr(consumer, "judges_again", False))
-        if hasattr(type(consumer), "flush") and not self.__keeps:
+        self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
+        if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
+        keep_to_its_host(consumer)
 
     @property
     def keeps(self) -> bool:
@@ -66,10 +68,11 @@ class SealedTransport:
         return self.__keeps and process.outbox is None
 
     def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
-        """Hands a message that the gate let through to the consumer; raises what the consumer raises."""
+        """Hands a message that the gate let through to the consumer; raises what it raises, as `stripped` leaves it."""
         judged = JudgedText(text)
         judged.ticket = ticket
         outbox = process.outbox
+        failure: Exception | None = None
         try:
             if outbox is not None:
                 outbox.send(endpoint, judged)
@@ -77,10 +80,26 @@ class SealedTransport:
                 self.__consumer.send(endpoint, judged)
             else:
                 self.__consumer.send(endpoint, judged, credentials)
-        except mixpanel.MixpanelException as error:
-            # The vendor's buffer attaches the whole batch, and error reports travel.
-            vars(error).pop("message", None)
-            raise
+        except Exception as error:  # noqa: BLE001 - any consumer may stand here
+            # A buffer sends other messages with this one.
+            failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
+        # Outside of the handler, so that the consumer's error is not the context of this one.
+        if failure is not None:
+            raise failure
+
+    def __stripped(self, error: Exception, said: str | None) -> Exception:
+        if self.keeps:
+            # Our buffers' own, which hold nothing.
+            return error
+        note_failure("consumer", error)
+        return stripped(error, said)
+
+    def __call(self, method: Callable[..., object], *arguments: object) -> object:
+        try:
+            return method(*arguments)
+        except Exception as error:  # noqa: BLE001 - any consumer may stand here
+            failure = self.__stripped(error, None)
+        raise failure
 
     def observe(self, decision: Decision) -> None:
         """Tells a consumer that wants to know (a fake transport) of a decision."""
@@ -97,17 +116,13 @@ class SealedTransport:
         for name in names:
             method = getattr(self.__consumer, name, None)
             if callable(method):
-                try:
-                    method()
-                except mixpanel.MixpanelException as error:
-                    vars(error).pop("message", None)
-                    raise
+                self.__call(method)
                 return
 
     def purge(self, subject_id: object) -> int:
         """Discards what waits for a person; how many messages. 0 for a consumer that cannot."""
         method = getattr(self.__consumer, "purge", None)
-        found = method(subject_id) if callable(method) else 0
+        found = self.__call(method, subject_id) if callable(method) else 0
         return found if isinstance(found, int) else 0
 
     def send(
@@ -143,7 +158,7 @@ class SealedTransport:
     def addresses(self) -> frozenset[str]:
         """Where the consumer sends to, or the one that a buffer sends with; empty when that is not known."""
         consumer = self.__consumer
-        for _ in range(_DEEPEST):
+        for _ in range(DEEPEST):
             endpoints = getattr(consumer, "_endpoints", None)
             if isinstance(endpoints, Mapping):
                 return frozenset(map(str, endpoints.values()))
@@ -160,9 +175,6 @@ class SealedTransport:
 
     def __repr__(self) -> str:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
-
-
-_DEEPEST = 3
 
 
 def _name_of(kind: type) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from consentpanel._checks import seconds, whole_number
-from consentpanel._log import LOGGER
+from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
 from consentpanel.transport._http import DeliveryError, understood
@@ -317,7 +317,7 @@ class BackgroundConsumer(Buffer):
             message.discard()
         for message in given_up:
             message.lose(Reason.NOT_DELIVERED)
-        LOGGER.debug("a batch to %s was not delivered and is tried again: %s", endpoint, self._last_cause)
+        LOGGER.debug("a batch to %s was not delivered and is tried again: %s%s", endpoint, failure, asked_by())
 
 
 def _close_all() -> None:

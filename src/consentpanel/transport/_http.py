@@ -9,9 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import mixpanel
+from requests import Session, TooManyRedirects
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 from typing_extensions import Self
 
+from consentpanel._log import cause_of
 from consentpanel.errors import ConfigurationError
+
+#: How many consumers may stand one inside the other: a buffer, and what it sends with.
+DEEPEST = 3
 
 
 class DeliveryError(mixpanel.MixpanelException):  # type: ignore[misc]
@@ -56,6 +63,7 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         # The vendor's `send` raises without the status. Several threads may send at a time.
         self._last = threading.local()
         self._session.hooks["response"].append(self._note)
+        keep_to_its_host(self)
 
     def anew(self) -> Self:
         """Another one of the same arguments: after a fork nobody may share a connection."""
@@ -70,7 +78,7 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - its text and its cause may quote the batch
-            answer = self._last.answer if isinstance(error, mixpanel.MixpanelException) else None
+            answer = self._last.answer
             failure = understood(error) if answer is None else _failure_of(answer, error)
         # Outside of the handler, so that the vendor's error is not the context of this one.
         if failure is not None:
@@ -106,6 +114,32 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         return True
 
 
+def keep_to_its_host(consumer: object) -> None:
+    """Has a consumer of the vendor's, or the one inside a buffer, follow no redirect and take nothing from a ``.netrc``.
+
+    Proxies and certificates of the environment hold as ever, and so does what stands in a URL.
+    """
+    for _ in range(DEEPEST):
+        session = getattr(consumer, "_session", None)
+        if isinstance(session, Session) and _refuse_redirect not in session.hooks["response"]:
+            session.hooks["response"].append(_refuse_redirect)
+            session.auth = session.auth or _auth_of_url
+        consumer = getattr(consumer, "_consumer", None)
+
+
+def _refuse_redirect(response: Any, *_: object, **__: object) -> None:
+    if 300 <= response.status_code < 400:
+        response.close()
+        # Neither the request nor the answer: both lead to the batch.
+        raise TooManyRedirects(f"HTTP {response.status_code}: a redirect, which is not followed")
+
+
+def _auth_of_url(request: Any) -> Any:
+    # Without any auth, requests would look into the `.netrc`.
+    user, password = get_auth_from_url(request.url)
+    return HTTPBasicAuth(user, password)(request) if user or password else request
+
+
 def _failure_of(response: Any, error: Exception | None = None) -> DeliveryError:
     status = response.status_code
     # A refusal in the body of an answer with status 200 has no text but the vendor's, which may quote the batch.
@@ -138,17 +172,12 @@ def understood(error: Exception) -> DeliveryError:
     return error.with_traceback(None) if isinstance(error, DeliveryError) else DeliveryError(_cause_in(error))
 
 
-def _cause_in(error: BaseException) -> str:
-    """What failed, in names of types only: a text or an object inside an error may quote the batch."""
-    names = [type(error).__name__]
-    inner: object = error.args[0] if error.args else None
-    # Four tell enough, and errors may hold each other in a circle.
-    while isinstance(inner, BaseException) and len(names) < 4:
-        names.append(type(inner).__name__)
-        inner = inner.args[0] if inner.args else None
-    if names == ["MixpanelException"] and isinstance(inner, str) and inner.startswith("Mixpanel error:"):
+def _cause_in(error: Exception) -> str:
+    """What failed, without a text or an object inside the error: either may quote the batch."""
+    text = error.args[0] if error.args else None
+    if type(error) is mixpanel.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:"):
         return "the vendor refused the batch"
-    return ": ".join(names)
+    return cause_of(error)
 
 
 _ARGUMENTS = (
@@ -181,4 +210,5 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     beside = [name for name, value in arguments.items() if value != defaults[name].default]
     if beside:
         raise ConfigurationError(f"{', '.join(beside)}: set on the consumer that is given, not beside it")
+    keep_to_its_host(consumer)
     return consumer

@@ -1,0 +1,97 @@
+"""What may be told of an exception that a consumer raised: nothing that leads to a message."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mixpanel import MixpanelException
+
+from consentpanel._log import cause_of
+
+#: Characters of a value that is looked for anywhere in a text; a shorter one only as a word.
+_LONG = 4
+
+
+def stripped(error: Exception, said: str | None) -> Exception:
+    """A consumer's exception as it may travel on: of its type, with its text and plain attributes, without a chain.
+
+    Its text, and each attribute, is kept only where it quotes no value of a message. The vendor's own stays the
+    same object; of any other type a new one is built, because it may hold more than can be seen.
+
+    Args:
+        error: What the consumer raised.
+        said: The JSON of what it may quote; None when nobody knows. The batch that the vendor's buffer attaches tells
+            it too. Without either, the text tells types, file and line alone.
+
+    Returns:
+        The exception to raise; a `MixpanelException` where its type cannot be built without a message.
+    """
+    held = dict(vars(error))
+    trees = [_parsed(text) for text in (said, held.get("message")) if isinstance(text, str)]
+
+    def is_plain(value: object) -> bool:
+        return value is None or (isinstance(value, (str, int, float)) and not quotes(str(value), trees))
+
+    arguments, cause = error.args, cause_of(error)
+    if not trees or None in trees:
+        arguments, held = (cause,), {}
+    elif not all(map(is_plain, arguments)):
+        text = _text_of(error)
+        arguments = (text if text and is_plain(text) else cause,)
+    try:
+        # Not the `__init__`, which may want what is not told here.
+        kept = type(error) is MixpanelException
+        new: Exception = error if kept else type(error).__new__(type(error), *arguments)
+        new.args = arguments
+        vars(new).clear()
+        vars(new).update({name: value for name, value in held.items() if is_plain(value)})
+    except Exception:  # noqa: BLE001 - the type is anybody's
+        new = MixpanelException(cause)
+    text = _text_of(new)
+    is_sayable = text is not None and (text == cause or is_plain(text)) and (text or not arguments)
+    if not is_sayable:
+        new = MixpanelException(cause)
+    new.__cause__ = new.__context__ = None
+    return new.with_traceback(None)
+
+
+def quotes(text: str, said: object) -> bool:
+    """Whether a text quotes a value of what was said, or may do so in an escape, where it would not be found.
+
+    Args:
+        text: The text.
+        said: What was said, decoded from JSON.
+    """
+    # Escapes of JSON, and of a URL.
+    return "\\" in text or "%" in text or any(_is_in(text.lower(), str(value).lower()) for value in _leaves(said))
+
+
+def _is_in(text: str, value: str) -> bool:
+    if len(value) >= _LONG:
+        return value in text
+    return bool(value) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, (dict, list)):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            yield from _leaves(each)
+    elif tree is not None:
+        yield tree
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text_of(error: Exception) -> str | None:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the type is anybody's
+        return None
