@@ -276,7 +276,7 @@ class PrivacyRequests:
                     self._host + path,
                     params={"token": self._token},
                     json=body,
-                    headers={"Authorization": f"Bearer {self._oauth_token}"},
+                    auth=self._sign,
                     timeout=self._timeout,
                     allow_redirects=False,
                 )
@@ -291,6 +291,11 @@ class PrivacyRequests:
             waited += pause
             time.sleep(pause)
         raise AssertionError  # the last attempt returns or raises
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # A header alone would be replaced by what a `.netrc` says of the host.
+        request.headers["Authorization"] = f"Bearer {self._oauth_token}"
+        return request
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("PrivacyRequests cannot be pickled or copied: it holds a token. Build it in the worker")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import consentpanel
+
 APP = """
 import json, os
 from consentpanel import BackgroundConsumer, FieldPolicy, Mixpanel
@@ -48,7 +50,12 @@ def test_no_message_is_lost_on_a_graceful_reload(tmp_path: Path, faulty: Any, pr
     server = subprocess.Popen(
         [*command, *(["--preload"] if preload else []), "shop_app:app"],
         cwd=tmp_path,
-        env={"VENDOR_URLS": json.dumps(faulty.urls), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "VENDOR_URLS": json.dumps(faulty.urls),
+            "PATH": "/usr/bin:/bin",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(Path(consentpanel.__file__).parents[1]),
+        },
         stderr=subprocess.PIPE,
     )
 

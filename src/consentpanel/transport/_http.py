@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import mixpanel
-from requests import Session, TooManyRedirects
+from requests import Session
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from typing_extensions import Self
@@ -130,8 +130,7 @@ def keep_to_its_host(consumer: object) -> None:
 def _refuse_redirect(response: Any, *_: object, **__: object) -> None:
     if 300 <= response.status_code < 400:
         response.close()
-        # Neither the request nor the answer: both lead to the batch.
-        raise TooManyRedirects(f"HTTP {response.status_code}: a redirect, which is not followed")
+        raise DeliveryError(f"HTTP {response.status_code}: a redirect, which is not followed", response.status_code)
 
 
 def _auth_of_url(request: Any) -> Any:
@@ -169,7 +168,12 @@ def _seconds(text: str | None) -> float | None:
 
 def understood(error: Exception) -> DeliveryError:
     """What any consumer raised, without the frames, texts and objects in which it may hold the batch."""
-    return error.with_traceback(None) if isinstance(error, DeliveryError) else DeliveryError(_cause_in(error))
+    # The vendor's consumer wraps what its session raises.
+    for each in (error, *error.args[:1]):
+        if isinstance(each, DeliveryError):
+            each.__traceback__ = None
+            return each
+    return DeliveryError(_cause_in(error))
 
 
 def _cause_in(error: Exception) -> str:
