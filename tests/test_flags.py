@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import json
 import logging
+import re
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,6 +40,7 @@ from consentpanel import (
 )
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
+from consentpanel.testing._loopback import LoopbackServer, reply
 
 URL = "https://api.mixpanel.com/flags"
 DEFINITIONS = "https://api.mixpanel.com/flags/definitions"
@@ -172,6 +178,58 @@ def test_the_fallback_is_marked_as_one(client, network, call):
     assert answer.fallback_reason.message == "consent"
     assert "ann" not in answer.fallback_reason.message
     assert FALLBACK.variant_source is None
+
+
+@pytest.fixture
+def openfeature(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mixpanel], Any]:
+    """A client of OpenFeature over the vendor's provider, which lies in the vendor's wheel."""
+    api = pytest.importorskip("openfeature.api")
+    provider = Path(mixpanel.__file__).parents[1] / "openfeature-provider" / "src"
+    if not provider.is_dir():
+        pytest.skip("mixpanel 5.2 brought the provider")
+    monkeypatch.syspath_prepend(str(provider))
+    monkeypatch.delitem(sys.modules, "mixpanel_openfeature", raising=False)
+    from mixpanel_openfeature import MixpanelProvider
+
+    def build(mp: Mixpanel) -> Any:
+        api.set_provider(MixpanelProvider(mp.remote_flags))
+        return api.get_client()
+
+    return build
+
+
+@needs_marks
+@pytest.mark.parametrize("status", ["unknown", "denied", "granted"])
+def test_openfeature_reports_the_default_and_no_error_without_consent(client, network, registry, openfeature, status):
+    # rule 1.7
+    from openfeature.evaluation_context import EvaluationContext
+    from openfeature.hook import Hook
+
+    failures: list[Exception] = []
+
+    class Watch(Hook):  # type: ignore[misc]
+        def error(self, _: object, exception: Exception, __: object) -> None:
+            failures.append(exception)
+
+    if status != "unknown":
+        getattr(registry, "grant" if status == "granted" else "deny")("ann-4711")
+    flags = openfeature(client())
+    flags.add_hooks([Watch()])
+    context = EvaluationContext(targeting_key="ann-4711", attributes={"distinct_id": "ann-4711"})
+    for ask_for, default in (("boolean", False), ("string", "a"), ("integer", 1), ("float", 1.5), ("object", {})):
+        details = getattr(flags, f"get_{ask_for}_details")("new", default, context)
+        if status != "granted":
+            assert (details.value, details.reason, details.error_code) == (default, "DEFAULT", None)
+            assert not details.error_message
+    if status == "granted":
+        assert (
+            flags.get_boolean_details("new", default_value=False, evaluation_context=context).reason
+            == "TARGETING_MATCH"
+        )
+        assert flags.get_boolean_value("other", default_value=True, evaluation_context=context) is True
+    else:
+        assert failures == []
+    assert (len(network.calls) > 0) == (status == "granted")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -457,6 +515,70 @@ def test_the_vendors_reason_stands_in_the_fallback_unless_it_quotes_the_context(
     registry.grant("ann-4711")
     network.get(URL).mock(return_value=httpx.Response(400, text=body))
     assert ask(client(), "get_variant", ANN).fallback_reason.message == message
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("status", [301, 400, 503])
+def test_a_failing_request_is_logged_by_its_status(client, network, registry, caplog, call, status):
+    # rule 1.7
+    registry.grant("ann-4711")
+    network.get(URL).mock(return_value=httpx.Response(status, text="the flag is archived"))
+    ask(client(), call, ANN)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert f"(HTTP {status})" in record.getMessage()
+    assert "archived" not in record.getMessage()
+
+
+def test_a_request_without_an_answer_is_logged_by_type_place_and_thread(client, network, registry, caplog):
+    # rule 1.8
+    registry.grant("ann-4711")
+    network.get(URL).mock(side_effect=httpx.ConnectError("could not connect to ?context=ann-4711"))
+    ask(client(), "get_variant", ANN)
+    assert re.search(r"flag 'new' \(ConnectError at \S+\.py:\d+ \(asked by thread MainThread\)\)", caplog.text)
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    """Redirects to another host, and quotes the whole URL in it."""
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.headers["Authorization"])
+        reply(request, 302, None, {"Location": f"http://elsewhere.example{request.path}", "Connection": "close"})
+        request.close_connection = True
+
+    server = LoopbackServer(answer)
+    vars(server).update(asked=asked)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_library_beneath_logs_the_context_of_a_real_request_at_any_level(client, registry, echo, caplog, call):
+    # rules 1.7, 4.2 and 5.1: mixpanel, httpx, httpcore and asyncio
+    registry.grant("ann-4711")
+    caplog.set_level(logging.DEBUG)
+    mp = client()
+    mp.remote_flags._sync_client.base_url = mp.remote_flags._async_client.base_url = echo.url
+    caplog.set_level(logging.DEBUG, logger="httpx")
+    ask(mp, call, ANN)
+    logged = everything_logged(caplog)
+    assert "receive_response_headers.complete" in logged
+    assert "(HTTP 302)" in logged
+    for trace in ("ann", "4711", "plan", "context=", "elsewhere"):
+        assert trace not in logged
+
+
+@pytest.mark.parametrize("call", ["get_variant", "aget_variant"])
+def test_a_netrc_has_no_say_in_a_request_for_flags(client, registry, echo, tmp_path, monkeypatch, call):
+    # rule 5.1
+    registry.grant("ann-4711")
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    mp = client()
+    mp.remote_flags._sync_client.base_url = mp.remote_flags._async_client.base_url = echo.url
+    ask(mp, call, ANN)
+    assert echo.asked == ["Basic " + base64.b64encode(b"TOKEN:").decode()]
 
 
 def test_the_http_library_may_log_but_not_the_context(client, network, registry, caplog):

@@ -14,6 +14,7 @@ from mixpanel.flags import types as vendor_types
 from mixpanel.flags.local_feature_flags import LocalFeatureFlagsProvider
 from mixpanel.flags.remote_feature_flags import RemoteFeatureFlagsProvider
 
+from consentpanel._log import asked_by, cause_of
 from consentpanel.transport._failures import quotes
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
     def _handle_response(self, response: httpx.Response) -> Any:
         if not response.is_success:
             # The vendor logs the exception; httpx's own text quotes the URL with the person's context.
-            raise _RequestFailedError(f"HTTP {response.status_code}{_said_of_nobody(response)}")
+            raise _RequestFailedError(response.status_code, _said_of_nobody(response))
         return super()._handle_response(response)
 
     @staticmethod
@@ -142,7 +143,16 @@ class _NoConsentError(Exception):
 
 
 class _RequestFailedError(Exception):
-    """The vendor answered with an error."""
+    """The vendor answered with an error.
+
+    Args:
+        status: The HTTP status.
+        said: What the answer says about it, and of nobody.
+    """
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"HTTP {status}: {said}" if said else f"HTTP {status}")
+        self.status = status
 
 
 def _said_of_nobody(response: httpx.Response) -> str:
@@ -152,7 +162,7 @@ def _said_of_nobody(response: httpx.Response) -> str:
         context = json.loads(response.request.url.params["context"])
     except (ValueError, KeyError):
         return ""
-    return "" if not body or quotes(body, context) else f": {body}"
+    return "" if quotes(body, context) else body
 
 
 def _as_fallback(fallback: Any) -> Any:
@@ -167,10 +177,14 @@ def quieten() -> None:
     """Keeps ids and contexts out of what the vendor's flag code and its HTTP library log."""
     vendors = [f"mixpanel.flags.{name}" for name in ("local_feature_flags", "remote_feature_flags", "utils")]
     # mixpanel 5.0 logs some of its failures at the root.
-    for name in (*vendors, "httpx", ""):
+    for name in (*vendors, "httpx", *_HTTPCORE, ""):
         logger = logging.getLogger(name)
         if _without_values not in logger.filters:
             logger.addFilter(_without_values)
+
+
+#: Beneath httpx: what logs the headers of an answer, of which one (where a redirect leads) may quote the context.
+_HTTPCORE = ("httpcore.http11", "httpcore.http2")
 
 
 def _without_values(record: logging.LogRecord) -> bool:
@@ -180,8 +194,13 @@ def _without_values(record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
             record.args = tuple(_without_context(each) for each in record.args)
         return True
-    if record.exc_info and record.exc_info[0] is not None:
-        record.msg = f"{record.msg} ({record.exc_info[0].__name__})"
+    if record.name in _HTTPCORE:
+        if "context" in str(record.msg):
+            record.msg = str(record.msg).partition("=")[0]
+        return True
+    if record.exc_info and (error := record.exc_info[1]) is not None:
+        cause = f"HTTP {error.status}" if isinstance(error, _RequestFailedError) else cause_of(error) + asked_by()
+        record.msg = f"{record.msg} ({cause.replace('%', '%%') if record.args else cause})"
         record.exc_info = None
     text = str(record.msg)
     if "not eligible for any rollout" in text:
