@@ -78,8 +78,20 @@ CALLS: dict[str, Callable[[Mixpanel], object]] = {
 }
 
 
-def client(consumer: Any) -> Mixpanel:
-    return Mixpanel("TOKEN", consumer, registry=lambda subject, purpose, at=None: True, policy=FieldPolicy.keep_all())
+@pytest.fixture
+def client() -> Iterator[Callable[[Any], Mixpanel]]:
+    consumers: list[Any] = []
+
+    def build(consumer: Any) -> Mixpanel:
+        consumers.append(consumer)
+        everybody = {"registry": lambda subject, purpose, at=None: True, "policy": FieldPolicy.keep_all()}
+        return Mixpanel("TOKEN", consumer, **everybody)
+
+    yield build
+    for consumer in consumers:
+        if isinstance(consumer, BackgroundConsumer):
+            # Its threads would try again while another test has the environment.
+            consumer._close(0)
 
 
 def call(mp: Mixpanel, name: str) -> None:
@@ -89,7 +101,9 @@ def call(mp: Mixpanel, name: str) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("name", OURS)
-def test_no_redirect_to_another_host_is_followed_and_the_failure_names_its_status(server, elsewhere, name, status):
+def test_no_redirect_to_another_host_is_followed_and_the_failure_names_its_status(
+    client, server, elsewhere, name, status
+):
     # rule 5.1
     first = server(status, {"status": 1}, Location=f"{elsewhere.url}/track")
     mp = client(OURS[name](**first.http.urls))
@@ -101,7 +115,7 @@ def test_no_redirect_to_another_host_is_followed_and_the_failure_names_its_statu
 
 @pytest.mark.parametrize("said", CALLS)
 @pytest.mark.parametrize("name", OURS)
-def test_each_endpoint_follows_none(server, elsewhere, name, said):
+def test_each_endpoint_follows_none(client, server, elsewhere, name, said):
     # rule 5.1
     first = server(307, None, Location=elsewhere.url)
     with pytest.raises(mixpanel.MixpanelException, match="HTTP 307"):
@@ -119,11 +133,11 @@ def test_a_compressed_import_follows_none_either(server, elsewhere, kind):
         consumer.flush(0.5) if kind is BackgroundConsumer else consumer.flush()
     assert elsewhere.asked == []
     first.status, first.said = 200, {"status": 1}
-    consumer.flush()
+    consumer.close()
 
 
 @pytest.mark.parametrize("name", ["BufferedConsumer", "BackgroundConsumer", "BufferedConsumer over the vendor's"])
-def test_what_met_a_redirect_is_kept_and_arrives_once(server, elsewhere, name):
+def test_what_met_a_redirect_is_kept_and_arrives_once(client, server, elsewhere, name):
     # rules 5.1 and 5.2
     first = server(307, None, Location=elsewhere.url)
     mp = client(OURS[name](**first.http.urls))
@@ -138,7 +152,7 @@ def test_what_met_a_redirect_is_kept_and_arrives_once(server, elsewhere, name):
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_a_redirect_on_the_same_host_is_not_followed_either(server, is_whole):
+def test_a_redirect_on_the_same_host_is_not_followed_either(client, server, is_whole):
     # rule 5.1: the vendor has none, and where one leads is not for a message to find out
     first = server(307)
     first.headers["Location"] = f"{first.url if is_whole else ''}/elsewhere"
@@ -147,7 +161,7 @@ def test_a_redirect_on_the_same_host_is_not_followed_either(server, is_whole):
     assert [path for path, *_ in first.asked] == ["POST /track"]
 
 
-def test_the_default_consumer_follows_none(elsewhere):
+def test_the_default_consumer_follows_none(client, elsewhere):
     # rule 5.1
     with responses.RequestsMock(assert_all_requests_are_fired=False) as network:
         network.post("https://api.mixpanel.com/track", status=307, headers={"Location": "https://elsewhere.example/"})
@@ -157,7 +171,7 @@ def test_the_default_consumer_follows_none(elsewhere):
         assert len(network.calls) == 1
 
 
-def test_a_consumer_that_is_put_in_later_follows_none(server, elsewhere):
+def test_a_consumer_that_is_put_in_later_follows_none(client, server, elsewhere):
     # rules 1.4 and 5.1
     first = server(307, None, Location=elsewhere.url)
     mp = client(None)
@@ -170,7 +184,7 @@ def test_a_consumer_that_is_put_in_later_follows_none(server, elsewhere):
 @pytest.mark.usefixtures("_netrc")
 @pytest.mark.parametrize("said", ["track", "people_set"])
 @pytest.mark.parametrize("name", OURS)
-def test_no_credentials_come_from_a_netrc(elsewhere, name, said):
+def test_no_credentials_come_from_a_netrc(client, elsewhere, name, said):
     # rule 5.1
     call(client(OURS[name](**elsewhere.http.urls)), said)
     assert [authorization for *_, authorization in elsewhere.asked] == [None]
@@ -178,7 +192,7 @@ def test_no_credentials_come_from_a_netrc(elsewhere, name, said):
 
 @pytest.mark.usefixtures("_netrc")
 @pytest.mark.parametrize("name", OURS)
-def test_the_credentials_of_a_call_hold(elsewhere, name):
+def test_the_credentials_of_a_call_hold(client, elsewhere, name):
     # rule 1.3
     call(client(OURS[name](**elsewhere.http.urls)), "import_data")
     assert [authorization for *_, authorization in elsewhere.asked] == [
@@ -187,7 +201,7 @@ def test_the_credentials_of_a_call_hold(elsewhere, name):
 
 
 @pytest.mark.usefixtures("_netrc")
-def test_what_stands_in_a_url_holds_as_ever(elsewhere):
+def test_what_stands_in_a_url_holds_as_ever(client, elsewhere):
     # rule 1.3
     url = f"{elsewhere.url}/track".replace("http://", "http://me:mine@")
     client(mixpanel.Consumer(events_url=url)).track("user-1", "Signed up")
@@ -196,7 +210,7 @@ def test_what_stands_in_a_url_holds_as_ever(elsewhere):
     ]
 
 
-def test_a_session_with_credentials_of_its_own_keeps_them(elsewhere):
+def test_a_session_with_credentials_of_its_own_keeps_them(client, elsewhere):
     # rule 1.3
     consumer = mixpanel.Consumer(**elsewhere.http.urls)
     consumer._session.auth = ("me", "mine")
@@ -206,7 +220,7 @@ def test_a_session_with_credentials_of_its_own_keeps_them(elsewhere):
     ]
 
 
-def test_proxies_and_certificates_of_the_environment_hold_as_ever(elsewhere, monkeypatch):
+def test_proxies_and_certificates_of_the_environment_hold_as_ever(client, elsewhere, monkeypatch):
     # rule 1.3
     monkeypatch.setenv("http_proxy", elsewhere.url)
     monkeypatch.setenv("no_proxy", "")
@@ -218,7 +232,7 @@ def test_proxies_and_certificates_of_the_environment_hold_as_ever(elsewhere, mon
         client(mixpanel.Consumer(events_url="https://vendor.example/track")).track("user-1", "Signed up")
 
 
-def test_sealing_a_consumer_twice_changes_it_once(elsewhere):
+def test_sealing_a_consumer_twice_changes_it_once(client, elsewhere):
     consumer = mixpanel.Consumer(**elsewhere.http.urls)
     first = client(consumer)
     hooks = list(consumer._session.hooks["response"])
