@@ -123,6 +123,23 @@ def test_413_splits_the_batch_until_it_fits(background: BackgroundConsumer, faul
     assert faulty.ids() == {str(number): 1 for number in range(40)}
 
 
+@pytest.mark.parametrize("faults", [[413, 503], [413, None, 503], [413, 413, 503], [413, 413, None, "cut"]])
+def test_a_failure_of_a_part_of_a_split_batch_keeps_the_order(faulty: Any, faults: list[Any]) -> None:
+    # rule 5.2
+    faulty.faults = ["stall", *faults]
+    faulty.open.clear()
+    with BackgroundConsumer(**faulty.urls, max_size=8, linger=0.01) as consumer:
+        consumer.send("people", '{"$set": {"n": 0}}')
+        faulty.wait_for(lambda: faulty.requests)
+        # While the first is on its way the others wait: eight in the batch that is split, and two behind it.
+        for number in range(1, 11):
+            consumer.send("people", json.dumps({"$set": {"n": number}}))
+        faulty.open.set()
+        consumer.flush(20)
+    assert faulty.requests[1][1] == 8
+    assert [record["$set"]["n"] for record in faulty.records] == list(range(11))
+
+
 def test_413_for_one_message_gives_it_up_and_says_so(faulty: Any, registry: MemoryRegistry) -> None:
     faulty.always = 413
     told: list[Any] = []

@@ -245,6 +245,20 @@ def test_a_batch_too_large_for_the_vendor_is_split_until_it_fits(faulty):
     assert faulty.ids() == {str(number): 1 for number in range(20)}
 
 
+@pytest.mark.parametrize("faults", [[413, 503], [413, None, 503], [413, 413, 503], [413, 413, None, "cut"]])
+def test_a_failure_of_a_part_of_a_split_batch_keeps_the_order(faulty, faults):
+    # rule 5.2
+    faulty.faults = list(faults)
+    buffered = BufferedConsumer(max_size=50, **faulty.urls, retry_limit=0)
+    for number in range(8):
+        buffered.send("people", json.dumps({"$set": {"n": number}}))
+    with pytest.raises(mixpanel.MixpanelException, match="is kept"):
+        buffered.flush()
+    buffered.send("people", json.dumps({"$set": {"n": 8}}))
+    buffered.flush()
+    assert [record["$set"]["n"] for record in faulty.records] == list(range(9))
+
+
 def test_a_batch_that_the_vendor_refuses_for_good_is_reported_and_does_not_block_what_follows(faulty):
     faulty.faults = [400]
     told = []
