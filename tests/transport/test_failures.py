@@ -8,6 +8,7 @@ import pickle
 import re
 import threading
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import mixpanel
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import consentpanel
-from consentpanel import FieldPolicy, MessageError, Mixpanel
+from consentpanel import FieldPolicy, MessageError, Mixpanel, per_subject
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -117,14 +118,14 @@ def test_a_real_refused_connection_keeps_its_text_too():
 
 
 @pytest.mark.usefixtures("_refused")
-@pytest.mark.parametrize("call", ["flush", "close", "alias", "__exit__"])
+@pytest.mark.parametrize("call", ["flush", "close", "alias", "__exit__", "_consumer.flush"])
 def test_a_flush_of_the_vendors_buffer_leads_to_no_message(call):
     # rule 1.8
     mp = client(mixpanel.BufferedConsumer())
     mp.track("user-4711", "Signed up", {"email": CANARY})
     arguments = {"alias": ("user-4711", "user-4711"), "__exit__": (None, None, None)}.get(call, ())
     with pytest.raises(mixpanel.MixpanelException, match="Connection refused") as raised:
-        getattr(mp, call)(*arguments)
+        attrgetter(call)(mp)(*arguments)
     assert raised.value.endpoint == "events"
     assert not hasattr(raised.value, "message")
     assert not leads_to_a_message(raised.value)
@@ -299,15 +300,23 @@ def fails(*_: object, **__: object) -> bool:
     raise OSError(CANARY)
 
 
+class NoSalts(dict[str, str]):
+    get = setdefault = __getitem__ = __contains__ = fails  # type: ignore[assignment]
+
+
 def line_of(function: Callable[..., Any]) -> int:
     return function.__code__.co_firstlineno + 1
 
 
 @pytest.mark.parametrize(
-    ("reason", "keywords"),
-    [("registry_error", {"registry": fails}), ("registry_error", {"registry": fails, "regime": fails})],
+    ("reason", "what", "keywords"),
+    [
+        ("registry_error", "registry", {"registry": fails}),
+        ("registry_error", "registry", {"registry": fails, "regime": fails, "observers": [fails]}),
+        ("invalid_message", "judging a message", {"identity": per_subject(NoSalts())}),
+    ],
 )
-def test_what_raises_tells_type_file_line_and_thread(reason, keywords, caplog):
+def test_what_raises_tells_type_file_line_and_thread(reason, what, keywords, caplog):
     # rule 1.8
     caplog.set_level(logging.DEBUG)
     mp, raised = client(FakeTransport(), on_error="raise", **keywords), []
@@ -323,10 +332,10 @@ def test_what_raises_tells_type_file_line_and_thread(reason, keywords, caplog):
     thread.join()
     (error,) = raised
     place = f"OSError at {__file__}:{line_of(fails)} (asked by thread worker-7)"
-    assert str(error) == f"message not sent: {reason}: registry failed: {place}"
-    assert error.cause == f"registry failed: {place}"
+    assert str(error) == f"message not sent: {reason}: {what} failed: {place}"
+    assert error.cause == f"{what} failed: {place}"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert f"registry failed: {place}" in caplog.text
+    assert f"{what} failed: {place}" in caplog.text
     assert CANARY not in caplog.text
     assert not leads_to_a_message(error)
 

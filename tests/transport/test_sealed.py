@@ -394,6 +394,15 @@ def test_what_a_consumer_keeps_as_values_can_be_read(client):
     assert client(mixpanel.Consumer(request_timeout=7))._consumer._request_timeout == 7
 
 
+def test_a_mock_can_be_asked_what_it_got(client):
+    # rule 1.4
+    consumer = Mock(spec=mixpanel.BufferedConsumer)
+    mp = client(consumer)
+    mp._consumer.flush()
+    mp._consumer.flush.assert_called_once_with()
+    assert consumer.flush.call_count == 1
+
+
 def test_flush_reaches_the_buffer(client):
     mp = client(mixpanel.BufferedConsumer())
     with responses.RequestsMock() as network:

@@ -94,9 +94,9 @@ class SealedTransport:
         note_failure("consumer", error)
         return stripped(error, said)
 
-    def __call(self, method: Callable[..., object], *arguments: object) -> object:
+    def __call(self, method: Callable[..., object], *arguments: object, **keywords: object) -> object:
         try:
-            return method(*arguments)
+            return method(*arguments, **keywords)
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             failure = self.__stripped(error, None)
         raise failure
@@ -169,12 +169,28 @@ class SealedTransport:
         if name.startswith("__") or "__consumer" in name:
             raise AttributeError(name)
         value = getattr(self.__consumer, name)
-        if name in _CONTROLS or not (callable(value) or hasattr(value, "send")):
+        if name in _CONTROLS and callable(value):
+            return _Control(value, self.__call)
+        if not (callable(value) or hasattr(value, "send")):
             return value
         raise AttributeError(f"{name} is sealed: what is sent goes through the consent gate")
 
     def __repr__(self) -> str:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
+
+
+class _Control:
+    """A method of the consumer that may be called, and fails as the seal has it; a mock can be asked what it got."""
+
+    def __init__(self, method: Any, call: Callable[..., object]) -> None:
+        self.__method = method
+        self.__call = call
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> object:
+        return self.__call(self.__method, *arguments, **keywords)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__method, name)
 
 
 def _name_of(kind: type) -> str:
