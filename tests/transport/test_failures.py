@@ -75,7 +75,7 @@ def texts(root: object) -> Iterator[str]:
 
 
 def leads_to_a_message(error: BaseException) -> bool:
-    return any(trace in text for text in texts(error) for trace in ("canary", "4711"))
+    return any(trace in text for text in texts(error) for trace in ("canary", "user-4711"))
 
 
 @pytest.fixture
@@ -386,4 +386,4 @@ def test_a_failing_request_logs_nothing_of_a_message_at_any_level(name, caplog):
     track(OVER_HTTP[name]())
     logged = "".join(f"{record.getMessage()} {record.args} {record.exc_info}" for record in caplog.records)
     assert "canary" not in logged
-    assert "4711" not in logged
+    assert "user-4711" not in logged
