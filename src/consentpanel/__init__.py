@@ -101,7 +101,7 @@ _MODULES = {"policy", "registry", "testing", "transparency", "transport"}
 
 
 def __getattr__(name: str) -> Any:
-    # Names are found at first use: the pytest plugin is in this package and must not load the vendor's client.
+    # At first use: the pytest plugin is in this package and must not load the vendor's client.
     if name in __all__ and (home := _home_of(name)) is not None:
         found = getattr(home, name)
     elif name in _MODULES:
@@ -110,11 +110,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         found = version("consentpanel")
-    elif not name.startswith("_") and hasattr(vendor := import_module("mixpanel"), name):
-        found = getattr(vendor, name)
+    elif not name.startswith("_") and name in (vendors := import_module("consentpanel._mixpanel.vendor").NAMES):
+        found = vendors[name]
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
+    if getattr(found, "__module__", None) == __name__:
+        # Only ours: the vendor's may be there for a test, and so may a mock in a home of ours.
+        globals()[name] = found
     return found
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import ANY, Mock, patch
 
 import mixpanel
 import pytest
 import responses
 
 import consentpanel
-from consentpanel import ConfigurationError, FieldPolicy, MessageError, Mixpanel, Outcome, Reason, keep
+from consentpanel import ConfigurationError, FieldPolicy, MessageError, Mixpanel, Outcome, Reason, keep, pseudonymous
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -29,7 +30,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def send(self, *arguments: Any) -> None:
+    def send(self, *arguments: Any, **_: Any) -> None:
         self.calls.append(arguments)
 
 
@@ -374,7 +375,7 @@ def test_without_a_consumer_the_vendors_own_is_used(client):
 # rule 1.4: nothing that could send is reachable
 
 
-@pytest.mark.parametrize("name", ["_write_request", "_session", "_consumer", "_flush_endpoint", "_deliver_batch"])
+@pytest.mark.parametrize("name", ["_write_request", "_session", "_flush_endpoint", "_deliver_batch"])
 @pytest.mark.parametrize("build", [mixpanel.Consumer, mixpanel.BufferedConsumer, consentpanel.BufferedConsumer])
 def test_nothing_that_could_send_is_reachable(client, build, name):
     sealed = client(build())._consumer
@@ -388,6 +389,54 @@ def test_a_raw_consumer_cannot_be_reached_by_the_names_of_the_seal(client, recor
     for name in ("__consumer", "consumer", "__wrapped__", "_SealedTransport__wrapped"):
         with pytest.raises(AttributeError):
             getattr(sealed, name)
+
+
+@pytest.mark.parametrize("build", [mixpanel.BufferedConsumer, consentpanel.BufferedConsumer])
+def test_what_a_buffer_sends_with_is_sealed_as_the_buffer_is(client, build):
+    # rule 1.4
+    mp = client(build(request_timeout=7))
+    inner = mp._consumer._consumer
+    assert isinstance(inner, mixpanel.Consumer)
+    assert inner._request_timeout == 7
+    with responses.RequestsMock() as network:
+        network.post("https://api.mixpanel.com/track", json={"status": 1, "error": None})
+        assert not inner.send("events", json.dumps(EVENT).replace("ann", "bob"))
+        assert inner.send("events", json.dumps(EVENT))
+        assert len(network.calls) == 1
+        assert "example" not in str(network.calls[0].request.body)
+
+
+class FanOut(Recorder):
+    """Keeps the consumers that it hands on to in containers of several kinds."""
+
+    def __init__(self, *consumers: Any) -> None:
+        super().__init__()
+        self.several = list(consumers)
+        self.by_name = {"a": {"b": consumers}}
+        self.kept: deque[Any] = deque(["text", 1, ("more", {"x": None})])
+
+
+@pytest.mark.parametrize("name", ["several", "by_name"])
+def test_a_container_of_consumers_is_sealed_and_one_of_values_is_not(client, recorder, name):
+    # rule 1.4
+    mp = client(FanOut(recorder))
+    with pytest.raises(AttributeError, match="sealed"):
+        getattr(mp._consumer, name)
+    assert len(mp._consumer.kept) == 3
+
+
+@pytest.mark.parametrize("name", ["_mock_children", "_mock_wraps", "anything", "return_value", "_mock_parent.x"])
+def test_a_mock_gives_its_books_and_no_way_to_send(client, recorder, name):
+    # rule 1.4
+    mp = client(Mock(wraps=recorder))
+    mp._consumer.send("events", json.dumps(EVENT).replace("ann", "bob"))
+    mp._consumer.send.assert_not_called()
+    with pytest.raises(AttributeError):
+        getattr(mp._consumer, name)
+    for private in ("_mock_wraps", "__self__", "__func__", "__wrapped__", "_Sending__other"):
+        with pytest.raises(AttributeError):
+            getattr(mp._consumer.send, private)
+    assert recorder.calls == []
 
 
 def test_what_a_consumer_keeps_as_values_can_be_read(client):
@@ -425,12 +474,163 @@ def test_a_consumer_put_in_later_is_sealed_again(client, recorder):
     assert len(recorder.calls) == 1
 
 
-def test_a_sealed_transport_put_in_another_client_is_judged_by_both(client, recorder):
-    outer = client(recorder, registry=lambda subject, purpose: subject == "bob")
-    outer._consumer = client(recorder)._consumer
-    assert not outer.track("ann", "Signed up")
-    outer.track("bob", "Signed up")
+def _put_back(client, recorder, keywords):
+    mp = client(recorder, **keywords)
+    mp._consumer = mp._consumer
+    return mp
+
+
+def _patched(client, recorder, keywords):
+    mp = client(recorder, **keywords)
+    with patch.object(mp, "_consumer") as consumer:
+        mp.track("ann", "Meanwhile", {"plan": "pro"})
+        mp.track("bob", "Meanwhile")
+    consumer.send.assert_called_once()
+    return mp
+
+
+def _monkeypatched(client, recorder, keywords):
+    mp, meanwhile = client(recorder, **keywords), Recorder()
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(mp, "_consumer", meanwhile)
+        mp.track("ann", "Meanwhile", {"plan": "pro"})
+    assert len(meanwhile.calls) == 1
+    with pytest.MonkeyPatch.context() as patches:
+        patches.delattr(mp, "_consumer")
+    return mp
+
+
+def _of_another(client, recorder, keywords):
+    nobody = client(recorder, registry=lambda subject, purpose: False)
+    return client(nobody._consumer, **keywords)
+
+
+def _of_another_later(client, recorder, keywords):
+    mp = client(FakeTransport(), **keywords)
+    mp._consumer = client(recorder, registry=lambda subject, purpose: False)._consumer
+    return mp
+
+
+def _in_our_buffer(client, recorder, keywords):
+    return client(consentpanel.BufferedConsumer(consumer=client(recorder)._consumer), **keywords)
+
+
+def _in_the_vendors_buffer(client, recorder, keywords):
+    buffer = mixpanel.BufferedConsumer()
+    buffer._consumer = client(recorder)._consumer
+    return client(buffer, **keywords)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [_put_back, _patched, _monkeypatched, _of_another, _of_another_later, _in_our_buffer, _in_the_vendors_buffer],
+)
+@pytest.mark.parametrize("keywords", [{}, {"identity": pseudonymous(secret=b"k" * 32)}], ids=["plain", "pseudonymous"])
+def test_a_seal_that_is_assigned_is_opened_so_that_a_message_is_judged_once(client, recorder, registry, way, keywords):
+    # rule 1.4: by the client whose call it is; a second judgement would find no consent of a pseudonym
+    asked: list[str] = []
+
+    def ask(subject: str, purpose: str) -> Any:
+        asked.append(subject)
+        return registry.status(subject, purpose)
+
+    mp = way(client, recorder, {"registry": ask, **keywords})
+    asked.clear()
+    for subject in ("ann", "bob"):
+        mp.track(subject, "Signed up", {"plan": "pro"})
+    at_once = list(asked)
+    mp.flush()
+    assert at_once == ["ann", "bob"]
+    ((endpoint, text),) = [each[:2] for each in recorder.calls]
+    (record,) = json.loads(f"[{text}]") if text.startswith("{") else json.loads(text)
+    assert (endpoint, record["properties"]["plan"]) == ("events", "pro")
+
+
+def test_a_deleted_consumer_is_gone_until_the_next(client, recorder):
+    # rule 1.4: as an attribute of the vendor's client
+    mp = client(FakeTransport())
+    del mp._consumer
+    assert not hasattr(mp, "_consumer")
+    mp._consumer = recorder
+    assert mp.track("ann", "Signed up")
+    assert len(recorder.calls) == 1
+
+
+def test_a_send_that_is_replaced_on_the_consumer_gets_what_the_gate_lets_through(client, recorder):
+    # rule 1.4
+    mp = client(recorder)
+    with patch.object(mp._consumer, "send") as send:
+        mp.track("bob", "Signed up")
+        mp._consumer.send("events", json.dumps(EVENT).replace("ann", "bob"))
+        mp.track("ann", "Signed up", {"email": "a@b.example"})
+        send.assert_called_once()
+        mp._consumer.send.side_effect = mixpanel.MixpanelException("down")
+        with pytest.raises(mixpanel.MixpanelException):
+            mp.track("ann", "Signed up")
+    assert "example" not in str(send.mock_calls)
     assert recorder.calls == []
+    with patch.object(mp._consumer, "send", autospec=True) as send:
+        mp.track("ann", "Signed up")
+        send.assert_called_once_with("events", ANY)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(mp._consumer, "send", lambda endpoint, message: None)
+        mp.track("ann", "Signed up")
+    mp._consumer.send = two = Mock()
+    mp.track("ann", "Signed up")
+    mp.track("bob", "Signed up")
+    two.assert_called_once()
+    with pytest.raises(ConfigurationError, match="send"):
+        mp._consumer.send = "text"
+    del mp._consumer.send
+    mp.track("ann", "Signed up")
+    assert len(recorder.calls) == 1
+
+
+def test_a_mock_of_a_consumer_keeps_its_send_through_a_patch(client):
+    # rule 1.4
+    consumer = Mock()
+    mp = client(consumer)
+    own = consumer.send
+    with patch.object(mp._consumer, "send"):
+        mp.track("ann", "Signed up")
+    assert consumer.send is own
+    own.assert_not_called()
+    assert mp.track("ann", "Signed up")
+    own.assert_called_once()
+
+
+def test_the_serializer_of_a_client_can_be_patched(client, recorder):
+    # rule 1.4
+    class Upper(mixpanel.DatetimeSerializer):
+        def default(self, obj: Any) -> Any:
+            return "UPPER"
+
+    mp = client(recorder)
+    before = mp._serializer
+    with patch.object(mp, "_serializer", Upper):
+        mp.track("ann", "Signed up", {"plan": object()})
+    assert mp._serializer is before
+    mp.track("ann", "Signed up", {"plan": object()})
+    assert ["UPPER" in text for _, text in recorder.calls] == [True, False]
+    del mp._serializer
+    assert not hasattr(mp, "_serializer")
+
+
+@pytest.mark.parametrize("target", [Mixpanel, LaterVendor], ids=["the client", "a subclass"])
+@pytest.mark.parametrize("name", ["_consumer", "_serializer"])
+def test_what_is_put_over_a_property_on_the_class_has_no_say(client, recorder, target, name):
+    # rules 1.3 and 1.4: the vendor's constructor overrides such an attribute
+    before = client(recorder)
+    with patch.object(target, name, Mock()) as put:
+        during = client(recorder)
+        for mp in (before, during):
+            assert mp.track("ann", "Signed up", {"plan": "pro"})
+            assert not mp.track("bob", "Signed up")
+    for mp in (before, during):
+        assert mp.track("ann", "Signed up", {"plan": "pro"})
+        assert isinstance(mp._consumer, Recorder)
+    assert put.mock_calls == []
+    assert len(recorder.calls) == 4
 
 
 def test_a_consumer_put_in_later_must_have_send(client, recorder):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from mixpanel import MixpanelException
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
 from consentpanel._cli._saying import complain, say, say_json
 from consentpanel._messages.decision import Decision, Outcome
+from consentpanel._mixpanel import vendor
 from consentpanel.policy import FieldPolicy
 from consentpanel.testing._ingestion_api import IngestionServer, Received
 from consentpanel.testing._loopback import loopback_without_proxy
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         visit = visit_shop(POLICY)
-    except (MixpanelException, OSError) as error:
-        complain(f"wrong: the shop could not make its calls: {type(error).__name__}")
+    except (vendor.MixpanelException, OSError) as error:
+        print(f"wrong: the shop could not make its calls: {type(error).__name__}", file=sys.stderr)
         return 1
     problems = visit.problems()
     if arguments.json:

@@ -10,10 +10,9 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
-import mixpanel
-
-from consentpanel._messages.convert import TooManyItemsError, as_number, converted, key_of
+from consentpanel._messages.convert import TooManyItemsError, converted, key_of
 from consentpanel._messages.decision import Cause
+from consentpanel._mixpanel import vendor
 
 #: The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes.
 MAX_BYTES = 1_048_576
@@ -37,7 +36,7 @@ class Wire:
 
     __slots__ = ("_serializer", "is_plain")
 
-    def __init__(self, serializer: Callable[..., json.JSONEncoder] = mixpanel.DatetimeSerializer) -> None:
+    def __init__(self, serializer: Callable[..., json.JSONEncoder] = vendor.DatetimeSerializer) -> None:
         self._serializer = serializer
         self.is_plain = (
             isinstance(serializer, type)
@@ -93,13 +92,13 @@ class Wire:
         with contextlib.suppress(Exception):
             # The serializer's own way of writing knows no bounds, so that shared parts could multiply.
             _Measure(json.JSONEncoder, allow_nan=True, doubled=[]).tree(record, 1)
-            text: str = mixpanel.json_dumps(record, cls=self._serializer)
+            text: str = vendor.json_dumps(record, cls=self._serializer)
             said = parsed(text)
             if said is not None:
                 return Written(said, text, {})
         with contextlib.suppress(Exception):
             dropped: dict[str, Cause] = {}
-            text = mixpanel.json_dumps(self._writable(record, dropped), cls=self._serializer)
+            text = vendor.json_dumps(self._writable(record, dropped), cls=self._serializer)
             return Written(parsed(text), text, dropped)
         return Written(None, "", {})
 

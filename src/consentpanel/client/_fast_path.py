@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-import mixpanel
 
 from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
 from consentpanel._consent.standing import Standing
@@ -26,8 +25,8 @@ from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
 from consentpanel._messages.wire import MAX_BYTES, Wire
-from consentpanel._mixpanel.names import DICT_OPERATORS, IDS
-from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE
+from consentpanel._mixpanel import vendor
+from consentpanel._mixpanel.names import DICT_OPERATORS, EVENT_STRUCTURE
 from consentpanel.client._process import process
 from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_VERSION = mixpanel.__version__
 _BY_PATH = ("dropped", "changed", "detected")
 _NOTHING: Mapping[str, Cause] = MappingProxyType({})
 _REMEMBERED = 1024
@@ -331,7 +329,7 @@ def _names(client: Client, subject: str) -> dict[str, Any] | None:
         "time": present,
         "$insert_id": insert_id,
         "mp_lib": "python",
-        "$lib_version": _VERSION,
+        "$lib_version": vendor.NAMES["__version__"],
     }
 
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
-import mixpanel
 from asgiref.sync import sync_to_async
 from mixpanel.flags import types as vendor_types
-from mixpanel.flags.local_feature_flags import LocalFeatureFlagsProvider
-from mixpanel.flags.remote_feature_flags import RemoteFeatureFlagsProvider
+
+from consentpanel._mixpanel import vendor
 
 from consentpanel._log import asked_by, cause_of
 from consentpanel.transport._failures import quotes
@@ -32,7 +31,7 @@ class _Client(Protocol):
     def _track_exposure(self, distinct_id: Any, event_name: str, properties: Any = None) -> object: ...
 
 
-class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
+class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
     """The vendor's provider of remote flags behind the guard.
 
     Without consent for `Purpose.FEATURE_FLAGS` no request is made, and the fallback comes back marked as one
@@ -46,7 +45,7 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
     """
 
     def __init__(self, client: _Client, guard: Guard, config: Any, **vendors: Any) -> None:
-        super().__init__(client._token, config, mixpanel.__version__, client._track_exposure, *vendors.values())
+        super().__init__(client._token, config, vendor.NAMES["__version__"], client._track_exposure, *vendors.values())
         self._client = client
         self._guard = guard
 
@@ -97,7 +96,7 @@ class RemoteFlags(RemoteFeatureFlagsProvider):  # type: ignore[misc]
         return str(exc) if isinstance(exc, _RequestFailedError) else type(exc).__name__
 
 
-class LocalFlags(LocalFeatureFlagsProvider):  # type: ignore[misc]
+class LocalFlags(vendor.LocalFeatureFlagsProvider):  # type: ignore[misc]
     """The vendor's provider of local flags: it evaluates here and needs no consent, with the id that the vendor knows.
 
     Args:
@@ -108,7 +107,7 @@ class LocalFlags(LocalFeatureFlagsProvider):  # type: ignore[misc]
     """
 
     def __init__(self, client: _Client, guard: Guard, config: Any, **vendors: Any) -> None:
-        super().__init__(client._token, config, mixpanel.__version__, client._track_exposure, *vendors.values())
+        super().__init__(client._token, config, vendor.NAMES["__version__"], client._track_exposure, *vendors.values())
         self._guard = guard
 
     def get_variant(self, flag_key: str, fallback_value: Any, context: Any, *reporting: Any, **keywords: Any) -> Any:

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
-from consentpanel._log import note_failure, warn_once
+from consentpanel._log import warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
 from consentpanel._messages.shapes import DefaultOf
 from consentpanel._messages.wire import Wire, parsed
+from consentpanel._mixpanel import vendor
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.errors import ConfigurationError
-from consentpanel.transport._failures import stripped
-from consentpanel.transport._http import DEEPEST, keep_to_its_host
-from consentpanel.transport._ticket import JudgedText, Ticket
+from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
 
 _OTHER_BUFFER = (
     "%s cannot ask for consent again when it is flushed: "
     "use consentpanel.BufferedConsumer, or what was buffered is sent even after a withdrawal"
 )
 _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
+#: Where a mock keeps what reached it.
+_BOOKS = frozenset("called call_count call_args call_args_list mock_calls method_calls reset_mock".split())
+_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
 _MOST_ARGUMENTS = 4
+_DEEPEST = 3
 
 
 class SealedTransport:
     """Wraps a consumer. What the gate judged goes through; anything else is parsed and judged here, or refused.
 
     A vendor method that consentpanel does not know, or code that calls ``client._consumer.send(...)`` by hand, ends in
-    `send` here. Attributes of the consumer that hold data can be read, and ``flush``, ``close``, ``purge`` and
-    ``shutdown`` called; nothing that could send can be reached.
+    `send` here. To code that looks at the consumer, the seal passes for it: attributes that hold data can be read, any can
+    be set, a mock can be asked what reached it, and ``flush``, ``close``, ``purge`` and ``shutdown`` called; nothing that
+    could send can be reached, and what a buffer sends with is sealed as well.
+
+    A seal that stands where a consumer is wanted is opened first, so that a message is judged once.
 
     Args:
         consumer: Any object with a vendor-like ``send``.
@@ -43,22 +51,19 @@ class SealedTransport:
     """
 
     def __init__(self, consumer: Any, guard: Guard, default_of: DefaultOf) -> None:
-        if not callable(getattr(consumer, "send", None)):
-            raise ConfigurationError(
-                f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"
-            )
+        consumer = _opened(consumer)
+        self.__arguments = _arguments_of(consumer, getattr(consumer, "send", None))
         self.__consumer = consumer
         self.__guard = guard
         self.__default_of = default_of
         self.__wire = Wire()
-        self.__arguments = _arguments_of(consumer)
-        self.sends_by_itself = bool(getattr(consumer, "sends_by_itself", False))
+        # A mock has every attribute, and notes each question.
+        self.sends_by_itself = getattr(consumer, "sends_by_itself", False) is not False
         """Whether nobody has to wait for a flush."""
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
-        self.__keeps = bool(getattr(consumer, "judges_again", False))
-        self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
-        if self.__is_other_buffer:
+        self.__keeps = getattr(consumer, "judges_again", False) is True
+        if hasattr(type(consumer), "flush") and not self.__keeps:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
         keep_to_its_host(consumer)
 
@@ -80,26 +85,10 @@ class SealedTransport:
                 self.__consumer.send(endpoint, judged)
             else:
                 self.__consumer.send(endpoint, judged, credentials)
-        except Exception as error:  # noqa: BLE001 - any consumer may stand here
-            # A buffer sends other messages with this one.
-            failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
-        # Outside of the handler, so that the consumer's error is not the context of this one.
-        if failure is not None:
-            raise failure
-
-    def __stripped(self, error: Exception, said: str | None) -> Exception:
-        if self.keeps:
-            # Our buffers' own, which hold nothing.
-            return error
-        note_failure("consumer", error)
-        return stripped(error, said)
-
-    def __call(self, method: Callable[..., object], *arguments: object, **keywords: object) -> object:
-        try:
-            return method(*arguments, **keywords)
-        except Exception as error:  # noqa: BLE001 - any consumer may stand here
-            failure = self.__stripped(error, None)
-        raise failure
+        except vendor.MixpanelException as error:
+            # The vendor's buffer attaches the whole batch, and error reports travel.
+            vars(error).pop("message", None)
+            raise
 
     def observe(self, decision: Decision) -> None:
         """Tells a consumer that wants to know (a fake transport) of a decision."""
@@ -116,7 +105,11 @@ class SealedTransport:
         for name in names:
             method = getattr(self.__consumer, name, None)
             if callable(method):
-                self.__call(method)
+                try:
+                    method()
+                except vendor.MixpanelException as error:
+                    vars(error).pop("message", None)
+                    raise
                 return
 
     def purge(self, subject_id: object) -> int:
@@ -125,9 +118,14 @@ class SealedTransport:
         found = self.__call(method, subject_id) if callable(method) else 0
         return found if isinstance(found, int) else 0
 
-    def send(
+    @property
+    def send(self) -> Sending:
+        """The consumer's ``send`` behind the gate: a call is judged as `judge` says."""
+        return Sending(self.judge, self.__consumer.send)
+
+    def judge(
         self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
-    ) -> Decision:
+    ) -> Decision | None:
         """Judges what came by a way that the gate did not see, and sends what may be sent.
 
         Args:
@@ -137,7 +135,7 @@ class SealedTransport:
             api_secret: As the vendor's consumers take it.
 
         Returns:
-            The decision.
+            The decision; None for a message that a client has judged and a consumer of the user's hands on.
 
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
@@ -145,12 +143,19 @@ class SealedTransport:
         """
         if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
             return self.__guard.refuse(endpoint, Reason.UNKNOWN_ENDPOINT, self)
-        record = parsed(json_message) if isinstance(json_message, (str, bytes, bytearray)) else None
-        if record is None:
-            return self.__guard.refuse(endpoint, Reason.INVALID_MESSAGE, self)
         credentials = api_key
         if api_secret is not None and not isinstance(api_key, tuple):
             credentials = (api_key, api_secret)
+        if isinstance(json_message, str) and (ticket := ticket_of(json_message)) is not None:
+            # The consumer that hands it on may have kept it for a while.
+            if ticket.still_allowed():
+                self.deliver(endpoint, json_message, credentials, ticket)
+            else:
+                ticket.discarded()
+            return None
+        record = parsed(json_message) if isinstance(json_message, (str, bytes, bytearray)) else None
+        if record is None:
+            return self.__guard.refuse(endpoint, Reason.INVALID_MESSAGE, self)
         captured = Captured(endpoint, record, self.__wire, default_of=self.__default_of)
         return self.__guard.submit(take_apart(captured), credentials, self)
 
@@ -165,32 +170,96 @@ class SealedTransport:
             consumer = getattr(consumer, "_consumer", None)
         return frozenset()
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        # For `isinstance` in existing code; `type()` tells the truth.
+        found: type[Any] = self.__consumer.__class__
+        return found
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "__consumer" in name:
+        if name.startswith(("__", _OWN)):
             raise AttributeError(name)
-        value = getattr(self.__consumer, name)
-        if name in _CONTROLS and callable(value):
-            return _Control(value, self.__call)
-        if not (callable(value) or hasattr(value, "send")):
-            return value
-        raise AttributeError(f"{name} is sealed: what is sent goes through the consent gate")
+        if name == "_consumer" and callable(getattr(inner := self.__consumer._consumer, "send", None)):
+            return SealedTransport(inner, self.__guard, self.__default_of)
+        return getattr(self.__consumer, name) if name in _CONTROLS else _shown(self.__consumer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith(_OWN) or name in {"sends_by_itself", "observes"}:
+            object.__setattr__(self, name, value)
+            return
+        value = _opened(value)
+        if name == "send":
+            self.__arguments = _arguments_of(self.__consumer, value)
+        setattr(self.__consumer, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.__consumer, name)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the consumer of a client cannot be pickled or copied: build both in the worker")
 
     def __repr__(self) -> str:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
 
 
-class _Control:
-    """A method of the consumer that may be called, and fails as the seal has it; a mock can be asked what it got."""
+class Sending:
+    """The ``send`` of a seal: a call is judged; a mock below it can be asked what reached it, and told what to answer."""
 
-    def __init__(self, method: Any, call: Callable[..., object]) -> None:
-        self.__method = method
-        self.__call = call
+    __slots__ = ("__judge", "__send")
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> object:
-        return self.__call(self.__method, *arguments, **keywords)
+    __judge: Callable[..., Decision | None]
+    __send: Any
+
+    def __init__(self, judge: Callable[..., Decision | None], send: Any) -> None:
+        object.__setattr__(self, "_Sending__judge", judge)
+        object.__setattr__(self, "_Sending__send", send)
+
+    def __call__(
+        self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
+    ) -> Decision | None:
+        return self.__judge(endpoint, json_message, api_key, api_secret)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__method, name)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _shown(self.__send, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.__send, name, value)
+
+
+#: How Python spells the private attributes of a seal.
+_OWN = "_SealedTransport__"
+
+
+def _opened(thing: Any) -> Any:
+    """What a seal holds, so that a message is judged once, by the client whose call it is; anything else as it is."""
+    if type(thing) is SealedTransport:
+        return thing._SealedTransport__consumer
+    if type(thing) is Sending:
+        return thing._Sending__send
+    inner = getattr(thing, "_consumer", None)
+    if type(inner) is SealedTransport:
+        # A buffer hands on batches, and those nobody could judge.
+        with suppress(AttributeError):
+            thing._consumer = _opened(inner)
+    return thing
+
+
+def _shown(thing: Any, name: str) -> Any:
+    """An attribute of a consumer, unless it could send."""
+    value = getattr(thing, name)
+    if name in _BOOKS or name.startswith("assert_") or not _could_send(value, _DEEPEST):
+        return value
+    raise AttributeError(f"{name} is sealed: what is sent goes through the consent gate")
+
+
+def _could_send(value: object, depth: int) -> bool:
+    if callable(value) or hasattr(value, "send"):
+        return True
+    if not depth or not isinstance(value, _CONTAINERS):
+        return False
+    return any(_could_send(each, depth - 1) for each in (value.values() if isinstance(value, Mapping) else value))
 
 
 def _name_of(kind: type) -> str:
@@ -198,9 +267,15 @@ def _name_of(kind: type) -> str:
     return kind.__name__ if module in {"builtins", "__main__"} else f"{module}.{kind.__name__}"
 
 
-def _arguments_of(consumer: Any) -> int:
+def _arguments_of(consumer: Any, send: Any) -> int:
     """How many positional arguments the consumer's ``send`` takes; consumers in the wild take two, three or four."""
-    send: Callable[..., object] = consumer.send
+    if not callable(send):
+        raise ConfigurationError(
+            f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"
+        )
+    if hasattr(type(send), "assert_called") and not hasattr(type(send), "__signature__"):
+        # A mock without a spec would note that it was asked.
+        return _MOST_ARGUMENTS
     try:
         parameters = inspect.signature(send).parameters.values()
     except (TypeError, ValueError):

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import mixpanel
-
+from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.calls import CALLS
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     _Meta = Mapping[str, Any] | None
 
 
-class VendorCalls(mixpanel.Mixpanel):  # type: ignore[misc]
+class VendorCalls(vendor.Mixpanel):  # type: ignore[misc]
     """Each returns the decision of `people_update` or `group_update`, which the vendor's code hands on."""
 
     if TYPE_CHECKING:
@@ -74,8 +73,8 @@ def refuse_unknown_calls(client: type[Any]) -> None:
     Args:
         client: The class that guards; its ``_guard`` and ``_consumer`` are used.
     """
-    for name in dir(mixpanel.Mixpanel):
-        vendors = getattr(mixpanel.Mixpanel, name)
+    for name in dir(vendor.Mixpanel):
+        vendors = getattr(vendor.Mixpanel, name)
         if not name.startswith("_") and name not in _KNOWN and callable(vendors):
             setattr(client, name, _refusing(name, is_async=inspect.iscoroutinefunction(vendors)))
 

@@ -9,11 +9,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-import mixpanel
-
 from consentpanel._consent.regime import RegimeRule
 from consentpanel._messages.decision import Decision, MessageError, Reason
 from consentpanel._messages.wire import Wire
+from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.hosts import host_of
 from consentpanel._mixpanel.names import TIMES
 from consentpanel.client._capture import captured, plain
@@ -77,7 +76,7 @@ class Mixpanel(ConsentCalls):
         self,
         token: str,
         consumer: Any = None,
-        serializer: Callable[..., json.JSONEncoder] = mixpanel.DatetimeSerializer,
+        serializer: Callable[..., json.JSONEncoder] = vendor.DatetimeSerializer,
         local_flags_config: Any = None,
         remote_flags_config: Any = None,
         credentials: Any = None,
@@ -94,12 +93,17 @@ class Mixpanel(ConsentCalls):
         given = locals()
         self._guard = Guard(checked({name: given[name] for name in KEYWORDS}))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
-        if credentials is not None and not hasattr(mixpanel, "ServiceAccountCredentials"):
+        if credentials is not None and "ServiceAccountCredentials" not in vendor.NAMES:
             raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
         super().__init__(token, consumer, cast("Any", serializer), None, None, **vendors)
         if consumer is not None:
             # The vendor takes a consumer that is empty (and so false) for none.
             self._consumer = consumer
+        # A test may have put something over the properties, on the class.
+        if "_sealed" not in vars(self):
+            self._seal(self.__dict__.pop("_consumer", self._consumer))
+        if "_wire" not in vars(self):
+            self._write_with(self.__dict__.pop("_serializer", serializer))
         if local_flags_config or remote_flags_config:
             from consentpanel.client._flags import LocalFlags, RemoteFlags, quieten
 
@@ -122,6 +126,14 @@ class Mixpanel(ConsentCalls):
 
     @_consumer.setter
     def _consumer(self, consumer: Any) -> None:
+        self._seal(consumer)
+
+    @_consumer.deleter
+    def _consumer(self) -> None:
+        # `mock.patch.object` deletes, and puts back what is then missing.
+        del self._sealed
+
+    def _seal(self, consumer: Any) -> None:
         self._sealed = SealedTransport(consumer, self._guard, self._default_of)
 
     @property
@@ -130,6 +142,13 @@ class Mixpanel(ConsentCalls):
 
     @_serializer.setter
     def _serializer(self, serializer: Any) -> None:
+        self._write_with(serializer)
+
+    @_serializer.deleter
+    def _serializer(self) -> None:
+        del self._written_by
+
+    def _write_with(self, serializer: Any) -> None:
         self._written_by = serializer
         self._wire = Wire(serializer)
 
@@ -141,7 +160,7 @@ class Mixpanel(ConsentCalls):
             return self._now()
         if name == "$insert_id":
             return self._make_insert_id()
-        return {"mp_lib": "python", "$lib_version": mixpanel.__version__}.get(name)
+        return {"mp_lib": "python", "$lib_version": vendor.NAMES["__version__"]}.get(name)
 
     def _make_insert_id(self) -> str:
         # As random and as long as the vendor's uuid4().hex, without building the UUID.
@@ -250,9 +269,7 @@ class Mixpanel(ConsentCalls):
             decision, known = self._guard.event_at_once(self, distinct_id, event_name, properties, self._sealed)
             if decision is not None:
                 return decision
-        return self._record(
-            mixpanel.Mixpanel.track, (distinct_id, event_name), properties, meta, ids=(distinct_id,), known=known
-        )
+        return self._record(vendor.track, (distinct_id, event_name), properties, meta, ids=(distinct_id,), known=known)
 
     def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
         """Tracks what the vendor's flag code reports; nothing of ours may break a flag."""
@@ -287,8 +304,8 @@ class Mixpanel(ConsentCalls):
             mixpanel.MixpanelException: As the consumer raises it.
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        vendor = partial(mixpanel.Mixpanel.import_data, api_secret=api_secret)
-        return self._record(vendor, (api_key, distinct_id, event_name, timestamp), properties, meta, ids=(distinct_id,))
+        build = partial(vendor.import_data, api_secret=api_secret)
+        return self._record(build, (api_key, distinct_id, event_name, timestamp), properties, meta, ids=(distinct_id,))
 
     def alias(self, alias_id: Any, original: Any, meta: Mapping[str, Any] | None = None) -> Decision:
         """Joins two ids of one person, if both allow it; through this client's transport, at once.
@@ -344,7 +361,7 @@ class Mixpanel(ConsentCalls):
         """
 
         def build(client: Any, _: None, meta: Mapping[str, Any] | None) -> None:
-            mixpanel.Mixpanel.merge(client, api_key, distinct_id1, distinct_id2, meta, api_secret)
+            vendor.merge(client, api_key, distinct_id1, distinct_id2, meta, api_secret)
 
         return self._record(build, (), None, meta, ids=(distinct_id1, distinct_id2))
 
@@ -369,7 +386,7 @@ class Mixpanel(ConsentCalls):
             decision, known = self._guard.update_at_once(self, message, self._sealed)
             if decision is not None:
                 return decision
-        return self._record(mixpanel.Mixpanel.people_update, (), message, meta, known=known, endpoint="people")
+        return self._record(vendor.people_update, (), message, meta, endpoint="people")
 
     def people_track_charge(
         self,
@@ -413,11 +430,11 @@ class Mixpanel(ConsentCalls):
             mixpanel.MixpanelException: As the consumer raises it.
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        return self._record(mixpanel.Mixpanel.group_update, (), message, meta, endpoint="groups")
+        return self._record(vendor.group_update, (), message, meta, endpoint="groups")
 
     def _record(
         self,
-        vendor: Callable[..., object],
+        build: Callable[..., object],
         arguments: tuple[Any, ...],
         properties: Mapping[str, Any] | None,
         meta: Mapping[str, Any] | None,
@@ -427,7 +444,7 @@ class Mixpanel(ConsentCalls):
         endpoint: str = "events",
     ) -> Decision:
         """Has the vendor's code build the record, then the guard judge and send it."""
-        message, credentials = captured(self, vendor, arguments, properties, meta, ids=ids, endpoint=endpoint)
+        message, credentials = captured(self, build, arguments, properties, meta, ids=ids, endpoint=endpoint)
         return self._guard.submit(message, credentials, self._sealed, known)
 
 

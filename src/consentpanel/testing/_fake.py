@@ -6,9 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import mixpanel
-
 from consentpanel._messages.decision import Decision
+from consentpanel._mixpanel import vendor
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
@@ -236,4 +235,4 @@ class FakeTransport:
                 return None
             if self._failures is not None:
                 self._failures -= 1
-            return self._error or mixpanel.MixpanelException("FakeTransport.fail() asked for this failure")
+            return self._error or vendor.MixpanelException("FakeTransport.fail() asked for this failure")

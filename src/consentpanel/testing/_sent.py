@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-import mixpanel
 
+from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.names import OPERATORS
 
 ENDPOINTS = ("events", "people", "groups", "imports")
@@ -67,19 +67,19 @@ def received(endpoint: object, json_message: object) -> list[SentMessage]:
         MixpanelException: The vendor would refuse the request. The text says why and quotes nothing of it.
     """
     if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
-        raise mixpanel.MixpanelException(f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
+        raise vendor.MixpanelException(f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
     if not isinstance(json_message, str):
-        raise mixpanel.MixpanelException(f"{endpoint}: the message must be a str, not {type(json_message).__name__}")
+        raise vendor.MixpanelException(f"{endpoint}: the message must be a str, not {type(json_message).__name__}")
     if _bytes(json_message) > MAX_BATCH_BYTES:
-        raise mixpanel.MixpanelException(f"{endpoint}: a request of more than 10 MB")
+        raise vendor.MixpanelException(f"{endpoint}: a request of more than 10 MB")
     try:
         records = list(_records(json_message))
     except (ValueError, RecursionError):
         records = None
     if records is None:
-        raise mixpanel.MixpanelException(f"{endpoint}: the message is not JSON")
+        raise vendor.MixpanelException(f"{endpoint}: the message is not JSON")
     if len(records) > MAX_BATCH_MESSAGES:
-        raise mixpanel.MixpanelException(f"{endpoint}: a batch of {len(records)} messages; the vendor takes 2,000")
+        raise vendor.MixpanelException(f"{endpoint}: a batch of {len(records)} messages; the vendor takes 2,000")
     return [_message(endpoint, raw, record) for raw, record in records]
 
 
@@ -110,9 +110,9 @@ def _bytes(text: str) -> int:
 
 def _message(endpoint: str, raw: str, record: object) -> SentMessage:
     if not isinstance(record, dict):
-        raise mixpanel.MixpanelException(f"{endpoint}: a record must be an object, not {type(record).__name__}")
+        raise vendor.MixpanelException(f"{endpoint}: a record must be an object, not {type(record).__name__}")
     if _bytes(raw) >= MAX_MESSAGE_BYTES:
-        raise mixpanel.MixpanelException(f"{endpoint}: a message of 1 MB or more")
+        raise vendor.MixpanelException(f"{endpoint}: a message of 1 MB or more")
     event, distinct_id, properties = (_event if endpoint in EVENT_ENDPOINTS else _profile)(endpoint, record)
     return SentMessage(
         endpoint=endpoint, event=event, distinct_id=distinct_id, properties=properties, payload=record, raw=raw
@@ -126,7 +126,7 @@ _Parts = tuple[str | None, str | int | None, dict[str, Any]]
 def _event(endpoint: str, record: dict[str, Any]) -> _Parts:
     properties = record.get("properties")
     if not isinstance(properties, dict):
-        raise mixpanel.MixpanelException(f"{endpoint}: an event without properties, and so without a token")
+        raise vendor.MixpanelException(f"{endpoint}: an event without properties, and so without a token")
     _refuse_without_token(endpoint, properties.get("token"))
     _refuse_too_many(endpoint, properties)
     name = record.get("event")
@@ -152,10 +152,10 @@ def _id(names: dict[str, Any], *candidates: str) -> str | int | None:
 
 def _refuse_without_token(endpoint: str, token: object) -> None:
     if not isinstance(token, str) or not token:
-        raise mixpanel.MixpanelException(f"{endpoint}: a message without a token")
+        raise vendor.MixpanelException(f"{endpoint}: a message without a token")
 
 
 def _refuse_too_many(endpoint: str, properties: dict[str, Any] | list[Any]) -> None:
     if len(properties) > MAX_PROPERTIES:
         text = f"{len(properties)} properties; the vendor takes fewer than 255"
-        raise mixpanel.MixpanelException(f"{endpoint}: {text}")
+        raise vendor.MixpanelException(f"{endpoint}: {text}")

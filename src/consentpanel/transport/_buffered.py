@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import mixpanel
-
 from consentpanel._checks import whole_number
+from consentpanel._mixpanel import vendor
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
 from consentpanel.transport._http import DeliveryError
 from consentpanel.transport._waiting import ENDPOINTS, Waiting, first_batch
 
 
-class BufferedConsumer(Buffer, mixpanel.BufferedConsumer):  # type: ignore[misc]
+class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
     """Keeps messages and sends them in batches; takes the place of `mixpanel.BufferedConsumer`.
 
     It differs from the vendor's in four ways: many threads may share one; a message that was delivered is never sent

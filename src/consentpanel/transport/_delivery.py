@@ -6,13 +6,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import mixpanel
 from typing_extensions import Self
 
 from consentpanel._checks import whole_number
 from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
 from consentpanel._messages.decision import Reason
+from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, understood
 from consentpanel.transport._ticket import ticket_of
@@ -38,7 +38,7 @@ def waiting_message(endpoint: object, json_message: object, api_key: Any, api_se
 
 def vendor_error(endpoint: str | None, text: str) -> Exception:
     """The vendor's exception, with the endpoint and, unlike the vendor's, without the batch."""
-    error: Exception = mixpanel.MixpanelException(text)
+    error: Exception = vendor.MixpanelException(text)
     error.endpoint = endpoint  # type: ignore[attr-defined]
     return error
 

@@ -8,20 +8,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import mixpanel
-from requests import Session
-from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url
 from typing_extensions import Self
 
-from consentpanel._log import cause_of
+from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 
 #: How many consumers may stand one inside the other: a buffer, and what it sends with.
 DEEPEST = 3
 
 
-class DeliveryError(mixpanel.MixpanelException):  # type: ignore[misc]
+class DeliveryError(vendor.MixpanelException):  # type: ignore[misc]
     """A batch that was not delivered, and what the vendor answered. Its text quotes nothing of either.
 
     Attributes:
@@ -47,7 +43,7 @@ class DeliveryError(mixpanel.MixpanelException):  # type: ignore[misc]
         return self.refused is None or position in self.refused
 
 
-class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
+class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
     """Sends in the vendor's own form; what fails raises a `DeliveryError`.
 
     Args:
@@ -78,7 +74,7 @@ class HttpConsumer(mixpanel.Consumer):  # type: ignore[misc]
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - its text and its cause may quote the batch
-            answer = self._last.answer
+            answer = self._last.answer if isinstance(error, vendor.MixpanelException) else None
             failure = understood(error) if answer is None else _failure_of(answer, error)
         # Outside of the handler, so that the vendor's error is not the context of this one.
         if failure is not None:
@@ -205,8 +201,8 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     if consumer is None:
         if arguments["credentials"] is None:
             del arguments["credentials"]
-        elif "credentials" not in inspect.signature(mixpanel.Consumer).parameters:
-            raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {mixpanel.__version__}")
+        elif "credentials" not in inspect.signature(vendor.Consumer).parameters:
+            raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {vendor.NAMES['__version__']}")
         return HttpConsumer(**arguments)
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
