@@ -252,12 +252,24 @@ def test_our_client_judges_while_the_vendors_class_is_a_mock():
     assert len(sent.messages) == 3
 
 
-def test_a_mock_of_the_consumer_is_what_a_client_without_one_sends_to():
+@pytest.mark.parametrize("place", ["mixpanel", "consentpanel", "swapped"])
+def test_a_mock_of_the_consumer_is_what_a_client_and_a_buffer_without_one_send_to(place, monkeypatch):
     # rule 1.1
-    with mock.patch("mixpanel.Consumer") as consumer:
-        mp = Mixpanel("TOKEN", registry=lambda *_: True, policy=FieldPolicy.keep_all())
+    if place == "swapped":
+        monkeypatch.setitem(sys.modules, "mixpanel", consentpanel)
+        place = "mixpanel"
+    with mock.patch(f"{place}.Consumer") as consumer:
+        clients = [
+            Mixpanel("TOKEN", each, registry=lambda *_: True, policy=FieldPolicy.keep_all())
+            for each in (None, consentpanel.BufferedConsumer())
+        ]
+    for mp in clients:
+        consumer.reset_mock()
         mp.track("user-1", "Signed up")
-    consumer.return_value.send.assert_called_once()
+        mp.flush()
+        consumer.return_value.send.assert_called_once()
+    assert consentpanel.Consumer is mixpanel.Consumer
+    assert isinstance(consentpanel.BufferedConsumer()._consumer, mixpanel.Consumer)
 
 
 # What public code does with the vendor's client, its buffers and its private attributes.

@@ -46,10 +46,15 @@ def _ours(consumer: Any = None) -> Any:
     return consentpanel.Mixpanel(TOKEN, consumer, registry=everybody, policy=FieldPolicy.keep_all())
 
 
-@pytest.fixture(params=[_theirs, _ours], ids=["vendor", "consentpanel"])
-def build(request: pytest.FixtureRequest) -> Callable[..., Any]:
+@pytest.fixture(params=[_theirs, _ours, None], ids=["vendor", "consentpanel", "in place"])
+def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    if request.param is None:
+        # rule 1.1: the vendor's names mean ours while the facts are held to
+        for name in ("Mixpanel", "Consumer", "BufferedConsumer"):
+            monkeypatch.setattr(mixpanel, name, getattr(consentpanel, name))
+
     def fixed(consumer: Any = None) -> Any:
-        mp = request.param(consumer)
+        mp = (request.param or _ours)(consumer)
         mp._now = lambda: NOW
         return mp
 

@@ -23,6 +23,7 @@ __all__ = [
     "Mixpanel",
     "MixpanelException",
     "RemoteFeatureFlagsProvider",
+    "consumer_put_over",
     "group_update",
     "import_data",
     "json_dumps",
@@ -100,6 +101,16 @@ else:
     LocalFeatureFlagsProvider = _own("LocalFeatureFlagsProvider", home=f"{_PACKAGE}.flags.local_feature_flags")
     RemoteFeatureFlagsProvider = _own("RemoteFeatureFlagsProvider", home=f"{_PACKAGE}.flags.remote_feature_flags")
     json_dumps = _own("json_dumps", FunctionType)
+
+
+def consumer_put_over() -> Any:
+    """What stands over the name ``Consumer`` now, there or here: a client or buffer without a consumer is to build that.
+
+    None when it is the vendor's own, as it is outside of tests.
+    """
+    there = NAMES["Consumer"], vars(sys.modules["consentpanel"]).get("Consumer", Consumer)
+    return next((each for each in there if each is not Consumer), None)
+
 
 track = _own("Mixpanel.track", FunctionType)
 import_data = _own("Mixpanel.import_data", FunctionType)

@@ -119,9 +119,9 @@ class SealedTransport:
         return found if isinstance(found, int) else 0
 
     @property
-    def send(self) -> Sending:
+    def send(self) -> Callable[..., Decision | None]:
         """The consumer's ``send`` behind the gate: a call is judged as `judge` says."""
-        return Sending(self.judge, self.__consumer.send)
+        return Method(self.judge, self.__consumer.send)
 
     def judge(
         self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
@@ -202,30 +202,33 @@ class SealedTransport:
         return f"<SealedTransport to {type(self.__consumer).__name__}>"
 
 
-class Sending:
-    """The ``send`` of a seal: a call is judged; a mock below it can be asked what reached it, and told what to answer."""
+class Method:
+    """A method of the consumer as the seal gives it: a mock can be asked what reached it, and told what to answer.
 
-    __slots__ = ("__judge", "__send")
+    Args:
+        call: What a call does instead.
+        method: The consumer's own.
+    """
 
-    __judge: Callable[..., Decision | None]
-    __send: Any
+    __slots__ = ("__call", "__method")
 
-    def __init__(self, judge: Callable[..., Decision | None], send: Any) -> None:
-        object.__setattr__(self, "_Sending__judge", judge)
-        object.__setattr__(self, "_Sending__send", send)
+    __call: Callable[..., Any]
+    __method: Any
 
-    def __call__(
-        self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
-    ) -> Decision | None:
-        return self.__judge(endpoint, json_message, api_key, api_secret)
+    def __init__(self, call: Callable[..., Any], method: Any) -> None:
+        object.__setattr__(self, "_Method__call", call)
+        object.__setattr__(self, "_Method__method", method)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__call(*arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _shown(self.__send, name)
+        return _shown(self.__method, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.__send, name, value)
+        setattr(self.__method, name, value)
 
 
 #: How Python spells the private attributes of a seal.
@@ -236,8 +239,8 @@ def _opened(thing: Any) -> Any:
     """What a seal holds, so that a message is judged once, by the client whose call it is; anything else as it is."""
     if type(thing) is SealedTransport:
         return thing._SealedTransport__consumer
-    if type(thing) is Sending:
-        return thing._Sending__send
+    if type(thing) is Method:
+        return thing._Method__method
     inner = getattr(thing, "_consumer", None)
     if type(inner) is SealedTransport:
         # A buffer hands on batches, and those nobody could judge.

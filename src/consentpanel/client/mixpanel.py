@@ -95,6 +95,8 @@ class Mixpanel(ConsentCalls):
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and "ServiceAccountCredentials" not in vendor.NAMES:
             raise ConfigurationError("credentials needs mixpanel 5.2 or newer")
+        if consumer is None and (default := vendor.consumer_put_over()) is not None:
+            consumer = default(**vendors)
         super().__init__(token, consumer, cast("Any", serializer), None, None, **vendors)
         if consumer is not None:
             # The vendor takes a consumer that is empty (and so false) for none.

@@ -203,7 +203,10 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
             del arguments["credentials"]
         elif "credentials" not in inspect.signature(vendor.Consumer).parameters:
             raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {vendor.NAMES['__version__']}")
-        return HttpConsumer(**arguments)
+        default = vendor.consumer_put_over()
+        if default is not None:
+            del arguments["gzip_imports"]
+        return (HttpConsumer if default is None else default)(**arguments)
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
     defaults = inspect.signature(buffer).parameters
