@@ -32,7 +32,7 @@ import sys
 from unittest import mock
 
 PUBLIC = "Mixpanel Consumer BufferedConsumer MixpanelException DatetimeSerializer json_dumps LocalFlagsConfig".split()
-METHODS = "track import_data merge people_update group_update people_set _now".split()
+METHODS = "track import_data merge people_update group_update people_set _now _make_insert_id".split()
 
 class Kept(list):
     def send(self, endpoint, text, *_):
@@ -199,6 +199,43 @@ ORDERS = {
             pass
     """,
 }
+
+
+def test_a_class_of_the_vendors_that_is_gone_for_good_is_an_error_that_says_what_to_do():
+    # rule 1.1
+    _run(
+        """
+import gc, mixpanel
+mixpanel.Consumer = object
+gc.collect()
+import consentpanel
+try:
+    consentpanel.Mixpanel
+except ImportError as error:
+    assert "mixpanel.Consumer was replaced" in str(error) and "import consentpanel before" in str(error)
+else:
+    raise SystemExit("no error")
+"""
+    )
+
+
+def test_the_submodule_of_credentials_is_there_where_the_vendor_has_it():
+    # rule 1.1
+    has_it = hasattr(mixpanel, "ServiceAccountCredentials")
+    for swapped in ("", "sys.modules['mixpanel'] = consentpanel"):
+        for package in ("consentpanel", "mixpanel"):
+            _run(
+                f"""
+import sys, consentpanel
+{swapped}
+try:
+    from {package}.credentials import ServiceAccountCredentials
+except ModuleNotFoundError as error:
+    assert not {has_it}, error
+else:
+    assert ServiceAccountCredentials is consentpanel.ServiceAccountCredentials
+"""
+            )
 
 
 def _run(code: str) -> None:
@@ -502,12 +539,18 @@ def test_a_mock_over_a_method_of_our_client():
 def test_hooks_that_are_mocked_on_the_vendors_class():
     # rules 1.1 and 1.3
     sent = Sent()
-    with mock.patch("mixpanel.Mixpanel._now", return_value=7), mock.patch("mixpanel.Mixpanel.people_set") as people_set:
+    hooks = {"_now": mock.Mock(return_value=7), "_make_insert_id": mock.Mock(return_value="inserted")}
+    with mock.patch.multiple("mixpanel.Mixpanel", **hooks), mock.patch("mixpanel.Mixpanel.people_set") as people_set:
         mp = Mixpanel("TOKEN", sent)
         mp.people_set("ann", {"plan": "pro"})
         mp.people_update({"$distinct_id": "ann", "$set": {"plan": "pro"}})
+        mp.track("ann", "Paid")
+        mp.track("ann", "Paid", {"plan": "pro"}, {"$a": 1})
     people_set.assert_called_once()
-    assert [message["$time"] for _, message in sent.messages] == [7]
+    assert sent.messages[0][1]["$time"] == 7
+    for _, message in sent.messages[1:]:
+        assert (message["properties"]["time"], message["properties"]["$insert_id"]) == (7, "inserted")
+    assert len(sent.messages) == 3
 
 
 def test_a_test_that_looks_at_the_class_of_the_consumer():

@@ -27,6 +27,7 @@ __all__ = [
     "group_update",
     "import_data",
     "json_dumps",
+    "make_insert_id",
     "merge",
     "people_update",
     "track",
@@ -104,15 +105,16 @@ else:
 
 
 def consumer_put_over() -> Any:
-    """What stands over the name ``Consumer`` now, there or here: a client or buffer without a consumer is to build that.
+    """What a test or an application has put over the name ``Consumer``, in the vendor's package or ours; None for nothing.
 
-    None when it is the vendor's own, as it is outside of tests.
+    A client or a buffer without a consumer is to build that.
     """
-    there = NAMES["Consumer"], vars(sys.modules["consentpanel"]).get("Consumer", Consumer)
+    there = NAMES.get("Consumer", Consumer), vars(sys.modules["consentpanel"]).get("Consumer", Consumer)
     return next((each for each in there if each is not Consumer), None)
 
 
 track = _own("Mixpanel.track", FunctionType)
+make_insert_id = _own("Mixpanel._make_insert_id", FunctionType)
 import_data = _own("Mixpanel.import_data", FunctionType)
 merge = _own("Mixpanel.merge", FunctionType)
 people_update = _own("Mixpanel.people_update", FunctionType)
