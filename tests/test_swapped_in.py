@@ -431,6 +431,55 @@ def test_a_buffer_that_is_subclassed_with_its_own_flush_and_send(caplog):
     flush.assert_called_once_with()
 
 
+class InThreads(consentpanel.BufferedConsumer):
+    """A buffer that puts texts where the vendor's has them, and flushes in a thread, as a well-known package does."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._max_size = 2
+        self.threads: list[threading.Thread] = []
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        self._buffers[endpoint].append(json_message)
+        if len(self._buffers[endpoint]) >= self._max_size:
+            self._flush_endpoint(endpoint)
+
+    def _flush_endpoint(self, endpoint: str) -> None:
+        self.threads.append(threading.Thread(target=super()._flush_endpoint, args=(endpoint,)))
+        self.threads[-1].start()
+
+    def flush(self) -> None:
+        for endpoint in self._buffers:
+            self._flush_endpoint(endpoint)
+        for thread in self.threads:
+            thread.join(30)
+
+
+def test_a_buffer_that_is_subclassed_with_its_own_queue_and_threads():
+    # rule 1.1
+    sent = Sent()
+    mp = Mixpanel("TOKEN", InThreads(consumer=Batches(sent)))
+    for number in range(5):
+        mp.track("ann", f"Event {number}", {"plan": "pro"})
+        mp.track("bob", f"Event {number}")
+    mp._consumer.flush()
+    assert sorted(sent.events) == [f"Event {number}" for number in range(5)]
+    assert mp.stats()["sent"] == {"consent_granted": 5}
+    mp.track("ann", "Too late")
+    assert mp.withdraw("ann").discarded == 1
+    mp._consumer.flush()
+    assert len(sent.events) == 5
+
+
+class Batches:
+    def __init__(self, sent: Sent) -> None:
+        self.sent = sent
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+        for record in json.loads(json_message):
+            self.sent.send(endpoint, json.dumps(record))
+
+
 def test_a_session_that_is_replaced():
     # rule 1.4: on the consumer itself, and through the client
     consumer = consentpanel.Consumer()

@@ -117,14 +117,14 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         message = waiting_message(endpoint, json_message, api_key, api_secret)
         waiting = self._add(endpoint, message)
         if waiting is None:
-            failure = self._flush_endpoint(endpoint)
+            failure = self._flush_one(endpoint)
             waiting = self._add(endpoint, message)
             if waiting is None:
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
                 raise vendor_error(endpoint, f"{endpoint}: {text}")
         if waiting >= self._max_size:
-            self._raise_for(endpoint, self._flush_endpoint(endpoint))
+            self._flush_endpoint(endpoint)
 
     def flush(self) -> None:
         """Send everything that waits now, endpoint by endpoint, in order.
@@ -136,7 +136,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 `endpoint` names the endpoint. Unlike the vendor's, it does not carry the batch: a batch is full of
                 personal data, and error reports travel.
         """
-        failures = [(endpoint, self._flush_endpoint(endpoint)) for endpoint in ENDPOINTS]
+        failures = [(endpoint, self._flush_one(endpoint)) for endpoint in ENDPOINTS]
         for endpoint, failure in failures:
             self._raise_for(endpoint, failure)
 
@@ -170,7 +170,11 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             buffer.append(message)
             return len(buffer) - (self._left if self._flushing == endpoint else 0)
 
-    def _flush_endpoint(self, endpoint: str) -> str | None:
+    def _flush_endpoint(self, endpoint: str) -> None:
+        # By the vendor's name, because subclasses call and override it.
+        self._raise_for(endpoint, self._flush_one(endpoint))
+
+    def _flush_one(self, endpoint: str) -> str | None:
         """Flush one endpoint: what failed, or None. It raises nothing itself, because its frames hold the batch."""
         with self._flush_lock:
             if self._flushing is not None:

@@ -57,6 +57,21 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     return None
 
 
+class _Queue(list[Waiting]):
+    """The messages of one endpoint that wait; a subclass of somebody's may append texts, as to the vendor's buffers."""
+
+    def __init__(self, endpoint: str, lock: threading.RLock) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._lock = lock
+
+    def append(self, message: Waiting | str) -> None:
+        if isinstance(message, str):
+            message = waiting_message(self._endpoint, message, None, None)
+        with self._lock:
+            super().append(message)
+
+
 class Buffer:
     """Messages that wait by endpoint, and a consumer that sends them in batches."""
 
@@ -82,7 +97,7 @@ class Buffer:
         # Re-entrant, because a signal handler may track or flush in the middle of anything.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._buffers: dict[str, list[Waiting]] = {endpoint: [] for endpoint in ENDPOINTS}
+        self._buffers: dict[str, list[Waiting]] = {endpoint: _Queue(endpoint, self._lock) for endpoint in ENDPOINTS}
         #: Where the messages of a batch stand until they are settled: in their buffer, so that nothing can interrupt
         #: them out of existence.
         self._on_its_way = self._buffers

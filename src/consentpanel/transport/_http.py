@@ -199,11 +199,12 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     arguments = {name: given[name] for name in _ARGUMENTS}
     consumer = given["consumer"]
     if consumer is None:
+        default = vendor.consumer_put_over()
+        kind = default if isinstance(default, type) else vendor.Consumer
         if arguments["credentials"] is None:
             del arguments["credentials"]
-        elif "credentials" not in inspect.signature(vendor.Consumer).parameters:
+        elif "credentials" not in inspect.signature(kind).parameters:
             raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {vendor.NAMES['__version__']}")
-        default = vendor.consumer_put_over()
         if default is not None:
             del arguments["gzip_imports"]
         return (HttpConsumer if default is None else default)(**arguments)
