@@ -585,6 +585,15 @@ def test_a_mock_over_a_method_of_our_client():
     assert sent.events == ["Paid"]
 
 
+def test_a_mock_over_the_vendors_constructor():
+    # rule 1.1
+    with mock.patch("mixpanel.Mixpanel.__init__", return_value=None) as built:
+        Mixpanel("TOKEN")
+        assert isinstance(Mixpanel("TOKEN", Sent())._consumer, Sent)
+    assert built.call_count == 2
+    assert Mixpanel("TOKEN", Sent()).track("ann", "Paid")
+
+
 def test_hooks_that_are_mocked_on_the_vendors_class():
     # rules 1.1 and 1.3
     sent = Sent()

@@ -101,9 +101,11 @@ class Mixpanel(ConsentCalls):
         if consumer is not None:
             # The vendor takes a consumer that is empty (and so false) for none.
             self._consumer = consumer
-        # A test may have put something over the properties, on the class.
+        # A test may have put something over the properties, or over the vendor's constructor.
         if "_sealed" not in vars(self):
-            self._seal(self.__dict__.pop("_consumer", self._consumer))
+            found = self.__dict__.pop("_consumer", getattr(self, "_consumer", None))
+            if found is not None:
+                self._seal(found)
         if "_wire" not in vars(self):
             self._write_with(self.__dict__.pop("_serializer", serializer))
         if local_flags_config or remote_flags_config:
