@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         url,
     )
     from consentpanel.privacy_requests import PrivacyRequestError, PrivacyRequests, PrivacyTask, TaskStatus
+    from consentpanel.registry import carry_over
     from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
     __version__: str
@@ -77,6 +78,7 @@ __all__ = [
     "TaskStatus",
     "Withdrawal",
     "by_country",
+    "carry_over",
     "configure",
     "drop",
     "generalize",
@@ -96,7 +98,7 @@ __all__ = [
 ]
 
 #: Where the names are written, from the one that loads least to the one that loads most.
-_HOMES = ("errors", "_consent", "_messages.decision", "policy", "client", "transport", "privacy_requests")
+_HOMES = ("errors", "_consent", "_messages.decision", "registry", "policy", "client", "transport", "privacy_requests")
 _MODULES = {"policy", "registry", "testing", "transparency", "transport"}
 
 

@@ -10,17 +10,18 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from consentpanel import ConsentRecord, ConsentStatus, InvalidRecordError, Purpose
 from consentpanel._consent.ids import subject_key
-from consentpanel._consent.standing import Standing, is_older, standing_of
+from consentpanel._consent.standing import Standing, in_order, is_older, standing_of
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 UTC = timezone.utc
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is refused
 SECRET = "ada-lovelace"
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 def record(**fields) -> ConsentRecord:
@@ -310,7 +311,28 @@ def test_an_id_that_is_too_long_is_refused(subject_id):
         ("2.0.1", "2", False),
         ("2026-04-30", "2026-05-01", True),
         ("2026-05-01", "2026-04-30", False),
-        ("2026_05_01", "2026-05-01", False),
+        ("2026_05_01", "2026-05-01", True),
+        ("31-12-2025", "01-02-2026", True),
+        ("01-02-2026", "31-12-2025", True),
+        ("1-2", "1.2", True),
+        ("1.3", "1-2", True),
+        ("2026-05-01", "2026.05.01", True),
+        ("2026.05.02", "2026-05-01", True),
+        ("2026-13-45", "2026-05-01", True),
+        ("2026-02-30", "2026-02-28", True),
+        ("v2026-05-02", "2026-05-01", True),
+        ("20260502", "2026-05-01", True),
+        ("2026-05-01T10:00", "2026-05-01", True),
+        ("2026-05", "2026-04", True),
+        ("2027-W01-1", "2026-05-01", True),
+        (" 3", "2", True),
+        ("3\n", "2", True),
+        ("3", "3.0", False),
+        ("3.1", "3", False),
+        ("3", "3.0.1", True),
+        ("0", "0.0", False),
+        ("-1", "0", True),
+        ("1..2", "1", True),
         ("b2f1", "9c0d", True),
         ("9c0d", "b2f1", True),
         ("b2f1", "b2f1", False),
@@ -330,11 +352,26 @@ def test_which_policy_version_is_older(version, required, older):
 numbers = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
-@given(numbers, numbers, st.sampled_from(".-_"))
-def test_versions_of_numbers_are_compared_number_by_number(mine, other, separator):
+@given(numbers, numbers, st.sampled_from(["", "v", "V"]))
+def test_versions_of_numbers_are_compared_number_by_number(mine, other, prefix):
     width = max(len(mine), len(other))
     expected = mine + [0] * (width - len(mine)) < other + [0] * (width - len(other))
-    assert is_older(separator.join(map(str, mine)), ".".join(map(str, other))) is expected
+    assert is_older(prefix + ".".join(map(str, mine)), ".".join(map(str, other))) is expected
+
+
+@given(st.dates(), st.dates())
+def test_versions_that_are_dates_are_compared_as_dates(mine, other):
+    assert is_older(mine.isoformat(), other.isoformat()) is (mine < other)
+
+
+@given(st.text("0123456789.-v ", max_size=12), st.text("0123456789.-v ", min_size=1, max_size=12))
+def test_of_two_versions_that_differ_one_at_least_is_older_unless_they_are_one_number(mine, other):
+    def number(version):
+        return [int(part) for part in version.lstrip("v").split(".")]
+
+    if mine != other and not is_older(mine, other) and not is_older(other, mine):
+        width = max(len(number(mine)), len(number(other)))
+        assert number(mine) + [0] * (width - len(number(mine))) == number(other) + [0] * (width - len(number(other)))
 
 
 # rule 2.4: the latest record decides
@@ -352,6 +389,50 @@ def test_a_record_of_a_clock_that_runs_ahead_decides_now_and_not_the_past():
     assert standing_of([denial, grant]) is Standing.WITHDRAWN
     assert standing_of([denial, grant], at=present - timedelta(hours=1)) is Standing.GRANTED
     assert standing_of([denial, grant], at=present + timedelta(days=9)) is Standing.WITHDRAWN
+
+
+near = st.integers(-130, 130).map(lambda seconds: datetime(2026, 5, 1, tzinfo=UTC) + timedelta(seconds=seconds))
+records_near = st.lists(
+    st.builds(
+        record,
+        status=st.sampled_from(ConsentStatus),
+        recorded_at=near,
+        purpose=st.sampled_from(["analytics", "profiles"]),
+    ),
+    max_size=6,
+)
+
+
+@given(records_near, near)
+def test_a_denial_holds_over_what_was_written_before_it_and_stamped_up_to_a_minute_later(written, said):
+    # rule 2.4: whatever their clocks said
+    assume(all(each.recorded_at <= said + timedelta(minutes=1) for each in written))
+    written = [each for each in written if each.purpose == "analytics"]
+    assert standing_of([*written, record(status=DENIED, recorded_at=said)]) is Standing.WITHDRAWN
+
+
+@given(records_near, near)
+def test_a_denial_of_long_ago_that_is_written_today_takes_its_old_place(written, said):
+    # rule 2.4: the latest by recorded_at; a history may be imported in any order
+    written = [each for each in written if each.purpose == "analytics"]
+    assume(any(each.recorded_at > said + timedelta(minutes=1) for each in written))
+    late = record(status=DENIED, recorded_at=said)
+    assert standing_of([*written, late]) is standing_of(written)
+
+
+@given(st.permutations(range(6)), st.lists(st.sampled_from(ConsentStatus), min_size=6, max_size=6))
+def test_a_history_may_be_imported_in_any_order(order, statuses):
+    said = [record(status=each, recorded_at=NOON + timedelta(hours=hour)) for hour, each in enumerate(statuses)]
+    assert in_order(said[number] for number in order) == said
+
+
+@given(records_near, st.one_of(st.none(), near))
+def test_a_copy_in_the_order_of_the_history_answers_the_same(written, at):
+    copied = in_order(written)
+    assert in_order(copied) == copied
+    for purpose in ("analytics", "profiles"):
+        mine, theirs = ([each for each in some if each.purpose == purpose] for some in (written, copied))
+        assert standing_of(mine) is standing_of(theirs)
 
 
 @pytest.mark.parametrize("status", ConsentStatus)

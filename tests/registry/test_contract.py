@@ -6,11 +6,12 @@ import subprocess
 import sys
 from typing import Any
 
+import attrs
 import pytest
 
 from consentpanel import ConsentRecord, ConsentStatus
 from consentpanel._consent.ids import subject_key
-from consentpanel._consent.standing import Standing, standing_of
+from consentpanel._consent.standing import Standing, in_order, standing_of
 from consentpanel.registry import CallableRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.registry._recording import RecordingRegistry, not_before
 from consentpanel.testing import RegistryContract
@@ -41,7 +42,7 @@ class TestCallableRegistry(RegistryContract):
             said = [row for row in rows if at is None or row.recorded_at <= at]
             if not said:
                 return None
-            latest = max(reversed(said), key=lambda row: row.recorded_at)
+            latest = in_order(said)[-1]
             if latest.status is not GRANTED:
                 return latest.status
             moment = at or ConsentRecord("clock", purpose, UNKNOWN).recorded_at
@@ -51,7 +52,7 @@ class TestCallableRegistry(RegistryContract):
             table.setdefault(record.subject_id, []).append(record)
 
         def read(subject_id):
-            return sorted(table.get(subject_id, []), key=lambda row: row.recorded_at)
+            return in_order(table.get(subject_id, []))
 
         return CallableRegistry(ask, record=write, history=read, forget=lambda subject_id: table.pop(subject_id, None))
 
@@ -77,7 +78,7 @@ class Listed(RecordingRegistry):
 
     def history(self, subject_id):
         mine = [each for each in self.records if each.subject_id == subject_key(subject_id)]
-        return sorted(mine, key=lambda each: each.recorded_at)
+        return in_order(mine)
 
     def forget(self, subject_id):
         self.records = [each for each in self.records if each.subject_id != subject_key(subject_id)]
@@ -101,6 +102,42 @@ class Forgetless(Listed):
 class ForgetsAll(Listed):
     def forget(self, subject_id):
         self.records.clear()
+
+
+class TrustsAFastClock(Listed):
+    def deciding(self, subject_id, purpose):
+        return sorted(super().deciding(subject_id, purpose), key=lambda record: record.recorded_at)
+
+
+class RecordsWhatItCan(Listed):
+    def record_many(self, records):
+        for record in records:
+            self.record(record)
+
+
+class RecordsTheFirst(Listed):
+    def record_many(self, records):
+        super().record_many(records[:1])
+
+
+class NeverEnds(Listed):
+    def ends_at(self, subject_id, purpose):
+        return None
+
+
+class RecordsLater(Listed):
+    async def record(self, record):
+        super().record(record)
+
+
+class DeniesNothing(Listed):
+    def deny(self, subject_id, *purposes, **fields):
+        super().deny(subject_id, "analytics", **fields)
+
+
+class ForgetsSources(Listed):
+    def _append(self, records, *, is_stamped_here=False):
+        super()._append([attrs.evolve(each, source=None) for each in records])
 
 
 class LastWrittenWins(Listed):
@@ -267,6 +304,14 @@ class StringifiesIds(Listed):
         (ForgetsAll, "forgetting_somebody_unknown_changes_nothing"),
         (TrustsTheFuture, "a_record_from_the_future_is_refused"),
         (TrustsItsClock, "grant_and_deny_stamp_no_earlier_than_the_latest_record"),
+        (TrustsAFastClock, "a_denial_written_after_a_grant_of_a_fast_clock_decides"),
+        (LastWrittenWins, "a_denial_written_after_a_grant_of_a_fast_clock_decides"),
+        (RecordsWhatItCan, "record_many_appends_none_when_one_is_refused"),
+        (RecordsTheFirst, "record_many_appends_every_record"),
+        (NeverEnds, "ends_at_tells_the_end_of_the_record_that_decides"),
+        (RecordsLater, "it_has_the_methods_of_a_registry"),
+        (DeniesNothing, "a_client_withdraws_everything_that_was_granted"),
+        (ForgetsSources, "answers_carry_over_from_a_visitor_to_an_account"),
         (ForgetsOldPolicies, "the_required_policy_does_not_judge_the_past"),
         (LastWrittenWins, "a_record_that_arrives_late_does_not_win_over_a_newer_one"),
         (LastWrittenWins, "the_time_zone_of_a_record_does_not_matter"),

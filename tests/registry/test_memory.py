@@ -16,7 +16,11 @@ GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentS
 PURPOSES = ("analytics", "profiles")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
-moments = st.integers(0, 12).map(lambda hours: LONG_AGO + timedelta(hours=hours))
+# Hours apart, and seconds apart, where a denial that is written later holds.
+moments = st.one_of(
+    st.integers(0, 12).map(lambda hours: LONG_AGO + timedelta(hours=hours)),
+    st.integers(0, 13).map(lambda tens: LONG_AGO + timedelta(seconds=10 * tens)),
+)
 records = st.builds(
     ConsentRecord,
     subject_id=st.sampled_from(["user-1", "user-2"]),

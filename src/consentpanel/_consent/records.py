@@ -50,7 +50,8 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-_TOLERANCE = timedelta(minutes=1)
+#: How far ahead of this machine's clock a record may be stamped.
+TOLERANCE = timedelta(minutes=1)
 
 
 def refuse_future(recorded_at: datetime) -> None:
@@ -59,8 +60,13 @@ def refuse_future(recorded_at: datetime) -> None:
     Raises:
         InvalidRecordError: `recorded_at` lies more than a minute ahead of this machine's clock.
     """
-    if recorded_at > now() + _TOLERANCE:
+    if recorded_at > now() + TOLERANCE:
         raise InvalidRecordError("recorded_at must not lie more than a minute in the future")
+
+
+def new_record_id() -> str:
+    """An id that no other record has."""
+    return uuid.uuid4().hex
 
 
 def _status(value: object) -> ConsentStatus:
@@ -135,4 +141,4 @@ class ConsentRecord:
     source: str | None = attrs.field(default=None, validator=_short_text)
     jurisdiction: str | None = attrs.field(default=None, validator=_short_text)
     evidence: Mapping[str, Any] = attrs.field(factory=dict, converter=_evidence, repr=False, hash=False)
-    record_id: str = attrs.field(factory=lambda: uuid.uuid4().hex, validator=_short_text)
+    record_id: str = attrs.field(factory=new_record_id, validator=_short_text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
+from operator import itemgetter
 
 from consentpanel._consent.ids import Purpose
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
+from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus, now, utc
 
 
 class Standing(Enum):
@@ -64,7 +65,7 @@ def standing_of(
             a moment of the past any version holds: it was the one that people saw then.
 
     Returns:
-        The `Standing` by the latest record: by `recorded_at`, then by order of writing.
+        The `Standing` by the latest record: the last of `in_order`.
 
     Raises:
         InvalidRecordError: `at` is naive.
@@ -77,20 +78,42 @@ def standing_of(
     asked = None if at is None else utc(at, "at")
     if asked is not None and asked >= present:
         asked = None
-    latest: ConsentRecord | None = None
-    for record in records:
-        if asked is not None and record.recorded_at > asked:
-            continue
-        if latest is None or record.recorded_at >= latest.recorded_at:
-            latest = record
-    if latest is None:
+    said = in_order(record for record in records if asked is None or record.recorded_at <= asked)
+    if not said:
         return Standing.NOT_RECORDED
+    latest = said[-1]
     return standing_by(
         latest.status,
         expired=latest.expires_at is not None and latest.expires_at <= (present if asked is None else asked),
         policy_version=latest.policy_version,
         required_policy_version=required_policy_version if asked is None else None,
     )
+
+
+def in_order(records: Iterable[ConsentRecord]) -> list[ConsentRecord]:
+    """Records of one person by `recorded_at`, then by order of writing, so that the last for a purpose decides.
+
+    A denial comes after what was written before it and is stamped no more than a minute later: as far may clocks differ
+    (`refuse_future`), and a grant of a fast clock must not outlive a denial that came after it. A denial of long ago that
+    is written today, when a history is copied, takes its old place.
+
+    Args:
+        records: The records, in the order of writing.
+    """
+    latest: dict[Purpose, datetime] = {}
+    placed = []
+    for record in records:
+        moment = moment_of(record, latest.get(record.purpose))
+        latest[record.purpose] = max(moment, latest.get(record.purpose, moment))
+        placed.append((moment, record))
+    return [record for _, record in sorted(placed, key=itemgetter(0))]
+
+
+def moment_of(record: ConsentRecord, latest: datetime | None) -> datetime:
+    """From when a record counts that is written after the records of its purpose up to a moment (see `in_order`)."""
+    if latest is None or record.status is not ConsentStatus.DENIED:
+        return record.recorded_at
+    return max(record.recorded_at, latest) if record.recorded_at >= latest - TOLERANCE else record.recorded_at
 
 
 def standing_by(
@@ -115,26 +138,46 @@ def standing_by(
     return Standing.GRANTED
 
 
-_VERSION = re.compile(r"v?(\d{1,18}(?:[.\-_]\d{1,18})*)", re.ASCII | re.IGNORECASE)
+_NUMBERS = re.compile(r"[vV]?(\d{1,18}(?:\.\d{1,18})*)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def is_older(version: str | None, required: str) -> bool:
     """Whether a policy version is older than the required one.
 
-    Versions made of numbers (``"3"``, ``"v1.10"``, ``"2026-05-01"``) are compared number by number. Any other
-    (a digest, a name) has no order, so every version that is not the required one counts as older.
+    Two versions have an order when both are whole or dotted numbers (``"3"``, ``"v1.10"``), which are compared number by
+    number, or both are ISO dates (``"2026-05-01"``). Any others (a digest, a name, a date written otherwise) have none:
+    every version that is not the required one counts as older.
 
     Example:
-        >>> is_older("1.9", "1.10"), is_older("2026-05-01", "2026-05-01"), is_older("b2f1", "9c0d")
+        >>> is_older("1.9", "1.10"), is_older("2026-05-01", "2026-04-30"), is_older("31-12-2025", "01-02-2026")
         (True, False, True)
     """
     if version == required:
         return False
     if version is None:
         return True
-    mine, other = _VERSION.fullmatch(version), _VERSION.fullmatch(required)
-    if mine is None or other is None:
-        return True
-    numbers, others = (list(map(int, re.split(r"[.\-_]", found[1]))) for found in (mine, other))
-    width = max(len(numbers), len(others))
-    return numbers + [0] * (width - len(numbers)) < others + [0] * (width - len(others))
+    for ordered in (_numbers, _date):
+        mine, other = ordered(version), ordered(required)
+        if mine is not None and other is not None:
+            return mine < other
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    found = _NUMBERS.fullmatch(version)
+    if found is None:
+        return None
+    numbers = [int(each) for each in found[1].split(".")]
+    while numbers and not numbers[-1]:  # 2 and 2.0 are one version
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _date(version: str) -> tuple[int, ...] | None:
+    if _DATE.fullmatch(version) is None:
+        return None
+    try:
+        return (date.fromisoformat(version).toordinal(),)
+    except ValueError:
+        return None

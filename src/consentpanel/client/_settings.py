@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
@@ -17,9 +16,9 @@ from consentpanel._messages.decision import Decision
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
-from consentpanel.registry import CallableRegistry, ConsentRegistry
+from consentpanel.registry import ConsentRegistry
 from consentpanel.registry._lookup import question_to
-from consentpanel.registry._protocol import can_answer
+from consentpanel.registry.callable import as_registry
 
 if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequests
@@ -99,23 +98,6 @@ def lacks_secret(policy: FieldPolicy, identity: Identity) -> bool:
     return identity.needs_secret and policy.keyed is None
 
 
-def _registry(value: Any) -> ConsentRegistry:
-    if isinstance(value, type):
-        raise ConfigurationError(f"registry must be a registry, not the class {value.__name__}: call it")
-    if can_answer(value):
-        if any(inspect.iscoroutinefunction(getattr(value, name, None)) for name in ("status", "statuses")):
-            raise ConfigurationError(
-                "registry.status must be a plain method: a coroutine function cannot be asked here"
-            )
-        return value  # type: ignore[no-any-return]
-    if callable(value) and not hasattr(value, "status"):
-        return CallableRegistry(cast("RegistryFunction", value))
-    raise ConfigurationError(
-        f"registry must have the methods of ConsentRegistry or be a callable (subject_id, purpose); "
-        f"{type(value).__name__} has no method status"
-    )
-
-
 def _policy(value: Any) -> FieldPolicy:
     return _instance("policy", value, FieldPolicy, "a FieldPolicy")
 
@@ -161,7 +143,7 @@ def _observers(value: Any) -> tuple[Observer, ...]:
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
-    "registry": _registry,
+    "registry": as_registry,
     "policy": _policy,
     "identity": _identity,
     "privacy": _privacy,

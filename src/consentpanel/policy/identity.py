@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -63,6 +64,7 @@ class Identity:
         Raises:
             ConfigurationError: These ids cannot be forgotten: only those of `per_subject` can.
             InvalidRecordError: It is no id.
+            RegistryError: The salts of a `SQLiteRegistry` say that the old bytes are still in the file: forget again.
         """
         if self._forget is None:
             raise ConfigurationError(f"{self.kind} ids cannot be forgotten; per_subject(store) ids can")
@@ -154,7 +156,9 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
         )
 
     def forget(subject_id: str) -> None:
-        store.pop(subject_id, None)
+        # Not `pop`, which leaves a store alone that has no such salt: it may still have to finish an earlier erasure.
+        with contextlib.suppress(KeyError):
+            del store[subject_id]
 
     return Identity(kind="per_subject", pseudonym=pseudonym, forget_salt=forget)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consentpanel._exports import at_first_use, name_all
+from consentpanel.registry._carry_over import carry_over
 from consentpanel.registry._protocol import ConsentRegistry
 from consentpanel.registry.cached import CachedRegistry
 from consentpanel.registry.callable import CallableRegistry
@@ -13,7 +14,7 @@ from consentpanel.registry.memory import MemoryRegistry
 if TYPE_CHECKING:
     from consentpanel.registry.sqlite import SQLiteRegistry
 
-__all__ = ["CachedRegistry", "CallableRegistry", "ConsentRegistry", "MemoryRegistry", "SQLiteRegistry"]
+__all__ = ["CachedRegistry", "CallableRegistry", "ConsentRegistry", "MemoryRegistry", "SQLiteRegistry", "carry_over"]
 
 
 # At first use: a process that keeps consent elsewhere need not load SQLite.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -13,6 +12,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
 from consentpanel._log import note_failure, warn_rarely
+from consentpanel.registry._protocol import in_time, is_late
 
 
 def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
@@ -70,7 +70,7 @@ def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datet
     else:
         return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
     try:
-        found = ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment)
+        found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
         return {subject: found[subject] for subject in subjects if subject in found}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
@@ -84,8 +84,7 @@ def as_standing(answer: object) -> Standing:
         return answer  # type: ignore[return-value]
     if kind is ConsentStatus:
         return Standing.of(answer)  # type: ignore[arg-type]
-    if inspect.iscoroutine(answer):
-        answer.close()
+    is_late(answer)  # closes a coroutine
     warn_rarely("registry failed: an answer of type %s, which is treated as a denial", kind.__name__)
     return Standing.UNAVAILABLE
 

@@ -1,12 +1,21 @@
-"""What a consent registry is: five methods."""
+"""What a consent registry is: five methods, none of which answers later."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel.errors import ConfigurationError, RegistryError
+
+#: Every method by which a registry may be asked or told something; the first five make one.
+METHODS = (
+    *("status", "statuses", "record", "history", "forget"),
+    *("standing", "standings", "ends_at", "record_many", "grant", "deny"),
+)
 
 
 @runtime_checkable
@@ -17,6 +26,18 @@ class ConsentRegistry(Protocol):
     without `statuses` the gate asks about one person after the other. A registry that fails, or
     that answers with something else than a `ConsentStatus`, is taken for a denial.
     `consentpanel.testing.RegistryContract` proves one.
+
+    The latest record decides: by `recorded_at`, then by order of writing. One thing goes before: a denial counts as later
+    than what was written before it and is stamped no more than a minute after it, so that a fast clock cannot make a
+    grant outlive it.
+
+    More methods are used where a registry has them:
+
+    - ``record_many(records)`` appends all or none, so that a withdrawal of several purposes is whole. Without it they are
+      recorded one by one, and a failure half-way says how many were.
+    - ``ends_at(subject_id, purpose)`` is the `expires_at` of the record that decides now, or None: `CachedRegistry` asks
+      it instead of `history`.
+    - ``grant`` and ``deny``, as those of `MemoryRegistry`.
     """
 
     def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
@@ -54,3 +75,49 @@ class ConsentRegistry(Protocol):
 def can_answer(registry: object) -> bool:
     """Whether an object can be asked for consent: sending needs `status` and nothing else."""
     return callable(getattr(registry, "status", None))
+
+
+class LacksMethodError(RegistryError, NotImplementedError):
+    """A registry does not offer something, which is no failure of it."""
+
+
+def refuse_coroutines(registry: object) -> None:
+    """Refuses a registry that would answer later, by any of its methods.
+
+    Raises:
+        ConfigurationError: A method is a coroutine function.
+    """
+    for name in METHODS:
+        if is_coroutine_function(getattr(registry, name, None)):
+            raise ConfigurationError(
+                f"registry.{name} must be a plain method: a coroutine function cannot be asked here"
+            )
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Whether a call of it runs nothing yet: a coroutine function or an asynchronous generator, bound or not."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return any(
+        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - the method itself is looked at
+    )
+
+
+def is_late(answer: object) -> bool:
+    """Whether something is only the promise of an answer; a coroutine is closed, for nobody will await it."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+        return True
+    return inspect.isawaitable(answer) or inspect.isasyncgen(answer)
+
+
+def in_time(answer: Any, name: str) -> Any:
+    """The answer of a method.
+
+    Raises:
+        RegistryError: It is only the promise of one.
+    """
+    if is_late(answer):
+        raise RegistryError(f"{name} answered with {type(answer).__name__}, which nobody awaits: nothing was done")
+    return answer

@@ -37,7 +37,7 @@ class RecordingRegistry(ABC):
         """Appends all records, or none.
 
         Args:
-            records: All of one person.
+            records: The records; all of one person when they are stamped here.
             is_stamped_here: Whether the time was taken from this machine's clock, which may be behind: then no record
                 is kept as earlier than the person's latest (`not_before`).
         """
@@ -96,10 +96,19 @@ class RecordingRegistry(ABC):
             InvalidRecordError: It is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
             RegistryError: The store failed; nothing was appended.
         """
-        if not isinstance(record, ConsentRecord):
-            raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
-        refuse_future(record.recorded_at)
-        self._append([record])
+        self._append([checked_record(record)])
+
+    def record_many(self, records: Iterable[ConsentRecord]) -> None:
+        """Appends all records, or none; they are kept when this returns.
+
+        Args:
+            records: What was said, by one person or by several, in the order of writing.
+
+        Raises:
+            InvalidRecordError: One is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
+            RegistryError: The store failed; nothing was appended.
+        """
+        self._append([checked_record(record) for record in records])
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person consents, one record for each purpose, all or none.
@@ -129,16 +138,51 @@ class RecordingRegistry(ABC):
         self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
     def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
-        more = fields.keys() - Fields.__annotations__.keys()
-        if more:
-            rule = "grant" if status is ConsentStatus.GRANTED else "deny"
-            raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
-        given: dict[str, Any] = {"recorded_at": now()}
-        given.update((name, value) for name, value in fields.items() if value is not None)
-        named = dict.fromkeys(Purpose(purpose) for purpose in purposes or BUILT_IN_PURPOSES)
-        records = [ConsentRecord(subject_id, purpose, status, **given) for purpose in named]
-        refuse_future(records[0].recorded_at)
-        self._append(records, is_stamped_here=fields.get("recorded_at") is None)
+        self._append(records_of(status, subject_id, purposes, fields), is_stamped_here=is_stamped_here(fields))
+
+
+def records_of(
+    status: ConsentStatus, subject_id: Any, purposes: Iterable[str], fields: Mapping[str, Any]
+) -> list[ConsentRecord]:
+    """The records of one grant or denial, of one moment.
+
+    Args:
+        status: What is said.
+        subject_id: The person.
+        purposes: The purposes; the three built-in ones when there are none.
+        fields: Those of `Fields`.
+
+    Raises:
+        TypeError: There is no such field.
+        InvalidRecordError: An argument is malformed.
+    """
+    more = fields.keys() - Fields.__annotations__.keys()
+    if more:
+        rule = "grant" if status is ConsentStatus.GRANTED else "deny"
+        raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
+    given: dict[str, Any] = {"recorded_at": now()}
+    given.update((name, value) for name, value in fields.items() if value is not None)
+    named = dict.fromkeys(map(Purpose, purposes)) or BUILT_IN_PURPOSES
+    records = [ConsentRecord(subject_id, purpose, status, **given) for purpose in named]
+    refuse_future(records[0].recorded_at)
+    return records
+
+
+def is_stamped_here(fields: Mapping[str, Any]) -> bool:
+    """Whether the time of a grant or denial is this machine's: the caller has given none."""
+    return fields.get("recorded_at") is None
+
+
+def checked_record(record: object) -> ConsentRecord:
+    """The record, when it is one and not from the future.
+
+    Raises:
+        InvalidRecordError: It is not.
+    """
+    if not isinstance(record, ConsentRecord):
+        raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
+    refuse_future(record.recorded_at)
+    return record
 
 
 def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:

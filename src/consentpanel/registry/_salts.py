@@ -17,11 +17,13 @@ class SQLiteSalts(MutableMapping[str, str]):
     Args:
         use: Lends a connection to a function.
         transaction: Makes what is done with a connection one transaction, for the one writer.
+        erase: Deletes by a statement, for one person, and what is left in the files; how many rows.
     """
 
-    def __init__(self, use: Use, transaction: Transaction) -> None:
+    def __init__(self, use: Use, transaction: Transaction, erase: Callable[[str, str], int]) -> None:
         self._use = use
         self._transaction = transaction
+        self._erase = erase
 
     def __getitem__(self, subject_id: str) -> str:
         row = self._use(
@@ -55,14 +57,7 @@ class SQLiteSalts(MutableMapping[str, str]):
         self._use(put)
 
     def __delitem__(self, subject_id: str) -> None:
-        def delete(connection: sqlite3.Connection) -> int:
-            with self._transaction(connection):
-                count = connection.execute("DELETE FROM subject_salt WHERE subject_id = ?", (subject_id,)).rowcount
-            # Else the salt would stay readable in the write-ahead log.
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            return count
-
-        if not self._use(delete):
+        if not self._erase("DELETE FROM subject_salt WHERE subject_id = ?", subject_id):
             raise KeyError
 
     def __iter__(self) -> Iterator[str]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from consentpanel._checks import seconds, whole_number
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import Standing
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
+from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
-from consentpanel.errors import ConfigurationError, RegistryError
-from consentpanel.registry._protocol import can_answer
-from consentpanel.registry.callable import CallableRegistry
+from consentpanel.errors import RegistryError
+from consentpanel.registry._protocol import LacksMethodError, in_time
+from consentpanel.registry._writing import call, history_of, record_all, say
+from consentpanel.registry.callable import as_registry
+
+_T = TypeVar("_T")
 
 
 class CachedRegistry:
@@ -24,6 +27,13 @@ class CachedRegistry:
     What is written through this object shows at once. What is written elsewhere (another process, another object)
     shows after at most `ttl` seconds, a withdrawal too: choose a `ttl` that you can answer for. Failures are never
     remembered, and questions about the past are always handed on.
+
+    A grant is never remembered past its own `expires_at`. The registries of the package tell it at little cost
+    (`ends_at`); of another one its `history` is asked once for each grant that is remembered. From one that keeps no
+    history nobody knows of an end, and `ttl` bounds it.
+
+    Any registry of five methods can be wrapped: `grant`, `deny` and `record_many` are made of its `record` when it has
+    none of its own.
 
     Args:
         registry: The registry to ask, or a callable ``(subject_id, purpose)``.
@@ -44,11 +54,9 @@ class CachedRegistry:
     def __init__(self, registry: Any, *, ttl: float, max_size: int = 100_000) -> None:
         self._ttl = seconds("ttl", ttl)
         self._max_size = whole_number("max_size", max_size, 1)
-        if isinstance(registry, type) or not (can_answer(registry) or callable(registry)):
-            raise ConfigurationError(f"registry must be a registry or a callable, not {type(registry).__name__}")
-        function: Any = registry
-        self._inner: Any = registry if can_answer(registry) else CallableRegistry(function)
-        self._answers: dict[tuple[str, str], tuple[Any, float]] = {}
+        self._inner: Any = as_registry(registry)
+        #: By person and purpose: the answer, when it is to be asked for again, and when it ends by itself.
+        self._answers: dict[tuple[str, str], tuple[Any, float, datetime | None]] = {}
         self._purposes: set[str] = set()
         self._writes = 0
         self._lock = threading.Lock()
@@ -72,11 +80,33 @@ class CachedRegistry:
             return self._ask(key, purpose, at)
         remembered = self._answers.get((key, purpose))
         if remembered is not None and time.monotonic() < remembered[1]:
-            return remembered[0]
+            end = remembered[2]
+            if end is None or now() < end:
+                return remembered[0]
         writes = self._writes
         answer = self._ask(key, purpose, None)
         self._remember((key, purpose), answer, writes)
         return answer
+
+    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
+        """The `expires_at` of the record that decides now, from the other registry; None for none.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The other registry failed.
+        """
+        key, named = subject_key(subject_id), Purpose(purpose)
+        try:
+            found: datetime | None = call(self._inner, "ends_at", key, named)
+        except LacksMethodError:
+            pass
+        else:
+            return found
+        try:
+            said = [record for record in in_order(history_of(self._inner, key)) if record.purpose == named]
+        except LacksMethodError:
+            return None
+        return said[-1].expires_at if said else None
 
     def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
@@ -90,35 +120,53 @@ class CachedRegistry:
 
     def record(self, record: ConsentRecord) -> None:
         """Appends a record to the other registry; it shows here at once."""
-        self._write("record", record.subject_id if isinstance(record, ConsentRecord) else None, record)
+        self._write([record], lambda: call(self._inner, "record", record))
+
+    def record_many(self, records: Iterable[ConsentRecord]) -> None:
+        """Appends records to the other registry, all or none where that has `record_many`; they show here at once.
+
+        Raises:
+            RegistryError: The other registry failed. Of one without `record_many` the text says how many records were
+                appended before.
+        """
+        several = list(records)
+        self._write(several, lambda: record_all(self._inner, several))
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Any) -> None:
         """Records that a person consents, through the other registry; it shows here at once."""
-        self._write("grant", subject_id, subject_id, *purposes, **fields)
+        self._write([subject_id], lambda: say(self._inner, ConsentStatus.GRANTED, subject_id, purposes, fields))
 
     def deny(self, subject_id: Any, *purposes: str, **fields: Any) -> None:
         """Records that a person refuses or withdraws, through the other registry; it shows here at once."""
-        self._write("deny", subject_id, subject_id, *purposes, **fields)
+        self._write([subject_id], lambda: say(self._inner, ConsentStatus.DENIED, subject_id, purposes, fields))
 
     def history(self, subject_id: Any) -> list[ConsentRecord]:
         """All records of one person, oldest first, from the other registry."""
-        found: list[ConsentRecord] = self._method("history")(subject_id)
+        found: list[ConsentRecord] = call(self._inner, "history", subject_id)
         return found
 
     def forget(self, subject_id: Any) -> object:
         """Erases all records of one person, here and in the other registry."""
-        return self._write("forget", subject_id, subject_id)
+        return self._write([subject_id], lambda: call(self._inner, "forget", subject_id))
 
     def __repr__(self) -> str:
         return f"<CachedRegistry of {len(self._answers)} answers over {type(self._inner).__name__}>"
 
     def _ask(self, key: str, purpose: str, at: datetime | None) -> Any:
         ask = self._inner.standing if hasattr(type(self._inner), "standing") else self._inner.status
-        return ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
+        answer = ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
+        return in_time(answer, "status")
 
     def _remember(self, key: tuple[str, str], answer: Any, writes: int) -> None:
         if not isinstance(answer, (Standing, ConsentStatus)):
             return
+        end = None
+        if answer is Standing.GRANTED or answer is ConsentStatus.GRANTED:
+            try:
+                end = self.ends_at(*key)
+            except RegistryError:
+                # Nobody knows how long it may be remembered.
+                return
         with self._lock:
             # An answer that was asked for before a write may be what the write has changed.
             if writes == self._writes:
@@ -126,18 +174,19 @@ class CachedRegistry:
                 while len(self._answers) >= self._max_size:
                     del self._answers[next(iter(self._answers))]
                 self._purposes.add(key[1])
-                self._answers[key] = answer, time.monotonic() + self._ttl
+                self._answers[key] = answer, time.monotonic() + self._ttl, end
 
-    def _write(self, name: str, subject_id: Any, *arguments: Any, **fields: Any) -> Any:
-        method = self._method(name)
+    def _write(self, about: Iterable[Any], write: Callable[[], _T]) -> _T:
+        """What a write answers, after which nothing is remembered of the people, or of whom the records are."""
         with self._lock:
             self._writes += 1
         try:
-            return method(*arguments, **fields)
+            return write()
         finally:
             with self._lock:
                 self._writes += 1
-                self._forget_answers(subject_id)
+                for each in about:
+                    self._forget_answers(each.subject_id if isinstance(each, ConsentRecord) else each)
 
     def _forget_answers(self, subject_id: Any) -> None:
         try:
@@ -147,12 +196,6 @@ class CachedRegistry:
             return
         for purpose in self._purposes:
             self._answers.pop((key, purpose), None)
-
-    def _method(self, name: str) -> Any:
-        method = getattr(self._inner, name, None)
-        if not callable(method):
-            raise RegistryError(f"{type(self._inner).__name__} has no method {name}")
-        return method
 
     def _restart_in_child(self) -> None:
         # Another thread of the parent may have held the lock.

@@ -5,13 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, refuse_future
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
-from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
-from consentpanel.registry._recording import asked_moment
+from consentpanel.errors import ConfigurationError, RegistryError
+from consentpanel.registry._protocol import (
+    ConsentRegistry,
+    LacksMethodError,
+    can_answer,
+    in_time,
+    is_coroutine_function,
+    is_late,
+    refuse_coroutines,
+)
+from consentpanel.registry._recording import asked_moment, checked_record
 
 
 class CallableRegistry:
@@ -27,6 +36,7 @@ class CallableRegistry:
         function: Takes the subject id and the `Purpose`, and by keyword ``at`` (an aware datetime or None) when it
             has such a parameter. Returns a `ConsentStatus`, True (granted), False (denied) or None (unknown).
         record: Your own function that appends a `ConsentRecord`; without it `record` raises.
+        record_many: Your own function that appends all records of a list, or none; without it `record` does, one by one.
         history: Your own function that returns the records of a subject id, oldest first.
         forget: Your own function that erases the records of a subject id.
 
@@ -45,22 +55,22 @@ class CallableRegistry:
         function: Callable[..., ConsentStatus | bool | None],
         *,
         record: Callable[[ConsentRecord], object] | None = None,
+        record_many: Callable[[list[ConsentRecord]], object] | None = None,
         history: Callable[[str], list[ConsentRecord]] | None = None,
         forget: Callable[[str], object] | None = None,
     ) -> None:
-        given = {"function": function, "record": record, "history": history, "forget": forget}
+        own = {"record": record, "record_many": record_many, "history": history, "forget": forget}
+        given = {"function": function, **own}
         for name, each in given.items():
             if each is None and name != "function":
                 continue
             if not callable(each):
                 raise ConfigurationError(f"{name} must be callable, not {type(each).__name__}")
-            if inspect.iscoroutinefunction(each) or inspect.iscoroutinefunction(getattr(each, "__call__", None)):  # noqa: B004 - the method itself is looked at
+            if is_coroutine_function(each):
                 raise ConfigurationError(f"{name} must be a plain function: a coroutine function cannot be asked here")
         self._function = function
         self._takes_at = _takes_at(function)
-        self._record = record
-        self._history = history
-        self._forget = forget
+        self._own: dict[str, Callable[..., object] | None] = own
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status that the function answers.
@@ -88,8 +98,7 @@ class CallableRegistry:
             return Standing.of(answer)
         if answer is True or answer is False:
             return Standing.GRANTED if answer else Standing.ANSWERED_FALSE
-        if inspect.iscoroutine(answer):
-            answer.close()
+        is_late(answer)  # closes a coroutine
         raise RegistryError(f"the function must return a ConsentStatus, bool or None, not {type(answer).__name__}")
 
     def statuses(
@@ -106,13 +115,19 @@ class CallableRegistry:
         """Hands the record to your own function.
 
         Raises:
-            InvalidRecordError: It is not a `ConsentRecord`.
-            RegistryError: There is none: consent is kept in the application's own tables.
+            InvalidRecordError: It is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
+            RegistryError: There is none: consent is kept in the application's own tables. Or it answered later.
         """
-        if not isinstance(record, ConsentRecord):
-            raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
-        refuse_future(record.recorded_at)
-        _delegate(self._record, "record")(record)
+        self._delegate("record", checked_record(record))
+
+    def record_many(self, records: Iterable[ConsentRecord]) -> None:
+        """Hands the records to your own function, which appends all or none.
+
+        Raises:
+            InvalidRecordError: One is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
+            RegistryError: There is none. Or it answered later.
+        """
+        self._delegate("record_many", [checked_record(record) for record in records])
 
     def history(self, subject_id: Any) -> list[ConsentRecord]:
         """What your own function returns.
@@ -120,7 +135,7 @@ class CallableRegistry:
         Raises:
             RegistryError: There is none: consent is kept in the application's own tables.
         """
-        return list(_delegate(self._history, "history")(subject_key(subject_id)))
+        return list(self._delegate("history", subject_key(subject_id)))
 
     def forget(self, subject_id: Any) -> None:
         """Hands the subject id to your own function.
@@ -128,16 +143,35 @@ class CallableRegistry:
         Raises:
             RegistryError: There is none: consent is kept in the application's own tables.
         """
-        _delegate(self._forget, "forget")(subject_key(subject_id))
+        self._delegate("forget", subject_key(subject_id))
+
+    def _delegate(self, name: str, given: object) -> Any:
+        function = self._own[name]
+        if function is None:
+            raise LacksMethodError(f"consent is kept in the application's own tables: pass {name}= to CallableRegistry")
+        return in_time(function(given), name)
 
     def __repr__(self) -> str:
         return f"<CallableRegistry of {getattr(self._function, '__name__', type(self._function).__name__)}>"
 
 
-def _delegate(function: Callable[..., Any] | None, name: str) -> Callable[..., Any]:
-    if function is None:
-        raise RegistryError(f"consent is kept in the application's own tables: pass {name}= to CallableRegistry")
-    return function
+def as_registry(value: Any) -> ConsentRegistry:
+    """The registry, also when a plain callable is given for one.
+
+    Raises:
+        ConfigurationError: It is none, or a method of it is a coroutine function.
+    """
+    if isinstance(value, type):
+        raise ConfigurationError(f"registry must be a registry, not the class {value.__name__}: call it")
+    if can_answer(value):
+        refuse_coroutines(value)
+        return cast("ConsentRegistry", value)
+    if callable(value) and not hasattr(value, "status"):
+        return CallableRegistry(value)
+    raise ConfigurationError(
+        f"registry must have the methods of ConsentRegistry or be a callable (subject_id, purpose); "
+        f"{type(value).__name__} has no method status"
+    )
 
 
 def _takes_at(function: Callable[..., object]) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentRecord
-from consentpanel._consent.standing import Standing, standing_of
+from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
-_NOBODY: dict[str, tuple[ConsentRecord, Standing]] = {}
+_NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
 
 
 class MemoryRegistry(RecordingRegistry):
@@ -38,7 +38,7 @@ class MemoryRegistry(RecordingRegistry):
         self._required = required_version(required_policy_version)
         self._lock = threading.Lock()
         self._records: dict[str, list[ConsentRecord]] = {}
-        self._latest: dict[str, dict[str, tuple[ConsentRecord, Standing]]] = {}
+        self._latest: dict[str, dict[str, tuple[ConsentRecord, Standing, datetime]]] = {}
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """The status of one person for one purpose, with its cause.
@@ -57,7 +57,7 @@ class MemoryRegistry(RecordingRegistry):
         latest = self._latest.get(purpose, _NOBODY).get(subject_id)
         if latest is None:
             return Standing.NOT_RECORDED
-        record, standing = latest
+        record, standing, _ = latest
         if standing is Standing.GRANTED and record.expires_at is not None:
             return standing_of((record,), required_policy_version=self._required)
         return standing
@@ -67,6 +67,15 @@ class MemoryRegistry(RecordingRegistry):
         asked = asked_moment(at)
         return {subject: self.standing(subject, purpose, at=asked) for subject in subject_ids}
 
+    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
+        """The `expires_at` of the record that decides now; None for none.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+        """
+        latest = self._latest.get(purpose, _NOBODY).get(subject_key(subject_id))
+        return None if latest is None else latest[0].expires_at
+
     def history(self, subject_id: Any) -> list[ConsentRecord]:
         """All records of one person, oldest first.
 
@@ -75,7 +84,7 @@ class MemoryRegistry(RecordingRegistry):
         """
         key = subject_key(subject_id)
         with self._lock:
-            return sorted(self._records.get(key, ()), key=lambda record: record.recorded_at)
+            return in_order(self._records.get(key, ()))
 
     def forget(self, subject_id: Any) -> int:
         """Erases all records of one person.
@@ -103,9 +112,10 @@ class MemoryRegistry(RecordingRegistry):
                 self._records.setdefault(record.subject_id, []).append(record)
                 latest = self._latest.setdefault(str(record.purpose), {})
                 before = latest.get(record.subject_id)
-                if before is None or record.recorded_at >= before[0].recorded_at:
+                moment = moment_of(record, None if before is None else before[2])
+                if before is None or moment >= before[2]:
                     standing = standing_of((record,), required_policy_version=self._required)
-                    latest[record.subject_id] = record, standing
+                    latest[record.subject_id] = record, standing, moment
 
     def __repr__(self) -> str:
         return f"<MemoryRegistry of {len(self._records)} subjects>"

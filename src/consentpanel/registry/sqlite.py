@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import sqlite3
+import stat
+import threading
 import time
 import weakref
 from collections import deque
@@ -18,8 +20,9 @@ from typing_extensions import Self
 
 from consentpanel._checks import seconds
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import Standing, standing_by
+from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus
+from consentpanel._consent.standing import Standing, in_order, standing_by
+from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 from consentpanel.registry._salts import SQLiteSalts
@@ -54,8 +57,14 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("CREATE TABLE subject_salt (subject_id TEXT PRIMARY KEY, salt TEXT NOT NULL) WITHOUT ROWID",),
 )
 
+_MICROSECOND = timedelta(microseconds=1)
+# The latest record, unless a denial was written after it that counts as later all the same (`in_order`).
 _LATEST = (
-    "SELECT status, expires_at, policy_version FROM consent_record WHERE subject_id = ? AND purpose = ?"
+    "SELECT CASE WHEN status <> 'denied' AND EXISTS (SELECT 1 FROM consent_record AS denial"  # noqa: S608 - constants
+    " WHERE denial.subject_id = latest.subject_id AND denial.purpose = latest.purpose"
+    f" AND denial.recorded_at BETWEEN latest.recorded_at - {TOLERANCE // _MICROSECOND} AND latest.recorded_at"
+    " AND denial.written > latest.written AND denial.status = 'denied') THEN 'denied' ELSE status END,"
+    " expires_at, policy_version FROM consent_record AS latest WHERE subject_id = ? AND purpose = ?"
     " ORDER BY recorded_at DESC, written DESC LIMIT 1"
 )
 _LATEST_THEN = _LATEST.replace(" ORDER", " AND recorded_at <= ? ORDER")
@@ -64,10 +73,13 @@ _FIELDS = (
     "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id"
 )
 _INSERT = f"INSERT INTO consent_record ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-_HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE subject_id = ? ORDER BY recorded_at, written"  # noqa: S608 - constants
+_HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE subject_id = ? ORDER BY written"  # noqa: S608 - constants
 _STATUS = {status.value: status for status in ConsentStatus}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
+#: Bytes of a file up to which it is rewritten when somebody is forgotten.
+_REWRITTEN = 32_000_000
+_WIDER = stat.S_IRWXG | stat.S_IRWXO
+_WITH_THE_FILE = ("", "-wal", "-shm", "-journal")
 
 
 class SQLiteRegistry(RecordingRegistry):
@@ -76,6 +88,9 @@ class SQLiteRegistry(RecordingRegistry):
     A record is on the disk before `record`, `grant` or `deny` returns (write-ahead log, ``synchronous=FULL``). The
     schema is versioned and migrated when the file is opened. Put the file on a local disk: SQLite's write-ahead log
     does not work over a network file system (https://www.sqlite.org/wal.html).
+
+    A file that is made here, and those that SQLite puts beside it, can be read and written by its owner alone (POSIX).
+    The mode of a file that exists is left as it is, and a warning says that others can read it.
 
     Args:
         path: The file; made when it does not exist. Its directory must exist.
@@ -110,6 +125,9 @@ class SQLiteRegistry(RecordingRegistry):
         # A connection of the parent must not be used, nor closed, in a child: that would drop the parent's locks.
         self._inherited: list[deque[sqlite3.Connection]] = []
         self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
+        #: Whether bytes of somebody who was forgotten are still in the write-ahead log.
+        self._owes_erasure = False
+        _make(self._path)
         problem = None
         try:
             connection = self._open()
@@ -118,6 +136,7 @@ class SQLiteRegistry(RecordingRegistry):
                 _version(connection)
                 _set_up(connection, self._timeout)
                 _migrate(connection)
+                _empties_log(connection)
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -162,29 +181,36 @@ class SQLiteRegistry(RecordingRegistry):
         """
         key = subject_key(subject_id)
         rows = self._with(lambda connection: connection.execute(_HISTORY, (key,)).fetchall())
-        return [_record(row) for row in rows]
+        return in_order(map(_record, rows))
+
+    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
+        """The `expires_at` of the record that decides now; None for none.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The file could not be read.
+        """
+        key = subject_key(subject_id)
+        rows = self._with(lambda connection: connection.execute(_LATEST, (key, purpose)).fetchall())
+        return None if not rows or rows[0][1] is None else _moment(rows[0][1])
 
     def forget(self, subject_id: Any) -> int:
-        """Erases all records of one person, in the file and in its write-ahead log.
+        """Erases all records of one person: when this returns, no byte of them is in the file or its write-ahead log.
 
-        The log is emptied at once unless another process is reading; then SQLite empties it at its next checkpoint.
+        For that the file is rewritten, and the log is emptied, which waits for whoever is reading, up to `timeout`. A
+        file above 32 MB is not rewritten, because that would hold up those who write: there SQLite may leave single
+        copies of ids in unused parts of pages. ``VACUUM`` removes them, at a time of your choice.
 
         Returns:
             How many records were erased.
 
         Raises:
             InvalidRecordError: The id is malformed.
-            RegistryError: The file could not be written.
+            RegistryError: The file could not be written; or the records are erased for everybody who asks, and somebody
+                who is still reading keeps their bytes in the write-ahead log. The next use of this registry, and the
+                next opening of the file, empties the log if it can, and to forget again tells whether it is empty.
         """
-        key = subject_key(subject_id)
-
-        def erase(connection: sqlite3.Connection) -> int:
-            count = connection.execute("DELETE FROM consent_record WHERE subject_id = ?", (key,)).rowcount
-            with contextlib.suppress(sqlite3.OperationalError):
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            return count
-
-        return self._with(erase)
+        return self._erase("DELETE FROM consent_record WHERE subject_id = ?", subject_key(subject_id))
 
     @property
     def salts(self) -> SQLiteSalts:
@@ -197,7 +223,7 @@ class SQLiteRegistry(RecordingRegistry):
             >>> with SQLiteRegistry("consent.db") as registry:
             ...     identity = per_subject(registry.salts)
         """
-        return SQLiteSalts(self._with, _transaction)
+        return SQLiteSalts(self._with, _transaction, self._erase)
 
     def close(self) -> None:
         """Closes the file; the registry answers no more questions."""
@@ -223,6 +249,26 @@ class SQLiteRegistry(RecordingRegistry):
                 connection.executemany(_INSERT, map(_row, kept))
 
         self._with(insert)
+
+    def _erase(self, statement: str, key: str) -> int:
+        """Deletes the rows of a person, and what is left of them in the files."""
+
+        def erase(connection: sqlite3.Connection) -> int:
+            with _transaction(connection):
+                count = connection.execute(statement, (key,)).rowcount
+            is_gone = False
+            try:
+                is_gone = _scrub(connection)
+            finally:
+                self._owes_erasure = not is_gone
+            if not is_gone:
+                raise RegistryError(
+                    "erased for everybody who asks; but somebody is reading the consent file, so the old bytes stay in its"
+                    " write-ahead log until it is next used while nobody reads. Forget again to be sure"
+                )
+            return count
+
+        return self._with(erase)
 
     def _standing(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing:
         if moment is None:
@@ -255,6 +301,8 @@ class SQLiteRegistry(RecordingRegistry):
         except sqlite3.Error as error:
             raise RegistryError(f"the consent file cannot be opened: {error}") from None
         try:
+            if self._owes_erasure:
+                self._finish_erasure(connection)
             return use(connection)
         except sqlite3.Error as error:
             problem = RegistryError(f"the consent file failed: {error}")
@@ -267,6 +315,15 @@ class SQLiteRegistry(RecordingRegistry):
             else:
                 idle.append(connection)
         raise problem
+
+    def _finish_erasure(self, connection: sqlite3.Connection) -> None:
+        """Removes what an earlier erasure has left, if nobody is in the way now."""
+        connection.execute("PRAGMA busy_timeout = 0").fetchall()
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._owes_erasure = not _scrub(connection)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}").fetchall()
 
     def _connect_again(self) -> sqlite3.Connection:
         try:
@@ -306,8 +363,62 @@ def _close_before_fork() -> None:
             _close_all(registry._idle, registry._pid)  # noqa: SLF001 - its own module
 
 
+def _restart_in_child() -> None:
+    # Another thread of the parent may have held the lock.
+    global _making  # noqa: PLW0603 - the one lock of the process
+    _making = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_before_fork)
+    os.register_at_fork(before=_close_before_fork, after_in_child=_restart_in_child)
+
+
+_making = threading.Lock()
+
+
+def _make(path: str) -> None:
+    """Makes the file for its owner alone, as SQLite then makes those beside it; warns of a wider mode of one that exists."""
+    if os.name != "posix":
+        return
+    path = os.path.realpath(path)
+    # To close a file drops the locks that the process has on it (https://www.sqlite.org/howtocorrupt.html, section 2.2),
+    # so no other thread may open this one before it is closed here.
+    with _making:
+        try:
+            made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        except FileExistsError:
+            made = None
+        except OSError:
+            return  # SQLite says what is wrong
+        if made is not None:
+            try:
+                os.fchmod(made, 0o600)
+            finally:
+                os.close(made)
+    for each in _WITH_THE_FILE:
+        with contextlib.suppress(OSError):
+            mode = stat.S_IMODE(os.stat(path + each).st_mode)  # noqa: PTH116 - the path is a text
+            if mode & _WIDER:
+                warn_once(f"a consent file is open to other users of this machine (mode {mode:04o}): chmod 600 it")
+
+
+def _scrub(connection: sqlite3.Connection) -> bool:
+    """Whether no deleted byte is left in the file and its log."""
+    # The log first: while somebody reads, it would grow by the whole file.
+    if not _empties_log(connection):
+        return False
+    ((size,),) = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchall()
+    if size > _REWRITTEN:
+        return True
+    # `secure_delete` overwrites rows, but not their copies in pages from which SQLite has moved them to others.
+    connection.execute("VACUUM")
+    return _empties_log(connection)
+
+
+def _empties_log(connection: sqlite3.Connection) -> bool:
+    """Whether all of the write-ahead log is in the file and the log is empty; waits for whoever reads."""
+    ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not is_busy
 
 
 def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
@@ -317,6 +428,8 @@ def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
     connection.execute("PRAGMA cache_size = -8000")
     # Erased bytes are overwritten, so that forget() leaves none behind.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
+    # VACUUM copies everybody; not to the disk.
+    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None:

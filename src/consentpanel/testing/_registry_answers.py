@@ -50,6 +50,14 @@ class AnswersByTheLatestRecord(RegistryProof):
             registry.record(record_of(status, moment))
             expect_status(registry.status("user-1", ANALYTICS), status, "the record written last")
 
+    def test_a_denial_written_after_a_grant_of_a_fast_clock_decides(self) -> None:
+        said = now()
+        registry = self._registry(record_of(GRANTED, said + timedelta(seconds=50)), record_of(DENIED, said))
+        expect_status(registry.status("user-1", ANALYTICS), DENIED, "the denial was written after the grant")
+        registry.record(record_of(GRANTED, said, subject_id="user-2"))
+        registry.record(record_of(DENIED, said - timedelta(minutes=2), subject_id="user-2"))
+        expect_status(registry.status("user-2", ANALYTICS), GRANTED, "the denial is minutes older than the grant")
+
     def test_records_a_microsecond_apart_are_ordered(self) -> None:
         moment = days_ago(1)
         registry = self._registry(record_of(DENIED, moment), record_of(GRANTED, moment - TICK))

@@ -15,6 +15,8 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import standing_of
 from consentpanel.errors import ConsentPanelError
+from consentpanel.registry import carry_over
+from consentpanel.registry._protocol import METHODS, is_coroutine_function
 from consentpanel.testing._registry_answers import AnswersByTheLatestRecord
 from consentpanel.testing._registry_proof import (
     ANALYTICS,
@@ -48,7 +50,7 @@ class RegistryContract(AnswersByTheLatestRecord):
 
     Override `make_registry`; the name of your class must begin with ``Test``. A registry with a `close` method is
     closed at the end of each test. A test of something that your registry need not have (`grant` and `deny`,
-    ``required_policy_version``, `standings`) is skipped when it has not.
+    `record_many`, `ends_at`, `standings`, ``required_policy_version``) is skipped when it has not.
 
     `make_registry` is a plain method. When it needs a fixture of pytest, let an autouse fixture of your class put what
     it needs on ``self``.
@@ -65,8 +67,10 @@ class RegistryContract(AnswersByTheLatestRecord):
 
     def test_it_has_the_methods_of_a_registry(self) -> None:
         registry = self._registry()
-        missing = [name for name in _METHODS if not callable(getattr(registry, name, None))]
+        missing = [name for name in METHODS[:5] if not callable(getattr(registry, name, None))]
         expect(missing, [], "methods that are missing")
+        late = [name for name in METHODS if is_coroutine_function(getattr(registry, name, None))]
+        expect(late, [], "methods that are coroutine functions, which nobody awaits")
 
     def test_nobody_has_consented_before_a_record(self) -> None:
         registry = self._registry()
@@ -199,6 +203,31 @@ class RegistryContract(AnswersByTheLatestRecord):
             registry.record(record)
         expect(registry.history("user-1"), [], "the history after what was refused")
 
+    def test_record_many_appends_every_record(self) -> None:
+        registry = self._registry()
+        records = [record_of(DENIED, 1, purpose=purpose) for purpose in _PURPOSES]
+        _record_many(registry)(records)
+        expect(registry.history("user-1"), records, "the history after record_many")
+        for purpose in _PURPOSES:
+            expect_status(registry.status("user-1", purpose), DENIED, "after record_many")
+
+    def test_record_many_appends_none_when_one_is_refused(self) -> None:
+        registry = self._registry()
+        records = [record_of(GRANTED, 1), record_of(GRANTED, now() + timedelta(seconds=90))]
+        several = _record_many(registry)
+        with refused("record_many() with a record from the future", ConsentPanelError, ValueError):
+            several(records)
+        expect(registry.history("user-1"), [], "the history after what was refused")
+
+    def test_ends_at_tells_the_end_of_the_record_that_decides(self) -> None:
+        end = now() + DAY
+        registry = self._registry(record_of(GRANTED, 3), record_of(GRANTED, 2, expires_at=end))
+        ends_at = _method(registry, "ends_at")
+        expect(ends_at("user-1", ANALYTICS), end, "the end of the latest grant")
+        expect(ends_at("user-1", PROFILES), None, "the end where nothing is recorded")
+        registry.record(record_of(GRANTED, 1))
+        expect(ends_at("user-1", ANALYTICS), None, "the end of a grant that has none")
+
     # erasure
 
     def test_forget_erases_one_person_and_nobody_else(self) -> None:
@@ -249,8 +278,8 @@ class RegistryContract(AnswersByTheLatestRecord):
         registry = self._registry(record_of(GRANTED, ahead))
         _method(registry, "deny")("user-1")
         expect_status(registry.status("user-1", ANALYTICS), DENIED, "a denial after a grant from a fast clock")
-        latest = registry.history("user-1")[-1]
-        expect(max(latest.recorded_at, ahead), latest.recorded_at, "the denial is stamped no earlier than the grant")
+        stamps = [record.recorded_at for record in registry.history("user-1") if record.status is DENIED]
+        expect([stamp >= ahead for stamp in stamps], [True] * 3, "the denials are stamped no earlier than the grant")
 
     # what is malformed is never consent
 
@@ -274,6 +303,26 @@ class RegistryContract(AnswersByTheLatestRecord):
                 raise AssertionError(f"an id of type {type(subject_id).__name__} has consent, but is malformed")
 
     # a client asks it
+
+    def test_a_client_withdraws_everything_that_was_granted(self) -> None:
+        from consentpanel.client import Mixpanel
+        from consentpanel.testing._fake import FakeTransport
+
+        registry = self._registry(*(record_of(GRANTED, 1, purpose=purpose) for purpose in _PURPOSES))
+        Mixpanel("TOKEN", FakeTransport(), registry=registry).withdraw("user-1")
+        for purpose in _PURPOSES:
+            expect_status(registry.status("user-1", purpose), DENIED, "after everything was withdrawn")
+
+    def test_answers_carry_over_from_a_visitor_to_an_account(self) -> None:
+        registry = self._registry(
+            record_of(DENIED, 2, subject_id="visitor"),
+            record_of(GRANTED, 2, subject_id="visitor", purpose=PROFILES),
+            record_of(GRANTED, 1, subject_id="account"),
+        )
+        expect(len(carry_over(registry, "visitor", "account")), 2, "the records that were carried over")
+        expect_status(registry.status("account", ANALYTICS), DENIED, "the visitor's denial is the account's")
+        expect_status(registry.status("account", PROFILES), GRANTED, "the visitor's grant is the account's")
+        expect(carry_over(registry, "visitor", "account"), [], "what is carried over a second time")
 
     def test_a_client_sends_by_its_answers(self) -> None:
         from consentpanel.client import Mixpanel
@@ -348,8 +397,16 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect_status(registry.status("user-1", PROFILES), UNKNOWN, "a purpose that was not named")
 
 
-_METHODS = ("status", "statuses", "record", "history", "forget")
 _PURPOSES = (*BUILT_IN_PURPOSES, Purpose("targeting"))
+
+
+def _record_many(registry: Any) -> Any:
+    method = _method(registry, "record_many")
+    try:
+        method([])
+    except NotImplementedError:
+        skip("this registry does not offer `record_many`, which it need not have")
+    return method
 
 
 def _method(registry: Any, name: str) -> Any:

@@ -1,0 +1,144 @@
+"""Writes to any registry: what it offers is used, what it lacks is made up for, what it raises is told by its type."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel.errors import ConsentPanelError, RegistryError
+from consentpanel.registry._protocol import LacksMethodError, is_late
+from consentpanel.registry._recording import is_stamped_here, not_before, records_of
+
+
+def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
+    """What a method of anybody's registry answers.
+
+    Raises:
+        LacksMethodError: The registry does not offer the method.
+        RegistryError: It failed, or answered later. The error tells the type of the cause, and leads to nothing else.
+        InvalidRecordError: As the registries of the package raise it.
+    """
+    kind = type(registry).__name__
+    method = getattr(registry, name, None)
+    if not callable(method):
+        raise LacksMethodError(f"{kind} has no method {name}")
+    problem: ConsentPanelError
+    try:
+        answer = method(*arguments, **keywords)
+    except Exception as error:  # noqa: BLE001 - a registry is anybody's, and the text of its errors may hold values
+        if isinstance(error, ConsentPanelError) and _is_raised_here(error):
+            problem = type(error)(str(error))
+        elif isinstance(error, NotImplementedError):
+            problem = LacksMethodError(f"{kind} does not offer {name}")
+        else:
+            problem = RegistryError(f"{kind}.{name} failed: {type(error).__name__}")
+    else:
+        # A generator that nobody runs has recorded nothing.
+        if not is_late(answer) and (name == "history" or not inspect.isgenerator(answer)):
+            return answer
+        problem = RegistryError(
+            f"{kind}.{name} answered with {type(answer).__name__}, which nobody runs: nothing was done"
+        )
+    raise problem
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Whether the package itself has raised an error: then its text holds no value."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and str(last.tb_frame.f_globals.get("__name__")).startswith("consentpanel.")
+
+
+def records_known(registry: object, subject_id: object) -> list[ConsentRecord]:
+    """The history of a person; nothing where the registry keeps none.
+
+    Raises:
+        RegistryError: It failed.
+        InvalidRecordError: It is no id.
+    """
+    try:
+        return history_of(registry, subject_id)
+    except LacksMethodError:
+        return []
+
+
+def history_of(registry: object, subject_id: object) -> list[ConsentRecord]:
+    """The history of a person.
+
+    Raises:
+        LacksMethodError: The registry keeps none.
+        RegistryError: It failed, or answered with something else.
+        InvalidRecordError: It is no id.
+    """
+    answer = call(registry, "history", subject_key(subject_id))
+    try:
+        found = list(answer)
+    except Exception:  # noqa: BLE001 - told below, without the cause, whose text may hold values
+        found = [None]
+    if not all(isinstance(each, ConsentRecord) for each in found):
+        raise RegistryError(f"{type(registry).__name__}.history must return a list of ConsentRecord")
+    return found
+
+
+def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:
+    """Appends all records, or none where the registry has `record_many`.
+
+    Raises:
+        RegistryError: The registry failed, or cannot record. Of one without `record_many` the text says how many records
+            were appended before.
+        InvalidRecordError: As the registries of the package raise it.
+    """
+    try:
+        call(registry, "record_many", list(records))
+    except LacksMethodError:
+        pass
+    else:
+        return
+    problem: ConsentPanelError | None = None
+    for count, record in enumerate(records):
+        try:
+            call(registry, "record", record)
+        except ConsentPanelError as error:
+            problem = (
+                error if not count else RegistryError(f"only {count} of {len(records)} records were appended: {error}")
+            )
+            break
+    if problem is not None:
+        raise problem
+
+
+def say(
+    registry: object, status: ConsentStatus, subject_id: Any, purposes: Iterable[str], fields: Mapping[str, Any]
+) -> None:
+    """Records a grant or a denial by the method of that name, or else by records, stamped as that would.
+
+    Args:
+        registry: The registry.
+        status: What is said.
+        subject_id: The person.
+        purposes: The purposes; the three built-in ones when there are none.
+        fields: Those of a record, as `grant` and `deny` take them.
+
+    Raises:
+        TypeError: There is no such field.
+        RegistryError: As `record_all`.
+        InvalidRecordError: An argument is malformed.
+    """
+    records = records_of(status, subject_id, purposes, fields)
+    name = "grant" if status is ConsentStatus.GRANTED else "deny"
+    if callable(getattr(registry, name, None)):
+        call(registry, name, subject_id, *(record.purpose for record in records), **fields)
+        return
+    if is_stamped_here(fields):
+        latest = max((each.recorded_at for each in records_known(registry, subject_id)), default=None)
+        records = [not_before(record, latest) for record in records]
+    record_all(registry, records)
+
+
+def purposes_known(registry: object, subject_id: object) -> list[Purpose]:
+    """The purposes of which the registry has a record of a person."""
+    return list(dict.fromkeys(record.purpose for record in records_known(registry, subject_id)))
