@@ -45,6 +45,11 @@ class PurposeMap:
         """Whether nothing is mapped."""
         return not self._map
 
+    @property
+    def named(self) -> tuple[Purpose, ...]:
+        """The purposes that the map names."""
+        return tuple(dict.fromkeys(purpose for purposes in self._map.values() for purpose in purposes))
+
     def of_event(self, name: str, call: str) -> tuple[Purpose, ...]:
         """The purposes of an event sent by a call."""
         if not self._map:

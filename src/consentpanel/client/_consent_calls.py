@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
+from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel.client._signatures import VendorCalls
-from consentpanel.errors import ConfigurationError, RegistryError
+from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
+from consentpanel.registry._writing import purposes_known, say
 
 if TYPE_CHECKING:
     from consentpanel.client._guard import Guard
     from consentpanel.client._sealed import SealedTransport
+    from consentpanel.client._settings import Settings
     from consentpanel.privacy_requests import PrivacyTask
 
 
@@ -55,8 +57,10 @@ class ConsentCalls(VendorCalls):
 
         Args:
             subject_id: The person: a `str`, `int` or `UUID`.
-            purposes: What for; the three built-in purposes, and with them all that waits, when left out. For some
-                purposes only, what waits is judged again when it is flushed.
+            purposes: What for, and discards what waits for the person on these purposes. When left out, everything:
+                the built-in purposes, those of ``purposes=`` and of the policy's rules, and every other one of which the
+                registry has a record of the person. A buffer of somebody else's, if it can purge, discards all that
+                waits for the person in either case.
             delete_profile: Whether the vendor is told to delete the person's profile and charges as well.
             erase: Whether the vendor is asked to delete all that it holds about the person, by
                 the `PrivacyRequests` of the client. The number of the request is recorded in the evidence of a second
@@ -67,7 +71,9 @@ class ConsentCalls(VendorCalls):
             What was done.
 
         Raises:
-            RegistryError: No registry is configured, or it cannot record: nothing was done.
+            RegistryError: No registry is configured, it cannot record, or it failed: the denial may be recorded in part,
+                and of a registry without `record_many` the text says how many records were appended. What waits for the
+                person is discarded all the same. Nothing else was done: withdraw again.
             InvalidRecordError: An argument is malformed: nothing was done.
             ConfigurationError: `erase` is asked for, and the client has no `privacy=`: nothing was done.
             PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again.
@@ -89,8 +95,14 @@ class ConsentCalls(VendorCalls):
         privacy = settings.privacy
         if erase and privacy is None:
             raise ConfigurationError("erase=True needs privacy=PrivacyRequests(...) in the client or configure()")
-        said = self._record_consent(ConsentStatus.DENIED, subject_id, purposes, fields)
-        discarded = self._sealed.purge(subject_id) if purposes is None else 0
+        said = None if purposes is None else _named(purposes)
+        subject_key(subject_id)
+        try:
+            said = self._record_consent(ConsentStatus.DENIED, subject_id, said, fields)
+        except RegistryError:
+            self._sealed.purge(subject_id, said)
+            raise
+        discarded = self._sealed.purge(subject_id, None if purposes is None else said)
         deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
         profile = tuple(each(subject_id) for each in deletions)
         erasure: tuple[PrivacyTask, ...] = ()
@@ -98,7 +110,7 @@ class ConsentCalls(VendorCalls):
             erasure = privacy.create_deletion_of(settings.vendor_ids(subject_id))
             numbers = [task.task_id for task in erasure]
             evidence = {**fields.get("evidence", {}), "deletion_requests": numbers}
-            self._record_consent(ConsentStatus.DENIED, subject_id, purposes, {**fields, "evidence": evidence})
+            self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
         return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
@@ -140,25 +152,33 @@ class ConsentCalls(VendorCalls):
             InvalidRecordError: As `withdraw`.
             mixpanel.MixpanelException: As the consumer raises it; the grant is recorded.
         """
-        self._record_consent(ConsentStatus.GRANTED, subject_id, purposes or None, fields)
+        self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes or BUILT_IN_PURPOSES), fields)
         return self.track(subject_id, "$opt_in", properties)
 
     def _record_consent(
-        self, status: ConsentStatus, subject_id: Any, purposes: Iterable[str] | None, fields: Mapping[str, Any]
+        self, status: ConsentStatus, subject_id: Any, purposes: tuple[Purpose, ...] | None, fields: Mapping[str, Any]
     ) -> tuple[Purpose, ...]:
-        registry: Any = self._guard.settings().registry
-        if registry is None:
+        """The purposes of which it was recorded: those that are given, or all that are known."""
+        settings = self._guard.settings()
+        if settings.registry is None:
             raise RegistryError("no consent registry is configured: nothing was recorded")
-        several = (purposes,) if isinstance(purposes, str) else BUILT_IN_PURPOSES if purposes is None else purposes
-        said = tuple(dict.fromkeys(map(Purpose, several)))
-        say = getattr(registry, "grant" if status is ConsentStatus.GRANTED else "deny", None)
-        if callable(say):
-            say(subject_id, *said, **fields)
-        elif callable(getattr(registry, "record", None)):
-            for purpose in said:
-                registry.record(ConsentRecord(subject_id, purpose, status, **fields))
-        else:
-            raise RegistryError(
-                f"{type(registry).__name__} cannot record: it has neither deny() and grant() nor record()"
-            )
+        said = _everything(settings, subject_id) if purposes is None else purposes
+        say(settings.registry, status, subject_id, said, fields)
         return said
+
+
+def _named(purposes: Iterable[str]) -> tuple[Purpose, ...]:
+    """The purposes, each once.
+
+    Raises:
+        InvalidRecordError: One is malformed, or there is none.
+    """
+    named = tuple(dict.fromkeys(map(Purpose, (purposes,) if isinstance(purposes, str) else purposes)))
+    if not named:
+        raise InvalidRecordError("purposes must name at least one purpose, or be left out")
+    return named
+
+
+def _everything(settings: Settings, subject_id: object) -> tuple[Purpose, ...]:
+    known = purposes_known(settings.registry, subject_id)
+    return tuple(dict.fromkeys((*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes, *known)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import mixpanel
 
 from consentpanel._log import warn_once
 from consentpanel._messages.decision import Decision, Reason
@@ -17,7 +17,8 @@ from consentpanel._mixpanel import vendor
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.errors import ConfigurationError
-from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
+from consentpanel.transport._delivery import Buffer
+from consentpanel.transport._ticket import JudgedText, Ticket
 
 _OTHER_BUFFER = (
     "%s cannot ask for consent again when it is flushed: "
@@ -112,10 +113,16 @@ class SealedTransport:
                     raise
                 return
 
-    def purge(self, subject_id: object) -> int:
-        """Discards what waits for a person; how many messages. 0 for a consumer that cannot."""
+    def purge(self, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """Discards what waits for a person on purposes; how many messages. 0 for a consumer that cannot.
+
+        Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
+        """
         method = getattr(self.__consumer, "purge", None)
-        found = self.__call(method, subject_id) if callable(method) else 0
+        if getattr(type(self.__consumer), "purge", None) is Buffer.purge:
+            found = self.__consumer.purge(subject_id, purposes)
+        else:
+            found = method(subject_id) if callable(method) else 0
         return found if isinstance(found, int) else 0
 
     @property

@@ -197,7 +197,9 @@ class FieldPolicy:
         self.keyed = spec.keyed
         """The keyed hash under the policy's secret; None without one."""
         self._compiled = dict(spec.compiled())
-        self.binds_purposes = any(each.bound for each in self._compiled.values())
+        self.bound_purposes = tuple(dict.fromkeys(each for rules in self._compiled.values() for each in rules.bound))
+        """The purposes to which rules are bound."""
+        self.binds_purposes = bool(self.bound_purposes)
         """Whether any rule is bound to a purpose."""
 
     @classmethod

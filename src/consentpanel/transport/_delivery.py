@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Self
@@ -110,7 +110,7 @@ class Buffer:
         if isinstance(self._consumer, HttpConsumer):
             self._consumer = self._consumer.anew()
 
-    def purge(self, subject_id: object) -> int:
+    def purge(self, subject_id: object, purposes: Collection[str] | None = None) -> int:
         """Discard what waits for a person.
 
         A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
@@ -118,6 +118,7 @@ class Buffer:
 
         Args:
             subject_id: The person: a `str`, an `int` or a `UUID`.
+            purposes: Only what stands on one of these; None for all that waits.
 
         Returns:
             How many messages were discarded.
@@ -135,9 +136,11 @@ class Buffer:
         with self._lock:
             for endpoint, buffer in self._buffers.items():
                 for message in self._on_its_way[endpoint]:
-                    if message.is_on_its_way and message.names(key):
+                    if message.is_on_its_way and message.names(key, purposes):
                         message.is_unwanted = True
-                discarded += settle(buffer, [each for each in buffer if not each.is_on_its_way and each.names(key)])
+                discarded += settle(
+                    buffer, [each for each in buffer if not each.is_on_its_way and each.names(key, purposes)]
+                )
             self._changed.notify_all()
         for message in discarded:
             message.discard()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,12 @@ class Waiting:
         except Exception:  # noqa: BLE001 - whatever fails when consent is asked for means no
             return False
 
-    def names(self, key: str) -> bool:
-        """Whether the message says something about the person with this look-up key."""
+    def names(self, key: str, purposes: Collection[str] | None = None) -> bool:
+        """Whether the message says something about the person with this look-up key, for one of these purposes."""
         if self.ticket is not None:
             # A message without a purpose only takes data away, and that is never discarded.
-            return bool(self.ticket.purposes) and key in self.ticket.subject_ids
+            needed = self.ticket.purposes if purposes is None else set(purposes).intersection(self.ticket.purposes)
+            return bool(needed) and key in self.ticket.subject_ids
         try:
             record = json.loads(self.json_message)
         except (ValueError, RecursionError):
