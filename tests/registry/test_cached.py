@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -19,6 +22,13 @@ GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentS
 class TestCachedMemory(RegistryContract):
     def make_registry(self, **options: Any) -> Any:
         return CachedRegistry(MemoryRegistry(**options), ttl=60)
+
+
+class TestCachedFiveMethods(RegistryContract):
+    def make_registry(self, **options: Any) -> Any:
+        if options:
+            raise TypeError
+        return CachedRegistry(FiveMethods(), ttl=60)
 
 
 class TestCachedSQLite(RegistryContract):
@@ -139,6 +149,150 @@ def test_what_the_other_registry_lacks_is_an_error_of_its_own() -> None:
     registry = CachedRegistry(lambda subject_id, purpose: True, ttl=1)
     with pytest.raises(RegistryError, match="pass record= to CallableRegistry"):
         registry.deny("user-1")
+
+
+class FiveMethods:
+    """What anybody writes: nothing that the protocol does not ask for. It counts how often its history is read."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryRegistry()
+        self.status, self.statuses = self.inner.status, self.inner.statuses
+        self.record, self.forget = self.inner.record, self.inner.forget
+        self.read = 0
+
+    def history(self, subject_id: str) -> list[ConsentRecord]:
+        self.read += 1
+        return self.inner.history(subject_id)
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Moves the clock of the whole package, and no monotonic clock."""
+    ahead = timedelta()
+
+    def later() -> datetime:
+        return datetime.now(timezone.utc) + ahead
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("consentpanel") and hasattr(module, "now"):
+            monkeypatch.setattr(module, "now", later)
+
+    def move(by: timedelta) -> None:
+        nonlocal ahead
+        ahead += by
+
+    return move
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CachedRegistry(MemoryRegistry(), ttl=3600),
+        lambda: CachedRegistry(FiveMethods(), ttl=3600),
+        lambda: CachedRegistry(CachedRegistry(MemoryRegistry(), ttl=3600), ttl=3600),
+        lambda: CachedRegistry(CachedRegistry(FiveMethods(), ttl=3600), ttl=3600),
+    ],
+    ids=["memory", "five methods", "cached memory", "cached five methods"],
+)
+def test_a_grant_is_never_remembered_past_its_own_end(
+    clock: Clock, wall: Callable[[timedelta], None], make: Any
+) -> None:
+    # rule 2.12
+    registry = make()
+    for subject_id, seconds in (("user-1", 10), ("user-2", 20), ("user-3", None)):
+        end = None if seconds is None else datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        registry.record(ConsentRecord(subject_id, "analytics", GRANTED, expires_at=end))
+    ids = ["user-1", "user-2", "user-3"]
+    assert registry.statuses(ids, "analytics") == dict.fromkeys(ids, GRANTED)
+    wall(timedelta(seconds=11))
+    assert registry.statuses(ids, "analytics") == {"user-1": UNKNOWN, "user-2": GRANTED, "user-3": GRANTED}
+    wall(timedelta(seconds=11))
+    assert registry.statuses(ids, "analytics") == {"user-1": UNKNOWN, "user-2": UNKNOWN, "user-3": GRANTED}
+
+
+def test_a_grant_of_a_file_is_not_remembered_past_its_own_end(tmp_path: Any) -> None:
+    # rule 2.12
+    with SQLiteRegistry(tmp_path / "consent.db") as inner:
+        registry = CachedRegistry(inner, ttl=3600)
+        end = datetime.now(timezone.utc) + timedelta(seconds=1)
+        registry.grant("user-1", expires_at=end)
+        mp = Mixpanel("T", FakeTransport(), registry=registry, policy=FieldPolicy())
+        mp.track("user-1", "E")
+        while datetime.now(timezone.utc) <= end:
+            time.sleep(0.05)
+        assert mp.track("user-1", "E").reason is Reason.EXPIRED
+
+
+def test_the_history_is_read_once_for_a_grant_that_is_remembered_and_for_nothing_else(clock: Clock) -> None:
+    inner = FiveMethods()
+    registry = CachedRegistry(inner, ttl=60)
+    for subject_id, status in (("user-1", GRANTED), ("user-2", DENIED), ("user-3", UNKNOWN)):
+        registry.record(ConsentRecord(subject_id, "analytics", status))
+    for _ in range(3):
+        registry.statuses(["user-1", "user-2", "user-3", "user-4"], "analytics")
+    assert inner.read == 1
+
+
+@pytest.mark.parametrize("answer", [OSError("ada"), None, ["ada"]])
+def test_a_grant_of_which_nobody_can_tell_the_end_is_not_remembered(answer: Any) -> None:
+    # rule 2.12: failures are never cached
+    asked: list[str] = []
+
+    class Failing(FiveMethods):
+        def status(self, subject_id: str, purpose: str, *, at: Any = None) -> ConsentStatus:
+            asked.append(subject_id)
+            return GRANTED
+
+        def __init__(self) -> None:
+            pass
+
+        def history(self, subject_id: str) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    registry = CachedRegistry(Failing(), ttl=3600)
+    assert [registry.status("user-1", "analytics") for _ in range(3)] == [GRANTED] * 3
+    assert len(asked) == 3
+
+
+def test_from_a_function_an_answer_is_remembered_for_ttl_seconds(clock: Clock) -> None:
+    asked: list[str] = []
+    registry = CachedRegistry(lambda subject_id, purpose: asked.append(subject_id) or True, ttl=10)
+    for _ in range(3):
+        assert registry.status("user-1", "analytics") is GRANTED
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["record", "record_many", "grant", "deny", "forget"])
+def test_what_a_failing_write_may_have_changed_is_asked_for_again(name: str) -> None:
+    class Failing(MemoryRegistry):
+        def _fail(self, *arguments: Any, **keywords: Any) -> Any:
+            super().record(ConsentRecord("user-1", "analytics", DENIED))
+            raise OSError("ada")
+
+    setattr(Failing, name, Failing._fail)
+    inner = Failing()
+    MemoryRegistry.record(inner, ConsentRecord("user-1", "analytics", GRANTED))
+    registry = CachedRegistry(inner, ttl=3600)
+    assert registry.status("user-1", "analytics") is GRANTED
+    record = ConsentRecord("user-1", "analytics", GRANTED)
+    given: dict[str, Any] = {"record": record, "record_many": [record]}
+    with pytest.raises(RegistryError, match=rf"^Failing\.{name} failed: OSError$") as caught:
+        getattr(registry, name)(given.get(name, "user-1"))
+    assert caught.value.__context__ is None
+    assert registry.status("user-1", "analytics") is DENIED
+
+
+@pytest.mark.parametrize("purposes", [(), ("analytics", "targeting")])
+def test_any_registry_of_five_methods_can_be_granted_and_denied_through_it(purposes: tuple[str, ...]) -> None:
+    # rule 2.12
+    registry = CachedRegistry(FiveMethods(), ttl=3600)
+    for say, status in ((registry.grant, GRANTED), (registry.deny, DENIED), (registry.grant, GRANTED)):
+        say("user-1", *purposes, source="form")
+        for purpose in purposes or ("analytics", "profiles", "feature_flags"):
+            assert registry.status("user-1", purpose) is status
+    assert {record.source for record in registry.history("user-1")} == {"form"}
 
 
 @pytest.mark.parametrize(

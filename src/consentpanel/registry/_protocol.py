@@ -35,8 +35,8 @@ class ConsentRegistry(Protocol):
 
     - ``record_many(records)`` appends all or none, so that a withdrawal of several purposes is whole. Without it they are
       recorded one by one, and a failure half-way says how many were.
-    - ``ends_at(subject_id, purpose)`` is the `expires_at` of the record that decides now, or None: `CachedRegistry` asks
-      it instead of `history`.
+    - ``ends_at(subject_id, purpose)`` is the `expires_at` of the grant that decides now, or None: `CachedRegistry` asks it
+      instead of `history`.
     - ``grant`` and ``deny``, as those of `MemoryRegistry`.
     """
 

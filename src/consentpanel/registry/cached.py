@@ -15,6 +15,7 @@ from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
 from consentpanel.errors import RegistryError
 from consentpanel.registry._protocol import LacksMethodError, in_time
+from consentpanel.registry._recording import checked_record
 from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
 
@@ -89,7 +90,7 @@ class CachedRegistry:
         return answer
 
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
-        """The `expires_at` of the record that decides now, from the other registry; None for none.
+        """When the grant that decides now ends by itself, from the other registry; None for never, and for no grant.
 
         Raises:
             InvalidRecordError: The id is malformed.
@@ -106,7 +107,7 @@ class CachedRegistry:
             said = [record for record in in_order(history_of(self._inner, key)) if record.purpose == named]
         except LacksMethodError:
             return None
-        return said[-1].expires_at if said else None
+        return said[-1].expires_at if said and said[-1].status is ConsentStatus.GRANTED else None
 
     def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
@@ -126,10 +127,11 @@ class CachedRegistry:
         """Appends records to the other registry, all or none where that has `record_many`; they show here at once.
 
         Raises:
+            InvalidRecordError: One is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
             RegistryError: The other registry failed. Of one without `record_many` the text says how many records were
                 appended before.
         """
-        several = list(records)
+        several = [checked_record(record) for record in records]
         self._write(several, lambda: record_all(self._inner, several))
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Any) -> None:
@@ -155,13 +157,13 @@ class CachedRegistry:
     def _ask(self, key: str, purpose: str, at: datetime | None) -> Any:
         ask = self._inner.standing if hasattr(type(self._inner), "standing") else self._inner.status
         answer = ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
-        return in_time(answer, "status")
+        return Standing.of(answer) if type(answer) is ConsentStatus else in_time(answer, "status")
 
     def _remember(self, key: tuple[str, str], answer: Any, writes: int) -> None:
-        if not isinstance(answer, (Standing, ConsentStatus)):
+        if not isinstance(answer, Standing):
             return
         end = None
-        if answer is Standing.GRANTED or answer is ConsentStatus.GRANTED:
+        if answer is Standing.GRANTED:
             try:
                 end = self.ends_at(*key)
             except RegistryError:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent.ids import subject_key
-from consentpanel._consent.records import ConsentRecord
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
@@ -68,13 +68,13 @@ class MemoryRegistry(RecordingRegistry):
         return {subject: self.standing(subject, purpose, at=asked) for subject in subject_ids}
 
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
-        """The `expires_at` of the record that decides now; None for none.
+        """When the grant that decides now ends by itself; None when it never does, and when no grant decides.
 
         Raises:
             InvalidRecordError: The id is malformed.
         """
         latest = self._latest.get(purpose, _NOBODY).get(subject_key(subject_id))
-        return None if latest is None else latest[0].expires_at
+        return None if latest is None or latest[0].status is not ConsentStatus.GRANTED else latest[0].expires_at
 
     def history(self, subject_id: Any) -> list[ConsentRecord]:
         """All records of one person, oldest first.

@@ -184,7 +184,7 @@ class SQLiteRegistry(RecordingRegistry):
         return in_order(map(_record, rows))
 
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
-        """The `expires_at` of the record that decides now; None for none.
+        """When the grant that decides now ends by itself; None when it never does, and when no grant decides.
 
         Raises:
             InvalidRecordError: The id is malformed.
@@ -192,7 +192,8 @@ class SQLiteRegistry(RecordingRegistry):
         """
         key = subject_key(subject_id)
         rows = self._with(lambda connection: connection.execute(_LATEST, (key, purpose)).fetchall())
-        return None if not rows or rows[0][1] is None else _moment(rows[0][1])
+        ends = [end for status, end, _ in rows if status == ConsentStatus.GRANTED.value and end is not None]
+        return _moment(ends[0]) if ends else None
 
     def forget(self, subject_id: Any) -> int:
         """Erases all records of one person: when this returns, no byte of them is in the file or its write-ahead log.

@@ -227,6 +227,8 @@ class RegistryContract(AnswersByTheLatestRecord):
         expect(ends_at("user-1", PROFILES), None, "the end where nothing is recorded")
         registry.record(record_of(GRANTED, 1))
         expect(ends_at("user-1", ANALYTICS), None, "the end of a grant that has none")
+        registry.record(record_of(DENIED, now(), expires_at=end))
+        expect(ends_at("user-1", ANALYTICS), None, "the end of a denial, which never ends")
 
     # erasure
 
