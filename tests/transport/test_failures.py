@@ -349,7 +349,7 @@ def test_a_later_fault_is_not_told_with_the_cause_of_an_earlier_one():
         mp.track("user-4711", "Signed up")
     with pytest.raises(MessageError) as raised:
         mp.track("", "Signed up")
-    assert str(raised.value) == "message not sent: invalid_id"
+    assert str(raised.value) == "message not sent: invalid_id: distinct_id must not be empty"
 
 
 def test_a_failure_in_other_peoples_code_is_placed_where_it_arose(caplog):

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         visit = visit_shop(POLICY)
     except (vendor.MixpanelException, OSError) as error:
-        print(f"wrong: the shop could not make its calls: {type(error).__name__}", file=sys.stderr)
+        complain(f"wrong: the shop could not make its calls: {type(error).__name__}")
         return 1
     problems = visit.problems()
     if arguments.json:

@@ -307,7 +307,8 @@ class MessageError(ConsentPanelError):
     """
 
     def __init__(self, decision: Decision, cause: str = "") -> None:
-        super().__init__(f"message not sent: {decision.reason.value}" + (f": {cause}" if cause else ""))
+        because = decision.problem or cause
+        super().__init__(f"message not sent: {decision.reason.value}" + (f": {because}" if because else ""))
         self.decision = decision
         self.cause = cause
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
-from consentpanel._messages.convert import TooManyItemsError, converted, key_of
+from consentpanel._messages.convert import TooManyItemsError, as_number, converted, key_of
 from consentpanel._messages.decision import Cause
 from consentpanel._mixpanel import vendor
 
@@ -157,7 +157,7 @@ class _Tree:
 
     def __init__(self, serializer: Callable[..., json.JSONEncoder], allow_nan: bool, doubled: list[str]) -> None:
         self._serializer = serializer
-        self._is_vendors = serializer is mixpanel.DatetimeSerializer
+        self._is_vendors = serializer is vendor.DatetimeSerializer
         self._allow_nan = allow_nan
         self._doubled = doubled
         self._budget = MAX_BYTES

@@ -26,7 +26,8 @@ from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import is_insert_id
 from consentpanel._messages.wire import MAX_BYTES, Wire
 from consentpanel._mixpanel import vendor
-from consentpanel._mixpanel.names import DICT_OPERATORS, EVENT_STRUCTURE
+from consentpanel._mixpanel.names import DICT_OPERATORS, IDS
+from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE
 from consentpanel.client._process import process
 from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError

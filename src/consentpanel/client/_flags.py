@@ -11,9 +11,8 @@ import httpx
 from asgiref.sync import sync_to_async
 from mixpanel.flags import types as vendor_types
 
-from consentpanel._mixpanel import vendor
-
 from consentpanel._log import asked_by, cause_of
+from consentpanel._mixpanel import vendor
 from consentpanel.transport._failures import quotes
 
 if TYPE_CHECKING:

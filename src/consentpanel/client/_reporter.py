@@ -194,7 +194,8 @@ def _report(decision: Decision, settings: Settings) -> None:
     if decision.reason is Reason.NOT_CONFIGURED:
         warn_once(_NO_REGISTRY)
     elif decision.reason is not Reason.REGISTRY_ERROR:  # which is logged once a minute where it happens
-        said = f"{decision.reason.value}: {cause}" if cause else decision.reason.value
+        because = decision.problem or cause
+        said = f"{decision.reason.value}: {because}" if because else decision.reason.value
         LOGGER.warning("dropped a message to %s: %s", decision.endpoint, said)
     if settings.on_error == "raise":
         raise MessageError(decision, cause)

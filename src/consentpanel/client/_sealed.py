@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn
 
-import mixpanel
-
-from consentpanel._log import warn_once
+from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
 from consentpanel._messages.shapes import DefaultOf
 from consentpanel._messages.wire import Wire, parsed
-from consentpanel._mixpanel import vendor
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import Buffer
-from consentpanel.transport._ticket import JudgedText, Ticket
+from consentpanel.transport._failures import stripped
+from consentpanel.transport._http import DEEPEST, keep_to_its_host
+from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
 
 _OTHER_BUFFER = (
     "%s cannot ask for consent again when it is flushed: "
@@ -29,7 +31,6 @@ _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
 _BOOKS = frozenset("called call_count call_args call_args_list mock_calls method_calls reset_mock".split())
 _CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
 _MOST_ARGUMENTS = 4
-_DEEPEST = 3
 
 
 class SealedTransport:
@@ -64,7 +65,8 @@ class SealedTransport:
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
         self.__keeps = getattr(consumer, "judges_again", False) is True
-        if hasattr(type(consumer), "flush") and not self.__keeps:
+        self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
+        if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
         keep_to_its_host(consumer)
 
@@ -86,10 +88,26 @@ class SealedTransport:
                 self.__consumer.send(endpoint, judged)
             else:
                 self.__consumer.send(endpoint, judged, credentials)
-        except vendor.MixpanelException as error:
-            # The vendor's buffer attaches the whole batch, and error reports travel.
-            vars(error).pop("message", None)
-            raise
+        except Exception as error:  # noqa: BLE001 - any consumer may stand here
+            # A buffer sends other messages with this one.
+            failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
+        # Outside of the handler, so that the consumer's error is not the context of this one.
+        if failure is not None:
+            raise failure
+
+    def __stripped(self, error: Exception, said: str | None) -> Exception:
+        if self.keeps:
+            # Our buffers' own, which hold nothing.
+            return error
+        note_failure("consumer", error)
+        return stripped(error, said)
+
+    def __call(self, method: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
+        try:
+            return method(*arguments, **keywords)
+        except Exception as error:  # noqa: BLE001 - any consumer may stand here
+            failure = self.__stripped(error, None)
+        raise failure
 
     def observe(self, decision: Decision) -> None:
         """Tells a consumer that wants to know (a fake transport) of a decision."""
@@ -106,11 +124,7 @@ class SealedTransport:
         for name in names:
             method = getattr(self.__consumer, name, None)
             if callable(method):
-                try:
-                    method()
-                except vendor.MixpanelException as error:
-                    vars(error).pop("message", None)
-                    raise
+                self.__call(method)
                 return
 
     def purge(self, subject_id: object, purposes: Collection[str] | None = None) -> int:
@@ -120,9 +134,9 @@ class SealedTransport:
         """
         method = getattr(self.__consumer, "purge", None)
         if getattr(type(self.__consumer), "purge", None) is Buffer.purge:
-            found = self.__consumer.purge(subject_id, purposes)
+            found = self.__call(self.__consumer.purge, subject_id, purposes)
         else:
-            found = method(subject_id) if callable(method) else 0
+            found = self.__call(method, subject_id) if callable(method) else 0
         return found if isinstance(found, int) else 0
 
     @property
@@ -188,7 +202,10 @@ class SealedTransport:
             raise AttributeError(name)
         if name == "_consumer" and callable(getattr(inner := self.__consumer._consumer, "send", None)):
             return SealedTransport(inner, self.__guard, self.__default_of)
-        return getattr(self.__consumer, name) if name in _CONTROLS else _shown(self.__consumer, name)
+        if name not in _CONTROLS:
+            return _shown(self.__consumer, name)
+        method = getattr(self.__consumer, name)
+        return Method(partial(self.__call, method), method) if callable(method) else method
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith(_OWN) or name in {"sends_by_itself", "observes"}:
@@ -259,7 +276,7 @@ def _opened(thing: Any) -> Any:
 def _shown(thing: Any, name: str) -> Any:
     """An attribute of a consumer, unless it could send."""
     value = getattr(thing, name)
-    if name in _BOOKS or name.startswith("assert_") or not _could_send(value, _DEEPEST):
+    if name in _BOOKS or name.startswith("assert_") or not _could_send(value, DEEPEST):
         return value
     raise AttributeError(f"{name} is sealed: what is sent goes through the consent gate")
 

@@ -394,7 +394,7 @@ class Mixpanel(ConsentCalls):
             decision, known = self._guard.update_at_once(self, message, self._sealed)
             if decision is not None:
                 return decision
-        return self._record(vendor.people_update, (), message, meta, endpoint="people")
+        return self._record(vendor.people_update, (), message, meta, known=known, endpoint="people")
 
     def people_track_charge(
         self,

@@ -10,7 +10,7 @@ from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import DefaultOf, is_in_shape, no_default
 from consentpanel._messages.wire import DOUBLED_KEYS, MAX_BYTES, NotOnWireError, can_write, dumps
-from consentpanel._mixpanel.names import is_id_name
+from consentpanel._mixpanel.names import FLAG_IDS, is_id_name
 from consentpanel._mixpanel.structure import Shape
 from consentpanel.policy._action_types import (
     Action,
@@ -25,7 +25,14 @@ from consentpanel.policy._action_types import (
     Url,
 )
 from consentpanel.policy._compile import Node
-from consentpanel.policy._detect.detection import STANDARD, Detection, DetectorError, shown_name
+from consentpanel.policy._detect.detection import (
+    HIDDEN_ID,
+    STANDARD,
+    Detection,
+    DetectorError,
+    kind_in_name,
+    shown_name,
+)
 from consentpanel.policy._keys import seen
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import written
@@ -35,7 +42,7 @@ from consentpanel.policy._sensitive import is_sensitive
 
 SENSITIVE_KEYS = "(sensitive keys)"
 #: Stand in a path for what is below a deep keep and no rule names.
-VALUES, NAMES = "(values)", "(keys)"
+VALUES, NAMES, IDS_BELOW = "(values)", "(keys)", "(ids)"
 _MAX_PATH = 128
 _NO_STRUCTURE: Mapping[str, Shape] = {}
 
@@ -308,7 +315,11 @@ class Application:
         closes: bool,
     ) -> None:
         """A key that no rule names, and what is below it."""
-        if closes and is_sensitive(seen(key)):
+        name = seen(key)
+        if is_id_name(name):
+            self.dropped[self.path(name if name in FLAG_IDS else IDS_BELOW, f"{path}.")] = Cause.ID
+            return
+        if closes and is_sensitive(name):
             self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = Cause.SENSITIVE
             return
         try:

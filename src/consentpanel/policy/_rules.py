@@ -76,7 +76,7 @@ class Rules:
         return (parts_of(self.origin, path)[0] for path in self.by_path)
 
 
-def is_closing(action: Action) -> bool:
+def is_closing(action: Action | None) -> bool:
     """Whether an action keeps the value from leaving: it then matches keys however they are written."""
     return isinstance(action, (Drop, Redact, Refuse))
 

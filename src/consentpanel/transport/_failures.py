@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mixpanel import MixpanelException
-
 from consentpanel._log import cause_of
+from consentpanel._mixpanel import vendor
 
 #: Characters of a value that is looked for anywhere in a text; a shorter one only as a word.
 _LONG = 4
@@ -27,7 +26,7 @@ def stripped(error: Exception, said: str | None) -> Exception:
             it too. Without either, the text tells types, file and line alone.
 
     Returns:
-        The exception to raise; a `MixpanelException` where its type cannot be built without a message.
+        The exception to raise; a `vendor.MixpanelException` where its type cannot be built without a message.
     """
     held = dict(vars(error))
     trees = [_parsed(text) for text in (said, held.get("message")) if isinstance(text, str)]
@@ -43,17 +42,17 @@ def stripped(error: Exception, said: str | None) -> Exception:
         arguments = (text if text and is_plain(text) else cause,)
     try:
         # Not the `__init__`, which may want what is not told here.
-        kept = type(error) is MixpanelException
+        kept = type(error) is vendor.MixpanelException
         new: Exception = error if kept else type(error).__new__(type(error), *arguments)
         new.args = arguments
         vars(new).clear()
         vars(new).update({name: value for name, value in held.items() if is_plain(value)})
     except Exception:  # noqa: BLE001 - the type is anybody's
-        new = MixpanelException(cause)
+        new = vendor.MixpanelException(cause)
     text = _text_of(new)
     is_sayable = text is not None and (text == cause or is_plain(text)) and (text or not arguments)
     if not is_sayable:
-        new = MixpanelException(cause)
+        new = vendor.MixpanelException(cause)
     new.__cause__ = new.__context__ = None
     return new.with_traceback(None)
 

@@ -8,8 +8,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from requests import Session
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 from typing_extensions import Self
 
+from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 
@@ -175,7 +179,7 @@ def understood(error: Exception) -> DeliveryError:
 def _cause_in(error: Exception) -> str:
     """What failed, without a text or an object inside the error: either may quote the batch."""
     text = error.args[0] if error.args else None
-    if type(error) is mixpanel.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:"):
+    if type(error) is vendor.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:"):
         return "the vendor refused the batch"
     return cause_of(error)
 
