@@ -202,10 +202,9 @@ class SealedTransport:
             raise AttributeError(name)
         if name == "_consumer" and callable(getattr(inner := self.__consumer._consumer, "send", None)):
             return SealedTransport(inner, self.__guard, self.__default_of)
-        if name not in _CONTROLS:
-            return _shown(self.__consumer, name)
-        method = getattr(self.__consumer, name)
-        return Method(partial(self.__call, method), method) if callable(method) else method
+        if name in _CONTROLS and callable(method := getattr(self.__consumer, name)):
+            return Method(partial(self.__call, method), method)
+        return _shown(self.__consumer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith(_OWN) or name in {"sends_by_itself", "observes"}:
@@ -215,6 +214,7 @@ class SealedTransport:
         if name == "send":
             self.__arguments = _arguments_of(self.__consumer, value)
         setattr(self.__consumer, name, value)
+        keep_to_its_host(self.__consumer)
 
     def __delattr__(self, name: str) -> None:
         delattr(self.__consumer, name)

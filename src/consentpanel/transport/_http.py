@@ -78,7 +78,7 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - its text and its cause may quote the batch
-            answer = self._last.answer if isinstance(error, vendor.MixpanelException) else None
+            answer = self._last.answer
             failure = understood(error) if answer is None else _failure_of(answer, error)
         # Outside of the handler, so that the vendor's error is not the context of this one.
         if failure is not None:
@@ -120,8 +120,9 @@ def keep_to_its_host(consumer: object) -> None:
     Proxies and certificates of the environment hold as ever, and so does what stands in a URL.
     """
     for _ in range(DEEPEST):
-        session = getattr(consumer, "_session", None)
-        if isinstance(session, Session) and _refuse_redirect not in session.hooks["response"]:
+        session: Any = getattr(consumer, "_session", None)
+        # Not `isinstance`, which a mock passes.
+        if issubclass(type(session), Session) and _refuse_redirect not in session.hooks["response"]:
             session.hooks["response"].append(_refuse_redirect)
             session.auth = session.auth or _auth_of_url
         consumer = getattr(consumer, "_consumer", None)
