@@ -33,6 +33,7 @@ from consentpanel import (
     TaskStatus,
     Withdrawal,
     by_country,
+    carry_over,
     configure,
     drop,
     generalize,
@@ -208,6 +209,15 @@ def delivery_and_withdrawal(mp: Mixpanel) -> None:
     assert_type(mp.opt_in("user-1", "analytics"), Decision)
     assert_type(mp.flush(), None)
     assert_type(CachedRegistry(MemoryRegistry(), ttl=30).status("user-1", "analytics"), ConsentStatus)
+
+
+def at_log_in(registry: ConsentRegistry) -> None:
+    assert_type(carry_over(registry, "visitor-7", 42), list[ConsentRecord])
+    memory = MemoryRegistry()
+    memory.record_many([ConsentRecord("user-1", "analytics", ConsentStatus.DENIED)])
+    assert_type(memory.ends_at("user-1", "analytics"), "datetime | None")
+    CallableRegistry(says_yes, record_many=lambda records: records.clear())
+    assert_type(BufferedConsumer().purge("user-1", ["analytics"]), int)
 
 
 def rules_and_ids() -> None:

@@ -77,11 +77,11 @@ def history_of(registry: object, subject_id: object) -> list[ConsentRecord]:
     answer = call(registry, "history", subject_key(subject_id))
     try:
         found = list(answer)
-    except Exception:  # noqa: BLE001 - told below, without the cause, whose text may hold values
-        found = [None]
-    if not all(isinstance(each, ConsentRecord) for each in found):
-        raise RegistryError(f"{type(registry).__name__}.history must return a list of ConsentRecord")
-    return found
+        if all(isinstance(each, ConsentRecord) for each in found):
+            return found
+    except Exception:  # noqa: BLE001, S110 - told below, without the cause, whose text may hold values
+        pass
+    raise RegistryError(f"{type(registry).__name__}.history must return a list of ConsentRecord")
 
 
 def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:

@@ -59,7 +59,12 @@ class CallableRegistry:
         history: Callable[[str], list[ConsentRecord]] | None = None,
         forget: Callable[[str], object] | None = None,
     ) -> None:
-        own = {"record": record, "record_many": record_many, "history": history, "forget": forget}
+        own: dict[str, Callable[..., object] | None] = {
+            "record": record,
+            "record_many": record_many,
+            "history": history,
+            "forget": forget,
+        }
         given = {"function": function, **own}
         for name, each in given.items():
             if each is None and name != "function":
@@ -70,7 +75,7 @@ class CallableRegistry:
                 raise ConfigurationError(f"{name} must be a plain function: a coroutine function cannot be asked here")
         self._function = function
         self._takes_at = _takes_at(function)
-        self._own: dict[str, Callable[..., object] | None] = own
+        self._own = own
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status that the function answers.
@@ -167,7 +172,7 @@ def as_registry(value: Any) -> ConsentRegistry:
         refuse_coroutines(value)
         return cast("ConsentRegistry", value)
     if callable(value) and not hasattr(value, "status"):
-        return CallableRegistry(value)
+        return CallableRegistry(cast("Callable[..., Any]", value))
     raise ConfigurationError(
         f"registry must have the methods of ConsentRegistry or be a callable (subject_id, purpose); "
         f"{type(value).__name__} has no method status"
