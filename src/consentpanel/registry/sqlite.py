@@ -136,7 +136,8 @@ class SQLiteRegistry(RecordingRegistry):
                 _version(connection)
                 _set_up(connection, self._timeout)
                 _migrate(connection)
-                _empties_log(connection)
+                with self._without_waiting(connection):
+                    _empties_log(connection, 0)
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -259,7 +260,7 @@ class SQLiteRegistry(RecordingRegistry):
                 count = connection.execute(statement, (key,)).rowcount
             is_gone = False
             try:
-                is_gone = _scrub(connection)
+                is_gone = _scrub(connection, self._timeout)
             finally:
                 self._owes_erasure = not is_gone
             if not is_gone:
@@ -303,7 +304,8 @@ class SQLiteRegistry(RecordingRegistry):
             raise RegistryError(f"the consent file cannot be opened: {error}") from None
         try:
             if self._owes_erasure:
-                self._finish_erasure(connection)
+                with self._without_waiting(connection):
+                    self._owes_erasure = not _scrub(connection, 0)
             return use(connection)
         except sqlite3.Error as error:
             problem = RegistryError(f"the consent file failed: {error}")
@@ -317,12 +319,13 @@ class SQLiteRegistry(RecordingRegistry):
                 idle.append(connection)
         raise problem
 
-    def _finish_erasure(self, connection: sqlite3.Connection) -> None:
-        """Removes what an earlier erasure has left, if nobody is in the way now."""
+    @contextlib.contextmanager
+    def _without_waiting(self, connection: sqlite3.Connection) -> Generator[None, None, None]:
+        """For what may as well be done another time, when somebody is in the way."""
         connection.execute("PRAGMA busy_timeout = 0").fetchall()
         try:
             with contextlib.suppress(sqlite3.OperationalError):
-                self._owes_erasure = not _scrub(connection)
+                yield
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}").fetchall()
 
@@ -403,23 +406,28 @@ def _make(path: str) -> None:
                 warn_once(f"a consent file is open to other users of this machine (mode {mode:04o}): chmod 600 it")
 
 
-def _scrub(connection: sqlite3.Connection) -> bool:
-    """Whether no deleted byte is left in the file and its log."""
+def _scrub(connection: sqlite3.Connection, timeout: float) -> bool:
+    """Whether no deleted byte is left in the file and its log; waits for whoever reads, so many seconds."""
     # The log first: while somebody reads, it would grow by the whole file.
-    if not _empties_log(connection):
+    if not _empties_log(connection, timeout):
         return False
     ((size,),) = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchall()
     if size > _REWRITTEN:
         return True
     # `secure_delete` overwrites rows, but not their copies in pages from which SQLite has moved them to others.
     connection.execute("VACUUM")
-    return _empties_log(connection)
+    return _empties_log(connection, timeout)
 
 
-def _empties_log(connection: sqlite3.Connection) -> bool:
-    """Whether all of the write-ahead log is in the file and the log is empty; waits for whoever reads."""
-    ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return not is_busy
+def _empties_log(connection: sqlite3.Connection, timeout: float) -> bool:
+    """Whether all of the write-ahead log is in the file and the log is empty."""
+    end = time.monotonic() + timeout
+    while True:
+        ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if not is_busy or time.monotonic() >= end:
+            return not is_busy
+        # SQLite's own waiting does not cover another connection that does the same.
+        time.sleep(0.01)
 
 
 def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
