@@ -256,6 +256,36 @@ def test_a_grant_of_which_nobody_can_tell_the_end_is_not_remembered(answer: Any)
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("answer", [OSError("ada"), "2026-05-01", datetime(2999, 1, 1), 0])  # noqa: DTZ001
+def test_an_end_that_is_none_is_not_trusted(answer: Any) -> None:
+    class Ending(Counting):
+        def ends_at(self, subject_id: Any, purpose: str) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    inner = Ending()
+    inner.grant("user-1")
+    registry = CachedRegistry(inner, ttl=3600)
+    assert [registry.status("user-1", "analytics") for _ in range(3)] == [GRANTED] * 3
+    assert inner.asked == 3
+
+
+def test_ttl_counts_from_the_question_and_not_from_a_slow_answer(clock: Clock) -> None:
+    class Slow(Counting):
+        def standing(self, *arguments: Any, **keywords: Any) -> Any:
+            answer = super().standing(*arguments, **keywords)
+            clock.now += 6
+            return answer
+
+    inner = Slow()
+    registry = CachedRegistry(inner, ttl=10)
+    registry.status("user-1", "analytics")
+    inner.grant("user-1")  # elsewhere
+    clock.now += 4
+    assert registry.status("user-1", "analytics") is GRANTED
+
+
 def test_from_a_function_an_answer_is_remembered_for_ttl_seconds(clock: Clock) -> None:
     asked: list[str] = []
     registry = CachedRegistry(lambda subject_id, purpose: asked.append(subject_id) or True, ttl=10)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from consentpanel._checks import seconds, whole_number
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
-from consentpanel.errors import RegistryError
+from consentpanel.errors import ConsentPanelError
 from consentpanel.registry._protocol import LacksMethodError, in_time
 from consentpanel.registry._recording import checked_record
 from consentpanel.registry._writing import call, history_of, record_all, say
@@ -84,25 +84,25 @@ class CachedRegistry:
             end = remembered[2]
             if end is None or now() < end:
                 return remembered[0]
-        writes = self._writes
+        writes, until = self._writes, time.monotonic() + self._ttl
         answer = self._ask(key, purpose, None)
-        self._remember((key, purpose), answer, writes)
+        self._remember((key, purpose), answer, writes, until)
         return answer
 
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
         """When the grant that decides now ends by itself, from the other registry; None for never, and for no grant.
 
         Raises:
-            InvalidRecordError: The id is malformed.
+            InvalidRecordError: The id is malformed, or the other registry answered with no aware datetime.
             RegistryError: The other registry failed.
         """
         key, named = subject_key(subject_id), Purpose(purpose)
         try:
-            found: datetime | None = call(self._inner, "ends_at", key, named)
+            end = call(self._inner, "ends_at", key, named)
         except LacksMethodError:
             pass
         else:
-            return found
+            return None if end is None else utc(end, "ends_at")
         try:
             said = [record for record in in_order(history_of(self._inner, key)) if record.purpose == named]
         except LacksMethodError:
@@ -159,14 +159,14 @@ class CachedRegistry:
         answer = ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
         return Standing.of(answer) if type(answer) is ConsentStatus else in_time(answer, "status")
 
-    def _remember(self, key: tuple[str, str], answer: Any, writes: int) -> None:
+    def _remember(self, key: tuple[str, str], answer: Any, writes: int, until: float) -> None:
         if not isinstance(answer, Standing):
             return
         end = None
         if answer is Standing.GRANTED:
             try:
                 end = self.ends_at(*key)
-            except RegistryError:
+            except ConsentPanelError:
                 # Nobody knows how long it may be remembered.
                 return
         with self._lock:
@@ -176,7 +176,7 @@ class CachedRegistry:
                 while len(self._answers) >= self._max_size:
                     del self._answers[next(iter(self._answers))]
                 self._purposes.add(key[1])
-                self._answers[key] = answer, time.monotonic() + self._ttl, end
+                self._answers[key] = answer, until, end
 
     def _write(self, about: Iterable[Any], write: Callable[[], _T]) -> _T:
         """What a write answers, after which nothing is remembered of the people, or of whom the records are."""
