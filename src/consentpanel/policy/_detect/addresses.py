@@ -88,8 +88,7 @@ def _secret_pattern() -> re.Pattern[str]:
     # Compiled when something looks like a secret, because few programs see one.
     return re.compile(
         r"\b(?:"
-        r"eyJ[\w\-]{13,4096}\.[\w\-]{2,8192}(?:\.[\w\-]{0,8192}){0,3}"  # JWT, JWE (RFC 7519)
-        r"|(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
+        r"(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
         r"|[Bb]asic[ \t][A-Za-z0-9+/]{16,512}={0,2}"  # RFC 7617
         r"|[sr]k_(?:live|test)_\w{16,256}|whsec_\w{16,256}"  # Stripe
         r"|sk-(?:proj-|svcacct-|ant-)?[\w\-]{20,256}"  # OpenAI, Anthropic
@@ -108,6 +107,10 @@ def _secret_pattern() -> re.Pattern[str]:
     )
 
 
+# JWT, JWE (RFC 7519): a part is taken whole, so that it is looked at once however many beginnings it has.
+_FIRST_PART = re.compile(r"(?<![\w\-])[\w\-]{16,}(?=\.[\w\-]{2})", re.ASCII)
+_FIRST_OBJECT = re.compile(r"\beyJ[\w\-]{13}", re.ASCII)
+_MORE_PARTS = re.compile(r"[\w\-]*(?:\.[\w\-]*){1,4}", re.ASCII)
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
 
@@ -155,6 +158,12 @@ def secrets(text: str) -> Iterator[Span]:
             ended = _PEM_END.search(text, begun.end())
             at = len(text) if ended is None else ended.end()
             yield begun.start(), at
+    if "eyJ" in text:
+        for part in _FIRST_PART.finditer(text):
+            begun = _FIRST_OBJECT.search(text, part.start(), part.end())
+            whole = None if begun is None else _MORE_PARTS.match(text, begun.end())
+            if begun is not None and whole is not None:
+                yield begun.start(), whole.end()
     yield from (found.span() for found in _secret_pattern().finditer(text))
 
 

@@ -13,7 +13,16 @@ from consentpanel._checks import several, several_texts
 from consentpanel._messages.shapes import holds_id
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._detect.matchers import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
-from consentpanel.policy._detect.normalize import decoded, in_ascii_digits, is_escaped, span_in, strings_in, visible
+from consentpanel.policy._detect.normalize import (
+    decoded,
+    in_ascii_digits,
+    keys_in,
+    may_be_encoded,
+    places_of,
+    strings_in,
+    visible,
+)
+from consentpanel.policy._sensitive import is_sensitive
 
 OnDetect = Literal["redact", "drop", "refuse", "report"]
 
@@ -173,9 +182,7 @@ class Detection:
     def is_clean(self, value: str | float) -> bool:
         """Whether there is surely nothing in a value; what there is otherwise only `judge` can tell."""
         text = value if isinstance(value, str) else text_of(value)
-        if not text.isascii() or self._finders or ("%" in text and is_escaped(text)):
-            return False
-        if ("{" in text or "[" in text) and text.lstrip()[:1] in _OPENING:
+        if not text.isascii() or self._finders or may_be_encoded(text):
             return False
         return not places_in(text)
 
@@ -190,7 +197,7 @@ class Detection:
                 texts.append(text_of(value))
         # No pattern goes beyond the end of a line, so that one text answers for all.
         text = "\n".join(texts)
-        if not text.isascii() or self._finders or "{" in text or "[" in text or ("%" in text and is_escaped(text)):
+        if not text.isascii() or self._finders or may_be_encoded(text):
             return False
         return not places_in(text)
 
@@ -246,45 +253,72 @@ class Detection:
         plain = in_ascii_digits(text)
         raw = list(self._hits(plain))
         shown = visible(plain)
-        if shown == plain and not is_escaped(plain) and plain.lstrip()[:1] not in _OPENING:
+        if shown == plain and not may_be_encoded(plain):
             return raw, []
-        whole = 0, len(text)
-        covered = _Covered(plain[start:end] for kind, start, end in raw if self._strictness(kind) >= _REDACTS)
+        covered = self._covered(plain, raw)
         hidden: list[Place] = []
+        kinds: dict[str, None] = {}
         if shown != plain:
-            for kind, start, end in self._hits(shown):
-                if shown[start:end] not in covered:
-                    first, last = whole if raw else span_in(text, start, end)
-                    hidden.append((kind, first, last))
-        for form in dict.fromkeys((plain, shown)):
+            uncovered = list(self._uncovered(shown, covered))
+            places = places_of(text) if uncovered and not raw else None
+            if places is None:
+                kinds.update((kind, None) for kind, _, _ in uncovered)
+            else:
+                hidden = [(kind, places[start], places[end]) for kind, start, end in uncovered]
+        forms = {plain: None, shown: None}
+        for form in tuple(forms):
             texts, is_at_rest = decoded(form)
             if not is_at_rest:
-                hidden.append((ENCODED, *whole))
+                kinds[ENCODED] = None
             for each in texts:
-                hidden.extend((kind, *whole) for kind, start, end in self._hits(each) if each[start:end] not in covered)
-            for each in (form, *texts):
-                hidden.extend((kind, *whole) for kind in self._kinds_in(strings_in(each), covered))
-        return raw, hidden
+                if each not in forms:
+                    forms[each] = None
+                    kinds.update((kind, None) for kind, _, _ in self._uncovered(each, covered))
+        kinds.update((kind, None) for kind in self._kinds_in(forms, covered))
+        return raw, hidden + [(kind, 0, len(text)) for kind in kinds]
 
-    def _kinds_in(self, strings: Collection[str], covered: _Covered) -> Iterator[str]:
-        """The kinds of what is in the strings of a structure, in any form but another structure."""
-        said: list[str] = []
-        for inner in map(visible, strings):
-            texts, is_at_rest = decoded(inner)
-            said += (inner, *texts)
-            if not is_at_rest:
-                yield ENCODED
-        # In one text for the built-in detectors, since a structure may hold very many.
-        text = "\n".join(said)
-        for kind, start, end in places_in(text):
-            place = text[start:end]
-            if kind in self._kinds and place not in covered and not self._is_allowed(kind, place):
-                yield kind
-        for name, find in self._finders.items():
-            for each in said:
-                places = (each[start:end] for start, end in _checked(find, each))
-                if any(place not in covered and not self._is_allowed(name, place) for place in places):
-                    yield name
+    def _kinds_in(self, forms: Iterable[str], covered: Collection[str]) -> Iterator[str]:
+        """The kinds of what is in the forms of a text that are structures, and `secret` for a sensitive name in one."""
+        for form in forms:
+            strings = [visible(each) for each in strings_in(form)]
+            # In one text for the built-in detectors, since a structure may hold very many.
+            text = "\n".join(strings)
+            for kind, start, end in places_in(text):
+                place = text[start:end]
+                if kind in self._kinds and place not in covered and not self._is_allowed(kind, place):
+                    yield kind
+            for name, find in self._finders.items():
+                for each in strings:
+                    places = (each[start:end] for start, end in _checked(find, each))
+                    if any(place not in covered and not self._is_allowed(name, place) for place in places):
+                        yield name
+        if "secret" in self._kinds and any(map(is_sensitive, {key for form in forms for key in keys_in(form)})):
+            yield "secret"
+
+    def _covered(self, text: str, places: Iterable[Place]) -> Collection[str]:
+        """What is redacted in its place, as every form says it: it is not found once more in another form."""
+        redacted = merged(place for place in places if self._strictness(place[0]) >= _REDACTS)
+        spans = "\n".join(text[start:end] for _, start, end in redacted)
+        covered: set[str] = set()
+        for form in dict.fromkeys((spans, visible(spans), *decoded(spans)[0])) if spans else ():
+            covered.update(form.split("\n"))
+            covered.update(form[start:end] for _, start, end in merged(self._hits(form)))
+        return covered
+
+    def _uncovered(self, text: str, covered: Collection[str]) -> Iterator[Place]:
+        """What the detectors say of one form of a text, but for what is redacted already, and what is inside of that."""
+        places = sorted(self._hits(text), key=lambda place: place[1])
+        if not covered:
+            yield from places
+            return
+        groups = iter(merged(places))
+        until, is_covered = 0, False
+        for place in places:
+            if place[1] >= until:
+                _, start, until = next(groups)
+                is_covered = text[start:until] in covered
+            if not is_covered and text[place[1] : place[2]] not in covered:
+                yield place
 
     def _hits(self, text: str) -> Iterator[Place]:
         """What the detectors say of one form of a text, but for what is allowed."""
@@ -300,19 +334,6 @@ class Detection:
         if text in self._allowed:
             return True
         return kind == "email" and f"@{text.rpartition('@')[2]}".casefold() in self._allowed_domains
-
-
-class _Covered:
-    """What the places that are redacted in a text hold, in every form: it is not found once more in another form."""
-
-    _MOST = 64
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = {form for text in texts for form in (text, visible(text), *decoded(text)[0])}
-
-    def __contains__(self, text: str) -> bool:
-        # Whether it stands in one of very many would take too long to say.
-        return text in self._texts or (len(self._texts) <= self._MOST and any(text in each for each in self._texts))
 
 
 def detect(text: str) -> list[Finding]:
@@ -422,7 +443,6 @@ def _actions(given: OnDetect | Mapping[str, OnDetect], kinds: Collection[str]) -
 _DEFAULT: OnDetect = "redact"
 _STRICTNESS = {"report": 0, "redact": 1, "drop": 2, "refuse": 3}
 _REDACTS = _STRICTNESS["redact"]
-_OPENING = frozenset(("{", "["))
 #: A number below has too few digits to be a card's, and JSON writes no separators.
 _SHORT = 10**11
 #: A text from here on is not looked at twice.

@@ -1,16 +1,19 @@
-"""The forms in which personal data may hide in a text: other digits, invisible characters, escapes."""
+"""The forms in which personal data may hide in a text: other digits, invisible characters, escapes, structures.
+
+Each takes time linear in the text.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from consentpanel._messages.wire import dumps
-
-#: How often a text is percent-decoded.
+#: How often a text is decoded.
 ROUNDS = 3
 #: How many texts of JSON inside a text of JSON are opened.
 _DEEPEST = 3
@@ -20,7 +23,10 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
-_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+# Marks are put in their order by insertion, so that many in a row take the square of their number. No language has more
+# than 30 (UAX 15, section 13); the two letters are marks to NFKC.
+_MOST_MARKS = 30
+_MARKS = re.compile(rf"(?:[^\w\x00-\x7f]|[\uff9e\uff9f]){{{_MOST_MARKS + 1},}}")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 #: The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is.
 _DOTS = {0x3002: "."}
@@ -33,78 +39,184 @@ def in_ascii_digits(text: str) -> str:
     return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
 
 
-def is_escaped(text: str) -> bool:
-    """Whether percent-decoding changes the text."""
-    return "%" in text and _ESCAPE.search(text) is not None
-
-
 def visible(text: str) -> str:
     """The text in Unicode's form NFKC, without characters that nobody sees."""
     if text.isascii():
         return text
-    return in_ascii_digits(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))).translate(_DOTS)
+    shown = _MARKS.sub(_fewer_marks, _INVISIBLE.sub("", text))
+    return in_ascii_digits(unicodedata.normalize("NFKC", shown)).translate(_DOTS)
 
 
-def span_in(text: str, start: int, end: int) -> tuple[int, int]:
-    r"""Where a span of `visible(text)` stands in the text itself; the whole text when that cannot be told.
+def _fewer_marks(found: re.Match[str]) -> str:
+    kept: list[str] = []
+    count = 0
+    for character in found[0]:
+        count = count + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
+        if count <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def places_of(text: str) -> list[int] | None:
+    r"""Where each character of `visible(text)` stands in the text itself, and its end; None when that cannot be told.
 
     Example:
-        >>> span_in("to \uff41\u200bda@shop.example!", 3, 19)
-        (3, 20)
+        >>> places_of("to \uff41\u200bda")
+        [0, 1, 2, 3, 5, 6, 7]
     """
-    parts: list[str] = []
     places: list[int] = []
+    parts: list[str] = []
+    known: dict[str, str] = {}
     at = 0
     while at < len(text):
         until = at + 1
+        # A mark may become one with the character before it.
         while until < len(text) and unicodedata.combining(text[until]):
             until += 1
-        part = visible(text[at:until])
+        cluster = text[at:until]
+        part = known.get(cluster)
+        if part is None:
+            part = known[cluster] = visible(cluster)
         parts.append(part)
         places += [at] * len(part)
         at = until
-    if "".join(parts) != visible(text):
-        return 0, len(text)
-    return places[start], places[end] if end < len(places) else len(text)
+    return [*places, len(text)] if "".join(parts) == visible(text) else None
+
+
+_PERCENT = re.compile("%[0-9A-Fa-f]{2}")
+_JSON = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|([bfnrt"\\/]))')
+_BY_LETTER = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# A name without its semicolon is none where it could be a parameter's (HTML, section 13.2.5.73).
+_HTML = re.compile(
+    r"&(?:#0*([0-9]{1,7});?|#[xX]0*([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31}(?:;|(?![=A-Za-z0-9]))))"
+)
+
+
+def _without_percent(text: str) -> str:
+    return unquote(text) if "%" in text and _PERCENT.search(text) else text
+
+
+def _without_plus(text: str) -> str:
+    # In what has the shape of a query, where a plus that is meant is percent-encoded.
+    return text.replace("+", " ") if 0 <= text.find("=") < text.rfind("+") else text
+
+
+def _without_json(text: str) -> str:
+    if "\\" not in text or not _JSON.search(text):
+        return text
+    text = _JSON.sub(lambda found: chr(int(found[1], 16)) if found[1] else _BY_LETTER.get(found[2], found[2]), text)
+    # Two escapes may be the halves of one character.
+    is_whole = not _SURROGATE.search(text)
+    return text if is_whole else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def _without_html(text: str) -> str:
+    return _HTML.sub(_character, text) if "&" in text and _HTML.search(text) else text
+
+
+def _character(found: re.Match[str]) -> str:
+    decimal, hexadecimal, name = found.groups()
+    if name:
+        from html.entities import html5  # seldom needed, and large
+
+        return html5.get(name, found[0])
+    code = int(decimal) if decimal else int(hexadecimal, 16)
+    return chr(code) if code <= sys.maxunicode else found[0]
+
+
+#: Each way is gone so often from the text as it is. The last two take off one layer of everything in a round, as it is
+#: wrapped: a URL in a page or in a structure, and what a form in such a URL says.
+_WAYS: tuple[tuple[Callable[[str], str], ...], ...] = (
+    (_without_percent,),
+    (_without_json,),
+    (_without_html,),
+    (_without_json, _without_html, _without_percent),
+    (_without_json, _without_html, _without_plus, _without_percent),
+)
+
+
+def may_be_encoded(text: str) -> bool:
+    """Whether decoding changes a text, or it holds a structure."""
+    return (
+        ("%" in text and _PERCENT.search(text) is not None)
+        or ("+" in text and 0 <= text.find("=") < text.rfind("+"))
+        or ("\\" in text and _JSON.search(text) is not None)
+        or ("&" in text and _HTML.search(text) is not None)
+        or (("{" in text or "[" in text) and _OPENS.search(text) is not None)
+        or ('"' in text and _KEY.search(text) is not None)
+    )
 
 
 def decoded(text: str) -> tuple[list[str], bool]:
-    """The text after each round of percent-decoding, also with each ``+`` as a space; and whether it came to rest."""
-    texts: list[str] = []
-    for _ in range(ROUNDS):
-        if not is_escaped(text):
-            break
-        text = unquote(text)
-        texts.append(visible(text))
-        if "+" in text:
-            texts.append(visible(text.replace("+", " ")))
-    return texts, not is_escaped(text)
+    """The text after each round of decoding in each way; and whether percent-decoding came to rest."""
+    texts: dict[str, None] = {}
+    known: dict[tuple[object, str], str] = {}
+    is_at_rest = True
+    for way in _WAYS:
+        form = text
+        for _ in range(ROUNDS):
+            before = form
+            for step in way:
+                after = known.get((step, form))
+                if after is None:
+                    after = known[step, form] = step(form)
+                form = after
+            if form == before:
+                break
+            texts[in_ascii_digits(form)] = None
+            form = visible(form)
+            texts[form] = None
+        if _without_percent in way and _PERCENT.search(form):
+            is_at_rest = False
+        if _without_plus in way:
+            texts[_without_plus(form)] = None
+    return list(texts), is_at_rest
+
+
+# How an object or a list begins: a line of white space is looked at once, whatever begins in the next one.
+_OPENS = re.compile(r'^[^\S\n]*(?:\{\s*["}]|\[\s*["{\[\]\-0-9tfn])', re.MULTILINE)
+_KEY = re.compile(r'"([^"\\]+)"\s*:')
+
+
+def keys_in(text: str) -> list[str]:
+    """What stands in a text as a key of JSON, be it whole, cut off or inside another text."""
+    return _KEY.findall(text) if '"' in text and ":" in text else []
 
 
 def strings_in(text: str) -> list[str]:
-    """The strings, keys and numbers of a text that is a JSON object or list, and of such texts inside it."""
+    """The strings, keys and numbers of a text that is a JSON object or list, or has one in a line; and of such texts inside."""
     found: list[str] = []
-    _open(text, found, 0)
+    pending = [(text, 0)]
+    while pending:
+        inner, depth = pending.pop()
+        strings = list(_opened(inner))
+        found += strings
+        if depth + 1 < _DEEPEST:
+            pending += [(each, depth + 1) for each in strings]
     return found
 
 
-def _open(text: str, found: list[str], depth: int) -> None:
-    if depth >= _DEEPEST or text.lstrip()[:1] not in ("{", "["):
+def _opened(text: str) -> Iterator[str]:
+    if ("{" not in text and "[" not in text) or not _OPENS.search(text):
         return
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError):
-        return
+    tree = _tree(text)
+    if tree is None and "\n" in text:
+        tree = [_tree(line) for line in text.split("\n")]
     pending: list[Any] = [tree]
     while pending:
         node = pending.pop()
-        if isinstance(node, dict):
-            found.extend(node)
-            pending.extend(node.values())
-        elif isinstance(node, list):
+        if isinstance(node, (list, tuple)):
             pending.extend(node)
         elif isinstance(node, str):
-            found.append(node)
-            _open(node, found, depth + 1)
-        elif not isinstance(node, bool) and node is not None:
-            found.append(dumps(node))
+            yield node
+        elif isinstance(node, float):
+            yield repr(node)
+
+
+def _tree(text: str) -> Any:
+    # Objects as pairs, because a name may come twice; integers as text, because Python reads no long ones.
+    try:
+        return json.loads(text, object_pairs_hook=list, parse_int=str) if _OPENS.match(text) else None
+    except (ValueError, RecursionError):
+        return None

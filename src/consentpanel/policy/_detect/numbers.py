@@ -1,7 +1,7 @@
 """Numbers that are about a person: telephone, payment card, IBAN, US social security number.
 
-Digits are ASCII here; `normalize` writes every other decimal digit so. Patterns are bounded and start where a word does, so
-that each search takes time linear in the text.
+Digits are ASCII here; `normalize` writes every other decimal digit so. Patterns are bounded, start where a word does, and take
+digits in a row as one group, so that there is one way to match and each search takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ _END = r"(?![^\W_])"
 _NO_DIGIT = re.compile(r"\D")
 
 _IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
-#: Where eight digits with a plus or a gap begin, and no ISO 8601 date.
+#: Where eight digits with a plus or a gap begin, and no ISO 8601 date. A plus may follow a word (`tel+49...`), but for a
+#: date after it, which is a build's or a campaign's.
 _BEGINS = re.compile(
-    rf"[+(0-9](?<![^\W_].)(?:(?<=\+)|(?=[0-9]{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}[0-9]{{2}}))"
+    rf"[+(0-9](?:(?<![^\W_].)|(?<=[^\W\d_]\+)(?!(?:19|20)[0-9]{{2}}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])))(?:(?<=\+)|(?=[0-9]{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}[0-9]{{2}}))"
     rf"(?=(?:{_IN}{{0,3}}[0-9]){{7}})(?!(?<=[0-9])[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?![0-9]))"
 )
 
@@ -39,9 +40,9 @@ def _phone_pattern() -> re.Pattern[str]:
                 # Three, three and four digits: North America, Italy, Turkey.
                 r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
                 # A trunk prefix of 0; an X ends an ISBN.
-                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}})(?:{GAP}{{0,2}}\(?\d{{2,8}}\)?){{1,6}}){MORE}(?![.\-/][\dX])",
+                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}}(?!\d))(?:{GAP}{{0,2}}\(?\d{{2,12}}(?!\d)\)?){{1,6}}){MORE}(?![.\-/][\dX])",
                 # An area code in brackets.
-                r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?\d{{2,5}}(?:{GAP}?\d{{2,4}}){{1,4}}){MORE}(?![.\-/]\d)",
+                r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?(?:\d{{4,10}}(?!\d)|\d{{2,3}}(?={GAP}\d\d))(?:{GAP}\d{{2,8}}(?!\d)){{0,4}}){MORE}(?![.\-/]\d)",
                 # Shapes of single countries, which must stand alone.
                 (
                     r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
@@ -87,6 +88,8 @@ def _is_phone(kind: str, found: re.Match[str]) -> bool:
 
 
 def _is_national(number: str, count: int) -> bool:
+    if not _FEWEST <= count <= 13:
+        return False
     groups = _DIGITS.findall(number)
     gaps = set(_GAPS.findall(number))
     # With dots it could be an IP address or a version as well.
@@ -96,7 +99,7 @@ def _is_national(number: str, count: int) -> bool:
     lengths = [*map(len, groups)]
     is_date = lengths[:3] == [2, 2, 4] and int(groups[1]) <= 31
     is_short = lengths == [2, 2, 2, 2] and gaps == {"-", " "}  # Stockholm
-    return (9 <= count <= 13 or is_short) and not is_date and lengths != [3, 2, 4]
+    return (count > _FEWEST or is_short) and not is_date and lengths != [3, 2, 4]
 
 
 #: Country codes (ITU-T E.164).
