@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from consentpanel.policy._detect.normalize import ROUNDS, is_escaped, visible
+from consentpanel.policy._detect.normalize import ROUNDS, is_percent_encoded, visible
 
 #: The parameters of a campaign, which are kept when none is named.
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
@@ -89,9 +89,9 @@ def _decoded(text: str) -> str:
     """
     plain = visible(text)
     for _ in range(ROUNDS):
-        if not is_escaped(plain):
+        if not is_percent_encoded(plain):
             return plain
         plain = visible(unquote(plain))
-    if is_escaped(plain):
+    if is_percent_encoded(plain):
         raise ValueError("escaped too often")
     return plain

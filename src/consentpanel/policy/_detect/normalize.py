@@ -93,8 +93,13 @@ _HTML = re.compile(
 )
 
 
+def is_percent_encoded(text: str) -> bool:
+    """Whether percent-decoding changes the text."""
+    return "%" in text and _PERCENT.search(text) is not None
+
+
 def _without_percent(text: str) -> str:
-    return unquote(text) if "%" in text and _PERCENT.search(text) else text
+    return unquote(text) if is_percent_encoded(text) else text
 
 
 def _without_plus(text: str) -> str:
@@ -139,7 +144,7 @@ _WAYS: tuple[tuple[Callable[[str], str], ...], ...] = (
 def may_be_encoded(text: str) -> bool:
     """Whether decoding changes a text, or it holds a structure."""
     return (
-        ("%" in text and _PERCENT.search(text) is not None)
+        is_percent_encoded(text)
         or ("+" in text and 0 <= text.find("=") < text.rfind("+"))
         or ("\\" in text and _JSON.search(text) is not None)
         or ("&" in text and _HTML.search(text) is not None)
@@ -167,7 +172,7 @@ def decoded(text: str) -> tuple[list[str], bool]:
             texts[in_ascii_digits(form)] = None
             form = visible(form)
             texts[form] = None
-        if _without_percent in way and _PERCENT.search(form):
+        if _without_percent in way and is_percent_encoded(form):
             is_at_rest = False
         if _without_plus in way:
             texts[_without_plus(form)] = None
