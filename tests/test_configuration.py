@@ -445,3 +445,24 @@ def test_stats_are_a_copy(registry, vendor):
     mp.track("ann", "One")
     mp.stats()["sent"].clear()
     assert mp.stats() == {"sent": {"consent_granted": 1}}
+
+
+@pytest.mark.parametrize("token", ["", "  ", None, b"TOKEN", 7])
+def test_a_token_that_is_none_is_refused_at_construction(token):
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match=r"token must be the project's token, a non-empty str, not "):
+        Mixpanel(token)
+
+
+@pytest.mark.parametrize("api_host", ["https://api-eu.mixpanel.com", "api-eu.mixpanel.com/track", ""])
+def test_a_url_in_the_place_of_a_host_is_refused_at_construction(api_host):
+    # rule 1.8
+    for build in (
+        lambda: consentpanel.BufferedConsumer(api_host=api_host),
+        lambda: consentpanel.BackgroundConsumer(api_host=api_host),
+        lambda: Mixpanel("TOKEN", remote_flags_config=consentpanel.RemoteFlagsConfig(api_host=api_host)),
+    ):
+        with pytest.raises(ConfigurationError, match="api_host must be a host"):
+            build()
+    with pytest.raises(ConfigurationError, match="api_host must be a host"):
+        Mixpanel("TOKEN", consentpanel.Consumer(api_host="https://api-eu.mixpanel.com"))

@@ -48,3 +48,17 @@ def seconds(name: str, value: Any, *, may_be_zero: bool = False) -> float:
         return float(value)
     lowest = ", 0 or more," if may_be_zero else " above 0"
     raise ConfigurationError(f"{name} must be a number of seconds{lowest} and at most a day")
+
+
+#: What is said of an address in the place of a host.
+NO_HOST = "api_host must be a host such as api-eu.mixpanel.com, not a URL"
+
+
+def host(value: object) -> None:
+    """Refuses what is no host, such as a URL.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(value, str) or not value.strip() or not {"/", " "}.isdisjoint(value):
+        raise ConfigurationError(NO_HOST if isinstance(value, str) else f"{NO_HOST} or {type(value).__name__}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from json import encoder as _encoder
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -190,10 +189,10 @@ class FastPath:
         standing = standing_now(ask, subject, purpose)
         if standing not in settings.allowing:
             return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
-        judged = None
-        if plan.may_send:
-            with suppress(Exception):  # of a hook, or of a value's class: the gate says what becomes of it
-                judged = self._judged(client, plan, standing, subject, event, given)
+        try:
+            judged = self._judged(client, plan, standing, subject, event, given) if plan.may_send else None
+        except Exception:  # noqa: BLE001 - of a hook, or of a value's class: the gate says what becomes of it
+            judged = None
         if judged is None:
             return None, standing
         decision, text = judged
@@ -253,8 +252,10 @@ class FastPath:
         text: str | None = None
         if standing is Standing.GRANTED and settings.may_take_fast_path:
             rules = settings.policy.compiled("people")
-            with suppress(Exception):  # of a hook, or of a value's class: the gate says what becomes of it
+            try:
                 text = _update_text(client, subject, operator, properties, rules)
+            except Exception:  # noqa: BLE001 - as above
+                text = None
         if text is None:
             return None, standing
         return self._send("people", text, _UPDATED, subject, settings, outlet), standing
@@ -297,25 +298,28 @@ def _usual_properties(properties: object) -> dict[str, Any] | None:
     if type(properties) is not dict:
         return None
     copy = properties.copy()
-    with suppress(Exception):  # of a key's class
-        if _TEXT.issuperset(map(type, copy)) and _EVENT_STRUCTURE.isdisjoint(copy):
-            return copy
-    return None
+    try:
+        is_usual = _TEXT.issuperset(map(type, copy)) and _EVENT_STRUCTURE.isdisjoint(copy)
+    except Exception:  # noqa: BLE001 - of a key's class
+        return None
+    return copy if is_usual else None
 
 
 def _usual_update(message: dict[Any, Any]) -> tuple[str, str, dict[str, Any]] | None:
     """Whom an update names, its one operator and a copy of the properties; None when the gate has to look."""
     copy = message.copy()
-    with suppress(Exception):  # of a key's class
-        if len(copy) == 2 and _TEXT.issuperset(map(type, copy)) and next(iter(copy)) == "$distinct_id":
-            subject = copy.pop("$distinct_id")
-            ((operator, properties),) = copy.items()
-            if type(subject) is str and operator in DICT_OPERATORS and type(properties) is dict:
-                inside = properties.copy()
-                is_id = subject and len(subject) <= MAX_ID_LENGTH and not subject.isspace()
-                if is_id and inside and _TEXT.issuperset(map(type, inside)) and IDS.isdisjoint(inside):
-                    return subject, operator, inside
-    return None
+    try:
+        if len(copy) != 2 or not _TEXT.issuperset(map(type, copy)) or next(iter(copy)) != "$distinct_id":
+            return None
+        (_, subject), (operator, properties) = copy.items()
+        if type(subject) is not str or operator not in DICT_OPERATORS or type(properties) is not dict:
+            return None
+        inside = properties.copy()
+        is_id = subject and len(subject) <= MAX_ID_LENGTH and not subject.isspace()
+        is_usual = is_id and inside and _TEXT.issuperset(map(type, inside)) and IDS.isdisjoint(inside)
+    except Exception:  # noqa: BLE001 - of a key's class
+        return None
+    return (subject, operator, inside) if is_usual else None
 
 
 def _names(client: Client, subject: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
+from consentpanel._checks import NO_HOST
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
@@ -69,6 +70,8 @@ class SealedTransport:
         if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
         keep_to_its_host(consumer)
+        if any(address.count("://") > 1 for address in self.addresses):
+            raise ConfigurationError(NO_HOST)
 
     @property
     def keeps(self) -> bool:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from consentpanel._checks import host
 from consentpanel._consent.regime import RegimeRule
 from consentpanel._messages.decision import Decision, MessageError, Reason
 from consentpanel._messages.wire import Wire
@@ -91,6 +92,9 @@ class Mixpanel(ConsentCalls):
         privacy: PrivacyRequests | None = None,
     ) -> None:
         given = locals()
+        if not isinstance(token, str) or not token.strip():
+            came = "an empty one" if isinstance(token, str) else type(token).__name__
+            raise ConfigurationError(f"token must be the project's token, a non-empty str, not {came}")
         self._guard = Guard(checked({name: given[name] for name in KEYWORDS}))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and "ServiceAccountCredentials" not in vendor.NAMES:
@@ -111,6 +115,8 @@ class Mixpanel(ConsentCalls):
         if local_flags_config or remote_flags_config:
             from consentpanel.client._flags import LocalFlags, RemoteFlags, quieten
 
+            for config in filter(None, (local_flags_config, remote_flags_config)):
+                host(getattr(config, "api_host", "api.mixpanel.com"))
             quieten()
             if remote_flags_config:
                 self._remote_flags_provider = RemoteFlags(self, self._guard, remote_flags_config, **vendors)

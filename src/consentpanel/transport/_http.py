@@ -13,6 +13,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from typing_extensions import Self
 
+from consentpanel._checks import host
 from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
@@ -204,6 +205,7 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     arguments = {name: given[name] for name in _ARGUMENTS}
     consumer = given["consumer"]
     if consumer is None:
+        host(arguments["api_host"])
         default = vendor.consumer_put_over()
         kind = default if isinstance(default, type) else vendor.Consumer
         if arguments["credentials"] is None:
