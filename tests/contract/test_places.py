@@ -106,7 +106,7 @@ class Fuzzer:
             lambda: mp.group_set("company", group, said, None if meta is None else {"$ip": MAIL, **meta}),
             lambda: mp.group_delete("company", group, meta),
             lambda: mp._consumer.send(
-                draw(ENDPOINTS),
+                draw(["events", "imports"]),
                 json.dumps({"event": event, "properties": {**said, "distinct_id": subject}, **more}),
             ),
             lambda: mp._consumer.send("people", json.dumps({operator: said, **more, "$distinct_id": subject})),
