@@ -281,6 +281,8 @@ class Detection:
         """The kinds of what is in the forms of a text that are structures, and `secret` for a sensitive name in one."""
         for form in forms:
             strings = [visible(each) for each in strings_in(form)]
+            if not strings:
+                continue
             # In one text for the built-in detectors, since a structure may hold very many.
             text = "\n".join(strings)
             for kind, start, end in places_in(text):
@@ -292,7 +294,7 @@ class Detection:
                     places = (each[start:end] for start, end in _checked(find, each))
                     if any(place not in covered and not self._is_allowed(name, place) for place in places):
                         yield name
-        if "secret" in self._kinds and any(map(is_sensitive, {key for form in forms for key in keys_in(form)})):
+        if "secret" in self._kinds and any(map(is_sensitive, set().union(*map(keys_in, forms)))):
             yield "secret"
 
     def _covered(self, text: str, places: Iterable[Place]) -> Collection[str]:

@@ -69,11 +69,12 @@ def _places_in(text: str) -> list[Place]:
             found += [("phone", *span) for span in phones(text)]
             if _TWELVE_DIGITS in digits:
                 found += [("payment_card", *span) for span in payment_cards(text)]
-        shape = written.translate(_SHAPE).decode()
-        if _SSN in shape:
-            found += [("us_ssn", *span) for span in us_ssns(text)]
-        if _IBAN_INSIDE in shape or shape.startswith(_IBAN):
-            found += [("iban", *span) for span in ibans(text)]
+        if _TWO_DIGITS in digits:
+            shape = written.translate(_SHAPE).decode()
+            if _SSN in shape:
+                found += [("us_ssn", *span) for span in us_ssns(text)]
+            if _IBAN_INSIDE in shape or shape.startswith(_IBAN):
+                found += [("iban", *span) for span in ibans(text)]
     if text.count(".") >= 3:
         found += [("ip_address", *span) for span in ipv4_addresses(text)]
     if ":" in text and ("::" in text or text.count(":") >= 6):
@@ -92,7 +93,7 @@ _SHAPE = (
     bytes(ord("0" if chr(code).isdigit() else "a" if chr(code).isalpha() else "-") for code in range(128)) + b"-" * 128
 )
 # The least that a telephone number, a card, an SSN and an IBAN look like in that shape.
-_EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 8, "0" * 12
+_TWO_DIGITS, _EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 2, "0" * 8, "0" * 12
 _SSN, _IBAN, _IBAN_INSIDE = "000-00-0000", "aa00", "-aa00"
 _SHORTEST_NUMBER = 8
 _SHORTEST_SECRET = 16

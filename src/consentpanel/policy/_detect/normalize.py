@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -87,10 +87,24 @@ _PERCENT = re.compile("%[0-9A-Fa-f]{2}")
 _JSON = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|([bfnrt"\\/]))')
 _BY_LETTER = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A name without its semicolon is none where it could be a parameter's (HTML, section 13.2.5.73).
-_HTML = re.compile(
-    r"&(?:#0*([0-9]{1,7});?|#[xX]0*([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31}(?:;|(?![=A-Za-z0-9]))))"
-)
+_HTML = re.compile(r"&(?:#0*([0-9]{1,7});?|#[xX]0*([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31};))")
+
+
+def _has_percent(text: str) -> bool:
+    return "%" in text and _PERCENT.search(text) is not None
+
+
+def _has_plus(text: str) -> bool:
+    # In what has the shape of a query, where a plus that is meant is percent-encoded.
+    return "+" in text and 0 <= text.find("=") < text.rfind("+")
+
+
+def _has_json(text: str) -> bool:
+    return "\\" in text and _JSON.search(text) is not None
+
+
+def _has_html(text: str) -> bool:
+    return "&" in text and (";" in text or "&#" in text) and _HTML.search(text) is not None
 
 
 def is_percent_encoded(text: str) -> bool:
@@ -99,16 +113,15 @@ def is_percent_encoded(text: str) -> bool:
 
 
 def _without_percent(text: str) -> str:
-    return unquote(text) if is_percent_encoded(text) else text
+    return unquote(text) if _has_percent(text) else text
 
 
 def _without_plus(text: str) -> str:
-    # In what has the shape of a query, where a plus that is meant is percent-encoded.
-    return text.replace("+", " ") if 0 <= text.find("=") < text.rfind("+") else text
+    return text.replace("+", " ") if _has_plus(text) else text
 
 
 def _without_json(text: str) -> str:
-    if "\\" not in text or not _JSON.search(text):
+    if not _has_json(text):
         return text
     text = _JSON.sub(lambda found: chr(int(found[1], 16)) if found[1] else _BY_LETTER.get(found[2], found[2]), text)
     # Two escapes may be the halves of one character.
@@ -117,7 +130,7 @@ def _without_json(text: str) -> str:
 
 
 def _without_html(text: str) -> str:
-    return _HTML.sub(_character, text) if "&" in text and _HTML.search(text) else text
+    return _HTML.sub(_character, text) if _has_html(text) else text
 
 
 def _character(found: re.Match[str]) -> str:
@@ -130,57 +143,56 @@ def _character(found: re.Match[str]) -> str:
     return chr(code) if code <= sys.maxunicode else found[0]
 
 
-#: Each way is gone so often from the text as it is. The last two take off one layer of everything in a round, as it is
-#: wrapped: a URL in a page or in a structure, and what a form in such a URL says.
-_WAYS: tuple[tuple[Callable[[str], str], ...], ...] = (
-    (_without_percent,),
-    (_without_json,),
-    (_without_html,),
+#: The ways of decoding. The last two take off one layer of everything in a round, as it is wrapped: a URL in a page or in
+#: a structure, and what a form in such a URL says.
+_ALONE = ((_has_percent, _without_percent), (_has_json, _without_json), (_has_html, _without_html))
+_TOGETHER = (
     (_without_json, _without_html, _without_percent),
     (_without_json, _without_html, _without_plus, _without_percent),
 )
 
 
 def may_be_encoded(text: str) -> bool:
-    """Whether decoding changes a text, or it holds a structure."""
+    """Whether decoding changes a text, or it holds a structure or a key of one."""
+    # Most texts have none of these signs.
     return (
-        is_percent_encoded(text)
-        or ("+" in text and 0 <= text.find("=") < text.rfind("+"))
-        or ("\\" in text and _JSON.search(text) is not None)
-        or ("&" in text and _HTML.search(text) is not None)
-        or (("{" in text or "[" in text) and _OPENS.search(text) is not None)
+        ("%" in text and _has_percent(text))
+        or ("+" in text and _has_plus(text))
+        or ("&" in text and _has_html(text))
+        or ("\\" in text and _has_json(text))
         or ('"' in text and _KEY.search(text) is not None)
+        or (("[" in text or "{" in text) and _OPENS.search(text) is not None)
     )
 
 
 def decoded(text: str) -> tuple[list[str], bool]:
     """The text after each round of decoding in each way; and whether percent-decoding came to rest."""
     texts: dict[str, None] = {}
-    known: dict[tuple[object, str], str] = {}
-    is_at_rest = True
-    for way in _WAYS:
-        form = text
-        for _ in range(ROUNDS):
-            before = form
-            for step in way:
-                after = known.get((step, form))
-                if after is None:
-                    after = known[step, form] = step(form)
-                form = after
-            if form == before:
-                break
-            texts[in_ascii_digits(form)] = None
-            form = visible(form)
-            texts[form] = None
-        if _without_percent in way and is_percent_encoded(form):
-            is_at_rest = False
-        if _without_plus in way:
-            texts[_without_plus(form)] = None
-    return list(texts), is_at_rest
+    rests = [_decode((step,), text, texts) if acts(text) else text for acts, step in _ALONE][:1]
+    forms = "\n".join((text, *texts))
+    # One way alone leads to what all together do.
+    if _has_plus(forms) or sum(acts(forms) for acts, _ in _ALONE) > 1:
+        rests += [_decode(way, text, texts) for way in _TOGETHER]
+        texts[_without_plus(rests[-1])] = None
+    return list(texts), not any(map(_has_percent, rests))
+
+
+def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, None]) -> str:
+    """What is left of a text after three rounds; what it was after each is added to the texts."""
+    for _ in range(ROUNDS):
+        before = text
+        for step in way:
+            text = step(text)
+        if text == before:
+            break
+        texts[in_ascii_digits(text)] = None
+        text = visible(text)
+        texts[text] = None
+    return text
 
 
 # How an object or a list begins: a line of white space is looked at once, whatever begins in the next one.
-_OPENS = re.compile(r'^[^\S\n]*(?:\{\s*["}]|\[\s*["{\[\]\-0-9tfn])', re.MULTILINE)
+_OPENS = re.compile(r'^[^\S\n]*(?:\{\s*["}]|\[\s*["{\[\]\-0-9tfnNI])', re.MULTILINE)
 _KEY = re.compile(r'"([^"\\]+)"\s*:')
 
 
@@ -192,7 +204,7 @@ def keys_in(text: str) -> list[str]:
 def strings_in(text: str) -> list[str]:
     """The strings, keys and numbers of a text that is a JSON object or list, or has one in a line; and of such texts inside."""
     found: list[str] = []
-    pending = [(text, 0)]
+    pending = [(text, 0)] if "{" in text or "[" in text else []
     while pending:
         inner, depth = pending.pop()
         strings = list(_opened(inner))
@@ -203,7 +215,7 @@ def strings_in(text: str) -> list[str]:
 
 
 def _opened(text: str) -> Iterator[str]:
-    if ("{" not in text and "[" not in text) or not _OPENS.search(text):
+    if not _OPENS.search(text):
         return
     tree = _tree(text)
     if tree is None and "\n" in text:
