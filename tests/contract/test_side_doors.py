@@ -559,3 +559,12 @@ def test_a_pseudonymised_id_below_is_no_longer_one() -> None:
     registry.grant("owner-17", Purpose.ANALYTICS)
     assert mp.track("user-1", "Paid", {"ctx": {"distinct_id": "owner-17"}})
     assert "owner-17" not in sink.texts[-1]
+
+
+def test_a_message_that_names_a_crowd_is_turned_away_unasked() -> None:
+    # rule 3.8
+    registry = Counting()
+    mp, sink, _ = build(registry=registry, identity=pseudonymous())
+    crowd = [f"visitor-{number}" for number in range(10_000)]
+    decision = mp.track("user-1", "Paid", {"$distinct_ids": crowd, "note": "visitor " * 5_000})
+    assert (decision.reason, registry.asked, sink.texts) == (Reason.TOO_LARGE, 0, [])

@@ -42,7 +42,7 @@ def questions(message: Message, purposes: Collection[Purpose], policy: FieldPoli
         purposes: Its own purposes and the `bound_purposes` of its properties.
         policy: The field policy: one that keeps everything keeps even of a removal what only consent lets leave.
     """
-    if message.fault is not None or (message.is_removal and not policy.keeps_all):
+    if message.fault is not None or message.names_too_many or (message.is_removal and not policy.keeps_all):
         return []
     moments = (None, *message.moments)
     return [

@@ -14,7 +14,7 @@ from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import bound_purposes, refusal_of
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
-from consentpanel._messages.message import FLAGS, Message
+from consentpanel._messages.message import FLAGS, MAX_ITEMS, Message
 from consentpanel._messages.wire import MAX_BYTES, dumps
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._apply import Application, RefusedError
@@ -24,8 +24,6 @@ from consentpanel.policy._left import all_of, left_of, removal_left_of
 UNPLANNED = "<unplanned>"
 #: The reasons for which a decision tells what is wrong with an argument.
 _TOLD = frozenset({Reason.INVALID_MESSAGE, Reason.INVALID_ID, Reason.INVALID_TIME})
-#: The vendor takes fewer than 255 properties a message.
-MAX_PROPERTIES = 254
 
 
 class Verdict(NamedTuple):
@@ -90,8 +88,9 @@ def judge(
     if message.event is not None and not policy.plans(message.event):
         # An unplanned name may hold anything, so the decision does not quote it.
         return _dropped(message, Grounds(Reason.UNPLANNED_EVENT, UNPLANNED, purpose))
-    if message.fault is not None:
-        return _dropped(message, Grounds(message.fault, event, purpose))
+    fault = Reason.TOO_LARGE if message.names_too_many else message.fault
+    if fault is not None:
+        return _dropped(message, Grounds(fault, event, purpose))
     if message.is_removal and not policy.keeps_all:
         return _removal(message, Cause.UNNAMED, policy)
     if not message.persons and not message.devices:
@@ -172,7 +171,7 @@ def _written(message: Message, record: dict[str, Any], grounds: Grounds, applied
     holders = (record.get("properties", ()),) if message.is_event else record.values()
     count = sum(len(value) for value in holders if isinstance(value, (dict, list)))
     text = ""
-    if count <= MAX_PROPERTIES:
+    if count <= MAX_ITEMS:
         text = dumps(record)
         # A serializer's own way of writing is kept where nothing was changed, whatever was noted of that.
         if message.text and text == dumps(json.loads(message.text)):

@@ -294,7 +294,8 @@ class Decision:
         return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in {"problem": "", **state}.items():
+        before: dict[str, Any] = {"problem": ""}
+        for name, value in {**before, **state}.items():
             object.__setattr__(self, name, _frozen(value) if name in _BY_PATH else value)
 
 

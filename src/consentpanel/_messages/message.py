@@ -37,6 +37,8 @@ ENDPOINTS = EVENT_ENDPOINTS | {"people", "groups"}
 
 _IDS_AND_TIMES = IDS | TIMES
 NO_PRESENT = object()
+#: The vendor takes fewer than 255 items in a list, and fewer than 255 properties a message.
+MAX_ITEMS = 254
 
 
 @attrs.define(eq=False, repr=False)
@@ -91,6 +93,11 @@ class Message:
     def subjects(self) -> tuple[str, ...]:
         """Lookup keys of all whom the message names."""
         return self.persons + self.devices
+
+    @property
+    def names_too_many(self) -> bool:
+        """Whether it names more people than the vendor takes items in a list: each would be looked for in every text."""
+        return len(self.persons) + len(self.devices) > MAX_ITEMS
 
     @property
     def places(self) -> Mapping[str, Mapping[str, Shape]]:

@@ -18,10 +18,9 @@ import attrs
 
 from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
 from consentpanel._consent.standing import Standing
-from consentpanel._gate.judge import MAX_PROPERTIES
 from consentpanel._log import note_failure
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
-from consentpanel._messages.message import Message
+from consentpanel._messages.message import MAX_ITEMS, Message
 from consentpanel._messages.shapes import is_insert_id
 from consentpanel._messages.wire import MAX_BYTES, Wire
 from consentpanel._mixpanel import vendor
@@ -348,7 +347,7 @@ def _text_of(event: str, names: dict[str, Any], properties: Mapping[str, Any] | 
     """The JSON that the vendor's client would write of an event; None when it takes no such value, or none so large."""
     if properties:
         names.update(properties)
-    return _written({"event": event, "properties": names}) if len(names) <= MAX_PROPERTIES else None
+    return _written({"event": event, "properties": names}) if len(names) <= MAX_ITEMS else None
 
 
 def _update_text(
@@ -365,7 +364,7 @@ def _is_plain(properties: dict[Any, Any], rules: Compiled) -> bool:
     """Whether all properties are sent as they are."""
     detection = rules.detection
     return (
-        len(properties) <= MAX_PROPERTIES
+        len(properties) <= MAX_ITEMS
         and rules.plain.issuperset(properties)
         and _SCALARS.issuperset(map(type, properties.values()))
         and (detection is None or detection.are_clean(properties.values()))
