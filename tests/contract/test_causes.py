@@ -119,6 +119,19 @@ def test_a_decision_is_json():
     assert {type(word) for word in words} == {str}
 
 
+class Encoder(json.JSONEncoder):
+    """Asks an object for its JSON, as Celery's encoder does (kombu.utils.json)."""
+
+    def default(self, o):
+        return o.__json__()
+
+
+def test_a_decision_can_be_the_result_of_a_task():
+    # rule 4.4
+    decision = decide(FieldPolicy(), {"plan": "pro"})
+    assert json.loads(json.dumps(decision, cls=Encoder)) == decision.as_dict()
+
+
 def test_what_a_decision_lacks_is_null_as_json():
     said = Decision(outcome=Outcome.DROPPED, reason=Reason.INVALID_ID, endpoint="people").as_dict()
     assert (said["event"], said["purpose"], said["status"], said["dropped"]) == (None, None, None, {})

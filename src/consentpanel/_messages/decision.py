@@ -290,6 +290,10 @@ class Decision:
         words = {name: None if said[name] is None else str.__str__(said[name]) for name in said.keys() - set(_BY_PATH)}
         return {**said, **words, **{name: {path: str(each) for path, each in said[name].items()} for name in _BY_PATH}}
 
+    def __json__(self, *_: object) -> dict[str, Any]:
+        # Celery's encoder, and Pyramid's, ask for this of a result.
+        return self.as_dict()
+
     def __getstate__(self) -> dict[str, Any]:
         return {**attrs.asdict(self, recurse=False), **{name: dict(getattr(self, name)) for name in _BY_PATH}}
 
