@@ -568,3 +568,17 @@ def test_a_message_that_names_a_crowd_is_turned_away_unasked() -> None:
     crowd = [f"visitor-{number}" for number in range(10_000)]
     decision = mp.track("user-1", "Paid", {"$distinct_ids": crowd, "note": "visitor " * 5_000})
     assert (decision.reason, registry.asked, sink.texts) == (Reason.TOO_LARGE, 0, [])
+
+
+@pytest.mark.parametrize("name", sorted(FLAG_IDS))
+def test_an_id_among_the_attributes_of_a_flags_context_is_closed(name: str) -> None:
+    # rules 1.7 and 2.7
+    rules = {"custom_properties": keep(deep=True), "tags[]": keep(deep=True)}
+    context = {
+        "distinct_id": "user-1",
+        "custom_properties": {name: "nobody", "plan": "pro"},
+        "tags": [{name: "nobody"}],
+    }
+    result = FieldPolicy(flags=rules).apply_flags(context)
+    assert result.properties == {"distinct_id": "user-1", "custom_properties": {"plan": "pro"}, "tags": [{}]}
+    assert set(result.dropped.values()) == {"id"}
