@@ -143,13 +143,10 @@ def _character(found: re.Match[str]) -> str:
     return chr(code) if code <= sys.maxunicode else found[0]
 
 
-#: The ways of decoding. The last two take off one layer of everything in a round, as it is wrapped: a URL in a page or in
-#: a structure, and what a form in such a URL says.
 _ALONE = ((_has_percent, _without_percent), (_has_json, _without_json), (_has_html, _without_html))
-_TOGETHER = (
-    (_without_json, _without_html, _without_percent),
-    (_without_json, _without_html, _without_plus, _without_percent),
-)
+# A round of all takes off what wraps a URL in a page or in a structure, and then one layer of the URL.
+_TOGETHER = (_without_json, _without_html, _without_percent)
+_AS_FORM = (_without_json, _without_html, _without_plus, _without_percent)
 
 
 def may_be_encoded(text: str) -> bool:
@@ -171,15 +168,20 @@ def decoded(text: str) -> tuple[list[str], bool]:
     rests = [_decode((step,), text, texts) if acts(text) else text for acts, step in _ALONE][:1]
     forms = "\n".join((text, *texts))
     # One way alone leads to what all together do.
-    if _has_plus(forms) or sum(acts(forms) for acts, _ in _ALONE) > 1:
-        rests += [_decode(way, text, texts) for way in _TOGETHER]
-        texts[_without_plus(rests[-1])] = None
+    if sum(acts(forms) for acts, _ in _ALONE) > 1:
+        rests.append(_decode(_TOGETHER, text, texts))
+        forms = "\n".join((text, *texts))
+    # What a form says may hold a plus that is meant.
+    for rounds in range(ROUNDS - 1, -1, -1) if _has_plus(forms) else ():
+        text = _decode(_AS_FORM, text, texts, 1)
+        rests.append(_decode(_TOGETHER, text, texts, rounds))
+    texts[_without_plus(text)] = None
     return list(texts), not any(map(_has_percent, rests))
 
 
-def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, None]) -> str:
-    """What is left of a text after three rounds; what it was after each is added to the texts."""
-    for _ in range(ROUNDS):
+def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, None], rounds: int = ROUNDS) -> str:
+    """What is left of a text after some rounds; what it was after each is added to the texts."""
+    for _ in range(rounds):
         before = text
         for step in way:
             text = step(text)

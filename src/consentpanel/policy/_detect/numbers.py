@@ -17,7 +17,6 @@ Span = tuple[int, int]
 _GAP = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
-_NO_DIGIT = re.compile(r"\D")
 
 _IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
 #: Where eight digits with a plus or a gap begin, and no ISO 8601 date. A plus may follow a word (`tel+49...`), but for a
@@ -61,44 +60,47 @@ def _phone_pattern() -> re.Pattern[str]:
 _DIGITS = re.compile(r"\d+")
 _GAPS = re.compile(_GAP)
 _FEWEST = 8
+#: How many candidates of one text the library is asked about, which takes its time; the rest are judged without it.
+_MOST_ASKED = 256
 
 
 def phones(text: str) -> Iterator[Span]:
     """Telephone numbers with a ``+`` or with separators (ITU-T E.123); digits alone are none."""
     end = 0
-    for begun in _BEGINS.finditer(text):
+    for count, begun in enumerate(_BEGINS.finditer(text)):
         if begun.start() >= end:
             found = _phone_pattern().match(text, begun.start())
-            if found is not None and _is_phone(found.lastgroup or "", found):
+            if found is not None and _is_phone(found.lastgroup or "", found, asks=count < _MOST_ASKED):
                 end = found.end()
                 if text[end - 1] == ")" and found[0].count(")") > found[0].count("("):
                     end -= 1
                 yield found.start(), end
 
 
-def _is_phone(kind: str, found: re.Match[str]) -> bool:
+def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
     number = found[kind]
-    digits = _NO_DIGIT.sub("", number)
+    groups = _DIGITS.findall(number)
+    digits = "".join(groups)
     if kind in {"international", "zeros"}:
-        if kind == "zeros" and _is_national(found[0], len(digits) + 2):
+        if kind == "zeros" and _is_national(found[0], ["00" + groups[0], *groups[1:]]):
             return True
         is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
-        return is_known and len(digits) >= _FEWEST and _may_exist(digits)
+        return is_known and len(digits) >= _FEWEST and (not asks or _may_exist(digits))
     if kind == "trunk":
-        return _is_national(number, len(digits))
+        return _is_national(number, groups)
     return kind != "brackets" or _FEWEST <= len(digits) <= 12
 
 
-def _is_national(number: str, count: int) -> bool:
+def _is_national(number: str, groups: list[str]) -> bool:
+    lengths = [*map(len, groups)]
+    count = sum(lengths)
     if not _FEWEST <= count <= 13:
         return False
-    groups = _DIGITS.findall(number)
     gaps = set(_GAPS.findall(number))
     # With dots it could be an IP address or a version as well.
     is_dotted = "." in gaps
     if is_dotted and (gaps != {"."} or len(groups) not in {3, 5} or len(groups[0]) < 2):
         return False
-    lengths = [*map(len, groups)]
     is_date = lengths[:3] == [2, 2, 4] and int(groups[1]) <= 31
     is_short = lengths == [2, 2, 2, 2] and gaps == {"-", " "}  # Stockholm
     return (count > _FEWEST or is_short) and not is_date and lengths != [3, 2, 4]
