@@ -190,6 +190,8 @@ def test_a_finding_says_where_and_not_what():
         (f"{ADA} 100%25", Finding("email", 0, 16)),
         (f'["{ADA}"]', Finding("email", 2, 18)),
         ("/a?page=1&email=ada%40shop.example&b=c", Finding("url_parameter", 10, 34)),
+        ("/a?email=ada%40shop.example%26x=1", Finding("url_parameter", 3, 33)),
+        (f'["/a?email={ADA}"]', Finding("url_parameter", 5, 27)),
         (f"caf\u00e9\u00ad {ADA}", Finding("email", 6, 22)),
     ],
 )

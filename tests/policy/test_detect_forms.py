@@ -113,6 +113,7 @@ def test_what_redaction_leaves_of_any_form_never_detects_again(personal, way, be
             "?q=4111+1111+1111+1111",
             "?q=%2B44+20+7946+0958",
             "q=030+1234567",
+            "/find?030+1234567",
             "see https://shop.example/?q=030+1234567 there",
         ),
         *(

@@ -251,7 +251,7 @@ class Detection:
     def _everywhere(self, text: str) -> tuple[list[Place], list[Place]]:
         """The places in the text itself, and those that are seen only when it is written otherwise."""
         plain = in_ascii_digits(text)
-        raw = list(self._hits(plain))
+        raw = self._hits(plain)
         shown = visible(plain)
         if shown == plain and not may_be_encoded(plain):
             return raw, []
@@ -259,7 +259,7 @@ class Detection:
         hidden: list[Place] = []
         kinds: dict[str, None] = {}
         if shown != plain:
-            uncovered = list(self._uncovered(shown, covered))
+            uncovered = _uncovered(shown, self._hits(shown), covered)
             places = places_of(text) if uncovered and not raw else None
             if places is None:
                 kinds.update((kind, None) for kind, _, _ in uncovered)
@@ -273,7 +273,7 @@ class Detection:
             for each in texts:
                 if each not in forms:
                     forms[each] = None
-                    kinds.update((kind, None) for kind, _, _ in self._uncovered(each, covered))
+                    kinds.update((kind, None) for kind, _, _ in _uncovered(each, self._hits(each), covered))
         kinds.update((kind, None) for kind in self._kinds_in(forms, covered))
         return raw, hidden + [(kind, 0, len(text)) for kind in kinds]
 
@@ -283,17 +283,9 @@ class Detection:
             strings = [visible(each) for each in strings_in(form)]
             if not strings:
                 continue
-            # In one text for the built-in detectors, since a structure may hold very many.
+            # In one text, since a structure may hold very many.
             text = "\n".join(strings)
-            for kind, start, end in places_in(text):
-                place = text[start:end]
-                if kind in self._kinds and place not in covered and not self._is_allowed(kind, place):
-                    yield kind
-            for name, find in self._finders.items():
-                for each in strings:
-                    places = (each[start:end] for start, end in _checked(find, each))
-                    if any(place not in covered and not self._is_allowed(name, place) for place in places):
-                        yield name
+            yield from (kind for kind, _, _ in _uncovered(text, self._hits(text, strings), covered))
         if "secret" in self._kinds and any(map(is_sensitive, set().union(*map(keys_in, forms)))):
             yield "secret"
 
@@ -307,30 +299,15 @@ class Detection:
             covered.update(form[start:end] for _, start, end in merged(self._hits(form)))
         return covered
 
-    def _uncovered(self, text: str, covered: Collection[str]) -> Iterator[Place]:
-        """What the detectors say of one form of a text, but for what is redacted already, and what is inside of that."""
-        places = sorted(self._hits(text), key=lambda place: place[1])
-        if not covered:
-            yield from places
-            return
-        groups = iter(merged(places))
-        until, is_covered = 0, False
-        for place in places:
-            if place[1] >= until:
-                _, start, until = next(groups)
-                is_covered = text[start:until] in covered
-            if not is_covered and text[place[1] : place[2]] not in covered:
-                yield place
-
-    def _hits(self, text: str) -> Iterator[Place]:
-        """What the detectors say of one form of a text, but for what is allowed."""
-        for kind, start, end in places_in(text):
-            if kind in self._kinds and not self._is_allowed(kind, text[start:end]):
-                yield kind, start, end
-        for name, find in self._finders.items():
-            for start, end in _checked(find, text):
-                if not self._is_allowed(name, text[start:end]):
-                    yield name, start, end
+    def _hits(self, text: str, parts: Iterable[str] = ()) -> list[Place]:
+        """What the detectors say of one form of a text, but for what is allowed; a user's look at each of its parts alone."""
+        places = [place for place in places_in(text) if place[0] in self._kinds]
+        at = 0
+        for part in (parts or (text,)) if self._finders else ():
+            for name, find in self._finders.items():
+                places += [(name, at + start, at + end) for start, end in _checked(find, part)]
+            at += len(part) + 1
+        return [place for place in places if not self._is_allowed(place[0], text[place[1] : place[2]])]
 
     def _is_allowed(self, kind: str, text: str) -> bool:
         if text in self._allowed:
@@ -338,12 +315,30 @@ class Detection:
         return kind == "email" and f"@{text.rpartition('@')[2]}".casefold() in self._allowed_domains
 
 
+def _uncovered(text: str, places: list[Place], covered: Collection[str]) -> list[Place]:
+    """The places in one form of a text, but for those that are redacted already, and those inside of these."""
+    if not covered:
+        return places
+    places = sorted(places, key=lambda place: place[1])
+    groups = iter(merged(places))
+    left: list[Place] = []
+    until, is_covered = 0, False
+    for place in places:
+        if place[1] >= until:
+            _, start, until = next(groups)
+            is_covered = text[start:until] in covered
+        if not is_covered and text[place[1] : place[2]] not in covered:
+            left.append(place)
+    return left
+
+
 def detect(text: str) -> list[Finding]:
     """Finds personal data in a text.
 
     The text is searched as it is; then in Unicode's form NFKC without characters that nobody sees; then after up to
-    three rounds of percent-decoding; then, if it is a JSON object or list, string by string. What is seen only after
-    decoding is told with the whole text as its place.
+    three rounds of decoding what is percent-encoded, a form, or escaped as in JSON and HTML; then, if it is a JSON
+    object or list or has one in a line, string by string. What is seen only after decoding is told with the whole text
+    as its place; so is a sensitive name (``"password":``) as a key of JSON, as ``secret``.
 
     Args:
         text: Any text.

@@ -84,6 +84,7 @@ def places_of(text: str) -> list[int] | None:
 
 
 _PERCENT = re.compile("%[0-9A-Fa-f]{2}")
+_QUERY = re.compile("[?=]")
 _JSON = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|([bfnrt"\\/]))')
 _BY_LETTER = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -96,7 +97,8 @@ def _has_percent(text: str) -> bool:
 
 def _has_plus(text: str) -> bool:
     # In what has the shape of a query, where a plus that is meant is percent-encoded.
-    return "+" in text and 0 <= text.find("=") < text.rfind("+")
+    begun = _QUERY.search(text) if "+" in text else None
+    return begun is not None and text.find("+", begun.end()) >= 0
 
 
 def _has_json(text: str) -> bool:
