@@ -274,7 +274,8 @@ class Detection:
                 if each not in forms:
                     forms[each] = None
                     kinds.update((kind, None) for kind, _, _ in _uncovered(each, self._hits(each), covered))
-        kinds.update((kind, None) for kind in self._kinds_in(forms, covered))
+        if _STRUCTURAL.search("\n".join(forms)):
+            kinds.update((kind, None) for kind in self._kinds_in(forms, covered))
         return raw, hidden + [(kind, 0, len(text)) for kind in kinds]
 
     def _kinds_in(self, forms: Iterable[str], covered: Collection[str]) -> Iterator[str]:
@@ -437,6 +438,7 @@ def _actions(given: OnDetect | Mapping[str, OnDetect], kinds: Collection[str]) -
     return by_kind
 
 
+_STRUCTURAL = re.compile(r'["{\[]')
 _DEFAULT: OnDetect = "redact"
 _STRICTNESS = {"report": 0, "redact": 1, "drop": 2, "refuse": 3}
 _REDACTS = _STRICTNESS["redact"]

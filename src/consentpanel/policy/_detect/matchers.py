@@ -69,7 +69,7 @@ def _places_in(text: str) -> list[Place]:
             found += [("phone", *span) for span in phones(text)]
             if _TWELVE_DIGITS in digits:
                 found += [("payment_card", *span) for span in payment_cards(text)]
-        if _TWO_DIGITS in digits:
+        if _EIGHT_DIGITS in digits or (len(text) >= _SHORTEST_IBAN and _TWO_DIGITS in digits):
             shape = written.translate(_SHAPE).decode()
             if _SSN in shape:
                 found += [("us_ssn", *span) for span in us_ssns(text)]
@@ -95,7 +95,7 @@ _SHAPE = (
 # The least that a telephone number, a card, an SSN and an IBAN look like in that shape.
 _TWO_DIGITS, _EIGHT_DIGITS, _TWELVE_DIGITS = "0" * 2, "0" * 8, "0" * 12
 _SSN, _IBAN, _IBAN_INSIDE = "000-00-0000", "aa00", "-aa00"
-_SHORTEST_NUMBER = 8
+_SHORTEST_NUMBER, _SHORTEST_IBAN = 8, 15
 _SHORTEST_SECRET = 16
 _LONG = 10**20
 
