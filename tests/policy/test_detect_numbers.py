@@ -187,3 +187,7 @@ def test_a_card_is_found_before_and_behind_digits_that_are_not_its_own():
 @pytest.mark.parametrize("text", ["41111111111", "4" * 20, "4111-1111 1111-1111", "4111 1111 1111 1112 111"])
 def test_digits_of_another_length_or_grouping_are_no_card(text):
     assert detect(text) == []
+
+
+def test_a_number_whose_area_code_only_ends_in_a_bracket_is_found():
+    assert detect("tel 089) 534 01747") == [Finding("phone", 4, 18)]

@@ -41,9 +41,9 @@ def _phone_pattern() -> re.Pattern[str]:
                 # Three, three and four digits: North America, Italy, Turkey.
                 r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
                 # A trunk prefix of 0; an X ends an ISBN.
-                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0\d{{0,5}}(?!\d))(?:{GAP}{{0,2}}\(?\d{{2,12}}(?!\d)\)?){{1,6}}){MORE}(?![.\-/][\dX])",
+                r"(?<![^\W_][.\-+])(?<!\d[ /])(?<!\)[ ])(?P<trunk>(?:\(0\d{{0,5}}\)|0(?:\d{{2,5}}(?!\d)\)?|\d?(?!\d)))(?:{GAP}{{0,2}}\(?\d{{2,20}}(?!\d)\)?){{1,6}}){MORE}(?![.\-/][\dX])",
                 # An area code in brackets.
-                r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?(?:\d{{4,10}}(?!\d)|\d{{2,3}}(?={GAP}\d\d))(?:{GAP}\d{{2,8}}(?!\d)){{0,4}}){MORE}(?![.\-/]\d)",
+                r"(?P<brackets>\([1-9]\d{{1,4}}\){GAP}?(?:\d{{4,20}}(?!\d)|\d{{2,3}}(?={GAP}\d\d))(?:{GAP}\d{{2,16}}(?!\d)){{0,4}}){MORE}(?![.\-/]\d)",
                 # Shapes of single countries, which must stand alone.
                 (
                     r"(?<!\d[ .,\-/+])(?P<local>\d{{2}}[ \-]\d{{4,5}}[ \-]\d{{4}}|[1-9]\d{{2}} \d{{3}} \d{{3}}"
