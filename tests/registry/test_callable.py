@@ -81,7 +81,6 @@ def test_what_the_function_raises_passes():
     "function",
     [
         lambda subject_id, purpose: True,
-        lambda subject_id, purpose, **other: True,
         lambda *arguments: True,
         functools.partial(lambda table, subject_id, purpose: True, {}),
     ],
@@ -211,3 +210,11 @@ def test_a_plain_callable_is_taken_wherever_a_registry_is():
     for subject_id in ("user-1", "user-2", "user-3"):
         mp.track(subject_id, "Asked")
     assert [message.distinct_id for message in vendor.messages] == ["user-1"]
+
+
+def test_a_function_that_takes_any_keyword_is_asked_about_the_past():
+    # rule 2.3
+    asked = []
+    registry = CallableRegistry(lambda subject_id, purpose, **more: asked.append(more) or True)
+    assert registry.status("user-1", "analytics", at=YESTERDAY) is GRANTED
+    assert asked == [{"at": YESTERDAY}]

@@ -217,9 +217,9 @@ def test_a_large_file_is_not_rewritten(path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sqlite, "_REWRITTEN", 0)
     with SQLiteRegistry(path) as registry:
         registry.record_many(
-            ConsentRecord(f"{WHO}-{number}", "analytics", ConsentStatus.GRANTED) for number in range(80)
+            ConsentRecord(f"{WHO}-{number}", "analytics", ConsentStatus.GRANTED) for number in range(81)
         )
-        registry.forget("nobody")
+        registry.forget(f"{WHO}-80")
         size = path.stat().st_size
         for number in range(80):
             registry.forget(f"{WHO}-{number}")

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY, Mock, patch
 
@@ -744,3 +745,47 @@ def test_dates_of_a_call_by_hand_ask_for_consent_then(client, recorder):
     assert decision.reason is Reason.NO_CONSENT_THEN
     assert [each and each.year for each in moments] == [None, 2020]
     assert recorder.calls == []
+
+
+class Keeps:
+    """A consumer that keeps what it gets."""
+
+    def __init__(self):
+        self.got = []
+
+    def send(self, endpoint, json_message, api_key=None):
+        self.got.append(json_message)
+
+
+def test_what_is_put_into_a_buffer_through_the_seal_is_not_sent():
+    # rule 1.4
+    inner = Keeps()
+    mp = Mixpanel("TOKEN", consentpanel.BufferedConsumer(consumer=inner), registry=MemoryRegistry())
+    mp._consumer._buffers["events"].append('{"event":"X","properties":{"email":"ada@shop.example"}}')
+    mp.flush()
+    with pytest.raises(TypeError, match="the ticket of a message that was judged"):
+        mp._consumer.deliver("events", '{"event":"X"}', None, None)
+    assert inner.got == []
+
+
+@pytest.mark.parametrize("hidden", ["cfg", "routes", "views", "deep"])
+def test_nothing_that_could_send_is_reached_through_an_attribute(hidden):
+    # rule 1.4
+    inner, consumer = Keeps(), Keeps()
+    consumer.cfg = SimpleNamespace(main=inner)
+    consumer.routes = {inner: "events"}
+    consumer.views = {"events": inner}.values()
+    consumer.deep = [SimpleNamespace(main=[inner])]
+    mp = Mixpanel("TOKEN", consumer, registry=MemoryRegistry())
+    with pytest.raises(AttributeError, match="is sealed"):
+        getattr(mp._consumer, hidden)
+
+
+@pytest.mark.parametrize("hooks", [{}, {"response": lambda response, **_: response}, {"response": ()}, None])
+def test_a_session_with_hooks_of_any_form_is_kept_to_its_host(hooks):
+    # rule 5.1
+    consumer = consentpanel.Consumer()
+    consumer._session.hooks = hooks
+    Mixpanel("TOKEN", consumer, registry=MemoryRegistry())
+    consentpanel.BufferedConsumer(consumer=consumer)
+    assert len(consumer._session.hooks["response"]) == 1 + callable((hooks or {}).get("response"))

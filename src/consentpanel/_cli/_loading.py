@@ -31,7 +31,7 @@ def load(option: str, reference: str, kind: type[_T]) -> _T:
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     found: object = _imported(option, module_name)
     for name in attribute.split("."):
-        with usable(f"{option}: {reference}", Exception):
+        with usable(f"{option}: {reference}", Exception, SystemExit):
             found = getattr(found, name, _MISSING)
         if found is _MISSING:
             raise UsageError(f"{option}: module {module_name!r} has no {attribute!r}")
@@ -47,5 +47,5 @@ def _imported(option: str, name: str) -> object:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise UsageError(f"{option}: there is no module {error.name!r}") from None
         raise UsageError(f"{option}: module {name!r} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{option}: module {name!r} cannot be imported: {type(error).__name__}: {error}") from error

@@ -11,7 +11,7 @@ class UsageError(Exception):
 
 
 @contextmanager
-def usable(what: object, *errors: type[Exception]) -> Generator[None]:
+def usable(what: object, *errors: type[BaseException]) -> Generator[None]:
     """Turns such an error of the block into a `UsageError` that names what cannot be used."""
     try:
         yield

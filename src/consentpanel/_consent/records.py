@@ -42,7 +42,10 @@ def utc(moment: object, name: str) -> datetime:
         raise InvalidRecordError(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise InvalidRecordError(f"{name} must have a time zone; use datetime.now(timezone.utc)")
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        raise InvalidRecordError(f"{name} lies outside of the years 1 to 9999") from None
 
 
 def now() -> datetime:

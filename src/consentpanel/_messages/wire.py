@@ -157,7 +157,7 @@ class _Tree:
 
     def __init__(self, serializer: Callable[..., json.JSONEncoder], allow_nan: bool, doubled: list[str]) -> None:
         self._serializer = serializer
-        self._is_vendors = serializer is vendor.DatetimeSerializer
+        self._is_vendors = getattr(serializer, "default", None) is vendor.DatetimeSerializer.default
         self._allow_nan = allow_nan
         self._doubled = doubled
         self._budget = MAX_BYTES

@@ -77,6 +77,9 @@ def captured(
     problem = ""
     # Suppressed, because mapping and hooks are the user's and their exceptions may hold values.
     with suppress(Exception):
+        problem = _problem_of("meta", meta)
+        # The vendor's client ignores what is false.
+        meta = meta or None
         problem = _problem_of("meta", meta) or _problem_of(_NOUNS[endpoint], properties)
         # Copies, because the caller's own may change in another thread: what is judged is what is sent.
         said, more = plain(properties), plain(meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +13,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
-from consentpanel.registry._writing import purposes_known, say
+from consentpanel.registry._writing import not_outlived, purposes_known, say
 
 if TYPE_CHECKING:
     from consentpanel.client._guard import Guard
@@ -100,7 +101,9 @@ class ConsentCalls(VendorCalls):
         try:
             said = self._record_consent(ConsentStatus.DENIED, subject_id, said, fields)
         except RegistryError:
-            self._sealed.purge(subject_id, said)
+            # What a buffer of somebody else's raises shall not hide that nothing was recorded.
+            with suppress(Exception):
+                self._sealed.purge(subject_id, said)
             raise
         discarded = self._sealed.purge(subject_id, None if purposes is None else said)
         deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
@@ -109,8 +112,13 @@ class ConsentCalls(VendorCalls):
         if erase and privacy is not None:
             erasure = privacy.create_deletion_of(settings.vendor_ids(subject_id))
             numbers = [task.task_id for task in erasure]
-            evidence = {**fields.get("evidence", {}), "deletion_requests": numbers}
-            self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
+            evidence = {**(fields.get("evidence") or {}), "deletion_requests": numbers}
+            try:
+                self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
+            except InvalidRecordError:
+                # There is no room for both, and the numbers are needed to follow the requests up.
+                evidence = {"deletion_requests": numbers}
+                self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
         return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
@@ -162,8 +170,17 @@ class ConsentCalls(VendorCalls):
         settings = self._guard.settings()
         if settings.registry is None:
             raise RegistryError("no consent registry is configured: nothing was recorded")
-        said = _everything(settings, subject_id) if purposes is None else purposes
+        said = purposes
+        unknown: RegistryError | None = None
+        if said is None:
+            said, unknown = _everything(settings, subject_id)
+        if status is ConsentStatus.DENIED:
+            fields = not_outlived(settings.registry, subject_id, fields)
         say(settings.registry, status, subject_id, said, fields)
+        if unknown is not None:
+            raise RegistryError(
+                f"the withdrawal was recorded for {', '.join(said)}; what else was said is unknown: {unknown}"
+            )
         return said
 
 
@@ -179,6 +196,13 @@ def _named(purposes: Iterable[str]) -> tuple[Purpose, ...]:
     return named
 
 
-def _everything(settings: Settings, subject_id: object) -> tuple[Purpose, ...]:
-    known = purposes_known(settings.registry, subject_id)
-    return tuple(dict.fromkeys((*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes, *known)))
+def _everything(settings: Settings, subject_id: object) -> tuple[tuple[Purpose, ...], RegistryError | None]:
+    """The purposes that can be known, and why those of which there is a record are not among them."""
+    known: list[Purpose] = []
+    failure: RegistryError | None = None
+    try:
+        known = purposes_known(settings.registry, subject_id)
+    except RegistryError as error:
+        failure = error
+    named = (*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes, *known)
+    return tuple(dict.fromkeys(named)), failure

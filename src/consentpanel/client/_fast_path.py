@@ -31,7 +31,7 @@ from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled
 from consentpanel.policy._detect.detection import kind_in_name, shown_name
-from consentpanel.registry._lookup import standing_now
+from consentpanel.registry._lookup import standing_of_one
 
 if TYPE_CHECKING:
     from consentpanel.client._reporter import Outlet, Reporter
@@ -97,7 +97,7 @@ class EventPlan:
         """The plan of an event under the settings of a client."""
         policy, purposes = settings.policy, settings.purposes.of_event(event, "track")
         rules = policy.compiled("events", event)
-        is_usual = settings.ask is not None and len(purposes) == 1 and policy.plans(event)
+        is_usual = settings.asks_one and len(purposes) == 1 and policy.plans(event)
         return cls(
             purpose=purposes[0] if is_usual else None,
             rules=rules,
@@ -174,9 +174,9 @@ class FastPath:
             plan = EventPlan.of(event, settings)
             if len(settings.event_plans) < _REMEMBERED and len(event) <= _LONGEST_NAME:
                 settings.event_plans[event] = plan
-        purpose, ask = plan.purpose, settings.ask
+        purpose = plan.purpose
         # A name that may hold the id is not told.
-        if purpose is None or ask is None or len(subject) > MAX_ID_LENGTH or subject.isspace() or subject in event:
+        if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace() or subject in event:
             return None, None
         given: dict[str, Any] | None = None
         if properties is not None:
@@ -185,7 +185,7 @@ class FastPath:
                 return None, None
         if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
-        standing = standing_now(ask, subject, purpose)
+        standing = standing_of_one(settings.registry, subject, purpose)
         if standing not in settings.allowing:
             return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
         try:
@@ -238,14 +238,13 @@ class FastPath:
     ) -> tuple[Decision | None, Standing | None]:
         """Drops or sends a profile update of which one person is surely the only one; as `event`."""
         settings = self._current()
-        ask = settings.ask
-        found = None if ask is None or not settings.purposes.is_default else _usual_update(message)
-        if ask is None or found is None:
+        found = _usual_update(message) if settings.asks_one and settings.purposes.is_default else None
+        if found is None:
             return None, None
         subject, operator, properties = found
         if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
-        standing = standing_now(ask, subject, Purpose.PROFILES)
+        standing = standing_of_one(settings.registry, subject, Purpose.PROFILES)
         if standing not in settings.allowing:
             return self._guard.reporter.settle(_REFUSED[standing], settings, outlet), standing
         text: str | None = None

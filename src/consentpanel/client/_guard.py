@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -27,6 +28,7 @@ from consentpanel.policy._detect.detection import kind_in_name
 from consentpanel.policy.identity import with_pseudonyms
 from consentpanel.registry._lookup import regimes_of, standings_of
 
+_NO_CONTEXT = "context must be a mapping that can be read"
 _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseudonymous() or per_subject(store) would keep them here"
 
 
@@ -109,7 +111,10 @@ class Guard:
         Raises:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        verdict, _ = _judged(take_apart(Captured(FLAGS, context, Wire())), self.settings(), None)
+        message = Message(FLAGS, {}, Wire(), fault=Reason.INVALID_MESSAGE, problem=_NO_CONTEXT)
+        with suppress(Exception):  # of a mapping of the user's
+            message = take_apart(Captured(FLAGS, context, Wire()))
+        verdict, _ = _judged(message, self.settings(), None)
         self.reporter.settle(verdict.decision, self.settings(), outlet)
         left: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
         return left
@@ -117,7 +122,10 @@ class Guard:
     def with_mapped_ids(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The context of a local flag with the ids that the vendor knows, so that both assign the same variant."""
         settings = self.settings()
-        mapped = dict(context)
+        try:
+            mapped = dict(context)
+        except Exception:  # noqa: BLE001 - a mapping is the user's; the vendor's code says what it does without one
+            return {}
         if not settings.identity.is_plain:
             for name in FLAG_IDS & mapped.keys():
                 try:

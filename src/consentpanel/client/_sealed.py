@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, ValuesView
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from consentpanel._messages.shapes import DefaultOf
 from consentpanel._messages.wire import Wire, parsed
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
+from consentpanel.client._reporter import Reported
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._failures import stripped
@@ -30,7 +31,7 @@ _OTHER_BUFFER = (
 _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
 #: Where a mock keeps what reached it.
 _BOOKS = frozenset("called call_count call_args call_args_list mock_calls method_calls reset_mock".split())
-_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque)
+_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
 _MOST_ARGUMENTS = 4
 
 
@@ -66,6 +67,7 @@ class SealedTransport:
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
         self.__keeps = getattr(consumer, "judges_again", False) is True
+        self.__has_session = hasattr(consumer, "_session") or hasattr(consumer, "_consumer")
         self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
         if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
@@ -80,11 +82,16 @@ class SealedTransport:
 
     def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
         """Hands a message that the gate let through to the consumer; raises what it raises, as `stripped` leaves it."""
+        if not isinstance(ticket, Reported):
+            raise TypeError("what is delivered needs the ticket of a message that was judged")
         judged = JudgedText(text)
         judged.ticket = ticket
         outbox = process.outbox
         failure: Exception | None = None
         try:
+            if self.__has_session:
+                # Existing code puts another session on it.
+                keep_to_its_host(self.__consumer)
             if outbox is not None:
                 outbox.send(endpoint, judged)
             elif credentials is None or self.__arguments < 3:
@@ -99,7 +106,7 @@ class SealedTransport:
             raise failure
 
     def __stripped(self, error: Exception, said: str | None) -> Exception:
-        if self.keeps:
+        if self.keeps and type(self.__consumer).__module__.partition(".")[0] == "consentpanel":
             # Our buffers' own, which hold nothing.
             return error
         note_failure("consumer", error)
@@ -279,6 +286,9 @@ def _opened(thing: Any) -> Any:
 def _shown(thing: Any, name: str) -> Any:
     """An attribute of a consumer, unless it could send."""
     value = getattr(thing, name)
+    if name == "_buffers" and isinstance(value, Mapping):
+        # A copy: what somebody puts into it nobody would have judged.
+        return {endpoint: list(waiting) for endpoint, waiting in value.items()}
     if name in _BOOKS or name.startswith("assert_") or not _could_send(value, DEEPEST):
         return value
     raise AttributeError(f"{name} is sealed: what is sent goes through the consent gate")
@@ -287,9 +297,14 @@ def _shown(thing: Any, name: str) -> Any:
 def _could_send(value: object, depth: int) -> bool:
     if callable(value) or hasattr(value, "send"):
         return True
-    if not depth or not isinstance(value, _CONTAINERS):
+    if not depth:
         return False
-    return any(_could_send(each, depth - 1) for each in (value.values() if isinstance(value, Mapping) else value))
+    inside: Iterable[object] = (*value, *value.values()) if isinstance(value, Mapping) else ()
+    if isinstance(value, _CONTAINERS) and not isinstance(value, Mapping):
+        inside = tuple(value)
+    elif not isinstance(value, _CONTAINERS):
+        inside = tuple(getattr(value, "__dict__", {}).values())
+    return any(_could_send(each, depth - 1) for each in inside)
 
 
 def _name_of(kind: type) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
 
-from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime, RegimeRule
 from consentpanel._consent.standing import Standing
@@ -17,7 +17,6 @@ from consentpanel._messages.purposes import PurposeMap
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.registry import ConsentRegistry
-from consentpanel.registry._lookup import question_to
 from consentpanel.registry.callable import as_registry
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ class Settings:
     privacy: PrivacyRequests | None = None
     #: Of which configuration of the process this is.
     generation: int
-    #: Asks the registry for the present standing of one person; None where each answer needs more than that.
-    ask: Callable[[str, Purpose], object] | None = attrs.field(init=False)
+    #: Whether the present standing of one person answers whether a message may be sent.
+    asks_one: bool = attrs.field(init=False)
     #: The standings that let a message pass, when the regime is one for everybody.
     allowing: frozenset[Standing] = attrs.field(init=False)
     #: Whether messages may be sent without taking them apart.
@@ -58,12 +57,12 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         regime = self.regime if isinstance(self.regime, Regime) else None
-        ask = None if self.registry is None or regime is None else question_to(self.registry)
+        asks_one = self.registry is not None and regime is not None
         allowing = frozenset(each for each in Standing if regime is not None and regime.allows(each))
         own = [self.policy.compiled(scope).detection for scope in ("events", "people")]
         has_own_detectors = any(each is not None and each.is_custom for each in own)
         is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
-        for name, value in (("ask", ask), ("allowing", allowing), ("may_take_fast_path", is_usual)):
+        for name, value in (("asks_one", asks_one), ("allowing", allowing), ("may_take_fast_path", is_usual)):
             object.__setattr__(self, name, value)
 
     def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from consentpanel._consent.ids import Purpose
@@ -39,37 +38,45 @@ def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question,
     return answers
 
 
-def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Standing:
+def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None = None) -> Standing:
     """The standing of one subject; never raises."""
-    ask = question_to(registry)
-    return standing_now(ask if moment is None else partial(ask, at=moment), subject, purpose)
-
-
-def standing_now(ask: Callable[[str, Purpose], object], subject: str, purpose: Purpose) -> Standing:
-    """The standing of one subject by the method that `question_to` names; never raises."""
     try:
-        answer = ask(subject, purpose)
+        ask = question_to(registry)
+        answer = ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment)
         return answer if type(answer) is Standing else as_standing(answer)
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
 
 
-def question_to(registry: Any) -> Callable[..., object]:
-    """The method by which a registry is asked about one subject: `standing` tells more than `status`."""
-    ask: Callable[..., object] = registry.standing if hasattr(type(registry), "standing") else registry.status
+def question_to(registry: Any) -> Callable[..., Any]:
+    """The method by which a registry is asked about one subject: `standing` tells more than `status`.
+
+    Looked up for each question, since a registry may be a proxy, and a test may put another method over one.
+    """
+    ask: Callable[..., Any] = getattr(registry, _offered(registry, _ABOUT_ONE) or "status")
     return ask
 
 
+_ABOUT_ONE = ("standing", "status")
+_ABOUT_SEVERAL = ("standings", "statuses", *_ABOUT_ONE)
+
+
+def _offered(registry: Any, names: tuple[str, ...]) -> str | None:
+    """Which of some methods is written last: a subclass that overrides one of them means that one to be asked."""
+    for holder in (getattr(registry, "__dict__", {}), *map(vars, type(registry).__mro__)):
+        for name in names:
+            if name in holder:
+                return name
+    return None
+
+
 def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
-    kind = type(registry)
-    if hasattr(kind, "standings"):
-        ask = registry.standings
-    elif callable(getattr(registry, "statuses", None)):
-        ask = registry.statuses
-    else:
-        return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
     try:
+        offered = _offered(registry, _ABOUT_SEVERAL)
+        if offered in _ABOUT_ONE or (offered is None and not callable(getattr(registry, "statuses", None))):
+            return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
+        ask = getattr(registry, offered or "statuses")
         found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
         return {subject: found[subject] for subject in subjects if subject in found}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel.errors import ConsentPanelError, RegistryError
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, utc
+from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late
 from consentpanel.registry._recording import is_stamped_here, not_before, records_of
 
@@ -29,7 +30,7 @@ def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
     try:
         answer = method(*arguments, **keywords)
     except Exception as error:  # noqa: BLE001 - a registry is anybody's, and the text of its errors may hold values
-        if isinstance(error, ConsentPanelError) and _is_raised_here(error):
+        if isinstance(error, ConsentPanelError) and type(error) in _OURS and _is_raised_here(error):
             problem = type(error)(str(error))
         elif isinstance(error, NotImplementedError):
             problem = LacksMethodError(f"{kind} does not offer {name}")
@@ -43,6 +44,10 @@ def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
             f"{kind}.{name} answered with {type(answer).__name__}, which nobody runs: nothing was done"
         )
     raise problem
+
+
+#: What a registry of the package raises, whose text holds no value.
+_OURS = frozenset({RegistryError, InvalidRecordError, LacksMethodError})
 
 
 def _is_raised_here(error: Exception) -> bool:
@@ -134,9 +139,34 @@ def say(
         call(registry, name, subject_id, *(record.purpose for record in records), **fields)
         return
     if is_stamped_here(fields):
-        latest = max((each.recorded_at for each in records_known(registry, subject_id)), default=None)
+        try:
+            latest = _latest(registry, subject_id)
+        except RegistryError:
+            # A denial is recorded all the same; a grant that may outlive one is not.
+            if status is ConsentStatus.GRANTED:
+                raise
+            latest = None
         records = [not_before(record, latest) for record in records]
     record_all(registry, records)
+
+
+def _latest(registry: object, subject_id: object) -> datetime | None:
+    return max((each.recorded_at for each in records_known(registry, subject_id)), default=None)
+
+
+def not_outlived(registry: object, subject_id: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a withdrawal whose time is given: said no earlier than the person's latest record, or a grant would hold.
+
+    Raises:
+        RegistryError: The registry failed.
+        InvalidRecordError: It is no id, or the time is none.
+    """
+    given = fields.get("recorded_at")
+    if given is None:
+        return dict(fields)
+    latest = _latest(registry, subject_id)
+    moment = utc(given, "recorded_at")
+    return {**fields, "recorded_at": moment if latest is None else max(moment, latest)}
 
 
 def purposes_known(registry: object, subject_id: object) -> list[Purpose]:

@@ -13,7 +13,9 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
+from consentpanel._log import note_failure
 from consentpanel.errors import ConsentPanelError
+from consentpanel.registry._lookup import question_to
 from consentpanel.registry._protocol import LacksMethodError, in_time
 from consentpanel.registry._recording import checked_record
 from consentpanel.registry._writing import call, history_of, record_all, say
@@ -155,7 +157,7 @@ class CachedRegistry:
         return f"<CachedRegistry of {len(self._answers)} answers over {type(self._inner).__name__}>"
 
     def _ask(self, key: str, purpose: str, at: datetime | None) -> Any:
-        ask = self._inner.standing if hasattr(type(self._inner), "standing") else self._inner.status
+        ask = question_to(self._inner)
         answer = ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
         return Standing.of(answer) if type(answer) is ConsentStatus else in_time(answer, "status")
 
@@ -166,8 +168,9 @@ class CachedRegistry:
         if answer is Standing.GRANTED:
             try:
                 end = self.ends_at(*key)
-            except ConsentPanelError:
+            except ConsentPanelError as error:
                 # Nobody knows how long it may be remembered.
+                note_failure("the end of a grant, which is not remembered,", error)
                 return
         with self._lock:
             # An answer that was asked for before a write may be what the write has changed.

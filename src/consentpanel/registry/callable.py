@@ -181,7 +181,10 @@ def as_registry(value: Any) -> ConsentRegistry:
 
 def _takes_at(function: Callable[..., object]) -> bool:
     try:
-        parameter = inspect.signature(function).parameters.get("at")
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return True
+    parameter = parameters.get("at")
     return parameter is not None and parameter.kind in {parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD}

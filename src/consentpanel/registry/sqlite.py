@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta, timezone
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from typing_extensions import Self
@@ -116,6 +117,10 @@ class SQLiteRegistry(RecordingRegistry):
         self._path = os.fspath(path)
         if not isinstance(self._path, str) or self._path in {"", ":memory:"} or "\0" in self._path:
             raise ConfigurationError("path must name a file; for a registry in memory take MemoryRegistry")
+        try:
+            os.fsencode(self._path)
+        except UnicodeError:
+            raise ConfigurationError("path is no name of a file on this machine") from None
         self._timeout = seconds("timeout", timeout, may_be_zero=True)
         self._path = os.path.abspath(self._path)  # noqa: PTH100 - Path would resolve nothing more
         self._required = required_version(required_policy_version)
@@ -258,6 +263,8 @@ class SQLiteRegistry(RecordingRegistry):
         def erase(connection: sqlite3.Connection) -> int:
             with _transaction(connection):
                 count = connection.execute(statement, (key,)).rowcount
+            if not count and not self._owes_erasure:
+                return 0
             is_gone = False
             try:
                 is_gone = _scrub(connection, self._timeout)
@@ -352,7 +359,9 @@ class SQLiteRegistry(RecordingRegistry):
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        # Never made here, where it would be readable for others: `_make` makes it.
+        address = f"{Path(self._path).as_uri()}?mode={'rw' if os.name == 'posix' else 'rwc'}"
+        return sqlite3.connect(address, timeout=self._timeout, isolation_level=None, check_same_thread=False, uri=True)
 
 
 _REGISTRIES: weakref.WeakValueDictionary[int, SQLiteRegistry] = weakref.WeakValueDictionary()

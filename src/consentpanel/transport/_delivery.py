@@ -14,7 +14,7 @@ from consentpanel._forks import Survivors
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.hosts import API_HOSTS
-from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, understood
+from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, keep_to_its_host, understood
 from consentpanel.transport._ticket import ticket_of
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Credentials, Waiting, settle
 
@@ -48,6 +48,7 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     body = f"[{','.join(message.json_message for message in batch)}]"
     credentials = batch[0].credentials
     try:
+        keep_to_its_host(consumer)
         if credentials == (None, None):
             consumer.send(endpoint, body)
         else:

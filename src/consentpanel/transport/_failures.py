@@ -47,6 +47,8 @@ def stripped(error: Exception, said: str | None) -> Exception:
         new.args = arguments
         vars(new).clear()
         vars(new).update({name: value for name, value in held.items() if is_plain(value)})
+        # Handlers ask for these of an error of requests or httpx.
+        vars(new).update({name: None for name in ("request", "response") if name in held})
     except Exception:  # noqa: BLE001 - the type is anybody's
         new = vendor.MixpanelException(cause)
     text = _text_of(new)

@@ -123,9 +123,13 @@ def keep_to_its_host(consumer: object) -> None:
     for _ in range(DEEPEST):
         session: Any = getattr(consumer, "_session", None)
         # Not `isinstance`, which a mock passes.
-        if issubclass(type(session), Session) and _refuse_redirect not in session.hooks["response"]:
-            session.hooks["response"].append(_refuse_redirect)
-            session.auth = session.auth or _auth_of_url
+        if issubclass(type(session), Session):
+            # A hook may be one callable or several, and the mapping may lack it.
+            there = (session.hooks or {}).get("response") or ()
+            hooks = [there] if callable(there) else list(there)
+            if _refuse_redirect not in hooks:
+                session.hooks = {**(session.hooks or {}), "response": [*hooks, _refuse_redirect]}
+                session.auth = session.auth or _auth_of_url
         consumer = getattr(consumer, "_consumer", None)
 
 

@@ -197,7 +197,8 @@ def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, Non
 
 # How an object or a list begins: a line of white space is looked at once, whatever begins in the next one.
 _OPENS = re.compile(r'^[^\S\n]*(?:\{\s*["}]|\[\s*["{\[\]\-0-9tfnNI])', re.MULTILINE)
-_KEY = re.compile(r'"([^"\\]+)"\s*:')
+# Behind a brace or a comma: prose sets words in quotes before a colon, too.
+_KEY = re.compile(r'[{,]\s*"([^"\\]{1,256})"\s*:')
 
 
 def keys_in(text: str) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pprint import pformat
 
 import attrs
 
+from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._compile import Node
 from consentpanel.policy._paths import ITEMS, category_of_path, parts_of
@@ -55,7 +57,7 @@ def used_in(found: Scan, policy: FieldPolicy | None = None) -> list[Used]:
             event=event,
             path=path,
             places=tuple(where),
-            category=category_of_path(scope, path),
+            category=_category_of(scope, path),
             action=None if policy is None else action_on(policy, scope, event, path),
         )
         for (scope, event, path), where in sorted(
@@ -64,13 +66,23 @@ def used_in(found: Scan, policy: FieldPolicy | None = None) -> list[Used]:
     ]
 
 
+def _category_of(scope: str, path: str) -> str | None:
+    with suppress(ConfigurationError):  # of a name that nobody can write as a path, and that no rule keeps
+        return category_of_path(scope, path)
+    return None
+
+
 def action_on(policy: FieldPolicy, scope: str, event: str | None, path: str) -> str:
     """The word for what a policy does with a property."""
     if policy.keeps_all:
         return "keep"
     node: Node | None = policy.compiled(scope, event).tree
     is_deep = False
-    for step in parts_of(scope, path):
+    try:
+        steps = parts_of(scope, path)
+    except ConfigurationError:
+        return UNNAMED
+    for step in steps:
         found = None
         if node is not None:
             found = node.items if step == ITEMS else (node.of_key(step) or (None, None))[1]
