@@ -324,3 +324,21 @@ def test_ids_on_standard_input_that_are_no_text_are_told(shop, monkeypatch, caps
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
     assert main(["erase", "--client", "asking_shop:MP", "--yes"]) == 2
     assert "standard input is not UTF-8" in told(capsys)
+
+
+def test_a_module_that_ends_the_process_is_no_success(tmp_path, monkeypatch, capsys):
+    # rule 6.2
+    (tmp_path / "ends_it.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "promises.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["audit", "--policy", "ends_it:POLICY", "--promises", "promises.toml"]) == 2
+    assert "cannot be imported" in capsys.readouterr().err
+
+
+def test_names_that_no_path_can_hold_do_not_end_a_scan(tmp_path, capsys):
+    # rule 6
+    code = 'import mixpanel\nmp = mixpanel.Mixpanel("T")\nmp.track("u", "E", {"k\\n": 1, "": 2, "[]": 3, " ": 4, "ok": 5})\n'
+    (tmp_path / "shop.py").write_text(code)
+    assert main(["scan", str(tmp_path)]) == 0
+    assert "ok" in capsys.readouterr().out

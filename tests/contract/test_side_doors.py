@@ -582,3 +582,24 @@ def test_an_id_among_the_attributes_of_a_flags_context_is_closed(name: str) -> N
     result = FieldPolicy(flags=rules).apply_flags(context)
     assert result.properties == {"distinct_id": "user-1", "custom_properties": {"plan": "pro"}, "tags": [{}]}
     assert set(result.dropped.values()) == {"id"}
+
+
+class OwnSerializer(mixpanel.DatetimeSerializer):
+    """Adds nothing to the vendor's."""
+
+
+def test_the_offset_counts_with_a_subclass_of_the_vendors_serializer_too() -> None:
+    # rule 3.6
+    registry, sink = MemoryRegistry(), Sink()
+    registry.grant("user-1")
+    mp = Mixpanel("TOKEN", sink, OwnSerializer, registry=registry, policy=FieldPolicy(events={"plan": keep()}))
+    mp.track("user-1", "Paid", {"plan": datetime(2026, 1, 31, tzinfo=timezone(timedelta(hours=2)))})
+    assert sink.last["properties"]["plan"] == "2026-01-30T22:00:00"
+
+
+@pytest.mark.parametrize("meta", [{}, (), "", False, 0, None])
+def test_meta_that_is_false_is_none_as_for_the_vendors_client(meta: Any) -> None:
+    # rule 1.3
+    mp, sink, _ = build()
+    assert mp.track("user-1", "Paid", {"plan": "pro"}, meta)
+    assert sink.last["properties"]["plan"] == "pro"

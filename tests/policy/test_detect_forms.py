@@ -312,3 +312,22 @@ def test_a_harmless_parameter_is_none(parameter):
 )
 def test_a_personal_parameter_is_one(parameter):
     assert [each.kind for each in detect(f"/a?page=2&{parameter}&b=c")] == ["url_parameter"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'What is a "token": a beginner\'s guide',
+        'He asked: "Where is my session id": no answer',
+        f'Review: "{"x" * 300}": great',
+    ],
+)
+def test_a_word_in_quotes_before_a_colon_is_prose(text):
+    # rule 3.7: a structure is what parses as one, or begins like one
+    assert detect(text) == []
+
+
+@pytest.mark.parametrize("text", ['{"password": "hunter2"', 'log {"a":1, "api_key" : "x"}'])
+def test_a_sensitive_key_of_a_structure_that_is_cut_off_is_a_hit(text):
+    # rule 3.7
+    assert [each.kind for each in detect(text)] == ["secret"]

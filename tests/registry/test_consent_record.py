@@ -439,3 +439,16 @@ def test_a_copy_in_the_order_of_the_history_answers_the_same(written, at):
 def test_every_status_has_a_standing(status):
     assert Standing.of(status).status is status
     assert standing_of([record(status=status)]).status is status
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    ],
+)
+def test_a_moment_that_no_calendar_holds_in_utc_is_refused(moment):
+    # rule 2.2
+    with pytest.raises(InvalidRecordError, match="expires_at lies outside of the years 1 to 9999"):
+        ConsentRecord("user-1", "analytics", ConsentStatus.GRANTED, expires_at=moment)

@@ -224,3 +224,14 @@ def test_a_large_file_is_not_rewritten(path: Path, monkeypatch: pytest.MonkeyPat
         for number in range(80):
             registry.forget(f"{WHO}-{number}")
         assert path.stat().st_size == size
+
+
+def test_a_file_that_was_moved_away_is_not_made_again_by_a_question(path: Path) -> None:
+    # rule 3.9: one that SQLite makes could be read by others
+    registry = SQLiteRegistry(path)
+    registry.grant(WHO)
+    registry._idle.clear()
+    path.rename(path.with_suffix(".old"))
+    with pytest.raises(RegistryError):
+        registry.status(WHO, "analytics")
+    assert not path.exists()
