@@ -71,7 +71,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         SESSION_COOKIE_SECURE=os.environ.get("SHOP_DEBUG") != "1",
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=16 * 1024,
-        MIXPANEL_TOKEN=os.environ.get("MIXPANEL_TOKEN", ""),
+        MIXPANEL_TOKEN=os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
         MIXPANEL_API_HOST=os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
         MIXPANEL_OAUTH_TOKEN=os.environ.get("MIXPANEL_OAUTH_TOKEN", ""),
         MIXPANEL_PRIVACY_HOST=os.environ.get("MIXPANEL_PRIVACY_HOST") or None,
