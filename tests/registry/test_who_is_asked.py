@@ -61,12 +61,13 @@ def test_a_registry_is_looked_at_for_each_question() -> None:
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "cached"])
 def test_a_withdrawal_holds_whatever_time_it_is_given(kind: str, tmp_path: Any) -> None:
     # rules 2.3, 2.4 and 7.1
-    registry: Any = MemoryRegistry() if kind != "sqlite" else SQLiteRegistry(tmp_path / "consent.db")
-    registry.grant("user-1")
-    registry = CachedRegistry(registry, ttl=60) if kind == "cached" else registry
-    mp = Mixpanel("TOKEN", FakeTransport(), registry=registry, policy=POLICY)
-    mp.withdraw("user-1", recorded_at=NOW - timedelta(days=3))
-    assert mp.track("user-1", "Paid").reason is Reason.WITHDRAWN
+    with SQLiteRegistry(tmp_path / "consent.db") as file:
+        inner: Any = file if kind == "sqlite" else MemoryRegistry()
+        inner.grant("user-1")
+        registry = CachedRegistry(inner, ttl=60) if kind == "cached" else inner
+        mp = Mixpanel("TOKEN", FakeTransport(), registry=registry, policy=POLICY)
+        mp.withdraw("user-1", recorded_at=NOW - timedelta(days=3))
+        assert mp.track("user-1", "Paid").reason is Reason.WITHDRAWN
 
 
 @pytest.mark.parametrize("history", [mock.Mock(side_effect=OSError), mock.Mock(return_value=["a row"])])
