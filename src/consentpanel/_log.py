@@ -72,16 +72,22 @@ def cause_of(error: BaseException) -> str:
     The file and line are those of the innermost frame outside of this package, where there is one.
     """
     names = [type(error).__name__]
-    inner: object = error.args[0] if error.args else None
+    inner = _first_argument(error)
     # Four tell enough, and errors may hold each other in a circle.
     while isinstance(inner, BaseException) and len(names) < 4:
         names.append(type(inner).__name__)
-        inner = inner.args[0] if inner.args else None
+        inner = _first_argument(inner)
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     file, line = next(
         (each for each in reversed(frames) if not Path(each[0]).is_relative_to(_OURS)), (frames or [("", 0)])[-1]
     )
     return ": ".join(names) + (f" at {file}:{line}" if file else "")
+
+
+def _first_argument(error: BaseException) -> object:
+    # Not by the attribute, which a class may have made a property of its own that raises.
+    arguments = BaseException.args.__get__(error)  # type: ignore[attr-defined]
+    return arguments[0] if arguments else None
 
 
 def asked_by() -> str:

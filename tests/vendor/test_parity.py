@@ -77,6 +77,10 @@ def outcome(client: Any, recorder: Recorder, name: str, arguments: tuple[Any, ..
     return "returned", list(recorder.calls)
 
 
+def is_utf_8(text: str) -> bool:
+    return text == text.encode("utf-8", "replace").decode()
+
+
 class Pair:
     def __init__(self, serializer: Any) -> None:
         self.recorders = Recorder(), Recorder()
@@ -87,6 +91,8 @@ class Pair:
         theirs = outcome(self.theirs, self.recorders[0], name, arguments, keywords)
         if theirs[0] == "TypeError":
             return  # rule 3.6: what the vendor's client cannot write is the one difference
+        if any(not is_utf_8(text) for (_, text, *_), _ in theirs[1]):
+            return  # nor what nobody can send
         assert outcome(self.ours, self.recorders[1], name, arguments, keywords) == theirs
 
 

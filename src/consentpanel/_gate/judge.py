@@ -15,7 +15,7 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import bound_purposes, refusal_of
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import FLAGS, MAX_ITEMS, Message
-from consentpanel._messages.wire import MAX_BYTES, dumps
+from consentpanel._messages.wire import dumps, fits, is_utf_8
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._left import all_of, left_of, removal_left_of
@@ -149,6 +149,8 @@ def _left(
     applied = policy.applied_to(message, refused_purposes, maps_ids=maps_ids)
     if policy.keeps_all:
         return _written(message, all_of(message, applied), grounds, applied)
+    if message.is_malformed and message.has_removal:
+        return _removal(message, Cause.UNSERIALISABLE, policy)
     if message.is_malformed:
         return _dropped(message, grounds._replace(reason=Reason.INVALID_MESSAGE))
     try:
@@ -174,10 +176,10 @@ def _written(message: Message, record: dict[str, Any], grounds: Grounds, applied
     if count <= MAX_ITEMS:
         text = dumps(record)
         # A serializer's own way of writing is kept where nothing was changed, whatever was noted of that.
-        if message.text and text == dumps(json.loads(message.text)):
+        if message.text and text == dumps(json.loads(message.text)) and is_utf_8(message.text):
             text = message.text
     is_touched = bool(applied.dropped or applied.changed)
-    if not text or len(text) >= MAX_BYTES:
+    if not text or not fits(text):
         return _dropped(message, grounds._replace(reason=Reason.TOO_LARGE))
     outcome = Outcome.REDACTED if is_touched else Outcome.SENT
     return Verdict(grounds.decide(message, outcome, applied), text)

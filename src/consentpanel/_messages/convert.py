@@ -31,9 +31,11 @@ def as_number(value: object) -> int | float | None:
         >>> as_number(Decimal("9.99")), as_number(Decimal(3)), as_number(3), as_number("3")
         (9.99, 3, None, None)
     """
-    if isinstance(value, (int, float)) or not isinstance(value, (Decimal, Real)):
+    if type(value) in _OF_JSON:
         return None
     try:
+        if isinstance(value, (int, float)) or not isinstance(value, (Decimal, Real)):
+            return None
         if isinstance(value, Integral):
             return int(value)
         number = float(value)  # the vendor keeps no more digits
@@ -43,6 +45,7 @@ def as_number(value: object) -> int | float | None:
 
 
 _EXACT = 2**53
+_OF_JSON = frozenset({int, float, bool, str, type(None)})
 
 
 def converted(value: object) -> Any:

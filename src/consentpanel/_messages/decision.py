@@ -181,7 +181,10 @@ class Cause(_Word):
 
     DEFAULT = "default", "not what the vendor's client could have written, whose default took its place"
     NOT_IN_SHAPE = "not_in_shape", "not what the vendor's client could have written, which writes nothing there"
-    ID = "id", "the id of a person or device where no rule for exactly that path opens it, or in a group, which is none"
+    ID = (
+        "id",
+        "the id of a person or device where no rule for that path opens it, in a group, or where it cannot be mapped",
+    )
     NOT_A_NAME = "not_a_name", "$unset lists something else than names"
 
     WITHDRAWN = "withdrawn", "beside a removal: the person has said no"

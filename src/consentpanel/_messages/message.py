@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ from consentpanel._mixpanel.names import (
     REMOVALS,
     TARGETING_KEY,
     TIMES,
+    id_name,
     is_id_name,
 )
 from consentpanel._mixpanel.structure import STRUCTURE, TOP, Shape
@@ -226,11 +228,12 @@ def _open_profile(message: Message, subjects: Subjects) -> None:
     operators = []
     for key, value in list(record.items()):
         if key in DICT_OPERATORS:
-            if not isinstance(value, Mapping):
+            plain = _read(value, message.dropped, f"{key}.")
+            if plain is None:
                 message.is_malformed = True
                 message.problem = f"{key} must be a mapping of properties, not {type(value).__name__}"
                 continue
-            record[key] = plain = named_by_text(value, message.dropped, f"{key}.")
+            record[key] = plain
             if key == "$add":
                 record[key] = plain = {name: message.wire.number(each) for name, each in plain.items()}
             elif key == "$append" and isinstance(charge := plain.get("$transactions"), dict):
@@ -250,6 +253,14 @@ def _open_profile(message: Message, subjects: Subjects) -> None:
     else:
         subjects.collect(record)
     message.operators = tuple(operators)
+
+
+def _read(value: object, dropped: dict[str, Cause], path: str) -> dict[str, Any] | None:
+    """A copy of an operator's properties; None for what is no mapping, or one of the user's that cannot be read."""
+    # Suppressed, because the class is the user's and its exception may hold the value.
+    with suppress(Exception):
+        return named_by_text(value, dropped, path) if isinstance(value, Mapping) else None
+    return None
 
 
 def _leave_out_ids(mapping: dict[str, Any], dropped: dict[str, Cause]) -> None:
@@ -302,10 +313,11 @@ class Subjects:
             mapping["distinct_id"] = self.person(value)
 
     def named(self, name: str, value: object) -> object:
-        """An id by the name under which it stands, as it goes on the wire."""
-        if name in DEVICE_IDS:
+        """An id by the name under which it stands, in any case, as it goes on the wire."""
+        usual = id_name(name)
+        if usual in DEVICE_IDS:
             return self._add(name, value, self.devices)
-        if name not in PERSON_ID_LISTS:
+        if usual not in PERSON_ID_LISTS:
             return self.person(value, name)
         if isinstance(value, (list, tuple)):
             return [self.person(item, name) for item in value]

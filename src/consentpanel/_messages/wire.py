@@ -14,7 +14,7 @@ from consentpanel._messages.convert import TooManyItemsError, as_number, convert
 from consentpanel._messages.decision import Cause
 from consentpanel._mixpanel import vendor
 
-#: The vendor refuses a message of 1 MB of JSON or more; ours is ASCII, so characters are bytes.
+#: The vendor refuses a message of 1 MB of JSON or more; what is written here is ASCII, so that characters are bytes.
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 32
 
@@ -118,9 +118,9 @@ class Wire:
         try:
             kept[name] = self.tree(value, allow_nan=True, doubled=doubled)
         except NotOnWireError as error:
-            dropped[name[:128]] = error.cause
+            dropped[name] = error.cause
         if doubled:
-            dropped[f"{name[:128]}.{DOUBLED_KEYS}"] = Cause.DUPLICATE_KEY
+            dropped[f"{name}.{DOUBLED_KEYS}"] = Cause.DUPLICATE_KEY
 
 
 class Written(NamedTuple):
@@ -280,6 +280,20 @@ def _entries(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     with contextlib.suppress(Exception):
         return [(key, item) for key, item in islice(mapping.items(), MAX_BYTES)]
     raise NotOnWireError(Cause.UNSERIALISABLE)
+
+
+def is_utf_8(text: str) -> bool:
+    """Whether a text can be sent: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def fits(text: str) -> bool:
+    """Whether the vendor takes a message of that text: less than 1 MB of UTF-8."""
+    return len(text) < MAX_BYTES and (text.isascii() or len(text.encode()) < MAX_BYTES)
 
 
 def can_write(number: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+#: Says whose profile an update is about.
+PROFILE_ID = "$distinct_id"
 #: Properties that hold the id of a person whose consent is asked for.
-PERSON_IDS = frozenset({"distinct_id", "$distinct_id", "$user_id", "alias", "$identified_id"})
+PERSON_IDS = frozenset({"distinct_id", PROFILE_ID, "$user_id", "alias", "$identified_id"})
 #: Properties that hold several such ids.
 PERSON_ID_LISTS = frozenset({"$distinct_ids"})
 #: Properties that hold another id of the same person: only a recorded denial counts.
@@ -13,12 +15,17 @@ IDS = PERSON_IDS | PERSON_ID_LISTS | DEVICE_IDS
 #: The id of the person in the context of a flag, as the vendor's OpenFeature provider sends it.
 TARGETING_KEY = "targetingKey"
 FLAG_IDS = IDS | {TARGETING_KEY}
-_FOLDED_IDS = frozenset(map(str.casefold, FLAG_IDS))
+_FOLDED_IDS = {name.casefold(): name for name in FLAG_IDS}
 
 
 def is_id_name(name: str) -> bool:
     """Whether a property is the id of a person or device by its name, in any case."""
-    return name in FLAG_IDS or name.casefold() in _FOLDED_IDS
+    return id_name(name) is not None
+
+
+def id_name(name: str) -> str | None:
+    """The name of an id as the vendor writes it, by the same name in any case; None when it is none."""
+    return name if name in FLAG_IDS else _FOLDED_IDS.get(name.casefold())
 
 
 TIMES = frozenset({"time", "$time"})

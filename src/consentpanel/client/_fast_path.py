@@ -31,6 +31,8 @@ from consentpanel.client._ticket import Ticket
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled
 from consentpanel.policy._detect.detection import kind_in_name, shown_name
+from consentpanel.policy._detect.ids import Ids
+from consentpanel.policy._detect.normalize import forms
 from consentpanel.registry._lookup import standing_of_one
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ _LONGEST_NAME = 128
 _EVENT_STRUCTURE = frozenset(STRUCTURE["events"][PROPERTIES])
 #: An ``$insert_id`` as the client makes it, in which no detector finds anything, and a letter that stands in none.
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
+#: What may be a UUID without its hyphens.
+_LONG_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32}")
 _NO_HEXADECIMAL = re.compile(r"[^\W\d_a-fA-F]")
 
 
@@ -81,6 +85,7 @@ class EventPlan:
         rules: The rules that hold for it.
         keyed: The policy's keyed hash; None without a secret.
         shown: The name as decisions tell it.
+        lowered: The name in small letters, when an id can stand in it in no other form than its own; None otherwise.
         may_send: Whether this path may also send, not only turn away.
         decisions: Those in which no property was dropped or changed, by the person's standing.
     """
@@ -89,6 +94,7 @@ class EventPlan:
     rules: Compiled
     keyed: Keyed | None
     shown: str | None
+    lowered: str | None
     may_send: bool
     decisions: dict[Standing, Decision] = attrs.Factory(dict)
 
@@ -103,6 +109,7 @@ class EventPlan:
             rules=rules,
             keyed=policy.keyed,
             shown=shown_name(event, own=rules.detection),
+            lowered=None if forms(event)[0] or _LONG_HEXADECIMAL.search(event) else event.lower(),
             may_send=settings.may_take_fast_path and kind_in_name(event) is None and not rules.id_paths,
         )
 
@@ -175,8 +182,10 @@ class FastPath:
             if len(settings.event_plans) < _REMEMBERED and len(event) <= _LONGEST_NAME:
                 settings.event_plans[event] = plan
         purpose = plan.purpose
+        if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
+            return None, None
         # A name that may hold the id is not told.
-        if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace() or subject in event:
+        if subject.lower() in plan.lowered if plan.lowered is not None else Ids((subject,)).are_in(event):
             return None, None
         given: dict[str, Any] | None = None
         if properties is not None:

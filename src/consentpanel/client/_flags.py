@@ -78,7 +78,7 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
 
     def _prepare_query_params(self, context: Mapping[str, Any], flag_key: str | None = None) -> Any:
         # A vendor method that is not overridden above gets here with a context that nobody judged.
-        judged = context if isinstance(context, _Allowed) else self._allowed(context)
+        judged = context if type(context) is _Allowed else self._allowed(context)
         if judged is None:
             raise _NoConsentError
         return super()._prepare_query_params(judged.said, flag_key)
@@ -111,12 +111,12 @@ class LocalFlags(vendor.LocalFeatureFlagsProvider):  # type: ignore[misc]
 
     def get_variant(self, flag_key: str, fallback_value: Any, context: Any, *reporting: Any, **keywords: Any) -> Any:
         """The variant for the context, as the vendor would assign it."""
-        mapped = context if isinstance(context, _Mapped) else _Mapped(context, self._guard.with_mapped_ids(context))
+        mapped = context if type(context) is _Mapped else _Mapped(context, self._guard.with_mapped_ids(context))
         return super().get_variant(flag_key, fallback_value, mapped, *reporting, **keywords)
 
     def _track_exposure(self, flag_key: str, variant: Any, context: Any, *latency: Any, **keywords: Any) -> Any:
         # An exposure is judged like any event, and for that the person's own id is needed.
-        given = context.given if isinstance(context, _Mapped) else context
+        given = context.given if type(context) is _Mapped else context
         return super()._track_exposure(flag_key, variant, given, *latency, **keywords)
 
 
@@ -193,8 +193,8 @@ def _without_values(record: logging.LogRecord) -> bool:
             record.args = tuple(_without_context(each) for each in record.args)
         return True
     if record.name in _HTTPCORE:
-        if "context" in str(record.msg):
-            record.msg = str(record.msg).partition("=")[0]
+        # What comes behind is the whole of a request or of an answer's headers, which may quote the context.
+        record.msg, record.args = str(record.msg).partition("=")[0].partition(" ")[0], ()
         return True
     if record.exc_info and (error := record.exc_info[1]) is not None:
         cause = f"HTTP {error.status}" if isinstance(error, _RequestFailedError) else cause_of(error) + asked_by()

@@ -15,7 +15,7 @@ from consentpanel._consent.standing import Standing
 from consentpanel._gate.consent import bound_purposes, questions
 from consentpanel._gate.judge import Verdict, judge
 from consentpanel._log import note_failure, warn_once
-from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import ENDPOINTS, FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import MAX_BYTES, Wire
 from consentpanel._mixpanel.names import FLAG_IDS
@@ -168,8 +168,13 @@ def _pseudonymised(verdict: Verdict, text: str, message: Message, settings: Sett
     """A verdict whose message names everybody as the vendor knows them."""
     pseudonyms = {key: settings.identity.of(key, settings.policy.keyed) for key in message.subjects}
     rules = settings.policy.compiled(message.scope, message.event).tree
-    mapped = with_pseudonyms(text, pseudonyms, message.endpoint, rules)
-    if len(mapped) < MAX_BYTES:
-        return verdict._replace(text=mapped)
-    # A pseudonym may be longer than the id.
-    return Verdict(attrs.evolve(verdict.decision, outcome=Outcome.DROPPED, reason=Reason.TOO_LARGE), None)
+    mapped, redacted = with_pseudonyms(text, pseudonyms, message.endpoint, rules)
+    decision = verdict.decision
+    if len(mapped) >= MAX_BYTES:
+        # A pseudonym may be longer than the id.
+        return Verdict(attrs.evolve(decision, outcome=Outcome.DROPPED, reason=Reason.TOO_LARGE), None)
+    if redacted:
+        path = settings.policy.applied_to(message).path
+        changed = {**decision.changed, **dict.fromkeys(map(path, redacted), Cause.ID)}
+        decision = attrs.evolve(decision, outcome=Outcome.REDACTED, changed=changed)
+    return verdict._replace(decision=decision, text=mapped)

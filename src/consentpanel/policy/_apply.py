@@ -33,6 +33,7 @@ from consentpanel.policy._detect.detection import (
     kind_in_name,
     shown_name,
 )
+from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._keys import seen
 from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import written
@@ -69,6 +70,7 @@ class Application:
 
     __slots__ = (
         "_ids",
+        "_ids_in_texts",
         "_is_strict",
         "_keyed",
         "_mapped",
@@ -97,6 +99,7 @@ class Application:
         self._keyed = keyed
         self._ids = frozenset(message.persons + message.devices)
         self._mapped = self._ids if maps_ids else frozenset[str]()
+        self._ids_in_texts: Ids | None = None
         self.dropped: dict[str, Cause] = {self.shown(path): cause for path, cause in message.dropped.items()}
         self.changed: dict[str, Cause] = {}
         self.detected: dict[str, str] = {}
@@ -150,6 +153,9 @@ class Application:
             path = self.path(name)
             if isinstance(node.action, Refuse):
                 raise RefusedError(path)
+            if self._is_stray_id(name, node, value):
+                self.dropped[path] = Cause.ID
+                continue
             try:
                 sent[name] = self._value(node, self.tree_of(value, path), path, inside=inside)
             except (NotOnWireError, ActionError) as error:
@@ -182,7 +188,14 @@ class Application:
 
     def shown(self, name: str) -> str:
         """A name as decisions tell it: never with an id, nor with what a detector finds."""
-        return shown_name(name, self._ids, self._own)
+        return shown_name(name, self._in_texts(), self._own)
+
+    def _in_texts(self) -> Ids:
+        # Most messages ask for it never.
+        ids = self._ids_in_texts
+        if ids is None:
+            ids = self._ids_in_texts = Ids(self._ids)
+        return ids
 
     def path(self, key: str, above: str = "") -> str:
         """The path of a key, as rules write it: never an id, never longer than a line."""
@@ -243,6 +256,10 @@ class Application:
             raise
         if result is value:
             return self._searched(result, path, detection) if detection is not None and sees_output else result
+        if self._mapped and isinstance(action, (Truncate, Mask, Generalize)) and self._holds_mapped(value):
+            # What is cut off an id is no text that the mapping finds.
+            self.changed.pop(path, None)
+            raise ActionError(Cause.ID)
         result = self._wire.tree(result)
         if type(result) is str and len(result) >= MAX_BYTES:
             raise ActionError(Cause.TOO_LARGE)
@@ -254,6 +271,9 @@ class Application:
         if detection is None or not sees_output:
             return result
         return self._deep(result, path, path, detection, closes=False)
+
+    def _holds_mapped(self, value: Any) -> bool:
+        return isinstance(value, str) and self._in_texts().are_in(value)
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it."""
@@ -369,13 +389,14 @@ class Application:
             found = node.of_key(key)
             if found is None:
                 if not node.deep or self._lacks_consent(node.action):
-                    self.dropped[self.path(key, f"{path}.")] = Cause.NO_CONSENT if node.deep else Cause.UNNAMED
+                    told = self.path(NAMES if node.hides else key, f"{path}.")
+                    self.dropped[told] = Cause.NO_CONSENT if node.deep else Cause.UNNAMED
                 else:
                     self._part(key, item, path, path, sent, node.detection, closes=True)
                 continue
             # Below a deep keep a key may be anything, so the rule's own spelling is told.
             inner = self.path(found[0], f"{path}.")
-            if is_id_name(key) and not (is_closing(found[1].action) or self._is_named(item)):
+            if self._is_stray_id(key, found[1], item):
                 self.dropped[inner] = Cause.ID
                 continue
             try:
@@ -385,6 +406,10 @@ class Application:
         if not sent and (node.action is None or isinstance(node.action, Drop)):
             raise ActionError(Cause.UNNAMED if node.action is None else Cause(node.action.name))
         return sent
+
+    def _is_stray_id(self, name: str, node: Node, value: Any) -> bool:
+        """Whether something stands under the name of an id that the message is not known to name."""
+        return is_id_name(name) and not (is_closing(node.action) or self._is_named(value))
 
     def _is_named(self, value: Any) -> bool:
         """Whether a value is an id that the message is known to name, or a list of such."""

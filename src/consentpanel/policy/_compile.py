@@ -26,7 +26,8 @@ class Node:
         action: The action; None when only parts of the path are named.
         detection: What looks into the values that the action lets pass; None when nothing does.
         deep: Whether what no rule names below is kept too.
-        keeps: Whether every scalar is kept, whoever it is about.
+        hides: Whether a key that no rule names may be anything: below a deep keep, that of another rule too.
+        keeps: Whether every scalar is kept, whoever it is about and whatever it is.
         items: What they say of the items of a list.
         keys: What they say of the keys of a dict, by the exact key.
         closing_keys: By the folded key, for keys that a closing rule names in another spelling: the rule's own key and
@@ -36,6 +37,7 @@ class Node:
     action: Action | None
     detection: Detection | None
     deep: bool
+    hides: bool
     keeps: bool
     items: Node | None
     keys: Mapping[str, Node]
@@ -63,9 +65,10 @@ class Compiled:
     Attributes:
         tree: A node whose keys are the properties.
         detection: What looks for personal data; None for nothing.
-        plain: The properties whose scalars are sent as they are if `detection` finds nothing; none of them structural.
+        plain: The properties whose scalars are sent as they are if `detection` finds nothing; none of them structural or
+            an id.
         bound: The folded top-level names of the rules that are bound to a purpose.
-        id_paths: Where rules open an id below a property, by its steps.
+        id_paths: Where rules open an id that is not structural, by its steps.
     """
 
     tree: Node
@@ -111,7 +114,7 @@ def compiled(
         for name, node in tree.keys.items()
         if node.keeps and name not in STRUCTURE[scope] and node.detection in {None, detection}
     )
-    id_paths = tuple(path for name, node in tree.keys.items() for path in _id_paths(node, (name,)))
+    id_paths = tuple(path for path in _id_paths(tree, ()) if path[0] not in STRUCTURE[scope] or len(path) > 1)
     return Compiled(tree, detection, plain, bound, id_paths)
 
 
@@ -141,7 +144,9 @@ class Layers(NamedTuple):
         )
 
 
-def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -> Node:
+def _merged(
+    layers: Layers, inherited: Keep | None, detection_of: DetectionOf, *, is_id: bool = False, hides: bool = False
+) -> Node:
     """The node of a path, where `inherited` is the deep keep above it."""
     ours = layers.event_closes.action or layers.event_opens.action
     theirs = layers.scope_closes.action or layers.scope_opens.action
@@ -152,7 +157,8 @@ def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -
 
     def merged(at: Layers, key: str = "") -> Node:
         # A deep keep opens no id: only a rule for exactly that path does.
-        return _merged(at, None if is_id_name(key) else below, detection_of)
+        is_id = is_id_name(key)
+        return _merged(at, None if is_id else below, detection_of, is_id=is_id, hides=hides or below is not None)
 
     closing = layers._replace(event_opens=NO_RULES, scope_opens=NO_RULES)
     names_items = any(ITEMS in layer.steps for layer in layers)
@@ -160,8 +166,9 @@ def _merged(layers: Layers, inherited: Keep | None, detection_of: DetectionOf) -
         action=action,
         detection=None if action is None else detection_of(action),
         deep=below is not None,
-        # With a rule for items a scalar is not plainly kept: in `$append` it is an item.
-        keeps=isinstance(action, Keep) and not names_items and action.is_unconditional,
+        hides=hides or below is not None,
+        # With a rule for items a scalar is not plainly kept: in `$append` it is an item. An id is looked at first.
+        keeps=isinstance(action, Keep) and not (names_items or is_id) and action.is_unconditional,
         items=merged(layers.at(ITEMS)) if names_items else None,
         keys={key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)},
         closing_keys={key: (key, merged(closing.at(key))) for key in _keys(layers.event_closes, layers.scope_closes)},

@@ -9,11 +9,19 @@ from typing import Any
 from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import FLAGS, Message, Subjects
 from consentpanel._messages.wire import DOUBLED_KEYS, NotOnWireError, named_by_text
-from consentpanel._mixpanel.names import DICT_OPERATORS, GROUP_NAMES, LIST_OPERATORS, PERSONAL, REMOVALS
-from consentpanel._mixpanel.structure import PROPERTIES, TOP
+from consentpanel._mixpanel.names import (
+    DICT_OPERATORS,
+    GROUP_NAMES,
+    LIST_OPERATORS,
+    PERSONAL,
+    PROFILE_ID,
+    REMOVALS,
+    is_id_name,
+)
+from consentpanel._mixpanel.structure import PROPERTIES, TOP, Shape
 from consentpanel.policy._apply import Application
 from consentpanel.policy._compile import Node
-from consentpanel.policy._detect.detection import Detection
+from consentpanel.policy._detect.detection import DETECTOR_FAILED, Detection
 from consentpanel.policy._paths import ITEMS
 
 
@@ -73,12 +81,17 @@ def removal_left_of(
     for name, value in message.record.items():
         if name in REMOVALS:
             _remove(name, value, applied, record)
-        elif name in message.places[TOP]:
+        elif name in message.places[TOP] and _is_of_profile(name, message.places[TOP][name]):
             applied.structural(name, message.places[TOP][name], value, record, message.default_of)
         else:
-            applied.dropped[applied.path(name)] = cause
+            applied.dropped[applied.path(name)] = Cause.ID if is_id_name(name) else cause
     _name_group(record, applied, detection)
     return record
+
+
+def _is_of_profile(name: str, shape: Shape) -> bool:
+    """Whether a structural name says no more than which profile it is: another id would tie two people together."""
+    return not shape.is_id or name == PROFILE_ID
 
 
 def _name_group(record: dict[str, Any], applied: Application, detection: Detection | None) -> None:
@@ -103,7 +116,7 @@ def _remove(name: str, value: Any, applied: Application, record: dict[str, Any])
         if kind is None:
             kept.append(each)
         else:
-            applied.dropped[name] = Cause.detected(kind)
+            applied.dropped[name] = Cause.DETECTOR_FAILED if kind == DETECTOR_FAILED else Cause.detected(kind)
     if kept or not texts:
         record[name] = kept
 

@@ -16,7 +16,8 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled, compiled
-from consentpanel.policy._detect.detection import Detection, OnDetect, shown_name
+from consentpanel.policy._detect.detection import HIDDEN_ID, Detection, OnDetect, shown_name
+from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._left import all_of, left_of, open_ids
 from consentpanel.policy._paths import category_of_path
 from consentpanel.policy._rules import (
@@ -404,7 +405,9 @@ class FieldPolicy:
         """The name of an event as decisions tell it: without an id, and without what a detector finds in it."""
         if message.event is None:
             return None
-        return shown_name(message.event, message.subjects, self.compiled(message.scope, message.event).detection)
+        if message.names_too_many:
+            return HIDDEN_ID
+        return shown_name(message.event, Ids(message.subjects), self.compiled(message.scope, message.event).detection)
 
     def open_ids(self, message: Message) -> None:
         """Has a message name those whose ids stand below a property where a rule for exactly that path opens one."""

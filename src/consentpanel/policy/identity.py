@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import attrs
 
 from consentpanel._checks import several
 from consentpanel._consent.ids import subject_key
+from consentpanel._messages.message import EVENT_ENDPOINTS, FLAGS
 from consentpanel._messages.wire import dumps
 from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS, is_id_name
 from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE, TOP, Shape
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._compile import Node
+from consentpanel.policy._detect.ids import Ids
+from consentpanel.policy._detect.matchers import REDACTED
 from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
@@ -170,12 +171,13 @@ def _in_letters(hexadecimal: str) -> str:
 
 def with_pseudonyms(
     text: str, pseudonyms: Mapping[str, str], endpoint: str = "events", rules: Node | None = None
-) -> str:
-    """The JSON of a message with each raw id replaced; pure.
+) -> tuple[str, frozenset[str]]:
+    """The JSON of a message with each raw id replaced, and the names of properties of which more was taken; pure.
 
     Every id field is mapped. Elsewhere a string equal to a raw id is, and an id of six or more characters as a whole
-    token inside a string, percent-encoded too. Numbers and booleans are left: user 1 and ``quantity: 1`` are two things;
-    so are the structure of the message, at its own place, and the names of properties that the rules themselves name.
+    token inside a string, in any case. A string in which one is seen only when it is decoded is redacted, and a key left
+    out. Numbers and booleans are left: user 1 and ``quantity: 1`` are two things; so are the structure of the message,
+    at its own place, and the names of properties that the rules themselves name.
 
     Args:
         text: The JSON object that would be sent.
@@ -184,76 +186,101 @@ def with_pseudonyms(
         rules: The compiled rules for its properties; None for none.
 
     Example:
-        >>> with_pseudonyms('{"properties":{"distinct_id":"ann-17","url":"/u/ann-17/a","n":17}}', {"ann-17": "pid1_x"})
-        '{"properties":{"distinct_id":"pid1_x","url":"/u/pid1_x/a","n":17}}'
+        >>> event = '{"properties":{"distinct_id":"ann-17","url":"/u/ann-17/a","next":"/u/ann%2D17","n":17}}'
+        >>> mapped, redacted = with_pseudonyms(event, {"ann-17": "pid1_x"})
+        >>> mapped
+        '{"properties":{"distinct_id":"pid1_x","url":"/u/pid1_x/a","next":"[redacted]","n":17}}'
+        >>> redacted
+        frozenset({'next'})
     """
-    top, inside = STRUCTURE[endpoint][TOP], STRUCTURE[endpoint][PROPERTIES]
-    is_event = endpoint in {"events", "imports"}
-    mapping = _Mapping(pseudonyms)
-
-    def frame(name: str, value: Any) -> Any:
-        if name == "properties" if is_event else name in DICT_OPERATORS:
-            return mapping.tree(value, rules, inside)
-        if name in REMOVALS and isinstance(value, list):
-            return [each if rules is not None and each in rules.keys else mapping.text(each) for each in value]
-        return mapping.field(name, value, None, top)
-
-    record = json.loads(text)
-    if endpoint == "flags":
-        return dumps(mapping.tree(record, rules, inside))
-    frames = {"event", "properties"} if is_event else DICT_OPERATORS | REMOVALS
-    names = frames | top.keys() | (frozenset() if rules is None else rules.keys.keys())
-    return dumps({name if name in names else mapping.text(name): frame(name, value) for name, value in record.items()})
+    mapping = _Mapping(pseudonyms, endpoint, rules)
+    return dumps(mapping.message(json.loads(text))), frozenset(mapping.redacted)
 
 
 class _Mapping:
     """Maps the ids in the JSON tree of one message."""
 
-    def __init__(self, pseudonyms: Mapping[str, str]) -> None:
+    def __init__(self, pseudonyms: Mapping[str, str], endpoint: str, rules: Node | None) -> None:
         self._pseudonyms = pseudonyms
-        self._tokens = {
-            written: pseudonym
-            for raw, pseudonym in pseudonyms.items()
-            if len(raw) >= _SHORTEST_TOKEN
-            for written in (raw, quote(raw, safe=""), quote_plus(raw))
-        }
-        # The longest first, or an id that begins another would take its place.
-        ordered = "|".join(map(re.escape, sorted(self._tokens, key=len, reverse=True)))
-        self._pattern = re.compile(rf"(?<![^\W_])(?:{ordered})(?![^\W_])") if ordered else None
+        self._ids = Ids(pseudonyms, _SHORTEST_TOKEN)
+        self._rules = rules
+        self._named: Mapping[str, Node] = {} if rules is None else rules.keys
+        self._endpoint = endpoint
+        self._top, self._inside = STRUCTURE[endpoint][TOP], STRUCTURE[endpoint][PROPERTIES]
+        self._is_event = endpoint in EVENT_ENDPOINTS
+        self.redacted: set[str] = set()
 
-    def text(self, value: str) -> str:
+    def message(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The whole message."""
+        if self._endpoint == FLAGS:
+            return self._properties(record)
+        frames = {"event", "properties"} if self._is_event else DICT_OPERATORS | REMOVALS
+        # At the top a name is structure, or one that a rule names.
+        return self._dict(record, frames | self._top.keys() | self._named.keys(), self._frame)
+
+    def _frame(self, name: str, value: Any) -> Any:
+        holds_properties = name == "properties" if self._is_event else name in DICT_OPERATORS
+        if holds_properties and isinstance(value, dict):
+            return self._properties(value)
+        if name in REMOVALS and isinstance(value, list):
+            return [each if each in self._named else self._tree(each, None, name) for each in value]
+        return self._field(name, value, None, self._top, name)
+
+    def _properties(self, properties: dict[str, Any]) -> dict[str, Any]:
+        known = self._inside.keys() | self._named.keys()
+        return self._dict(
+            properties, known, lambda name, value: self._field(name, value, self._rules, self._inside, name)
+        )
+
+    def _dict(
+        self, tree: dict[str, Any], known: Collection[str], of: Callable[[str, Any], Any], top: str = ""
+    ) -> dict[str, Any]:
+        mapped: dict[str, Any] = {}
+        for name, value in tree.items():
+            as_sent = name if name in known else self._text(name)
+            if as_sent is None:
+                self.redacted.add(top or name)
+            else:
+                mapped[as_sent] = of(name, value)
+        return mapped
+
+    def _text(self, value: str) -> str | None:
+        """The text with each id replaced; None when one stands in it that only decoding shows."""
         exact = self._pseudonyms.get(value)
-        if exact is not None or self._pattern is None:
-            return value if exact is None else exact
-        return self._pattern.sub(lambda found: self._tokens[found[0]], value)
+        if exact is not None:
+            return exact
+        parts, at = [], 0
+        for start, end, raw in self._ids.places(value):
+            parts += [value[at:start], self._pseudonyms.get(value[start:end]) or self._pseudonyms[raw]]
+            at = end
+        mapped = "".join((*parts, value[at:])) if parts else value
+        return None if self._ids.are_hidden_in(mapped) else mapped
 
-    def tree(self, tree: Any, rules: Node | None, structure: Mapping[str, Shape] = _NO_STRUCTURE) -> Any:
+    def _tree(self, tree: Any, rules: Node | None, top: str) -> Any:
         if isinstance(tree, str):
-            return self.text(tree)
+            mapped = self._text(tree)
+            if mapped is None:
+                self.redacted.add(top)
+            return REDACTED if mapped is None else mapped
         if isinstance(tree, list):
             items = None if rules is None else rules.items or rules
-            return [self.tree(each, items) for each in tree]
+            return [self._tree(each, items, top) for each in tree]
         if isinstance(tree, dict):
-            named = frozenset() if rules is None else rules.keys.keys()
-            return {
-                name if name in structure or name in named else self.text(name): self.field(
-                    name, value, rules, structure
-                )
-                for name, value in tree.items()
-            }
+            known: Collection[str] = () if rules is None else rules.keys
+            return self._dict(tree, known, lambda name, value: self._field(name, value, rules, _NO_STRUCTURE, top), top)
         return tree
 
-    def field(self, name: str, value: Any, rules: Node | None, structure: Mapping[str, Shape]) -> Any:
+    def _field(self, name: str, value: Any, rules: Node | None, structure: Mapping[str, Shape], top: str) -> Any:
         shape = structure.get(name)
         if shape is not None and not shape.is_id:
             return value
         if shape is not None or is_id_name(name):
-            return self._id(value)
-        return self.tree(value, None if rules is None else rules.keys.get(name))
+            return self._id(value, top)
+        return self._tree(value, None if rules is None else rules.keys.get(name), top)
 
-    def _id(self, value: Any) -> Any:
+    def _id(self, value: Any, top: str) -> Any:
         if isinstance(value, list):
-            return [self._id(each) for each in value]
+            return [self._id(each, top) for each in value]
         if type(value) in {str, int}:
-            return self._pseudonyms.get(str(value)) or self.tree(value, None)
-        return self.tree(value, None)
+            return self._pseudonyms.get(str(value)) or self._tree(value, None, top)
+        return self._tree(value, None, top)

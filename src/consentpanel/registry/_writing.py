@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from consentpanel._consent.ids import Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, utc
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late
 from consentpanel.registry._recording import is_stamped_here, not_before, records_of
@@ -158,14 +158,17 @@ def not_outlived(registry: object, subject_id: object, fields: Mapping[str, Any]
     """The fields of a withdrawal whose time is given: said no earlier than the person's latest record, or a grant would hold.
 
     Raises:
-        RegistryError: The registry failed.
         InvalidRecordError: It is no id, or the time is none.
     """
     given = fields.get("recorded_at")
     if given is None:
         return dict(fields)
-    latest = _latest(registry, subject_id)
     moment = utc(given, "recorded_at")
+    try:
+        latest = _latest(registry, subject_id)
+    except RegistryError:
+        # It is recorded all the same, and as said now: what it may not be outlived by cannot be read.
+        latest = now()
     return {**fields, "recorded_at": moment if latest is None else max(moment, latest)}
 
 

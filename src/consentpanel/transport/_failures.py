@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 
-#: Characters of a value that is looked for anywhere in a text; a shorter one only as a word.
+#: Characters of what is looked for anywhere in a text; something shorter only as a word.
 _LONG = 4
+#: Characters of a word by which it is known.
+_BEGINNING = 6
+_WORDS = re.compile(r"[^\W_]+")
+#: As JSON, a URL and HTML write them.
+_ESCAPES = re.compile(r"[\\%&]")
 
 
 def stripped(error: Exception, said: str | None) -> Exception:
@@ -60,20 +66,32 @@ def stripped(error: Exception, said: str | None) -> Exception:
 
 
 def quotes(text: str, said: object) -> bool:
-    """Whether a text quotes a value of what was said, or may do so in an escape, where it would not be found.
+    """Whether a text quotes a word of what was said, the beginning of one, or may do so in an escape where none is found.
 
     Args:
         text: The text.
         said: What was said, decoded from JSON.
     """
-    # Escapes of JSON, and of a URL.
-    return "\\" in text or "%" in text or any(_is_in(text.lower(), str(value).lower()) for value in _leaves(said))
+    if _ESCAPES.search(text):
+        return True
+    shown = _as_seen(text)
+    return any(_is_in(shown, part) for value in _leaves(said) for part in _parts(_as_seen(str(value))))
 
 
-def _is_in(text: str, value: str) -> bool:
-    if len(value) >= _LONG:
-        return value in text
-    return bool(value) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+def _parts(value: str) -> Iterator[str]:
+    yield value
+    # A server may cut short what it quotes.
+    yield from (word[:_BEGINNING] for word in _WORDS.findall(value) if len(word) >= _LONG)
+
+
+def _is_in(text: str, part: str) -> bool:
+    if len(part) >= _LONG:
+        return part in text
+    return bool(part) and re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None
+
+
+def _as_seen(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower()
 
 
 def _leaves(tree: Any) -> Iterator[Any]:

@@ -10,11 +10,12 @@ from typing import Any, Literal, NamedTuple, cast
 import attrs
 
 from consentpanel._checks import several, several_texts
-from consentpanel._messages.shapes import holds_id
 from consentpanel.errors import ConfigurationError
+from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._detect.matchers import ENCODED, KINDS, REDACTED, Place, merged, places_in, text_of, without
 from consentpanel.policy._detect.normalize import (
     decoded,
+    forms,
     in_ascii_digits,
     keys_in,
     may_be_encoded,
@@ -265,29 +266,27 @@ class Detection:
                 kinds.update((kind, None) for kind, _, _ in uncovered)
             else:
                 hidden = [(kind, places[start], places[end]) for kind, start, end in uncovered]
-        forms = {plain: None, shown: None}
-        for form in tuple(forms):
-            texts, is_at_rest = decoded(form)
-            if not is_at_rest:
-                kinds[ENCODED] = None
-            for each in texts:
-                if each not in forms:
-                    forms[each] = None
-                    kinds.update((kind, None) for kind, _, _ in _uncovered(each, self._hits(each), covered))
-        if _STRUCTURAL.search("\n".join(forms)):
-            kinds.update((kind, None) for kind in self._kinds_in(forms, covered))
+        texts, is_at_rest = forms(plain)
+        if not is_at_rest:
+            kinds[ENCODED] = None
+        for each in texts:
+            if each != shown:
+                kinds.update((kind, None) for kind, _, _ in _uncovered(each, self._hits(each), covered))
+        texts.append(plain)
+        if _STRUCTURAL.search("\n".join(texts)):
+            kinds.update((kind, None) for kind in self._kinds_in(texts, covered))
         return raw, hidden + [(kind, 0, len(text)) for kind in kinds]
 
-    def _kinds_in(self, forms: Iterable[str], covered: Collection[str]) -> Iterator[str]:
-        """The kinds of what is in the forms of a text that are structures, and `secret` for a sensitive name in one."""
-        for form in forms:
-            strings = [visible(each) for each in strings_in(form)]
+    def _kinds_in(self, texts: Collection[str], covered: Collection[str]) -> Iterator[str]:
+        """The kinds of what is in those forms of a text that are structures, and `secret` for a sensitive name in one."""
+        for each in texts:
+            strings = [visible(string) for string in strings_in(each)]
             if not strings:
                 continue
             # In one text, since a structure may hold very many.
             text = "\n".join(strings)
             yield from (kind for kind, _, _ in _uncovered(text, self._hits(text, strings), covered))
-        if "secret" in self._kinds and any(map(is_sensitive, set().union(*map(keys_in, forms)))):
+        if "secret" in self._kinds and any(map(is_sensitive, set().union(*map(keys_in, texts)))):
             yield "secret"
 
     def _covered(self, text: str, places: Iterable[Place]) -> Collection[str]:
@@ -387,7 +386,7 @@ HIDDEN_ID = "<id>"
 _LONGEST_SHOWN = 255
 
 
-def shown_name(name: str, ids: Collection[str] = (), own: Detection | None = None) -> str:
+def shown_name(name: str, ids: Ids | None = None, own: Detection | None = None) -> str:
     """The name of a property, event or group as it is told, cut to 255 characters.
 
     Args:
@@ -395,7 +394,7 @@ def shown_name(name: str, ids: Collection[str] = (), own: Detection | None = Non
         ids: The ids that the message names, none of which is told.
         own: The detectors of a policy, beside those that always look into it.
     """
-    if holds_id(name, ids):
+    if ids is not None and ids.are_in(name):
         return HIDDEN_ID
     kind = kind_in_name(name, own)
     # A detector that fails finds nothing: its policy's own names would be told no more.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from consentpanel.policy._detect.addresses import (
     secrets,
     url_parameters,
 )
+from consentpanel.policy._detect.normalize import UNSPACED
 from consentpanel.policy._detect.numbers import ibans, is_card, payment_cards, phones, us_ssns
 
 REDACTED = "[redacted]"
@@ -32,14 +32,6 @@ def text_of(number: Any) -> str:
     return repr(number) if isinstance(number, float) or -_LONG < number < _LONG else ""
 
 
-# Letters of scripts that are written without spaces: South-East Asian, Tibetan, Hangul, kana, bopomofo, Han, Yi, Tangut.
-_UNSPACED = re.compile(
-    "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035"
-    "\u3038-\u303c\u3041-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\ua980-\ua9ff"
-    "\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00016fe0-\U00018d8f\U0001aff0-\U0001b2ff\U00020000-\U0003fffd]"
-)
-
-
 def places_in(text: str) -> list[Place]:
     """What the built-in detectors find in a text with ASCII digits.
 
@@ -48,7 +40,7 @@ def places_in(text: str) -> list[Place]:
     """
     found = _places_in(text)
     if not text.isascii():
-        words = _UNSPACED.sub("\t", text)
+        words = UNSPACED.sub("\t", text)
         if words != text:
             found += _places_in(words)
     return found

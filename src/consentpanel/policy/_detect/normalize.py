@@ -31,6 +31,13 @@ _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 #: The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is.
 _DOTS = {0x3002: "."}
 
+#: Letters of scripts that are written without spaces: South-East Asian, Tibetan, Hangul, kana, bopomofo, Han, Yi, Tangut.
+UNSPACED = re.compile(
+    "[\u0e00-\u109f\u1100-\u11ff\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035"
+    "\u3038-\u303c\u3041-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\ua980-\ua9ff"
+    "\uaa60-\uaadf\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00016fe0-\U00018d8f\U0001aff0-\U0001b2ff\U00020000-\U0003fffd]"
+)
+
 
 def in_ascii_digits(text: str) -> str:
     """The text with every decimal digit of Unicode written in ASCII; as long as before."""
@@ -162,6 +169,21 @@ def may_be_encoded(text: str) -> bool:
         or ('"' in text and _KEY.search(text) is not None)
         or (("[" in text or "{" in text) and _OPENS.search(text) is not None)
     )
+
+
+def forms(text: str) -> tuple[list[str], bool]:
+    """What else a text may be read as: as a reader sees it, and both decoded; and whether decoding came to rest."""
+    if text.isascii() and not may_be_encoded(text):
+        return [], True
+    shown = visible(text)
+    texts: dict[str, None] = {shown: None}
+    rests = True
+    for form in dict.fromkeys((text, shown)):
+        more, is_at_rest = decoded(form)
+        texts.update(dict.fromkeys(more))
+        rests = rests and is_at_rest
+    texts.pop(text, None)
+    return list(texts), rests
 
 
 def decoded(text: str) -> tuple[list[str], bool]:
