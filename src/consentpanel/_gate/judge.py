@@ -5,9 +5,10 @@ Read this first. Nothing here asks a registry, sends, logs or keeps anything.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
+
+import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.regime import Regime
@@ -15,7 +16,8 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import bound_purposes, refusal_of
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import FLAGS, MAX_ITEMS, Message
-from consentpanel._messages.wire import dumps, fits, is_utf_8
+from consentpanel._messages.wire import dumps, fits, says
+from consentpanel._mixpanel.names import GROUP_NAMES
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._left import all_of, left_of, removal_left_of
@@ -24,6 +26,9 @@ from consentpanel.policy._left import all_of, left_of, removal_left_of
 UNPLANNED = "<unplanned>"
 #: The reasons for which a decision tells what is wrong with an argument.
 _TOLD = frozenset({Reason.INVALID_MESSAGE, Reason.INVALID_ID, Reason.INVALID_TIME})
+
+
+_NO_GROUP = "$group_key and $group_id must each be a number, or a str of at most 255 characters that is not empty"
 
 
 class Verdict(NamedTuple):
@@ -169,14 +174,17 @@ def _nothing_left(message: Message, grounds: Grounds, applied: Application) -> V
 
 
 def _written(message: Message, record: dict[str, Any], grounds: Grounds, applied: Application) -> Verdict:
-    """The record as the vendor's client would write it, unless it is larger than the vendor takes."""
+    """The record as the vendor's client would write it, unless it names no group or is larger than the vendor takes."""
+    if message.endpoint == "groups" and not GROUP_NAMES & message.record.keys() <= record.keys():
+        malformed = attrs.evolve(message, problem=_NO_GROUP)
+        return _dropped(malformed, grounds._replace(reason=Reason.INVALID_MESSAGE))
     holders = (record.get("properties", ()),) if message.is_event else record.values()
     count = sum(len(value) for value in holders if isinstance(value, (dict, list)))
     text = ""
     if count <= MAX_ITEMS:
         text = dumps(record)
         # A serializer's own way of writing is kept where nothing was changed, whatever was noted of that.
-        if message.text and text == dumps(json.loads(message.text)) and is_utf_8(message.text):
+        if message.text and says(message.text, text):
             text = message.text
     is_touched = bool(applied.dropped or applied.changed)
     if not text or not fits(text):

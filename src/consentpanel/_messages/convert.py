@@ -136,6 +136,13 @@ def text_of(value: object) -> str | None:
     return None
 
 
+def items_of(value: object) -> list[Any] | None:
+    """The items of a list, tuple or set, whatever a subclass would iterate over; None for anything else."""
+    kind = type(value)
+    base = next((each for each in (list, tuple, set, frozenset) if issubclass(kind, each)), None)
+    return None if base is None else list(base.__iter__(value))  # type: ignore[arg-type]
+
+
 def name_of(value: object) -> str | None:
     """The text of a name that is a `str`, a lazy text or an `Enum` of texts; None for anything else."""
     kind = type(value)

@@ -13,7 +13,7 @@ import attrs
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import now
-from consentpanel._messages.convert import name_of
+from consentpanel._messages.convert import items_of, name_of
 from consentpanel._messages.decision import Cause, Reason
 from consentpanel._messages.shapes import DefaultOf, no_default
 from consentpanel._messages.times import moment_of
@@ -319,8 +319,9 @@ class Subjects:
             return self._add(name, value, self.devices)
         if usual not in PERSON_ID_LISTS:
             return self.person(value, name)
-        if isinstance(value, (list, tuple)):
-            return [self.person(item, name) for item in value]
+        items = None if issubclass(type(value), (set, frozenset)) else items_of(value)
+        if items is not None:
+            return [self.person(item, name) for item in items]
         self.problem = f"{name} must be a list of ids, not {type(value).__name__}"
         return None
 

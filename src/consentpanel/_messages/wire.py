@@ -282,13 +282,25 @@ def _entries(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
     raise NotOnWireError(Cause.UNSERIALISABLE)
 
 
-def is_utf_8(text: str) -> bool:
-    """Whether a text can be sent: half of a surrogate pair cannot."""
+def says(text: str, judged: str) -> bool:
+    """Whether JSON of a serializer's own way of writing says what was judged, to the last digit, and can be sent.
+
+    Args:
+        text: What the serializer wrote.
+        judged: The text of `dumps` that was judged.
+    """
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        text.encode()  # half of a surrogate pair has no bytes
+        return dumps(json.loads(text, parse_float=_as_judged)) == judged
+    except ValueError:
         return False
-    return True
+
+
+def _as_judged(literal: str) -> float:
+    number = float(literal)
+    if float.__repr__(number) != literal:
+        raise ValueError("digits that nobody judged")
+    return number
 
 
 def fits(text: str) -> bool:
@@ -339,7 +351,9 @@ def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, Cause], path: s
         path: What stands before the keys in a path.
     """
     # The caller's own may change in another thread: what is judged is this copy.
-    entries = list(mapping.items())
+    entries = list(islice(mapping.items(), MAX_BYTES))
+    if len(entries) == MAX_BYTES:
+        raise TooManyItemsError("more than anybody would send")
     named: dict[str, Any] = {}
     twice: set[str] = set()
     for key, value in entries:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from consentpanel._messages.convert import items_of
 from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import FLAGS, Message, Subjects
 from consentpanel._messages.wire import DOUBLED_KEYS, NotOnWireError, named_by_text
@@ -106,9 +107,9 @@ def _remove(name: str, value: Any, applied: Application, record: dict[str, Any])
             applied.changed[name] = Cause.DEFAULT
         record[name] = ""
         return
-    names = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple, set, frozenset)) else []
+    names = [value] if issubclass(type(value), str) else items_of(value) or []
     texts = [str.__str__(name) for name in names if issubclass(type(name), str)]
-    if len(texts) != len(names) or (not names and value):
+    if len(texts) != len(names) or (not names and value is not None and items_of(value) is None):
         applied.dropped[name] = Cause.NOT_A_NAME
     kept = []
     for each in texts:

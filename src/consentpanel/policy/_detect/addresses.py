@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from urllib.parse import unquote
 
+from consentpanel.policy._detect.normalize import UNSPACED
 from consentpanel.policy._names import is_personal_parameter
 
 Span = tuple[int, int]
@@ -21,7 +22,8 @@ Span = tuple[int, int]
 _NO_LABEL = r"\x00-,./:-@\[-^`{-\x7f\s\u2000-\u206f\u3000-\u303f\uff00-\uff0f\uff1a-\uff20"
 # At most 63 characters a label (RFC 1035, section 2.3.4), and a top level without digits, or one in its ASCII form.
 _DOMAIN = re.compile(
-    rf"@((?:[^{_NO_LABEL}]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[^{_NO_LABEL}0-9_\-]{{2,63}}))(?![^\W_])"
+    rf"@((?:[^{_NO_LABEL}]{{1,63}}\.){{1,8}}(?:xn--[A-Za-z0-9-]{{2,59}}|[^{_NO_LABEL}0-9_\-]{{2,63}}))"
+    rf"(?:(?![^\W_])|(?={UNSPACED.pattern}))"
 )
 _LOCAL = re.compile(r"[^\s()<>\[\],;:\\\"@/?=&#]{1,64}")
 # RFC 5321, section 4.5.3.1.1.
@@ -43,7 +45,7 @@ def emails(text: str) -> Iterator[Span]:
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
-_IPV4 = re.compile(rf"(?<![\w.])(?<!\d,){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?!\w|\.\d)", re.ASCII)
+_IPV4 = re.compile(rf"(?<![^\W_])(?<!\.)(?<!\d,){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![^\W_]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?:(?<![\w:.])|(?<=[g-zG-Z_]:))[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:]|\.\d)", re.ASCII
 )

@@ -280,7 +280,10 @@ class Detection:
     def _kinds_in(self, texts: Collection[str], covered: Collection[str]) -> Iterator[str]:
         """The kinds of what is in those forms of a text that are structures, and `secret` for a sensitive name in one."""
         for each in texts:
-            strings = [visible(string) for string in strings_in(each)]
+            found, is_all = strings_in(each)
+            if not is_all:
+                yield ENCODED
+            strings = [visible(string) for string in found]
             if not strings:
                 continue
             # In one text, since a structure may hold very many.

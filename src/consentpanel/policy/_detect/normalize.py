@@ -17,6 +17,8 @@ from urllib.parse import unquote
 ROUNDS = 3
 #: How many texts of JSON inside a text of JSON are opened.
 _DEEPEST = 3
+#: How many times its own length a text may hold when all that is inside is decoded.
+_MOST_INSIDE = 16
 
 # Default_Ignorable_Code_Point of Unicode: what a reader does not see.
 _INVISIBLE = re.compile(
@@ -155,6 +157,7 @@ def _character(found: re.Match[str]) -> str:
 _ALONE = ((_has_percent, _without_percent), (_has_json, _without_json), (_has_html, _without_html))
 # A round of all takes off what wraps a URL in a page or in a structure, and then one layer of the URL.
 _TOGETHER = (_without_json, _without_html, _without_percent)
+_UNWRAPPED = (_without_json, _without_html, _without_json)
 _AS_FORM = (_without_json, _without_html, _without_plus, _without_percent)
 
 
@@ -200,6 +203,8 @@ def decoded(text: str) -> tuple[list[str], bool]:
         text = _decode(_AS_FORM, text, texts, 1)
         rests.append(_decode(_TOGETHER, text, texts, rounds))
     texts[_without_plus(text)] = None
+    # What a page or a structure wraps may stand below the last layer of a URL.
+    rests += [_decode(_UNWRAPPED, rest, texts, 1) for rest in dict.fromkeys(rests)]
     return list(texts), not any(map(_has_percent, rests))
 
 
@@ -228,17 +233,35 @@ def keys_in(text: str) -> list[str]:
     return _KEY.findall(text) if '"' in text and ":" in text else []
 
 
-def strings_in(text: str) -> list[str]:
-    """The strings, keys and numbers of a text that is a JSON object or list, or has one in a line; and of such texts inside."""
-    found: list[str] = []
+def strings_in(text: str) -> tuple[list[str], bool]:
+    """The strings, keys and numbers of a text that is a JSON object or list, or has one in a line; and whether that is all.
+
+    Those of such texts inside are among them, also where one has to be decoded first.
+    """
+    found: dict[str, None] = {}
     pending = [(text, 0)] if "{" in text or "[" in text else []
+    left = _MOST_INSIDE * len(text)
     while pending:
         inner, depth = pending.pop()
-        strings = list(_opened(inner))
-        found += strings
-        if depth + 1 < _DEEPEST:
-            pending += [(each, depth + 1) for each in strings]
-    return found
+        try:
+            strings = [each for each in _opened(inner) if each not in found]
+        except RecursionError:
+            return list(found), False
+        if depth == _DEEPEST:
+            if strings:
+                return list(found), False
+            continue
+        strings = [form for each in dict.fromkeys(strings) for form in (each, *_decoded_inside(each))]
+        pending += [(each, depth + 1) for each in strings if "{" in each or "[" in each]
+        left -= sum(map(len, strings))
+        if left < 0:
+            return list(found), False
+        found.update(dict.fromkeys(strings))
+    return list(found), True
+
+
+def _decoded_inside(text: str) -> list[str]:
+    return decoded(text)[0] if may_be_encoded(text) else []
 
 
 def _opened(text: str) -> Iterator[str]:
@@ -261,6 +284,6 @@ def _opened(text: str) -> Iterator[str]:
 def _tree(text: str) -> Any:
     # Objects as pairs, because a name may come twice; integers as text, because Python reads no long ones.
     try:
-        return json.loads(text, object_pairs_hook=list, parse_int=str) if _OPENS.match(text) else None
-    except (ValueError, RecursionError):
+        return json.loads(text, object_pairs_hook=list, parse_int=str) if _OPENS.match(text.lstrip()) else None
+    except ValueError:
         return None
