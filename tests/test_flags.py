@@ -506,6 +506,8 @@ def test_a_failed_request_leaves_nothing_personal_in_a_log_or_a_fallback(
         ("no user ann-4711", "HTTP 400"),
         ("no user ann%2D4711", "HTTP 400"),
         (r"no user \u0061nn-4711", "HTTP 400"),
+        ("no user &#97;nn-4711", "HTTP 400"),
+        ("no user ann-47...", "HTTP 400"),
     ],
 )
 def test_the_vendors_reason_stands_in_the_fallback_unless_it_quotes_the_context(

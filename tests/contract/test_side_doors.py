@@ -22,6 +22,7 @@ from consentpanel import (
     Reason,
     Regime,
     keep,
+    mask,
     per_subject,
     pseudonymize,
     pseudonymous,
@@ -603,3 +604,180 @@ def test_meta_that_is_false_is_none_as_for_the_vendors_client(meta: Any) -> None
     mp, sink, _ = build()
     assert mp.track("user-1", "Paid", {"plan": "pro"}, meta)
     assert sink.last["properties"]["plan"] == "pro"
+
+
+# What is hostile costs what it stands for, and nothing else.
+
+
+class Claiming:
+    """Something whose class cannot be asked for."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise ValueError(ADA)
+
+
+class QuotingError(Exception):
+    """An error whose arguments cannot be read."""
+
+    @property
+    def args(self) -> Any:  # type: ignore[override]
+        raise RuntimeError(ADA)
+
+
+def test_a_value_whose_class_raises_costs_itself_alone() -> None:
+    # rules 1.8, 2.9 and 3.6
+    mp, sink, registry = build()
+    assert mp.track("user-1", "Paid", {"plan": "pro", "note": Claiming()}).dropped == {"note": "unserialisable"}
+    assert mp.people_increment("user-1", {"balance": 1, "note": Claiming()}).dropped == {"note": "unserialisable"}
+    assert sink.last["$add"] == {"balance": 1}
+    registry.deny("user-1")
+    mixed = {"$distinct_id": "user-1", "$unset": ["plan"], "$add": {"balance": Claiming()}, "$set": Claiming()}
+    assert mp.people_update(mixed).outcome is Outcome.REDACTED
+    assert sink.last.keys() == {"$token", "$time", "$distinct_id", "$unset"}
+
+
+def test_a_removal_beside_an_operator_that_holds_no_properties_is_done() -> None:
+    # rule 2.9
+    mp, sink, _ = build()
+    decision = mp.people_update({"$distinct_id": "user-1", "$unset": ["plan"], "$set": "no mapping"})
+    assert decision.dropped == {"$set": "unserialisable"}
+    assert sink.last["$unset"] == ["plan"]
+
+
+def test_an_error_whose_arguments_raise_is_told_by_its_type(caplog: pytest.LogCaptureFixture) -> None:
+    # rules 1.8 and 4.2
+    def failing(*_: object) -> None:
+        raise QuotingError
+
+    mp, sink, _ = build(registry=failing)
+    assert mp.track("user-1", "Paid").reason is Reason.REGISTRY_ERROR
+    mp, sink, _ = build(observers=[failing])
+    assert mp.track("user-1", "Paid")
+    assert sink.texts
+    assert "QuotingError" in caplog.text
+    assert ADA not in caplog.text
+
+
+class Endless(dict[str, Any]):
+    """A mapping that never ends."""
+
+    def items(self) -> Any:
+        return iter(lambda: ("plan", "pro"), None)
+
+
+class EndlessList(list[Any]):
+    """A list that never ends for whoever iterates over it."""
+
+    def __iter__(self) -> Any:
+        return iter(lambda: "user-1", None)
+
+
+def test_what_never_ends_is_turned_away() -> None:
+    # rule 3.8
+    mp, sink, _ = build()
+    mp.track("user-1", "Paid", Endless(plan="pro"))
+    assert mp.people_update({"$distinct_id": "user-1", "$set": Endless(plan="pro")}).outcome is Outcome.DROPPED
+    assert mp.track("user-1", "Paid", {"note": EndlessList(["a"]), "$distinct_ids": EndlessList(["user-1"])})
+    assert sink.last["properties"]["note"] == ["a"]
+    assert mp.people_unset("user-1", EndlessList(["plan"]))
+    assert sink.last["$unset"] == ["plan"]
+
+
+def test_a_group_without_an_id_that_can_be_one_is_no_message() -> None:
+    # rules 1.8 and 3.4
+    mp, sink, _ = build()
+    for group in (["acme"], {"a": 1}, None, "x" * 256, ""):
+        decision = mp.group_set("company", group, {"plan": "pro"})
+        assert decision.reason is Reason.INVALID_MESSAGE
+        assert "$group_id must" in decision.problem
+        assert mp.group_delete("company", group).reason is Reason.INVALID_MESSAGE
+    assert not sink.texts
+
+
+# A serializer of the user's own says what was judged, and in bytes.
+
+
+class InUtf8(json.JSONEncoder):
+    """Escapes nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False})
+
+
+def test_half_of_a_surrogate_pair_does_not_stop_a_buffer() -> None:
+    # rules 2.11 and 3.6
+    mp, sink, _ = build(serializer=InUtf8)
+    assert mp.track("user-1", "Paid", {"note": "\ud800"})
+    assert sink.texts[-1].encode()
+    assert mp.track("user-1", "Paid", {"note": "zoë"})
+    assert "zoë" in sink.texts[-1]
+    for identity in (pseudonymous(), per_subject({})):
+        mp, sink, registry = build(identity=identity)
+        registry.grant("user-\ud800")
+        assert mp.track("user-\ud800", "Paid", {"note": "by user-\ud800"})
+        assert "\\ud800" not in sink.texts[-1]
+
+
+def test_the_size_of_a_message_is_that_of_its_bytes() -> None:
+    # rule 3.8
+    mp, _, _ = build(serializer=InUtf8)
+    assert mp.track("user-1", "Paid", {"note": "\u8bf7" * 600_000}).reason is Reason.TOO_LARGE
+
+
+class Digits(json.JSONEncoder):
+    """Writes a number with more digits than Python keeps."""
+
+    literal = ""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("17.25", self.literal)
+
+
+@pytest.mark.parametrize("literal", ["4111111111111111e-999", "17.2500000000000000004111111111111111"])
+def test_digits_that_nobody_judged_do_not_leave(monkeypatch: pytest.MonkeyPatch, literal: str) -> None:
+    # rule 3.6
+    monkeypatch.setattr(Digits, "literal", literal)
+    mp, sink, _ = build(serializer=Digits)
+    assert mp.track("user-1", "Paid", {"balance": 17.25})
+    assert "4111111111111111" not in sink.texts[-1]
+
+
+# What is told of keys and names.
+
+
+def test_a_key_below_a_deep_keep_is_never_told() -> None:
+    # rule 4.2
+    rules = {
+        "cart": keep(deep=True, purpose="targeting"),
+        "cart.total": keep(),
+        "ctx": keep(deep=True),
+        "ctx.inner": mask(),
+        "ctx.inner.opened": keep(),
+    }
+    mp, _, _ = build(policy=FieldPolicy(events=rules))
+    said = {"cart": {"Ada Lovelace": 1, "total": 2}, "ctx": {"inner": {"Grace Hopper": 1, "opened": 2}}}
+    decision = mp.track("user-1", "Paid", said)
+    assert decision.dropped == {"cart.(keys)": "no_consent", "ctx.inner.(keys)": "unnamed"}
+
+
+def test_a_name_is_judged_before_it_is_cut() -> None:
+    # rule 4.2
+    class Own(json.JSONEncoder):
+        def encode(self, o: Any) -> str:
+            return super().encode(o)
+
+    mp, _, registry = build(serializer=Own)
+    registry.grant("ann-17-of-oslo")
+    decision = mp.track("ann-17-of-oslo", "Paid", {"x" * 118 + " ann-17-of-oslo": object(), "plan": "pro"})
+    assert decision.dropped == {"<id>": "unserialisable"}
+
+
+def test_a_detector_that_fails_over_a_name_to_remove_says_so() -> None:
+    # rules 2.9 and 3.7
+    def fails(_: str) -> Any:
+        raise ValueError(ADA)
+
+    mp, sink, _ = build(policy=FieldPolicy(people=RULES, detectors=[Detector("member", fails)]))
+    assert mp.people_unset("user-1", ["plan"]).dropped == {"$unset": "detector_failed"}
+    assert not sink.texts

@@ -262,6 +262,16 @@ def test_a_history_that_fails_is_no_withdrawal(vendor: FakeTransport, cached: bo
     assert caught.value.__context__ is None
 
 
+def test_a_withdrawal_at_a_given_time_is_recorded_though_the_history_fails(vendor: FakeTransport) -> None:
+    # rule 7.1
+    inner = FiveMethods()
+    mp = Mixpanel("T", vendor, registry=inner, policy=FieldPolicy())
+    mp.opt_in("user-1", "analytics")
+    inner.fails_history = True
+    mp.withdraw("user-1", "analytics", recorded_at=datetime(2026, 1, 1, tzinfo=timezone.utc))
+    assert mp.track("user-1", "Paid").reason is Reason.WITHDRAWN
+
+
 @pytest.mark.parametrize("answer", [None, 5, ["ada@shop.example"], {"a": 1}])
 def test_a_history_of_something_else_is_no_withdrawal(vendor: FakeTransport, answer: Any) -> None:
     # rule 2.6

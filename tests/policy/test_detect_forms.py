@@ -333,3 +333,21 @@ def test_a_word_in_quotes_before_a_colon_is_prose(text):
 def test_a_sensitive_key_of_a_structure_that_is_cut_off_is_a_hit(text):
     # rule 3.7
     assert [each.kind for each in detect(text)] == ["secret"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (quote(quote(quote("ada&#64;shop.example", safe=""), safe=""), safe=""), "email"),
+        (quote(quote(quote("ada\\u0040shop.example", safe=""), safe=""), safe=""), "email"),
+        (quote(quote("ada&#92;u0040shop.example", safe=""), safe=""), "email"),
+        ('\r\n{"card":\r\n 411111111111111100e-2}', "payment_card"),
+        (json.dumps({"a": quote('{"card": 411111111111111100e-2}')}), "payment_card"),
+        ("a\n" + "[" * 1500 + "411111111111111100e-2" + "]" * 1500, "encoded"),
+        ("ada@\u4f8b\u5b50.\u4e2d\u56fd" + "\u8bf7" * 70, "email"),
+        ("log_84.132.7.9_txt", "ip_address"),
+    ],
+)
+def test_layers_of_several_kinds_are_taken_off(text, kind):
+    # rule 3.7
+    assert [each.kind for each in detect(text)] == [kind]

@@ -13,7 +13,7 @@ from consentpanel._mixpanel import vendor
 
 #: Characters of what is looked for anywhere in a text; something shorter only as a word.
 _LONG = 4
-#: Characters of a word by which it is known.
+#: Characters by which a value, or a word of one, is known.
 _BEGINNING = 6
 _WORDS = re.compile(r"[^\W_]+")
 #: As JSON, a URL and HTML write them.
@@ -79,8 +79,8 @@ def quotes(text: str, said: object) -> bool:
 
 
 def _parts(value: str) -> Iterator[str]:
-    yield value
     # A server may cut short what it quotes.
+    yield value[:_BEGINNING]
     yield from (word[:_BEGINNING] for word in _WORDS.findall(value) if len(word) >= _LONG)
 
 

@@ -31,7 +31,7 @@ _MOST_MARKS = 30
 _MARKS = re.compile(rf"(?:[^\w\x00-\x7f]|[\uff9e\uff9f]){{{_MOST_MARKS + 1},}}")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 #: The full stop that a resolver takes for a dot (RFC 3490, section 3.1) and that NFKC leaves as it is.
-_DOTS = {0x3002: "."}
+_DOT = "\u3002"
 
 #: Letters of scripts that are written without spaces: South-East Asian, Tibetan, Hangul, kana, bopomofo, Han, Yi, Tangut.
 UNSPACED = re.compile(
@@ -53,7 +53,7 @@ def visible(text: str) -> str:
     if text.isascii():
         return text
     shown = _MARKS.sub(_fewer_marks, _INVISIBLE.sub("", text))
-    return in_ascii_digits(unicodedata.normalize("NFKC", shown)).translate(_DOTS)
+    return in_ascii_digits(unicodedata.normalize("NFKC", shown)).replace(_DOT, ".")
 
 
 def _fewer_marks(found: re.Match[str]) -> str:
