@@ -64,12 +64,27 @@ def _netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
+class Counting:
+    """Somebody's consumer around another one, under a name of its own."""
+
+    def __init__(self, behind: Any) -> None:
+        self.behind, self.count = behind, 0
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        self.count += 1
+        self.behind.send(endpoint, json_message, api_key, api_secret)
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "the vendor's Consumer": mixpanel.Consumer,
     "the vendor's BufferedConsumer": mixpanel.BufferedConsumer,
     "BufferedConsumer": BufferedConsumer,
     "BackgroundConsumer": lambda **urls: BackgroundConsumer(**urls, linger=0.01, flush_timeout=0.1, exit_timeout=0.1),
     "BufferedConsumer over the vendor's": lambda **urls: BufferedConsumer(consumer=mixpanel.Consumer(**urls)),
+    "somebody's over the vendor's": lambda **urls: Counting(mixpanel.Consumer(**urls)),
+    "BufferedConsumer over two of somebody's": lambda **urls: BufferedConsumer(
+        consumer=Counting(Counting(mixpanel.Consumer(**urls)))
+    ),
 }
 CALLS: dict[str, Callable[[Mixpanel], object]] = {
     "track": lambda mp: mp.track("user-1", "Signed up", {"email": "ann@mail.example"}),

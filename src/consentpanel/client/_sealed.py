@@ -67,11 +67,11 @@ class SealedTransport:
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
         self.__keeps = getattr(consumer, "judges_again", False) is True
-        self.__has_session = hasattr(consumer, "_session") or hasattr(consumer, "_consumer")
         self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
         if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
-        keep_to_its_host(consumer)
+        # Existing code puts another session on it; our buffers look for themselves, at each batch.
+        self.__may_change_host = keep_to_its_host(consumer) and not self.__keeps
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -89,8 +89,7 @@ class SealedTransport:
         outbox = process.outbox
         failure: Exception | None = None
         try:
-            if self.__has_session:
-                # Existing code puts another session on it.
+            if self.__may_change_host:
                 keep_to_its_host(self.__consumer)
             if outbox is not None:
                 outbox.send(endpoint, judged)
@@ -224,7 +223,7 @@ class SealedTransport:
         if name == "send":
             self.__arguments = _arguments_of(self.__consumer, value)
         setattr(self.__consumer, name, value)
-        keep_to_its_host(self.__consumer)
+        self.__may_change_host = keep_to_its_host(self.__consumer) and not self.__keeps
 
     def __delattr__(self, name: str) -> None:
         delattr(self.__consumer, name)

@@ -115,13 +115,17 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         return True
 
 
-def keep_to_its_host(consumer: object) -> None:
-    """Has a consumer of the vendor's, or the one inside a buffer, follow no redirect and take nothing from a ``.netrc``.
+def keep_to_its_host(consumer: object) -> bool:
+    """Has a consumer, and each that it holds, follow no redirect and take nothing from a ``.netrc``.
 
     Proxies and certificates of the environment hold as ever, and so does what stands in a URL.
+
+    Returns:
+        Whether it could have another session later: whether there is one, or a consumer inside.
     """
-    for _ in range(DEEPEST):
-        session: Any = getattr(consumer, "_session", None)
+    senders = _senders_in(consumer)
+    for each in senders:
+        session: Any = getattr(each, "_session", None)
         # Not `isinstance`, which a mock passes.
         if issubclass(type(session), Session):
             # A hook may be one callable or several, and the mapping may lack it.
@@ -130,7 +134,24 @@ def keep_to_its_host(consumer: object) -> None:
             if _refuse_redirect not in hooks:
                 session.hooks = {**(session.hooks or {}), "response": [*hooks, _refuse_redirect]}
                 session.auth = session.auth or _auth_of_url
-        consumer = getattr(consumer, "_consumer", None)
+    return len(senders) > 1 or hasattr(consumer, "_session")
+
+
+def _senders_in(consumer: object) -> list[object]:
+    """A consumer and those inside, under whatever name it holds them."""
+    found = [consumer]
+    level = [consumer]
+    for _ in range(DEEPEST - 1):
+        held = [
+            value
+            for each in level
+            for value in (*getattr(each, "__dict__", {}).values(), getattr(each, "_consumer", None))
+            # A mock has one only when it is asked.
+            if hasattr(type(value), "send")
+        ]
+        level = [each for each in held if not any(each is known for known in found)]
+        found += level
+    return found
 
 
 def _refuse_redirect(response: Any, *_: object, **__: object) -> None:
