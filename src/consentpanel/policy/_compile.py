@@ -13,7 +13,7 @@ from consentpanel.policy._action_types import Action, Keep
 from consentpanel.policy._detect.detection import Detection
 from consentpanel.policy._keys import folded
 from consentpanel.policy._paths import ITEMS, parts_of
-from consentpanel.policy._rules import NO_RULES, STRUCTURE, Rules, Trie, is_closing
+from consentpanel.policy._rules import NO_RULES, STRUCTURAL, Rules, Trie, is_closing
 
 DetectionOf = Callable[[Action], "Detection | None"]
 
@@ -112,9 +112,9 @@ def compiled(
     plain = frozenset(
         name
         for name, node in tree.keys.items()
-        if node.keeps and name not in STRUCTURE[scope] and node.detection in {None, detection}
+        if node.keeps and name not in STRUCTURAL[scope] and node.detection in {None, detection}
     )
-    id_paths = tuple(path for path in _id_paths(tree, ()) if path[0] not in STRUCTURE[scope] or len(path) > 1)
+    id_paths = tuple(path for path in _id_paths(tree, ()) if path[0] not in STRUCTURAL[scope] or len(path) > 1)
     return Compiled(tree, detection, plain, bound, id_paths)
 
 

@@ -9,8 +9,7 @@ import attrs
 
 from consentpanel._checks import several_texts
 from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT, OPERATORS, PERSONAL, is_id_name
-from consentpanel._mixpanel.structure import PROPERTIES
-from consentpanel._mixpanel.structure import STRUCTURE as STRUCTURE_BY_PLACE
+from consentpanel._mixpanel.structure import PROPERTIES, STRUCTURE
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Drop, Keep, Personal, Redact, Refuse
 from consentpanel.policy._detect.detection import Detection, Detector, OnDetect
@@ -107,7 +106,7 @@ def _described(action: object) -> str:
 
 SCOPES = ("events", "people", "groups", "flags")
 #: The properties of each scope that pass without a rule, in their own shape.
-STRUCTURE = {scope: frozenset(STRUCTURE_BY_PLACE[scope][PROPERTIES]) for scope in SCOPES}
+STRUCTURAL = {scope: frozenset(STRUCTURE[scope][PROPERTIES]) for scope in SCOPES}
 
 
 def checked(scope: str, origin: str, given: object) -> Rules:
@@ -117,7 +116,7 @@ def checked(scope: str, origin: str, given: object) -> Rules:
         ConfigurationError: A rule is malformed, can never apply, or would change a structural property.
     """
     rules = Rules(origin, given)
-    structure = STRUCTURE[scope]
+    structure = STRUCTURAL[scope]
     for path in rules.by_path.keys() & structure:
         if not isinstance(rules.by_path[path], Keep):
             raise ConfigurationError(
