@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ class FiveMethods:
 
 
 @wraps
-@pytest.mark.parametrize("answer", [promise, later_and_again, generator])
+@pytest.mark.parametrize("answer", [promise, later_and_again, generator, Future])
 @pytest.mark.parametrize("name", ["record", "record_many", "deny", "history"])
 def test_a_withdrawal_that_was_only_promised_says_so(wrap: Callable[[Any], Any], name: str, answer: Any) -> None:
     # rule 2.3: a withdrawal that was not recorded never looks like one

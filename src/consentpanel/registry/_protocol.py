@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -109,7 +110,7 @@ def is_late(answer: object) -> bool:
     if inspect.iscoroutine(answer):
         answer.close()
         return True
-    return inspect.isawaitable(answer) or inspect.isasyncgen(answer)
+    return inspect.isawaitable(answer) or inspect.isasyncgen(answer) or isinstance(answer, Future)
 
 
 def in_time(answer: Any, name: str) -> Any:
