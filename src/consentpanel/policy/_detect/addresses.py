@@ -45,9 +45,10 @@ def emails(text: str) -> Iterator[Span]:
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
-_IPV4 = re.compile(rf"(?<![^\W_])(?<!\.)(?<!\d,){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![^\W_]|\.\d)", re.ASCII)
+_IPV4 = re.compile(rf"(?<![^\W_])(?<!\d[.,]){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![^\W_]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
-    r"(?:(?<![\w:.])|(?<=[g-zG-Z_]:))[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}\.\d{1,3}\.\d{1,3})?(?![\w:]|\.\d)", re.ASCII
+    r"(?:(?<![A-Za-z0-9:.])|(?<=[g-zG-Z_]:))[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}\.\d{1,3}\.\d{1,3})?(?![A-Za-z0-9:]|\.\d)",
+    re.ASCII,
 )
 _VERSION_BEFORE = re.compile(
     r"(?:\b(?:v|rv|ver|version|release|build|firmware|chrome|revision|rev)[ =:/._\-]{1,2}|(?:^|[\s(;,])[A-Za-z][\w.+\-]{1,30}/)$",
@@ -89,7 +90,7 @@ def _is_ipv6(text: str) -> bool:
 def _secret_pattern() -> re.Pattern[str]:
     # Compiled when something looks like a secret, because few programs see one.
     return re.compile(
-        r"\b(?:"
+        r"(?<![A-Za-z0-9])(?:"
         r"(?:[Bb]earer|BEARER)[ \t:=]{1,3}[\w.~+/\-]{16,4096}={0,2}"  # RFC 6750
         r"|[Bb]asic[ \t][A-Za-z0-9+/]{16,512}={0,2}"  # RFC 7617
         r"|[sr]k_(?:live|test)_\w{16,256}|whsec_\w{16,256}"  # Stripe
@@ -111,7 +112,7 @@ def _secret_pattern() -> re.Pattern[str]:
 
 # JWT, JWE (RFC 7519): a part is taken whole, so that it is looked at once however many beginnings it has.
 _FIRST_PART = re.compile(r"(?<![\w\-])[\w\-]{16,}(?=\.[\w\-]{2})", re.ASCII)
-_FIRST_OBJECT = re.compile(r"\beyJ[\w\-]{13}", re.ASCII)
+_FIRST_OBJECT = re.compile(r"(?<![A-Za-z0-9])eyJ[\w\-]{13}", re.ASCII)
 _MORE_PARTS = re.compile(r"[\w\-]*(?:\.[\w\-]*){1,4}", re.ASCII)
 _PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")

@@ -80,21 +80,21 @@ def phones(text: str) -> Iterator[Span]:
 def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
     number = found[kind]
     groups = _DIGITS.findall(number)
+    if kind == "trunk":
+        return _is_national(number, groups)
     digits = "".join(groups)
     if kind in {"international", "zeros"}:
         if kind == "zeros" and _is_national(found[0], ["00" + groups[0], *groups[1:]]):
             return True
         is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
         return is_known and len(digits) >= _FEWEST and (not asks or _may_exist(digits))
-    if kind == "trunk":
-        return _is_national(number, groups)
     return kind != "brackets" or _FEWEST <= len(digits) <= 12
 
 
 def _is_national(number: str, groups: list[str]) -> bool:
     lengths = [*map(len, groups)]
     count = sum(lengths)
-    if not _FEWEST <= count <= 13:
+    if count < _FEWEST or count > 13:
         return False
     gaps = set(_GAPS.findall(number))
     # With dots it could be an IP address or a version as well.
