@@ -168,6 +168,20 @@ def test_a_decision_tells_no_name_that_holds_an_id_in_any_form(subject: str, nam
     assert name not in f"{decision!r}"
 
 
+@pytest.mark.parametrize(
+    "subject", ["\u200b", "\u200b" * 8, "a" + "\u200b" * 8, "%", "%%%%%%%", "&&&&&&&&", "\u0301" * 7]
+)
+def test_an_id_of_signs_that_nobody_sees_maps_itself_alone(subject: str) -> None:
+    # rule 3.9
+    mp, sink = client(subject)
+    assert mp.track(subject, "Saw a page", {"note": "a page, a % sign & more", "ctx": {"a": "b"}})
+    said = json.loads(sink.texts[0])["properties"]
+    assert (said["note"], said["ctx"]) == ("a page, a % sign & more", {"a": "b"})
+    assert said["distinct_id"] == pseudonym(subject)
+    mp.track(subject, "Seen", {"note": subject})
+    assert subject not in sink.texts[-1]
+
+
 # Names of ids: in any case, at the top as below.
 
 

@@ -24,7 +24,14 @@ class Ids:
     __slots__ = ("_by_spelling",)
 
     def __init__(self, ids: Iterable[str], shortest: int = 1) -> None:
-        self._by_spelling = {spelling: each for each in ids if len(each) >= shortest for spelling in _spellings(each)}
+        # An id of characters that nobody sees has spellings that are shorter, or empty.
+        self._by_spelling = {
+            spelling: each
+            for each in ids
+            if len(each) >= shortest
+            for spelling in _spellings(each)
+            if len(spelling) >= shortest
+        }
 
     def places(self, text: str) -> list[tuple[int, int, str]]:
         """Where the ids stand in a text as it is, in any case: start, end and which; the longest of those that overlap.
