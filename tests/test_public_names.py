@@ -12,7 +12,7 @@ import pytest
 
 import consentpanel
 
-OURS = ["registry", "policy", "identity", "regime", "purposes", "on_error", "observers", "privacy"]
+OURS = ["registry", "policy", "identity", "regime", "purposes", "on_error", "observers", "privacy", "context"]
 NAMED_BY_THE_CONTRACT = [
     "Mixpanel",
     "Consumer",

@@ -25,13 +25,13 @@ class _Warnings:
         self._lock = threading.RLock()
         self._silent_until: dict[tuple[str, ...], float] = {}
 
-    def say(self, pause: float, kind: tuple[str, ...], text: str, *details: str) -> None:
+    def say(self, pause: float, kind: tuple[str, ...], text: str, *details: str, level: int = logging.WARNING) -> None:
         present = time.monotonic()
         with self._lock:
             if present < self._silent_until.get(kind, -math.inf):
                 return
             self._silent_until[kind] = present + pause
-        LOGGER.warning(text, *details)
+        LOGGER.log(level, text, *details)
 
     def forget(self) -> None:
         with self._lock:
@@ -46,6 +46,11 @@ forget_warnings = _warnings.forget
 def warn_once(text: str) -> None:
     """Logs a warning the first time in this process."""
     _warnings.say(math.inf, (text,), text)
+
+
+def error_once(text: str) -> None:
+    """Logs an error the first time in this process."""
+    _warnings.say(math.inf, (text,), text, level=logging.ERROR)
 
 
 def warn_rarely(text: str, *details: str) -> None:

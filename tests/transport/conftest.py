@@ -106,7 +106,7 @@ def faulty() -> Iterator[FaultyVendor]:
 @pytest.fixture
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries are asked for in seconds; a test has only the order to prove."""
-    from consentpanel.transport import _background
+    from consentpanel.transport import _line
 
-    monkeypatch.setattr(_background, "_FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(_background, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(_line, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(_line, "_LONGEST_PAUSE", 0.05)

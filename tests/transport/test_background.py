@@ -265,7 +265,7 @@ def test_what_was_purged_on_its_way_is_not_sent_again(background: BackgroundCons
     faulty.faults = []
     assert background.waiting == 1
     with background._changed:
-        (message,) = background._on_its_way["events"]
+        (message,) = background._lines["events"].on_its_way
     background._keep("events", [message], OSError())
     assert background.waiting == 0
 

@@ -66,6 +66,10 @@ class FakeTicket:
             raise self.allowed
         return self.allowed
 
+    @staticmethod
+    def ask_again(tickets):
+        return [ticket.still_allowed() for ticket in tickets]
+
     def discarded(self):
         self.discards += 1
 
@@ -457,11 +461,15 @@ def test_consent_is_asked_for_again_when_a_failed_batch_is_sent_again(buffered, 
 
 
 @pytest.mark.parametrize("answer", [RuntimeError(CANARY), None, 1, "yes"])
-def test_an_answer_that_is_not_true_means_no(buffered, vendor, answer):
+def test_what_is_no_answer_lets_a_message_wait(buffered, vendor, answer):
+    # rule 8.4
     ticket = guarded(buffered, "a")
     ticket.allowed = answer
     buffered.flush()
-    assert (vendor.batches, ticket.discards) == ([], 1)
+    assert (vendor.batches, ticket.discards) == ([], 0)
+    ticket.allowed = True
+    buffered.flush()
+    assert (vendor.received, ticket.discards) == (["a"], 0)
 
 
 def test_an_automatic_flush_asks_for_consent_too(buffered, vendor):

@@ -11,6 +11,7 @@ from consentpanel._consent.regime import RegimeRule
 from consentpanel._log import forget_warnings, warn_once
 from consentpanel.client._settings import (
     NEEDS_PSEUDONYMS,
+    Context,
     Observer,
     OnError,
     RegistryLike,
@@ -90,6 +91,7 @@ def configure(
     on_error: OnError | None = None,
     observers: Iterable[Observer] | None = None,
     privacy: PrivacyRequests | None = None,
+    context: Context | None = None,
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
@@ -104,6 +106,7 @@ def configure(
         on_error: ``"drop"`` (the default) or ``"raise"``.
         observers: Callables that get each `Decision`.
         privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
+        context: Gives what surrounds the questions that are asked outside of a call, such as Flask's ``app.app_context``.
 
     Raises:
         ConfigurationError: An argument cannot work, the process is configured already, or a message came before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
@@ -26,6 +27,8 @@ _T = TypeVar("_T")
 
 OnError: TypeAlias = Literal["drop", "raise"]
 Observer: TypeAlias = Callable[[Decision], object]
+#: A function that returns a context manager, such as Flask's ``app.app_context``.
+Context: TypeAlias = Callable[[], AbstractContextManager[object]]
 RegistryFunction: TypeAlias = Callable[..., Union[ConsentStatus, bool, None]]
 #: A registry, or a plain callable ``(subject_id, purpose) -> ConsentStatus | bool | None``.
 RegistryLike: TypeAlias = Union[ConsentRegistry, RegistryFunction]
@@ -44,6 +47,8 @@ class Settings:
     observers: tuple[Observer, ...] = ()
     has_policy: bool
     privacy: PrivacyRequests | None = None
+    #: Gives what surrounds the questions that are asked outside of a call.
+    context: Context = nullcontext
     #: Of which configuration of the process this is.
     generation: int
     #: Whether the present standing of one person answers whether a message may be sent.
@@ -141,6 +146,14 @@ def _observers(value: Any) -> tuple[Observer, ...]:
     return observers
 
 
+def _context(value: Any) -> Context:
+    if not callable(value):
+        raise ConfigurationError(
+            f"context must be a callable that returns a context manager, such as app.app_context, not {type(value).__name__}"
+        )
+    return cast("Context", value)
+
+
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "registry": as_registry,
     "policy": _policy,
@@ -150,6 +163,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "purposes": PurposeMap,
     "on_error": _on_error,
     "observers": _observers,
+    "context": _context,
 }
 #: The keywords that a client and `configure` have in common.
 KEYWORDS = frozenset(_CHECKS)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
-from consentpanel._consent.standing import Standing
+from consentpanel._consent.regime import Regime
+from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import refusal_of
-from consentpanel._log import note_failure
+from consentpanel._log import error_once, note_failure
 from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel.client._reporter import Reported, Reporter
-from consentpanel.registry._lookup import regimes_of, standings_of
+from consentpanel.registry._lookup import regimes_known, standings_of
 
 
 @attrs.define(eq=False, repr=False)
@@ -26,27 +29,44 @@ class Ticket(Reported):
     purposes: tuple[Purpose, ...]
     _refusal: Standing = attrs.field(default=Standing.WITHDRAWN, init=False)
 
+    def questions(self) -> list[Question]:
+        """What is asked of the registry before it leaves."""
+        return [(subject, purpose, None) for purpose in self.purposes for subject in self._persons + self._devices]
+
+    def persons(self) -> tuple[str, ...]:
+        """Lookup keys of those whose consent is needed; of nobody for what only takes data away."""
+        return self._persons if self.purposes else ()
+
     @property
     def subject_ids(self) -> frozenset[str]:
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
 
-    def still_allowed(self) -> bool:
-        """Whether everybody whom the message names still allows it."""
-        asked = [(subject, purpose, None) for purpose in self.purposes for subject in self._persons + self._devices]
-        if not asked:
+    @staticmethod
+    def ask_again(tickets: Sequence[Ticket]) -> list[bool | None]:
+        """Whether everybody whom each message names still allows it; None where the registry fails.
+
+        Args:
+            tickets: Those of a batch, of one client or of several.
+        """
+        together: dict[int, list[Ticket]] = {}
+        for ticket in tickets:
+            together.setdefault(id(ticket.settings), []).append(ticket)
+        answers: dict[int, bool | None] = {}
+        for group in together.values():
+            answered = _Answers(group)
+            answers.update({id(ticket): ticket._answer(answered) for ticket in group})  # noqa: SLF001 - ours
+        return [answers[id(ticket)] for ticket in tickets]
+
+    def _answer(self, answered: _Answers) -> bool | None:
+        who = self._persons, self._devices
+        doubtful = refusal_of(*who, (None,), self.purposes, answered.standings, answered.regime)
+        if doubtful is None:
             return True
-        try:
-            standings = standings_of(self.settings.registry, asked)
-            regime = regimes_of(self.settings.regime, self._persons)
-            refusal = refusal_of(self._persons, self._devices, (None,), self.purposes, standings, regime)
-        except Exception as error:  # noqa: BLE001 - a ticket never raises; what cannot be judged does not go
-            note_failure("judging a message", error)
-            self._refusal = Standing.UNAVAILABLE
-            return False
-        if refusal is not None:
-            self._refusal = refusal.standing
-        return refusal is None
+        # What nobody could tell is no denial: the message waits, unless somebody else's answer is one.
+        sure = refusal_of(*who, (None,), self.purposes, answered.at_best, answered.regime_at_best)
+        self._refusal = (sure or doubtful).standing
+        return None if sure is None else False
 
     def delivered(self) -> None:
         """Counts that the message has arrived."""
@@ -70,3 +90,44 @@ class Ticket(Reported):
             status=status,
         )
         self._reporter.lost(self, loss)
+
+
+class _Answers:
+    """What a registry and a regime say of all whom some messages of one client name, asked at once.
+
+    Args:
+        tickets: Those of the messages.
+    """
+
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        settings = tickets[0].settings
+        asked = dict.fromkeys(question for ticket in tickets for question in ticket.questions())
+        persons = dict.fromkeys(person for ticket in tickets for person in ticket.persons())
+        try:
+            with settings.context():
+                self.standings = standings_of(settings.registry, asked)
+                self._regimes = regimes_known(settings.regime, persons)
+        except Exception as error:  # noqa: BLE001 - the context is the user's
+            note_failure("context", error)
+            self.standings, self._regimes = dict.fromkeys(asked, Standing.UNAVAILABLE), {}
+        self.at_best = {
+            question: Standing.GRANTED if standing is Standing.UNAVAILABLE else standing
+            for question, standing in self.standings.items()
+        }
+        if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
+            error_once(_UNANSWERED)
+
+    def regime(self, person: str) -> Regime:
+        """What the silence of a person means; of one whose regime nobody could tell, no."""
+        return self._regimes.get(person) or Regime.OPT_IN
+
+    def regime_at_best(self, person: str) -> Regime:
+        """The same; of one whose regime nobody could tell, yes."""
+        return self._regimes.get(person) or Regime.OPT_OUT
+
+
+_UNANSWERED = (
+    "consent was answered in the call, and cannot be asked for again now that the message is to leave; it waits. If the "
+    "registry or the regime needs what the call had (an application context, a request, a connection), give "
+    "Mixpanel(context=app.app_context), or a function of your own that returns a context manager"
+)

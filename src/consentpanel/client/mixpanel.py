@@ -20,7 +20,7 @@ from consentpanel.client._capture import captured, plain
 from consentpanel.client._consent_calls import ConsentCalls
 from consentpanel.client._guard import Guard
 from consentpanel.client._sealed import SealedTransport
-from consentpanel.client._settings import KEYWORDS, Observer, OnError, RegistryLike, checked
+from consentpanel.client._settings import KEYWORDS, Context, Observer, OnError, RegistryLike, checked
 from consentpanel.client._signatures import refuse_unknown_calls
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
@@ -56,6 +56,8 @@ class Mixpanel(ConsentCalls):
         on_error: ``"drop"`` (default): what fails is dropped, counted and logged. ``"raise"``: it raises.
         observers: Callables that get each `Decision`; one that raises is logged and ignored.
         privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
+        context: A function that returns a context manager, such as Flask's ``app.app_context``: it surrounds each question
+            to the registry and the regime that is asked outside of a call, when what waited is to leave.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -90,6 +92,7 @@ class Mixpanel(ConsentCalls):
         on_error: OnError | None = None,
         observers: Iterable[Observer] | None = None,
         privacy: PrivacyRequests | None = None,
+        context: Context | None = None,
     ) -> None:
         given = locals()
         if not isinstance(token, str) or not token.strip():

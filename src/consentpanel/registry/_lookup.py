@@ -81,7 +81,13 @@ def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datet
         return {subject: found[subject] for subject in subjects if subject in found}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
-        return {}
+    # One person may be the cause. If two of them cannot be told alone, the registry is down.
+    tried = {subject: standing_of_one(registry, subject, purpose, moment) for subject in (subjects[0], subjects[-1])}
+    if set(tried.values()) == {Standing.UNAVAILABLE}:
+        return dict.fromkeys(subjects, Standing.UNAVAILABLE)
+    return tried | {
+        subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects if subject not in tried
+    }
 
 
 def as_standing(answer: object) -> Standing:
@@ -100,12 +106,20 @@ def regimes_of(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]
     """The regime of each subject, asked now; one that cannot be told is opt-in."""
     if isinstance(regime, Regime):
         return regime
-    found = {}
+    found = regimes_known(regime, subjects)
+    return lambda subject: found.get(subject) or Regime.OPT_IN
+
+
+def regimes_known(regime: Regime | Callable[[str], Regime], subjects: Iterable[str]) -> dict[str, Regime | None]:
+    """The regime of each subject, asked now; None for one that cannot be told."""
+    if isinstance(regime, Regime):
+        return dict.fromkeys(subjects, regime)
+    found: dict[str, Regime | None] = {}
     for subject in subjects:
+        answer: object = None
         try:
-            answer: object = regime(subject)
+            answer = regime(subject)
         except Exception as error:  # noqa: BLE001 - the user's function
             note_failure("regime", error)
-            answer = Regime.OPT_IN
-        found[subject] = answer if isinstance(answer, Regime) else Regime.OPT_IN
-    return lambda subject: found.get(subject, Regime.OPT_IN)
+        found[subject] = answer if isinstance(answer, Regime) else None
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing.util
-import random
 import threading
 import time
 from collections.abc import Sequence
@@ -13,13 +12,11 @@ from typing import Any
 from consentpanel._checks import seconds, whole_number
 from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
-from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
+from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError, understood
-from consentpanel.transport._waiting import ENDPOINTS, Waiting, first_batch, settle
+from consentpanel.transport._line import pause_after
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
 
-#: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
-_FIRST_PAUSE = 2.0
-_LONGEST_PAUSE = 60.0
 #: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
 _IN_ORDER = frozenset({"people", "groups"})
 
@@ -118,8 +115,6 @@ class BackgroundConsumer(Buffer):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Several threads send, so a batch leaves its queue while it is on its way.
-        self._on_its_way = {endpoint: [] for endpoint in ENDPOINTS}
         #: By endpoint: when it may be tried again, how often it has failed in a row, since when a batch waits.
         self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
         self._failures = dict.fromkeys(ENDPOINTS, 0)
@@ -136,7 +131,7 @@ class BackgroundConsumer(Buffer):
     @property
     def waiting(self) -> int:
         """How many messages wait or are on their way."""
-        return sum(map(len, self._buffers.values())) + sum(map(len, self._on_its_way.values()))
+        return sum(map(len, self._lines.values()))
 
     @property
     def dropped(self) -> int:
@@ -159,7 +154,11 @@ class BackgroundConsumer(Buffer):
         with self._changed:
             if self._is_closed:
                 raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
-            has_room = self.waiting < self._max_queued or self._changed.wait_for(self._has_room, self._timeout)
+            has_room = (
+                self.waiting < self._max_queued
+                or self._make_room(ENDPOINTS)
+                or self._changed.wait_for(self._has_room, self._timeout)
+            )
             if has_room and not self._is_closed:
                 queue = self._buffers[endpoint]
                 if not queue:
@@ -187,7 +186,9 @@ class BackgroundConsumer(Buffer):
             self._flushes += 1
             self._changed.notify_all()
             try:
-                done = self._changed.wait_for(self._is_empty, self._flush_timeout if timeout is None else timeout)
+                for line in self._lines.values():
+                    line.ask_again()
+                done = self._changed.wait_for(self._is_flushed, self._flush_timeout if timeout is None else timeout)
             finally:
                 self._flushes -= 1
             if not done:
@@ -216,27 +217,45 @@ class BackgroundConsumer(Buffer):
             self._is_closed = True
             self._changed.notify_all()
             self._changed.wait_for(self._is_empty, timeout)
-            left = [message for queue in self._buffers.values() for message in settle(queue, list(queue))]
+            left, unanswered = self._leave()
             # What is on its way may still arrive: it is counted when its sending fails.
-            on_its_way = sum(map(len, self._on_its_way.values()))
-            self._dropped += len(left)
+            on_its_way = sum(len(line.on_its_way) for line in self._lines.values())
+            self._dropped += len(left) + len(unanswered)
             threads, self._threads = self._threads, []
             self._changed.notify_all()
         for message in left:
             message.lose(Reason.NOT_DELIVERED)
+        for message in unanswered:
+            message.lose(Reason.REGISTRY_ERROR)
         for thread in threads:
             if thread is not threading.current_thread():
                 # Not for long: one that still waits for the vendor ends with the process.
                 thread.join(0.2)
-        if left or on_its_way:
-            return f"closed with {len(left)} messages not delivered and {on_its_way} still on their way"
+        if left or unanswered or on_its_way:
+            count = len(left) + len(unanswered)
+            return f"closed with {count} messages not delivered and {on_its_way} still on their way"
         return ""
+
+    def _leave(self) -> tuple[list[Waiting], list[Waiting]]:
+        """Takes out all that waits: what only the vendor keeps, and that of which nobody could tell."""
+        left: list[Waiting] = []
+        unanswered: list[Waiting] = []
+        for line in self._lines.values():
+            unanswered += settle(line.unanswered)
+            (unanswered if line.is_silent else left).extend(settle(line.queue))
+            line.queue.clear()
+            line.forget_settled()
+        return left, unanswered
 
     def _has_room(self) -> bool:
         return self._is_closed or self.waiting < self._max_queued
 
     def _is_empty(self) -> bool:
         return self.waiting == 0
+
+    def _is_flushed(self) -> bool:
+        """Whether nothing waits but for an answer of the registry."""
+        return not any(line.on_its_way or (line.queue and not line.is_silent) for line in self._lines.values())
 
     def _start(self) -> None:
         for number in range(self._connections):
@@ -248,15 +267,10 @@ class BackgroundConsumer(Buffer):
         while True:
             with self._changed:
                 while (endpoint := self._next()) is None:
-                    if self._is_closed and not any(self._buffers.values()):
+                    if self._is_closed and not self.waiting:
                         return
                     self._changed.wait(self._pause())
-                queue = self._buffers[endpoint]
-                batch = first_batch(endpoint, queue, self._sizes[endpoint])
-                del queue[: len(batch)]
-                for message in batch:
-                    message.is_on_its_way = True
-                self._on_its_way[endpoint] += batch
+                batch = self._lines[endpoint].take(endpoint, self._sizes[endpoint])
                 self._oldest[endpoint] = time.monotonic()
             try:
                 failure: Exception | None = self._deliver(endpoint, batch)
@@ -268,12 +282,14 @@ class BackgroundConsumer(Buffer):
     def _next(self) -> str | None:
         """An endpoint with a batch that may go now."""
         present = time.monotonic()
-        for endpoint, queue in self._buffers.items():
-            if not queue or present < self._not_before[endpoint]:
+        for endpoint, line in self._lines.items():
+            if line.unanswered and present >= line.ask_at:
+                line.ask_again()
+            if not line.queue or line.is_silent or present < self._not_before[endpoint]:
                 continue
-            if self._on_its_way[endpoint] and (endpoint in _IN_ORDER or self._failures[endpoint]):
+            if line.on_its_way and (endpoint in _IN_ORDER or self._failures[endpoint]):
                 continue
-            is_ready = len(queue) >= self._sizes[endpoint] or self._flushes or self._is_closed
+            is_ready = len(line.queue) >= self._sizes[endpoint] or self._flushes or self._is_closed
             if is_ready or present - self._oldest[endpoint] >= self._linger:
                 return endpoint
         return None
@@ -283,9 +299,10 @@ class BackgroundConsumer(Buffer):
         present = time.monotonic()
         ready = [
             max(self._not_before[endpoint], 0.0 if self._flushes else self._oldest[endpoint] + self._linger)
-            for endpoint, queue in self._buffers.items()
-            if queue
+            for endpoint, line in self._lines.items()
+            if line.queue and not line.is_silent
         ]
+        ready += [line.ask_at for line in self._lines.values() if line.unanswered]
         # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None
 
@@ -301,15 +318,9 @@ class BackgroundConsumer(Buffer):
             unwanted = self._settle(endpoint, [message for message in batch if message.is_unwanted])
             given_up = self._settle(endpoint, batch) if self._is_closed and not self._threads else []
             self._dropped += len(given_up)
-            kept = [message for message in batch if not message.is_settled]
-            for message in kept:
-                message.is_on_its_way = False
-            self._on_its_way[endpoint] = [each for each in self._on_its_way[endpoint] if each.is_on_its_way]
-            self._buffers[endpoint][:0] = kept
+            self._lines[endpoint].put_back(batch)
             self._last_cause = str(failure)
-            longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._failures[endpoint], 10))
-            # Jitter, so that many processes do not come back together; it needs no secret randomness.
-            pause = failure.retry_after or longest * random.uniform(0.5, 1.0)  # noqa: S311
+            pause = failure.retry_after or pause_after(self._failures[endpoint])
             self._not_before[endpoint] = time.monotonic() + pause
             self._failures[endpoint] += 1
             self._changed.notify_all()

@@ -7,9 +7,9 @@ from typing import Any
 
 from consentpanel._checks import whole_number
 from consentpanel._mixpanel import vendor
-from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer, vendor_error, waiting_message
+from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError
-from consentpanel.transport._waiting import ENDPOINTS, Waiting, first_batch
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, vendor_error, waiting_message
 
 
 class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
@@ -89,13 +89,13 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         super()._reset()
         self._flush_lock = threading.RLock()
         self._flushing: str | None = None
-        #: How many of the messages at the front the flush has still to settle.
+        #: How many of the messages at the front the flush has still to take.
         self._left = 0
         #: What the vendor refused for good, by endpoint, until somebody is told.
         self._refusals: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        waiting = {endpoint: len(buffer) for endpoint, buffer in self._buffers.items()}
+        waiting = {endpoint: len(line) for endpoint, line in self._lines.items()}
         return f"<{type(self).__name__} max_size={self._max_size} waiting={waiting}>"
 
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
@@ -118,18 +118,22 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         waiting = self._add(endpoint, message)
         if waiting is None:
             failure = self._flush_one(endpoint)
-            waiting = self._add(endpoint, message)
+            with self._lock:
+                waiting = self._add(endpoint, message)
+                if waiting is None and self._make_room([endpoint]):
+                    waiting = self._add(endpoint, message)
             if waiting is None:
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
                 raise vendor_error(endpoint, f"{endpoint}: {text}")
-        if waiting >= self._max_size:
+        if waiting >= self._max_size and not self._lines[endpoint].is_quiet():
             self._flush_endpoint(endpoint)
 
     def flush(self) -> None:
         """Send everything that waits now, endpoint by endpoint, in order.
 
-        An endpoint that fails does not keep the others from being flushed.
+        An endpoint that fails does not keep the others from being flushed. What waits because the registry fails stays, in
+        its order, and is asked about again by the next flush; no error is raised for that.
 
         Raises:
             MixpanelException: A batch was not delivered and is kept. The first failure is raised; its attribute
@@ -164,11 +168,11 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         with self._lock:
             if self._is_closed:
                 raise vendor_error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
-            buffer = self._buffers[endpoint]
-            if len(buffer) >= self._max_buffered:
+            line = self._lines[endpoint]
+            if len(line) >= self._max_buffered:
                 return None
-            buffer.append(message)
-            return len(buffer) - (self._left if self._flushing == endpoint else 0)
+            line.queue.append(message)
+            return len(line.queue) - (self._left if self._flushing == endpoint else 0)
 
     def _flush_endpoint(self, endpoint: str) -> None:
         # By the vendor's name, because subclasses call and override it.
@@ -180,21 +184,21 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             if self._flushing is not None:
                 # This thread is flushing already: a registry or a consumer has called back into the buffer.
                 return None
-            buffer = self._buffers[endpoint]
+            line = self._lines[endpoint]
             try:
                 with self._lock:
                     self._flushing = endpoint
+                    line.ask_again()
                     # What arrives from now on waits for the next flush, or busy threads would keep this one for ever.
-                    self._left = len(buffer)
-                while self._left > 0:
+                    self._left = len(line.queue)
+                while self._left > 0 and not line.is_silent:
                     with self._lock:
-                        batch = first_batch(endpoint, buffer, min(self._left, self._max_size, self._sizes[endpoint]))
+                        batch = line.take(endpoint, min(self._left, self._max_size, self._sizes[endpoint]))
+                        # An empty batch: somebody has purged what was left.
+                        self._left -= len(batch) or self._left
                     failure = self._deliver(endpoint, batch)
                     if failure is not None:
                         return str(failure)
-                    with self._lock:
-                        # An empty batch: somebody has purged what was left.
-                        self._left -= len(batch) or self._left
             finally:
                 self._end_flush(endpoint)
         return None
@@ -207,9 +211,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         with self._lock:
             self._flushing = None
             self._left = 0
-            buffer = self._buffers[endpoint]
-            unwanted = self._settle(endpoint, [message for message in buffer if message.is_unwanted])
-            for message in buffer:
-                message.is_on_its_way = False
+            line = self._lines[endpoint]
+            unwanted = self._settle(endpoint, [message for message in line.on_its_way if message.is_unwanted])
+            line.put_back(line.on_its_way)
         for message in unwanted:
             message.discard()

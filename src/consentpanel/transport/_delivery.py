@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Self
@@ -12,35 +12,12 @@ from consentpanel._checks import whole_number
 from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
 from consentpanel._messages.decision import Reason
-from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, keep_to_its_host, understood
-from consentpanel.transport._ticket import ticket_of
-from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Credentials, Waiting, settle
+from consentpanel.transport._line import Line
+from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle
 
 VENDOR_HOST = API_HOSTS["US"]
-
-
-def waiting_message(endpoint: object, json_message: object, api_key: Any, api_secret: Any) -> Waiting:
-    """One message, as a buffer keeps it.
-
-    Raises:
-        MixpanelException: The endpoint is unknown, or the message is no text.
-    """
-    if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
-        raise vendor_error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
-    if not isinstance(json_message, str):
-        raise vendor_error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
-    credentials: Credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
-    size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
-    return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
-
-
-def vendor_error(endpoint: str | None, text: str) -> Exception:
-    """The vendor's exception, with the endpoint and, unlike the vendor's, without the batch."""
-    error: Exception = vendor.MixpanelException(text)
-    error.endpoint = endpoint  # type: ignore[attr-defined]
-    return error
 
 
 def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
@@ -56,21 +33,6 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
         return understood(error)
     return None
-
-
-class _Queue(list[Waiting]):
-    """The messages of one endpoint that wait; a subclass of somebody's may append texts, as to the vendor's buffers."""
-
-    def __init__(self, endpoint: str, lock: threading.RLock) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self._lock = lock
-
-    def append(self, message: Waiting | str) -> None:
-        if isinstance(message, str):
-            message = waiting_message(self._endpoint, message, None, None)
-        with self._lock:
-            super().append(message)
 
 
 class Buffer:
@@ -98,10 +60,9 @@ class Buffer:
         # Re-entrant, because a signal handler may track or flush in the middle of anything.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._buffers: dict[str, list[Waiting]] = {endpoint: _Queue(endpoint, self._lock) for endpoint in ENDPOINTS}
-        #: Where the messages of a batch stand until they are settled: in their buffer, so that nothing can interrupt
-        #: them out of existence.
-        self._on_its_way = self._buffers
+        self._lines = {endpoint: Line(endpoint, self._lock) for endpoint in ENDPOINTS}
+        #: By the vendor's name, because subclasses look into it and append.
+        self._buffers = {endpoint: line.queue for endpoint, line in self._lines.items()}
         #: The most messages of a batch; fewer than `max_size` when the vendor has asked for fewer.
         self._sizes = dict.fromkeys(ENDPOINTS, self._max_size)
 
@@ -135,13 +96,14 @@ class Buffer:
         key = subject_key(subject_id)
         discarded: list[Waiting] = []
         with self._lock:
-            for endpoint, buffer in self._buffers.items():
-                for message in self._on_its_way[endpoint]:
-                    if message.is_on_its_way and message.names(key, purposes):
-                        message.is_unwanted = True
-                discarded += settle(
-                    buffer, [each for each in buffer if not each.is_on_its_way and each.names(key, purposes)]
-                )
+            for line in self._lines.values():
+                theirs = [message for message in line if message.names(key, purposes)]
+                for message in theirs:
+                    message.is_unwanted = message.is_unwanted or message.is_on_its_way
+                discarded += settle(message for message in theirs if not message.is_on_its_way)
+                if theirs:
+                    line.queue.keep_only(lambda message: not message.is_settled)
+                    line.forget_settled()
             self._changed.notify_all()
         for message in discarded:
             message.discard()
@@ -153,7 +115,7 @@ class Buffer:
         What failed is returned and not raised, because the frames hold the batch.
 
         Returns:
-            A failure that is worth another try: the messages that are not settled are then to be kept.
+            A failure that is worth another try: the messages that are not settled are then to be put back.
         """
         while batch:
             part = batch[: self._sizes[endpoint]]
@@ -163,6 +125,7 @@ class Buffer:
                 status = None if failure is None else failure.status
                 if status == 413 and len(sending) > 1:
                     self._sizes[endpoint] = min(self._sizes[endpoint], len(sending) // 2)
+                    batch = [message for message in batch if not (message.is_settled or message.is_unanswered)]
                     continue
                 # The vendor asks that neither is tried again; a 413 of one message cannot be split.
                 if failure is not None and status not in {400, 413}:
@@ -172,15 +135,29 @@ class Buffer:
         return None
 
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
-        """Discards what may no longer be sent; the others are now on their way."""
-        for message in part:
-            if not (message.is_settled or message.is_unwanted or message.is_allowed()):
-                message.is_unwanted = True
+        """Discards what may no longer be sent, and sets aside what nobody could tell of; the others are to be sent."""
+        answers = answers_about(part)
+        line = self._lines[endpoint]
+        sending: list[Waiting] = []
+        unanswered: list[Waiting] = []
         with self._lock:
+            # Of two messages about one person the later one must not arrive first.
+            blocked = set(line.unanswered_subjects)
+            for message, answer in zip(part, answers, strict=True):
+                if message.is_settled:
+                    continue
+                if answer is False:
+                    message.is_unwanted = True
+                elif not message.is_unwanted and (answer is None or not blocked.isdisjoint(message.subjects)):
+                    unanswered.append(message)
+                    blocked |= message.subjects
+                elif not message.is_unwanted:
+                    message.is_on_its_way = True
+                    sending.append(message)
             discarded = self._settle(endpoint, [message for message in part if message.is_unwanted])
-            sending = [message for message in part if not message.is_settled]
-            for message in sending:
-                message.is_on_its_way = True
+            line.leave_unanswered(unanswered, all_of_batch=not (sending or discarded))
+            if sending or discarded:
+                line.silences = 0
         for message in discarded:
             message.discard()
         return sending
@@ -198,11 +175,22 @@ class Buffer:
             message.deliver()
 
     def _settle(self, endpoint: str, messages: Sequence[Waiting]) -> list[Waiting]:
-        """As `settle`, of messages that are being delivered."""
+        """As `settle`, of messages that are on their way."""
         with self._lock:
-            settled = settle(self._on_its_way[endpoint], messages)
+            settled = settle(messages)
+            self._lines[endpoint].forget_settled()
             self._changed.notify_all()
         return settled
+
+    def _make_room(self, endpoints: Iterable[str]) -> bool:
+        """Gives up the oldest message of which nobody can tell; whether there was one. Under the lock."""
+        for endpoint in endpoints:
+            line = self._lines[endpoint]
+            if (oldest := line.pop_unanswered()) is not None:
+                for message in settle([oldest]):
+                    message.lose(Reason.REGISTRY_ERROR)
+                return True
+        return False
 
     def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:
         """Under the lock: a batch needs no other try, and the vendor refused so many of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -21,8 +22,15 @@ class Ticket(Protocol):
         """The purposes whose consent the message stands on; none for one that only takes data away."""
         ...
 
-    def still_allowed(self) -> bool:
-        """Whether the message may still be sent, asked of the registry now; never raises."""
+    @staticmethod
+    def ask_again(tickets: Sequence[Any]) -> list[bool | None]:
+        """Whether each of some messages may still be sent, asked now: one question for each purpose, each person once.
+
+        None for one of which nobody could tell, because the registry fails. It never raises.
+
+        Args:
+            tickets: The tickets of the messages, all of this class.
+        """
         ...
 
     def delivered(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.names import IDS
+from consentpanel.transport._ticket import ticket_of
 
 if TYPE_CHECKING:
     from consentpanel._messages.decision import Reason
@@ -35,19 +38,17 @@ class Waiting:
     ticket: Ticket | None = attrs.field(repr=False)
     size: int
     is_on_its_way: bool = False
+    #: Nobody could tell whether it may go; it waits to be asked about again.
+    is_unanswered: bool = False
     #: No longer allowed, or purged while on its way: discarded unless it arrives.
     is_unwanted: bool = False
     #: Delivered, discarded or given up. Set once, under the lock, by whoever then tells the ticket.
     is_settled: bool = False
 
-    def is_allowed(self) -> bool:
-        """Whether consent still holds. Without a ticket it was judged by the transport that handed it over."""
-        if self.ticket is None:
-            return True
-        try:
-            return self.ticket.still_allowed() is True
-        except Exception:  # noqa: BLE001 - whatever fails when consent is asked for means no
-            return False
+    @property
+    def subjects(self) -> frozenset[str]:
+        """Lookup keys of all whom its client says that it names."""
+        return frozenset() if self.ticket is None else self.ticket.subject_ids
 
     def names(self, key: str, purposes: Collection[str] | None = None) -> bool:
         """Whether the message says something about the person with this look-up key, for one of these purposes."""
@@ -78,6 +79,28 @@ class Waiting:
             self.ticket.lost(reason)
 
 
+def waiting_message(endpoint: object, json_message: object, api_key: Any, api_secret: Any) -> Waiting:
+    """One message, as a buffer keeps it.
+
+    Raises:
+        MixpanelException: The endpoint is unknown, or the message is no text.
+    """
+    if not isinstance(endpoint, str) or endpoint not in ENDPOINTS:
+        raise vendor_error(None, f"No such endpoint. Valid endpoints are {', '.join(ENDPOINTS)}")
+    if not isinstance(json_message, str):
+        raise vendor_error(endpoint, f"json_message must be a str, not {type(json_message).__name__}")
+    credentials: Credentials = api_key if isinstance(api_key, tuple) else (api_key, api_secret)
+    size = len(json_message) if json_message.isascii() else len(json_message.encode(errors="surrogatepass"))
+    return Waiting(str.__str__(json_message), credentials, ticket_of(json_message), size)
+
+
+def vendor_error(endpoint: str | None, text: str) -> Exception:
+    """The vendor's exception, with the endpoint and, unlike the vendor's, without the batch."""
+    error: Exception = vendor.MixpanelException(text)
+    error.endpoint = endpoint  # type: ignore[attr-defined]
+    return error
+
+
 def _ids_in(record: object) -> Iterator[object]:
     if not isinstance(record, dict):
         return
@@ -100,11 +123,27 @@ def first_batch(endpoint: str, messages: Iterable[Waiting], most: int) -> list[W
     return batch
 
 
-def settle(buffer: list[Waiting], messages: Iterable[Waiting]) -> list[Waiting]:
-    """Take messages out of their buffer for good; the answer is those that nobody else has taken out."""
+def settle(messages: Iterable[Waiting]) -> list[Waiting]:
+    """Marks messages as done with for good; the answer is those that nobody else has marked before."""
     mine = [message for message in messages if not message.is_settled]
     for message in mine:
         message.is_settled = True
-    if mine:
-        buffer[:] = [message for message in buffer if not message.is_settled]
     return mine
+
+
+def answers_about(messages: Sequence[Waiting]) -> list[bool | None]:
+    """Whether consent for each message still holds; None where nobody could tell.
+
+    One without a ticket was judged by the transport that handed it over.
+    """
+    by_kind: dict[type, list[Waiting]] = {}
+    for message in messages:
+        if message.ticket is not None and not message.is_settled:
+            by_kind.setdefault(type(message.ticket), []).append(message)
+    answers: dict[int, bool | None] = {}
+    for kind, some in by_kind.items():
+        # Suppressed: whatever fails when consent is asked for is no answer.
+        with suppress(Exception):
+            found = kind.ask_again([each.ticket for each in some])  # type: ignore[attr-defined]
+            answers.update({id(each): answer for each, answer in zip(some, found, strict=True) if type(answer) is bool})
+    return [True if each.ticket is None else answers.get(id(each)) for each in messages]

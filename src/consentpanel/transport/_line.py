@@ -1,0 +1,131 @@
+"""The messages of one endpoint in a buffer: those that wait, those on their way, and those of which nobody could tell."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from consentpanel.transport._waiting import Waiting, first_batch, waiting_message
+
+#: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
+_FIRST_PAUSE = 2.0
+_LONGEST_PAUSE = 60.0
+
+
+class _Queue(deque[Waiting]):
+    """The messages of one endpoint that wait; a subclass of somebody's may append texts, as to the vendor's buffers."""
+
+    def __init__(self, endpoint: str, lock: threading.RLock) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._lock = lock
+
+    def append(self, message: Waiting | str) -> None:
+        if isinstance(message, str):
+            message = waiting_message(self._endpoint, message, None, None)
+        with self._lock:
+            super().append(message)
+
+    def keep_only(self, is_kept: Callable[[Waiting], bool]) -> None:
+        """Takes out the others."""
+        left = [message for message in self if is_kept(message)]
+        if len(left) < len(self):
+            self.clear()
+            self.extend(left)
+
+
+class Line:
+    """The messages of one endpoint: those that wait, those on their way, and those of which nobody could tell.
+
+    A message is in one of the three from `_Queue.append` until it is settled, so that nothing can interrupt it out of
+    existence. Everything is done under the buffer's lock.
+    """
+
+    __slots__ = ("ask_at", "is_silent", "on_its_way", "queue", "silences", "unanswered", "unanswered_subjects")
+
+    def __init__(self, endpoint: str, lock: threading.RLock) -> None:
+        self.queue = _Queue(endpoint, lock)
+        self.on_its_way: list[Waiting] = []
+        self.unanswered: list[Waiting] = []
+        self.unanswered_subjects: set[str] = set()
+        #: When to ask again, how often in a row nobody answered, and whether the last batch got no answer at all.
+        self.ask_at = 0.0
+        self.silences = 0
+        self.is_silent = False
+
+    def __len__(self) -> int:
+        return len(self.queue) + len(self.on_its_way) + len(self.unanswered)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        yield from self.unanswered
+        yield from self.on_its_way
+        yield from self.queue
+
+    def take(self, endpoint: str, most: int) -> list[Waiting]:
+        """Takes from the queue the messages at the front that one request can carry."""
+        batch = first_batch(endpoint, self.queue, most)
+        self.on_its_way += batch
+        for _ in batch:
+            self.queue.popleft()
+        return batch
+
+    def put_back(self, messages: Iterable[Waiting]) -> None:
+        """Puts what is on its way, and was not settled, to the front again, in its order."""
+        back = {id(message): message for message in messages if not (message.is_settled or message.is_unanswered)}
+        self.on_its_way = [message for message in self.on_its_way if not message.is_settled and id(message) not in back]
+        # An interrupted `take` has left some there.
+        while self.queue and id(self.queue[0]) in back:
+            self.queue.popleft()
+        for message in back.values():
+            message.is_on_its_way = False
+        self.queue.extendleft(reversed(back.values()))
+
+    def leave_unanswered(self, messages: Sequence[Waiting], *, all_of_batch: bool) -> None:
+        """Sets aside messages of which nobody could tell whether they may go."""
+        if not messages:
+            self.is_silent = False
+            return
+        for message in messages:
+            message.is_unanswered = True
+            self.unanswered_subjects |= message.subjects
+        self.unanswered += messages
+        self.on_its_way = [message for message in self.on_its_way if not message.is_unanswered]
+        self.ask_at = time.monotonic() + pause_after(self.silences)
+        self.silences += 1
+        self.is_silent = all_of_batch
+
+    def ask_again(self) -> None:
+        """Puts those of which nobody could tell to the front again."""
+        back = [message for message in self.unanswered if not message.is_settled]
+        for message in back:
+            message.is_unanswered = False
+        self.queue.extendleft(reversed(back))
+        self.unanswered, self.is_silent = [], False
+        self.unanswered_subjects = set()
+
+    def is_quiet(self) -> bool:
+        """Whether nobody answered, and it is too early to ask again."""
+        return self.is_silent and time.monotonic() < self.ask_at
+
+    def pop_unanswered(self) -> Waiting | None:
+        """Takes out the oldest of which nobody could tell; None when there is none."""
+        if self.unanswered:
+            return self.unanswered.pop(0)
+        # Where nobody answers at all, those behind wait for the same.
+        return self.queue.popleft() if self.is_silent and self.queue else None
+
+    def forget_settled(self) -> None:
+        """Drops what is settled."""
+        self.on_its_way = [message for message in self.on_its_way if not message.is_settled]
+        self.unanswered = [message for message in self.unanswered if not message.is_settled]
+        self.is_silent = self.is_silent and bool(self.unanswered)
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    # Jitter, so that many processes do not come back together; it needs no secret randomness.
+    jitter = random.uniform(0.5, 1.0)  # noqa: S311
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(failures, 10))) * jitter
