@@ -179,7 +179,7 @@ SAID = {"plan": "pro", "segment": "gold", "email": ADA, "cart": {"total": 9, "no
 
 
 def bound_client(**keywords: Any) -> tuple[Mixpanel, MemoryRegistry, FakeTransport]:
-    registry, vendor = MemoryRegistry(), FakeTransport()
+    registry, vendor = MemoryRegistry(), FakeTransport(asks_again=False)
     registry.grant("user-1")
     return Mixpanel("T", vendor, **{"registry": registry, "policy": BOUND, **keywords}), registry, vendor
 

@@ -300,3 +300,47 @@ def test_a_person_who_said_no_is_discarded_though_another_cannot_be_told(
     mp.flush()
     assert told[-1].reason is Reason.WITHDRAWN
     assert json.dumps(vendor.messages, default=str) == "[]"
+
+
+# A test shows what an application would lose.
+
+
+def test_the_fake_transport_shows_a_registry_that_fails_outside_of_the_call(caplog: pytest.LogCaptureFixture) -> None:
+    # rule 8.3
+    forget_warnings()
+    vendor = FakeTransport()
+    mp = Mixpanel("T", vendor, registry=needs_context, policy=FieldPolicy())
+    with app_context():
+        decision = mp.track("user-1", "Seen")
+    assert decision.reason is Reason.REGISTRY_ERROR
+    assert vendor.messages == []
+    with pytest.raises(AssertionError, match="registry_error"):
+        vendor.assert_tracked("Seen")
+    assert "context=app.app_context" in caplog.text
+    mp = Mixpanel("T", vendor, registry=needs_context, policy=FieldPolicy(), context=app_context)
+    with app_context():
+        assert mp.track("user-1", "Seen")
+    vendor.assert_tracked("Seen")
+
+
+def test_the_outbox_shows_it_too(consentpanel_outbox: FakeTransport) -> None:
+    # rule 8.3
+    mp = Mixpanel("T", registry=needs_context, policy=FieldPolicy())
+    with app_context():
+        assert mp.people_set("user-1", {"n": 1}).reason is Reason.NOTHING_LEFT
+        assert mp.track("user-1", "Seen").reason is Reason.REGISTRY_ERROR
+    assert consentpanel_outbox.messages == []
+
+
+def test_what_needs_nobodys_consent_is_not_asked_about_again() -> None:
+    # rule 2.9
+    vendor = FakeTransport()
+    assert Mixpanel("T", vendor, registry=needs_context, policy=FieldPolicy()).people_unset("user-1", ["n"])
+    assert len(vendor.people) == 1
+
+
+def test_a_fake_transport_that_does_not_ask_again_takes_it() -> None:
+    vendor = FakeTransport(asks_again=False)
+    with app_context():
+        assert Mixpanel("T", vendor, registry=needs_context, policy=FieldPolicy()).track("user-1", "Seen")
+    assert len(vendor.events) == 1

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from consentpanel._messages.decision import Decision
+from consentpanel._messages.decision import Decision, Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
+from consentpanel.transport._ticket import Ticket, ticket_of
 
 
 class FakeTransport:
@@ -19,6 +20,13 @@ class FakeTransport:
     It refuses what the vendor would refuse, with the vendor's exception: a message of 1 MB (1,048,576 bytes) or
     more, 255 properties or more, no token, an unknown endpoint, what is not JSON. A batch is taken apart into its
     messages; one that holds a message to refuse is refused whole. Many threads may share one transport.
+
+    Of each message it asks the client's registry and regime once more, in a thread of its own, as `BackgroundConsumer` does
+    before it sends. Where they fail there, because they need what the call had, the message is dropped with ``registry_error``
+    and the log names the remedy: a test then shows what an application would lose.
+
+    Args:
+        asks_again: Whether it does that.
 
     Example:
         >>> from consentpanel import FieldPolicy, Mixpanel
@@ -33,7 +41,8 @@ class FakeTransport:
         >>> vendor.assert_nothing_sent("user-2")
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, asks_again: bool = True) -> None:
+        self._asks_again = asks_again
         self._lock = threading.Lock()
         self._messages: list[SentMessage] = []
         self._decisions: list[Decision] = []
@@ -60,6 +69,10 @@ class FakeTransport:
         if error is not None:
             raise error
         messages = received(endpoint, json_message)
+        ticket = ticket_of(json_message) if self._asks_again else None
+        if ticket is not None and ticket.purposes and _fails_elsewhere(ticket):
+            ticket.lost(Reason.REGISTRY_ERROR)
+            return
         with self._lock:
             self._messages += messages
 
@@ -236,3 +249,14 @@ class FakeTransport:
             if self._failures is not None:
                 self._failures -= 1
             return self._error or vendor.MixpanelException("FakeTransport.fail() asked for this failure")
+
+
+def _fails_elsewhere(ticket: Ticket) -> bool:
+    """Whether the registry or the regime cannot be asked in another thread."""
+    answers: list[bool | None] = []
+    thread = threading.Thread(
+        target=lambda: answers.extend(type(ticket).ask_again([ticket])), name="consentpanel-again"
+    )
+    thread.start()
+    thread.join()
+    return answers == [None]
