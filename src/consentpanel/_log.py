@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 import traceback
@@ -33,12 +34,18 @@ class _Warnings:
             self._silent_until[kind] = present + pause
         LOGGER.log(level, text, *details)
 
+    def restart_in_child(self) -> None:
+        """Takes another lock: a thread of the parent may have held this one."""
+        self._lock = threading.RLock()
+
     def forget(self) -> None:
         with self._lock:
             self._silent_until.clear()
 
 
 _warnings = _Warnings()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_warnings.restart_in_child)
 #: Lets every warning be said again: for tests.
 forget_warnings = _warnings.forget
 

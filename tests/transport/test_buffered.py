@@ -860,7 +860,9 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(subject=st.sampled_from(SUBJECTS))
     def purge(self, subject):
-        waiting = [m for buffer in self.buffered._buffers.values() for m in buffer if m.names(subject)]
+        waiting = [
+            m for buffer in self.buffered._buffers.values() for m in buffer if m.names(subject) and not m.is_settled
+        ]
         self.by_hand -= {json.loads(m.json_message)["n"] for m in waiting if m.ticket is None}
         assert self.buffered.purge(subject) == len(waiting)
 
@@ -877,7 +879,12 @@ class BufferMachine(RuleBasedStateMachine):
             return
         sent = [message["n"] for message in self.vendor.received]
         assert len(sent) == len(set(sent))
-        waiting = {json.loads(m.json_message)["n"] for buffer in self.buffered._buffers.values() for m in buffer}
+        waiting = {
+            json.loads(m.json_message)["n"]
+            for buffer in self.buffered._buffers.values()
+            for m in buffer
+            if not m.is_settled
+        }
         for number, ticket in self.tickets.items():
             assert (number in sent) + (number in waiting) + ticket.discards == 1
         for number in self.by_hand:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from consentpanel._consent.regime import RegimeRule
+from consentpanel._forks import Survivors
 from consentpanel._log import forget_warnings, warn_once
 from consentpanel.client._settings import (
     NEEDS_PSEUDONYMS,
@@ -30,7 +31,8 @@ class _Process:
     """What `configure` set for the process, behind one lock."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant, because a signal handler may track in the middle of anything.
+        self._lock = threading.RLock()
         self._shared: dict[str, Any] = {}
         self._configured = False
         self._used = False
@@ -38,6 +40,10 @@ class _Process:
         """Grows with each change, so that a client knows when to look again."""
         self.outbox: Any = None
         """The consumer that every client of the process writes to; None outside of tests."""
+
+    def restart_in_child(self) -> None:
+        """Takes another lock: a thread of the parent may have held this one."""
+        self._lock = threading.RLock()
 
     def configure(self, ready: dict[str, Any]) -> None:
         with self._lock:
@@ -79,6 +85,8 @@ class _Process:
 
 
 process = _Process()
+_ALIVE: Survivors[_Process] = Survivors(_Process.restart_in_child)
+_ALIVE.add(process)
 
 
 def configure(

@@ -62,7 +62,8 @@ class CachedRegistry:
         self._answers: dict[tuple[str, str], tuple[Any, float, datetime | None]] = {}
         self._purposes: set[str] = set()
         self._writes = 0
-        self._lock = threading.Lock()
+        # Re-entrant, because a signal handler may ask or record in the middle of anything.
+        self._lock = threading.RLock()
         _ALIVE.add(self)
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
@@ -177,7 +178,7 @@ class CachedRegistry:
             if writes == self._writes:
                 self._answers.pop(key, None)
                 while len(self._answers) >= self._max_size:
-                    del self._answers[next(iter(self._answers))]
+                    self._answers.pop(next(iter(self._answers)), None)
                 self._purposes.add(key[1])
                 self._answers[key] = answer, until, end
 
@@ -204,7 +205,7 @@ class CachedRegistry:
 
     def _restart_in_child(self) -> None:
         # Another thread of the parent may have held the lock.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 _ALIVE: Survivors[CachedRegistry] = Survivors(CachedRegistry._restart_in_child)  # noqa: SLF001 - the same file

@@ -10,6 +10,7 @@ from typing import Any
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
+from consentpanel._forks import Survivors
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
@@ -36,9 +37,15 @@ class MemoryRegistry(RecordingRegistry):
 
     def __init__(self, *, required_policy_version: str | None = None) -> None:
         self._required = required_version(required_policy_version)
-        self._lock = threading.Lock()
+        # Re-entrant, because a signal handler may grant or withdraw in the middle of anything.
+        self._lock = threading.RLock()
         self._records: dict[str, list[ConsentRecord]] = {}
         self._latest: dict[str, dict[str, tuple[ConsentRecord, Standing, datetime]]] = {}
+        _ALIVE.add(self)
+
+    def _restart_in_child(self) -> None:
+        # Another thread of the parent may have held the lock.
+        self._lock = threading.RLock()
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """The status of one person for one purpose, with its cause.
@@ -109,13 +116,26 @@ class MemoryRegistry(RecordingRegistry):
                 before_it = self._records.get(record.subject_id)
                 if is_stamped_here and before_it:
                     record = not_before(record, max(each.recorded_at for each in before_it))
-                self._records.setdefault(record.subject_id, []).append(record)
-                latest = self._latest.setdefault(str(record.purpose), {})
-                before = latest.get(record.subject_id)
-                moment = moment_of(record, None if before is None else before[2])
-                if before is None or moment >= before[2]:
-                    standing = standing_of((record,), required_policy_version=self._required)
-                    latest[record.subject_id] = record, standing, moment
+                theirs = self._records.setdefault(record.subject_id, [])
+                theirs.append(record)
+                count = 0
+                # A signal handler may have recorded more about the same person meanwhile.
+                while count < len(theirs):
+                    count = len(theirs)
+                    self._note(theirs if theirs[-1] is not record else [record])
+
+    def _note(self, records: Iterable[ConsentRecord]) -> None:
+        """Notes what records say, in the order in which they were appended."""
+        for record in records:
+            latest = self._latest.setdefault(str(record.purpose), {})
+            before = latest.get(record.subject_id)
+            moment = moment_of(record, None if before is None else before[2])
+            if before is None or moment >= before[2]:
+                standing = standing_of((record,), required_policy_version=self._required)
+                latest[record.subject_id] = record, standing, moment
 
     def __repr__(self) -> str:
         return f"<MemoryRegistry of {len(self._records)} subjects>"
+
+
+_ALIVE: Survivors[MemoryRegistry] = Survivors(MemoryRegistry._restart_in_child)  # noqa: SLF001 - the same file

@@ -132,6 +132,8 @@ class SQLiteRegistry(RecordingRegistry):
         self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
         #: Whether bytes of somebody who was forgotten are still in the write-ahead log.
         self._owes_erasure = False
+        #: The connection that this thread uses at the moment.
+        self._in_use = threading.local()
         _make(self._path)
         problem = None
         try:
@@ -302,6 +304,10 @@ class SQLiteRegistry(RecordingRegistry):
             raise RegistryError("the consent registry is closed")
         if self._pid != os.getpid():
             self._start_over()
+        outer: sqlite3.Connection | None = getattr(self._in_use, "connection", None)
+        if outer is not None and outer.in_transaction:
+            # A signal handler in the middle of a write: another connection would wait for that until it gives up.
+            return use(outer)
         idle = self._idle
         try:
             connection = idle.pop() if idle else self._connect()
@@ -309,6 +315,7 @@ class SQLiteRegistry(RecordingRegistry):
             connection = self._connect_again()
         except sqlite3.Error as error:
             raise RegistryError(f"the consent file cannot be opened: {error}") from None
+        self._in_use.connection = connection
         try:
             if self._owes_erasure:
                 with self._without_waiting(connection):
@@ -320,6 +327,7 @@ class SQLiteRegistry(RecordingRegistry):
             # Its text and attributes hold the value, so it is left behind.
             problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
         finally:
+            self._in_use.connection = outer
             if self._closed or connection.in_transaction:
                 connection.close()
             else:
@@ -346,6 +354,7 @@ class SQLiteRegistry(RecordingRegistry):
         self._finalizer.detach()
         self._inherited.append(self._idle)
         self._idle = deque()
+        self._in_use = threading.local()
         self._pid = os.getpid()
         self._finalizer = weakref.finalize(self, _close_all, self._idle, self._pid)
 
@@ -474,6 +483,10 @@ def _close_all(idle: deque[sqlite3.Connection], pid: int) -> None:
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    if connection.in_transaction:
+        # Part of the one that a signal handler has interrupted.
+        yield
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -43,7 +43,7 @@ class FakeTransport:
 
     def __init__(self, *, asks_again: bool = True) -> None:
         self._asks_again = asks_again
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._messages: list[SentMessage] = []
         self._decisions: list[Decision] = []
         self._failures: int | None = 0

@@ -289,7 +289,7 @@ class BackgroundConsumer(Buffer):
                 continue
             if line.on_its_way and (endpoint in _IN_ORDER or self._failures[endpoint]):
                 continue
-            is_ready = len(line.queue) >= self._sizes[endpoint] or self._flushes or self._is_closed
+            is_ready = line.waiting >= self._sizes[endpoint] or self._flushes or self._is_closed
             if is_ready or present - self._oldest[endpoint] >= self._linger:
                 return endpoint
         return None

@@ -172,7 +172,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             if len(line) >= self._max_buffered:
                 return None
             line.queue.append(message)
-            return len(line.queue) - (self._left if self._flushing == endpoint else 0)
+            return line.waiting - (self._left if self._flushing == endpoint else 0)
 
     def _flush_endpoint(self, endpoint: str) -> None:
         # By the vendor's name, because subclasses call and override it.

@@ -97,13 +97,7 @@ class Buffer:
         discarded: list[Waiting] = []
         with self._lock:
             for line in self._lines.values():
-                theirs = [message for message in line if message.names(key, purposes)]
-                for message in theirs:
-                    message.is_unwanted = message.is_unwanted or message.is_on_its_way
-                discarded += settle(message for message in theirs if not message.is_on_its_way)
-                if theirs:
-                    line.queue.keep_only(lambda message: not message.is_settled)
-                    line.forget_settled()
+                discarded += line.purge(lambda message: message.names(key, purposes))
             self._changed.notify_all()
         for message in discarded:
             message.discard()

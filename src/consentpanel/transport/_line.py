@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from consentpanel.transport._waiting import Waiting, first_batch, waiting_message
+from consentpanel.transport._waiting import Batch, Waiting, settle, waiting_message
 
 #: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
 _FIRST_PAUSE = 2.0
@@ -29,22 +29,25 @@ class _Queue(deque[Waiting]):
         with self._lock:
             super().append(message)
 
-    def keep_only(self, is_kept: Callable[[Waiting], bool]) -> None:
-        """Takes out the others."""
-        left = [message for message in self if is_kept(message)]
-        if len(left) < len(self):
-            self.clear()
-            self.extend(left)
-
 
 class Line:
     """The messages of one endpoint: those that wait, those on their way, and those of which nobody could tell.
 
     A message is in one of the three from `_Queue.append` until it is settled, so that nothing can interrupt it out of
-    existence. Everything is done under the buffer's lock.
+    existence. Everything is done under the buffer's lock, which a signal handler of the same thread passes: between any two
+    steps more may be appended, or purged.
     """
 
-    __slots__ = ("ask_at", "is_silent", "on_its_way", "queue", "silences", "unanswered", "unanswered_subjects")
+    __slots__ = (
+        "_settled",
+        "ask_at",
+        "is_silent",
+        "on_its_way",
+        "queue",
+        "silences",
+        "unanswered",
+        "unanswered_subjects",
+    )
 
     def __init__(self, endpoint: str, lock: threading.RLock) -> None:
         self.queue = _Queue(endpoint, lock)
@@ -55,22 +58,47 @@ class Line:
         self.ask_at = 0.0
         self.silences = 0
         self.is_silent = False
+        #: How many in the queue were purged: they stay there until their turn comes, which costs no search.
+        self._settled = 0
 
     def __len__(self) -> int:
-        return len(self.queue) + len(self.on_its_way) + len(self.unanswered)
+        return self.waiting + len(self.on_its_way) + len(self.unanswered)
 
     def __iter__(self) -> Iterator[Waiting]:
-        yield from self.unanswered
-        yield from self.on_its_way
-        yield from self.queue
+        return iter([*self.unanswered, *self.on_its_way, *self.queue])
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait in the queue."""
+        return len(self.queue) - self._settled
 
     def take(self, endpoint: str, most: int) -> list[Waiting]:
         """Takes from the queue the messages at the front that one request can carry."""
-        batch = first_batch(endpoint, self.queue, most)
-        self.on_its_way += batch
-        for _ in batch:
+        batch = Batch(endpoint)
+        while len(batch.messages) < most and self.queue:
+            message = self.queue[0]
+            if not message.is_settled and not batch.has_room_for(message):
+                break
+            # In two places for a moment, rather than in none.
+            self.on_its_way.append(message)
             self.queue.popleft()
-        return batch
+            if message.is_settled:
+                self.on_its_way.pop()
+                self._settled -= 1
+            else:
+                batch.add(message)
+        return batch.messages
+
+    def purge(self, is_theirs: Callable[[Waiting], bool]) -> list[Waiting]:
+        """Settles what waits and answers so; marks as unwanted what is on its way."""
+        theirs = [message for message in self if is_theirs(message)]
+        for message in theirs:
+            message.is_unwanted = message.is_unwanted or message.is_on_its_way
+        purged = settle(message for message in theirs if not message.is_on_its_way)
+        if purged:
+            self.forget_settled()
+            self._settled = sum(message.is_settled for message in list(self.queue))
+        return purged
 
     def put_back(self, messages: Iterable[Waiting]) -> None:
         """Puts what is on its way, and was not settled, to the front again, in its order."""
@@ -115,7 +143,12 @@ class Line:
         if self.unanswered:
             return self.unanswered.pop(0)
         # Where nobody answers at all, those behind wait for the same.
-        return self.queue.popleft() if self.is_silent and self.queue else None
+        while self.is_silent and self.queue:
+            message = self.queue.popleft()
+            if not message.is_settled:
+                return message
+            self._settled -= 1
+        return None
 
     def forget_settled(self) -> None:
         """Drops what is settled."""

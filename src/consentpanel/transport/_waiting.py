@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -111,16 +110,30 @@ def _ids_in(record: object) -> Iterator[object]:
             yield from value if isinstance(value, list) else [value]
 
 
-def first_batch(endpoint: str, messages: Iterable[Waiting], most: int) -> list[Waiting]:
-    """The messages from the front that one request can carry: of equal credentials, and not too many bytes."""
-    batch: list[Waiting] = []
-    total = 0
-    for message in islice(messages, most):
-        total += message.size + 1  # with a comma
-        if batch and (message.credentials != batch[0].credentials or total > MAX_BATCH_BYTES[endpoint]):
-            break
-        batch.append(message)
-    return batch
+class Batch:
+    """The messages that one request can carry: of equal credentials, and not too many bytes.
+
+    Args:
+        endpoint: Where they go.
+    """
+
+    __slots__ = ("_most_bytes", "_size", "messages")
+
+    def __init__(self, endpoint: str) -> None:
+        self.messages: list[Waiting] = []
+        self._size = 0
+        self._most_bytes = MAX_BATCH_BYTES[endpoint]
+
+    def has_room_for(self, message: Waiting) -> bool:
+        """Whether the request can carry one more message; the first it always can."""
+        if not self.messages:
+            return True
+        return message.credentials == self.messages[0].credentials and self._size + message.size < self._most_bytes
+
+    def add(self, message: Waiting) -> None:
+        """Adds a message."""
+        self.messages.append(message)
+        self._size += message.size + 1  # with a comma
 
 
 def settle(messages: Iterable[Waiting]) -> list[Waiting]:

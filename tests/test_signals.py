@@ -1,0 +1,114 @@
+"""A signal handler may track, grant, withdraw or flush in the middle of any of our code: nothing hangs, nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel, MixpanelException, Outcome
+from consentpanel.registry import CachedRegistry, MemoryRegistry, SQLiteRegistry
+from consentpanel.testing import FakeTransport
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers"),
+    pytest.mark.slow,
+]
+
+REGISTRIES: dict[str, Callable[[Any], Any]] = {
+    "memory": lambda path: MemoryRegistry(),
+    "cached": lambda path: CachedRegistry(MemoryRegistry(), ttl=0.0001, max_size=2),
+    "SQLite": lambda path: SQLiteRegistry(path / "consent.db"),
+}
+CONSUMERS: dict[str, Callable[[FakeTransport], Any]] = {
+    "each by itself": lambda vendor: vendor,
+    "BufferedConsumer": lambda vendor: BufferedConsumer(max_size=3, consumer=vendor),
+    "BackgroundConsumer": lambda vendor: BackgroundConsumer(
+        max_size=3, consumer=vendor, linger=0.001, flush_timeout=0.01
+    ),
+}
+
+
+@pytest.fixture
+def every_moment() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Calls a handler again and again, between any two instructions of the test."""
+    before = signal.getsignal(signal.SIGALRM)
+    # What hangs is to end, and to say where.
+    faulthandler.dump_traceback_later(90, exit=True)
+
+    def start(handler: Callable[[], object]) -> None:
+        inside = threading.local()
+
+        def called(number: int, frame: FrameType | None) -> None:
+            # A handler that is slower than the timer would never let the test go on.
+            if not getattr(inside, "is_running", False):
+                inside.is_running = True
+                try:
+                    handler()
+                finally:
+                    inside.is_running = False
+
+        signal.signal(signal.SIGALRM, called)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_a_handler_that_tracks_and_records_neither_hangs_nor_loses(
+    kind: str, consumer: str, every_moment: Any, tmp_path: Any
+) -> None:
+    # rule 8.5
+    vendor = FakeTransport(asks_again=False)
+    registry = REGISTRIES[kind](tmp_path)
+    mp = Mixpanel("T", CONSUMERS[consumer](vendor), registry=registry, policy=FieldPolicy())
+    registry.grant("user-1")
+    registry.grant("user-2")
+    outcomes: list[Outcome] = []
+
+    def handler() -> None:
+        registry.grant("user-2", "analytics")
+        outcomes.append(mp.track("user-2", "Interrupted").outcome)
+        # What a thread of ours needs to send may be held by the very code that the handler interrupts.
+        with contextlib.suppress(MixpanelException):
+            mp.flush()
+
+    every_moment(handler)
+    for _ in range(300):
+        registry.grant("user-1", "analytics")
+        outcomes.append(mp.track("user-1", "Went on").outcome)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    mp.close()
+    assert len(vendor.events) == outcomes.count(Outcome.SENT) == len(outcomes) > 300
+
+
+def test_a_withdrawal_in_a_handler_holds_whatever_it_interrupted(every_moment: Any) -> None:
+    # rules 2.4 and 8.5
+    registry = MemoryRegistry()
+    withdrawn: set[str] = set()
+    present = ["user-0"]
+
+    def handler() -> None:
+        registry.deny(present[0])
+        withdrawn.add(present[0])
+
+    every_moment(handler)
+    number = 0
+    while len(withdrawn) < 200:
+        number += 1
+        present[0] = f"user-{number}"
+        registry.grant(present[0])
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for subject in withdrawn:
+        said = [record for record in registry.history(subject) if record.purpose == "analytics"]
+        assert registry.status(subject, "analytics") is said[-1].status
