@@ -23,6 +23,7 @@ from consentpanel._checks import seconds
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, standing_by
+from consentpanel._forks import ForkGate
 from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
@@ -134,24 +135,28 @@ class SQLiteRegistry(RecordingRegistry):
         self._owes_erasure = False
         #: The connection that this thread uses at the moment.
         self._in_use = threading.local()
-        _make(self._path)
         problem = None
         try:
-            connection = self._open()
-            try:
-                # Before the write-ahead log is asked for, which would change another application's file.
-                _version(connection)
-                _set_up(connection, self._timeout)
-                _migrate(connection)
-                with self._without_waiting(connection):
-                    _empties_log(connection, 0)
-            finally:
-                connection.close()
+            with _GATE:
+                self._prepare()
         except sqlite3.Error as error:
             problem = f"the consent file cannot be opened: {error}"
         if problem is not None:
             raise ConfigurationError(problem)
         _REGISTRIES[id(self)] = self
+
+    def _prepare(self) -> None:
+        _make(self._path)
+        connection = self._open()
+        try:
+            # Before the write-ahead log is asked for, which would change another application's file.
+            _version(connection)
+            _set_up(connection, self._timeout)
+            _migrate(connection)
+            with self._without_waiting(connection):
+                _empties_log(connection, 0)
+        finally:
+            connection.close()
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """The status of one person for one purpose, with its cause.
@@ -298,6 +303,10 @@ class SQLiteRegistry(RecordingRegistry):
 
     def _with(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
         """What `use` returns for a connection that no other thread has meanwhile."""
+        with _GATE:
+            return self._with_one(use)
+
+    def _with_one(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
         problem: Exception | None = None
         connection: sqlite3.Connection | None = None
         if self._closed:
@@ -377,6 +386,7 @@ _REGISTRIES: weakref.WeakValueDictionary[int, SQLiteRegistry] = weakref.WeakValu
 
 
 def _close_before_fork() -> None:
+    _GATE.before_fork()
     # A child with an open file in its memory takes the parent's locks for its own, and may write to a log that the
     # parent has deleted (https://www.sqlite.org/howtocorrupt.html, section 2.6).
     for reference in _REGISTRIES.valuerefs():
@@ -389,10 +399,15 @@ def _restart_in_child() -> None:
     # Another thread of the parent may have held the lock.
     global _making  # noqa: PLW0603 - the one lock of the process
     _making = threading.Lock()
+    _GATE.after_in_child()
 
 
+#: SQLite has locks of its own for the whole process: a child would wait for ever for one that another thread held.
+_GATE = ForkGate()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_before_fork, after_in_child=_restart_in_child)
+    os.register_at_fork(
+        before=_close_before_fork, after_in_parent=_GATE.after_in_parent, after_in_child=_restart_in_child
+    )
 
 
 _making = threading.Lock()
@@ -476,7 +491,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None
 def _close_all(idle: deque[sqlite3.Connection], pid: int) -> None:
     if pid != os.getpid():
         return
-    with contextlib.suppress(IndexError):
+    with _GATE, contextlib.suppress(IndexError):
         while True:
             idle.pop().close()
 
