@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -35,30 +33,39 @@ CONSUMERS: dict[str, Callable[[FakeTransport], Any]] = {
 }
 
 
-@pytest.fixture
-def every_moment() -> Iterator[Callable[[Callable[[], object]], None]]:
+class Alarms:
     """Calls a handler again and again, between any two instructions of the test."""
-    before = signal.getsignal(signal.SIGALRM)
+
+    _PAUSE = 0.0005
+
+    def __init__(self) -> None:
+        self._handler: Callable[[], object] | None = None
+
+    def start(self, handler: Callable[[], object]) -> None:
+        self._handler = handler
+        signal.setitimer(signal.ITIMER_REAL, self._PAUSE)
+
+    def stop(self) -> None:
+        self._handler = None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def ring(self, *_: object) -> None:
+        handler = self._handler
+        if handler is not None:
+            handler()
+        # Only now, or a handler that is slower than the timer would never let the test go on.
+        if self._handler is not None:
+            signal.setitimer(signal.ITIMER_REAL, self._PAUSE)
+
+
+@pytest.fixture
+def alarms() -> Iterator[Alarms]:
+    alarms = Alarms()
+    before = signal.signal(signal.SIGALRM, alarms.ring)
     # What hangs is to end, and to say where.
-    faulthandler.dump_traceback_later(90, exit=True)
-
-    def start(handler: Callable[[], object]) -> None:
-        inside = threading.local()
-
-        def called(number: int, frame: FrameType | None) -> None:
-            # A handler that is slower than the timer would never let the test go on.
-            if not getattr(inside, "is_running", False):
-                inside.is_running = True
-                try:
-                    handler()
-                finally:
-                    inside.is_running = False
-
-        signal.signal(signal.SIGALRM, called)
-        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-
-    yield start
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    faulthandler.dump_traceback_later(180, exit=True)
+    yield alarms
+    alarms.stop()
     signal.signal(signal.SIGALRM, before)
     faulthandler.cancel_dump_traceback_later()
 
@@ -66,7 +73,7 @@ def every_moment() -> Iterator[Callable[[Callable[[], object]], None]]:
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_a_handler_that_tracks_and_records_neither_hangs_nor_loses(
-    kind: str, consumer: str, every_moment: Any, tmp_path: Any
+    kind: str, consumer: str, alarms: Alarms, tmp_path: Any
 ) -> None:
     # rule 8.5
     vendor = FakeTransport(asks_again=False)
@@ -83,16 +90,16 @@ def test_a_handler_that_tracks_and_records_neither_hangs_nor_loses(
         with contextlib.suppress(MixpanelException):
             mp.flush()
 
-    every_moment(handler)
+    alarms.start(handler)
     for _ in range(300):
         registry.grant("user-1", "analytics")
         outcomes.append(mp.track("user-1", "Went on").outcome)
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    alarms.stop()
     mp.close()
     assert len(vendor.events) == outcomes.count(Outcome.SENT) == len(outcomes) > 300
 
 
-def test_a_withdrawal_in_a_handler_holds_whatever_it_interrupted(every_moment: Any) -> None:
+def test_a_withdrawal_in_a_handler_holds_whatever_it_interrupted(alarms: Alarms) -> None:
     # rules 2.4 and 8.5
     registry = MemoryRegistry()
     withdrawn: set[str] = set()
@@ -102,13 +109,13 @@ def test_a_withdrawal_in_a_handler_holds_whatever_it_interrupted(every_moment: A
         registry.deny(present[0])
         withdrawn.add(present[0])
 
-    every_moment(handler)
+    alarms.start(handler)
     number = 0
     while len(withdrawn) < 200:
         number += 1
         present[0] = f"user-{number}"
         registry.grant(present[0])
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    alarms.stop()
     for subject in withdrawn:
         said = [record for record in registry.history(subject) if record.purpose == "analytics"]
         assert registry.status(subject, "analytics") is said[-1].status
