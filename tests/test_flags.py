@@ -10,7 +10,7 @@ import logging
 import re
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -754,3 +754,31 @@ def test_an_exposure_never_raises_anything_of_ours(kind, network, vendor):
     provider.track_exposure_event("new", SelectedVariant(variant_value=True, variant_key="b"), ANN)
     assert mp.stats()["dropped"]["registry_error"] == 2
     provider.shutdown() if hasattr(provider, "shutdown") else None
+
+
+class Once(Mapping[str, Any]):
+    """A context that can be read once, as one that another thread changes may be."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __getitem__(self, name: str) -> Any:
+        return ANN[name]
+
+    def __len__(self) -> int:
+        return len(ANN)
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        if self.times > 1:
+            raise RuntimeError("dictionary changed size during iteration ann-4711")
+        return iter(ANN)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_context_is_read_once(client, network, registry, call):
+    # rules 1.7 and 8.9
+    registry.grant("ann-4711")
+    network.get(URL).respond(json=ON)
+    ask(client(), call, Once())
+    assert len(network.calls) == 1

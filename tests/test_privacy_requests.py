@@ -351,6 +351,28 @@ def test_wrong_usage_is_told(desk, capsys, monkeypatch, arguments, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [("\ufeffuser-1\r\nuser-2\r\n", ["user-1", "user-2"]), ("user 1\n", ["user 1"])],
+)
+def test_ids_are_read_line_by_line_as_editors_write_them(desk, vendor, monkeypatch, text, ids):
+    monkeypatch.setattr("sys.stdin", io.StringIO(text, newline=""))
+    assert main(["erase", "--client", desk, "--yes"]) == 0
+    assert [each for task in vendor.tasks.values() for each in task["distinct_ids"]] == ids
+
+
+@pytest.mark.parametrize("odd", [" user-1", "user-1\t", "alice\x85bob", "alice\u2028bob", "a\x0cb", "\u200buser-1"])
+def test_an_id_that_could_mean_somebody_else_is_refused(desk, vendor, monkeypatch, capsys, odd):
+    # rule 7.2: nobody else is erased
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"user-9\n{odd}\n"))
+    assert main(["erase", "--client", desk, "--yes"]) == 2
+    assert main(["export", "--client", desk, "--yes", odd]) == 2
+    assert vendor.tasks == {}
+    said = capsys.readouterr().err
+    assert "1 of the ids have white space around them" in said
+    assert "alice" not in said
+
+
 def test_ids_from_standard_input_need_a_yes(desk, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("user-1\n"))
     assert main(["erase", "--client", desk]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import threading
 import time
 import traceback
@@ -103,8 +104,13 @@ def _first_argument(error: BaseException) -> object:
 
 
 def asked_by() -> str:
-    """Which thread asked, for the end of a line."""
-    return f" (asked by thread {threading.current_thread().name})"
+    """Which thread asked, for the end of a line; of a name that may say who somebody is, nothing."""
+    name = threading.current_thread().name
+    return f" (asked by thread {name if _THREAD_NAME.fullmatch(name) else '<withheld>'})"
+
+
+# As the standard library, servers and executors name threads, with a function in brackets.
+_THREAD_NAME = re.compile(r"[A-Za-z0-9_.:<>() -]{1,64}")
 
 
 class _Noted(threading.local):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -15,6 +16,10 @@ import mixpanel
 import pytest
 
 from consentpanel import (
+    BufferedConsumer,
+    ConfigurationError,
+    ConsentRecord,
+    ConsentStatus,
     FieldPolicy,
     Mixpanel,
     Outcome,
@@ -29,7 +34,7 @@ from consentpanel import (
 )
 from consentpanel._mixpanel.names import DEVICE_IDS, FLAG_IDS
 from consentpanel.policy import Detector
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import CachedRegistry, MemoryRegistry, carry_over
 
 ADA, CARD = "ada@shop.example", "4111 1111 1111 1111"
 SECRET = b"0" * 32
@@ -781,3 +786,185 @@ def test_a_detector_that_fails_over_a_name_to_remove_says_so() -> None:
     mp, sink, _ = build(policy=FieldPolicy(people=RULES, detectors=[Detector("member", fails)]))
     assert mp.people_unset("user-1", ["plan"]).dropped == {"$unset": "detector_failed"}
     assert not sink.texts
+
+
+# What somebody's class inherits knows nothing of what it overrides.
+
+
+class Hashed(MemoryRegistry):
+    """Keeps no raw id: it overrides the five methods, and inherits the others."""
+
+    @staticmethod
+    def _hashed(subject_id: Any) -> str:
+        return hashlib.sha256(str(subject_id).encode()).hexdigest()
+
+    def status(self, subject_id: Any, purpose: str, *, at: Any = None) -> Any:
+        return super().status(self._hashed(subject_id), purpose, at=at)
+
+    def statuses(self, subject_ids: Any, purpose: str, *, at: Any = None) -> Any:
+        return {subject: self.status(subject, purpose, at=at) for subject in subject_ids}
+
+    def record(self, record: ConsentRecord) -> None:
+        super().record(attrs.evolve(record, subject_id=self._hashed(record.subject_id)))
+
+    def history(self, subject_id: Any) -> Any:
+        return super().history(self._hashed(subject_id))
+
+
+class Mirror:
+    """Writes to two stores and reads the other; hands on whatever else it is asked for."""
+
+    def __init__(self) -> None:
+        self.first, self.second = MemoryRegistry(), MemoryRegistry()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.first, name)
+
+    def status(self, subject_id: Any, purpose: str, *, at: Any = None) -> Any:
+        return self.second.status(subject_id, purpose, at=at)
+
+    def record(self, record: ConsentRecord) -> None:
+        self.first.record(record)
+        self.second.record(record)
+
+
+@pytest.mark.parametrize("kind", [Hashed, Mirror])
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("say", ["withdraw", "opt_out", "deny"])
+def test_a_withdrawal_goes_by_the_method_that_somebody_wrote(kind: Callable[[], Any], cached: bool, say: str) -> None:
+    # rules 2.3, 2.13 and 7.1
+    inner = kind()
+    registry = CachedRegistry(inner, ttl=60) if cached else inner
+    mp, _, _ = build(registry=registry)
+    mp.opt_in("somebody")
+    assert mp.track("somebody", "Paid")
+    if say != "deny":
+        getattr(mp, say)("somebody")
+    elif kind is Hashed:
+        registry.deny("somebody")
+    else:
+        return
+    assert mp.track("somebody", "Paid").reason is Reason.WITHDRAWN
+    assert "somebody" not in repr(vars(inner).get("_records"))
+
+
+def test_carrying_over_goes_by_the_method_that_somebody_wrote() -> None:
+    # rule 2.14
+    registry = Hashed()
+    registry.deny("visitor-7")
+    assert len(carry_over(registry, "visitor-7", "user-1")) == 3
+    assert registry.status("user-1", "analytics") is ConsentStatus.DENIED
+
+
+def test_evidence_of_any_kind_hinders_no_carrying_over() -> None:
+    # rule 2.14
+    registry = MemoryRegistry()
+    registry.grant("user-1", source="login", evidence={"record_id": ["a"]})
+    registry.deny("visitor-7", "analytics")
+    assert len(carry_over(registry, "visitor-7", "user-1")) == 1
+
+
+class NoConsumer:
+    _consumer = None
+    _serializer = None
+
+
+def test_a_class_attribute_of_a_mixin_hides_no_seal() -> None:
+    # rule 1.4
+    class Analytics(NoConsumer, Mixpanel):
+        pass
+
+    registry, first, later = MemoryRegistry(), Sink(), Sink()
+    registry.grant("user-1")
+    mp = Analytics("TOKEN", first, registry=registry, policy=FieldPolicy())
+    mp._consumer = later
+    assert mp.track("user-1", "Paid")
+    mp._consumer.send("events", json.dumps({"event": "Paid", "properties": {"distinct_id": "nobody"}}))
+    assert (len(first.texts), len(later.texts)) == (0, 1)
+
+
+@pytest.mark.parametrize("is_mixin", [False, True])
+def test_a_property_that_goes_around_the_seal_is_refused(is_mixin: bool) -> None:
+    # rule 1.4
+    def consumer(self: Any) -> Any:
+        return Sink()
+
+    own = {"_consumer": property(consumer)}
+    bases, body = ((type("Lazy", (), own), Mixpanel), {}) if is_mixin else ((Mixpanel,), own)
+    with pytest.raises(ConfigurationError, match="_consumer is a property, which would go around the consent gate"):
+        type("Analytics", bases, body)
+
+
+class Later:
+    async def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+        """Sends when somebody awaits it."""
+
+
+@pytest.mark.parametrize("build_consumer", [Later, lambda: BufferedConsumer(consumer=Later())])
+def test_a_consumer_that_would_send_later_is_refused(build_consumer: Callable[[], Any]) -> None:
+    # rules 1.8 and 5.1
+    with pytest.raises(ConfigurationError, match=r"Later\.send is a coroutine function"):
+        Mixpanel("TOKEN", build_consumer())
+
+
+def test_a_consumer_that_only_promises_to_send_has_failed() -> None:
+    # rules 1.8 and 5.1
+    class Promising:
+        def send(self, endpoint: str, json_message: str, api_key: Any = None) -> Any:
+            return Later().send(endpoint, json_message)
+
+    mp, _, _ = build()
+    mp._consumer = Promising()
+    with pytest.raises(mixpanel.MixpanelException):
+        mp.track("user-1", "Paid")
+
+
+def test_the_name_of_a_thread_that_may_say_who_somebody_is_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    # rule 4.2
+    def failing(*_: object) -> None:
+        raise OSError
+
+    mp, _, _ = build(registry=failing)
+    thread = threading.Thread(target=lambda: mp.track("user-1", "Paid"), name=f"sync-{ADA}\n[forged]")
+    thread.start()
+    thread.join()
+    assert "asked by thread <withheld>" in caplog.text
+    assert ADA not in caplog.text
+    assert "forged" not in caplog.text
+
+
+class Lying(str):
+    """A text that says something else when it is asked."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return json.dumps({"event": "Paid", "properties": {"distinct_id": "nobody", "email": ADA}})
+
+
+class LyingSerializer(json.JSONEncoder):
+    def encode(self, o: Any) -> str:
+        return Lying(super().encode(o))
+
+
+def test_what_a_serializer_writes_is_taken_by_its_characters() -> None:
+    # rules 1.4 and 3.6
+    mp, sink, _ = build(serializer=LyingSerializer)
+    assert mp.track("user-1", "Paid", {"plan": "pro"})
+    assert ADA not in sink.texts[-1]
+    assert sink.last["properties"]["distinct_id"] == "user-1"
+
+
+@pytest.mark.parametrize(
+    ("subject", "event"),
+    [
+        ("550e8400e29b41d4a716446655440000", "open 550e8400-e29b-41d4-a716-446655440000"),
+        ("ann lee", "for ann+lee"),
+        ("\uff41\uff4e\uff4e177", "for ann177"),
+    ],
+)
+def test_the_fast_path_tells_no_name_that_the_gate_would_not(subject: str, event: str) -> None:
+    # rule 4.2
+    mp, _, registry = build()
+    registry.grant(subject)
+    assert mp.track(subject, event).event == mp.track(subject, event, meta={"q": 1}).event == "<id>"

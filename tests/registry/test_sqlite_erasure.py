@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from consentpanel import ConsentRecord, ConsentStatus, RegistryError, per_subject
+from consentpanel import ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError, per_subject
 from consentpanel.registry import CachedRegistry, SQLiteRegistry, sqlite
 
 WHO = "ada-lovelace"
@@ -236,3 +236,32 @@ def test_a_file_that_was_moved_away_is_not_made_again_by_a_question(path: Path) 
         with pytest.raises(RegistryError):
             registry.status(WHO, "analytics")
     assert not path.exists()
+
+
+def test_another_registry_tells_too_that_bytes_are_left_in_the_log(path: Path) -> None:
+    # rule 3.9: what is forgotten is gone when `forget` returns, or it says that it is not
+    one = SQLiteRegistry(path, timeout=0.05)
+    one.grant(WHO)
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM consent_record").fetchone()
+    with pytest.raises(RegistryError, match="Forget again"):
+        one.forget(WHO)
+    one.close()
+    with SQLiteRegistry(path, timeout=0.05) as other:
+        with pytest.raises(RegistryError, match="Forget again"):
+            other.forget(WHO)
+        reader.close()
+        assert other.forget(WHO) == 0
+        assert WHO.encode() not in Path(f"{path}-wal").read_bytes()
+
+
+def test_what_was_taken_back_is_gone_from_the_log_too(path: Path) -> None:
+    # rule 3.9
+    with SQLiteRegistry(path) as registry:
+        many = [ConsentRecord(WHO, "analytics", ConsentStatus.GRANTED) for _ in range(8_000)]
+        with pytest.raises(InvalidRecordError):
+            registry.record_many([*many, ConsentRecord("\ud800", "analytics", ConsentStatus.GRANTED)])
+        assert registry.history(WHO) == []
+        assert registry.forget(WHO) == 0
+        assert WHO.encode() not in Path(f"{path}-wal").read_bytes()

@@ -97,17 +97,24 @@ def _requested(
 
 def _ids(arguments: argparse.Namespace) -> list[str]:
     given: Sequence[str] = arguments.ids or (() if sys.stdin.isatty() else _piped())
-    ids = list(dict.fromkeys(each.strip() for each in given if each.strip()))
+    ids = list(dict.fromkeys(each for each in given if each.strip()))
     if not ids:
         raise UsageError("name at least one ID, or pipe them to standard input")
+    # Another person could be meant than the one whose id is written.
+    odd = sum(each != each.strip() or not each.isprintable() for each in ids)
+    if odd:
+        raise UsageError(f"{odd} of the ids have white space around them, or characters that cannot be printed")
     return ids
 
 
 def _piped() -> Sequence[str]:
     try:
-        return sys.stdin.read().splitlines()
+        text = sys.stdin.read().removeprefix("\ufeff")
     except UnicodeDecodeError:
         pass
+    else:
+        # Not `splitlines`, which knows ten more ends of a line.
+        return [line.removesuffix("\r") for line in text.split("\n")]
     # Raised here, so that the decoder's exception, which holds the ids, stays in no context.
     raise UsageError("standard input is not UTF-8")
 

@@ -52,8 +52,8 @@ _LONGEST_NAME = 128
 _EVENT_STRUCTURE = frozenset(STRUCTURE["events"][PROPERTIES])
 #: An ``$insert_id`` as the client makes it, in which no detector finds anything, and a letter that stands in none.
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
-#: What may be a UUID without its hyphens.
-_LONG_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32}")
+#: What may be a UUID, with or without its hyphens, or a space of an id.
+_LONG_HEXADECIMAL = re.compile(r"[0-9A-Fa-f-]{32}|[+%]")
 _NO_HEXADECIMAL = re.compile(r"[^\W\d_a-fA-F]")
 
 
@@ -185,7 +185,8 @@ class FastPath:
         if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
             return None, None
         # A name that may hold the id is not told.
-        if subject.lower() in plan.lowered if plan.lowered is not None else Ids((subject,)).are_in(event):
+        is_plain = plan.lowered is not None and subject.isascii()
+        if subject.lower() in (plan.lowered or "") if is_plain else Ids((subject,)).are_in(event):
             return None, None
         given: dict[str, Any] | None = None
         if properties is not None:

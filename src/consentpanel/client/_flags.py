@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -73,6 +74,9 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
         return None if said is None else await super().aget_all_variants(said)
 
     def _allowed(self, context: Any) -> _Allowed | None:
+        # Read once: the caller's own may change in another thread. What cannot be read is refused as it is.
+        with suppress(Exception):
+            context = dict(context)
         said = self._guard.context(context, self._client._consumer)
         return None if said is None else _Allowed(context, said)
 

@@ -21,7 +21,7 @@ from consentpanel.client._reporter import Reported
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._failures import stripped
-from consentpanel.transport._http import DEEPEST, keep_to_its_host
+from consentpanel.transport._http import DEEPEST, keep_to_its_host, refuse_coroutine, refuse_later
 from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
 
 _OTHER_BUFFER = (
@@ -94,9 +94,9 @@ class SealedTransport:
             if outbox is not None:
                 outbox.send(endpoint, judged)
             elif credentials is None or self.__arguments < 3:
-                self.__consumer.send(endpoint, judged)
+                refuse_later(self.__consumer.send(endpoint, judged))
             else:
-                self.__consumer.send(endpoint, judged, credentials)
+                refuse_later(self.__consumer.send(endpoint, judged, credentials))
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             # A buffer sends other messages with this one.
             failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
@@ -317,6 +317,7 @@ def _arguments_of(consumer: Any, send: Any) -> int:
         raise ConfigurationError(
             f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"
         )
+    refuse_coroutine(consumer, send)
     if hasattr(type(send), "assert_called") and not hasattr(type(send), "__signature__"):
         # A mock without a spec would note that it was asked.
         return _MOST_ARGUMENTS

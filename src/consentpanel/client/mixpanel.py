@@ -129,9 +129,17 @@ class Mixpanel(ConsentCalls):
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         for name in ("_consumer", "_serializer"):
-            # The vendor's constructor overrides such a class attribute; here it would hide the seal.
-            if name in vars(cls):
-                delattr(cls, name)
+            for holder in cls.__mro__[: cls.__mro__.index(Mixpanel)]:
+                if hasattr(type(vars(holder).get(name)), "__set__"):
+                    raise ConfigurationError(
+                        f"{holder.__name__}.{name} is a property, which would go around the consent gate: give the consumer "
+                        "to the constructor, or assign it"
+                    )
+                # The vendor's constructor overrides such a class attribute; here it would hide the seal.
+                if name in vars(holder) and not issubclass(holder, Mixpanel):
+                    setattr(cls, name, vars(Mixpanel)[name])
+                elif name in vars(holder):
+                    delattr(holder, name)
 
     @property
     def _consumer(self) -> Any:

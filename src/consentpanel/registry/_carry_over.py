@@ -58,7 +58,8 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
     if visitor == account:
         raise InvalidRecordError("from_id and to_id must be two ids")
     theirs = history_of(registry, account)
-    carried = {record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE}
+    said = [record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE]
+    carried = {each for each in said if isinstance(each, str)}
     answered = {record.purpose for record in theirs if record.status is not ConsentStatus.UNKNOWN}
     latest = max((record.recorded_at for record in theirs), default=None)
     deciding: dict[Purpose, ConsentRecord] = {

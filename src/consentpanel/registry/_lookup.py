@@ -11,7 +11,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
 from consentpanel._log import note_failure, warn_rarely
-from consentpanel.registry._protocol import in_time, is_late
+from consentpanel.registry._protocol import in_time, is_late, offered
 
 
 def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
@@ -54,7 +54,7 @@ def question_to(registry: Any) -> Callable[..., Any]:
 
     Looked up for each question, since a registry may be a proxy, and a test may put another method over one.
     """
-    ask: Callable[..., Any] = getattr(registry, _offered(registry, _ABOUT_ONE) or "status")
+    ask: Callable[..., Any] = getattr(registry, offered(registry, _ABOUT_ONE) or "status")
     return ask
 
 
@@ -62,21 +62,12 @@ _ABOUT_ONE = ("standing", "status")
 _ABOUT_SEVERAL = ("standings", "statuses", *_ABOUT_ONE)
 
 
-def _offered(registry: Any, names: tuple[str, ...]) -> str | None:
-    """Which of some methods is written last: a subclass that overrides one of them means that one to be asked."""
-    for holder in (getattr(registry, "__dict__", {}), *map(vars, type(registry).__mro__)):
-        for name in names:
-            if name in holder:
-                return name
-    return None
-
-
 def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
     try:
-        offered = _offered(registry, _ABOUT_SEVERAL)
-        if offered in _ABOUT_ONE or (offered is None and not callable(getattr(registry, "statuses", None))):
+        name = offered(registry, _ABOUT_SEVERAL)
+        if name in _ABOUT_ONE or (name is None and not callable(getattr(registry, "statuses", None))):
             return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
-        ask = getattr(registry, offered or "statuses")
+        ask = getattr(registry, name or "statuses")
         found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
         return {subject: found[subject] for subject in subjects if subject in found}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied

@@ -105,6 +105,20 @@ def is_coroutine_function(function: object) -> bool:
     )
 
 
+def offered(registry: Any, names: Iterable[str]) -> str | None:
+    """Which of some methods is written last: a subclass that overrides one of them means that one to be called.
+
+    Args:
+        registry: Anybody's registry.
+        names: The methods, of several in one class the first; None when neither the object nor its class has one.
+    """
+    for holder in (getattr(registry, "__dict__", {}), *map(vars, type(registry).__mro__)):
+        for name in names:
+            if name in holder:
+                return name
+    return None
+
+
 def is_late(answer: object) -> bool:
     """Whether something is only the promise of an answer; a coroutine is closed, for nobody will await it."""
     if inspect.iscoroutine(answer):

@@ -14,6 +14,7 @@ from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, refuse_future, utc
 from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.registry._protocol import offered
 
 
 class Fields(TypedDict, total=False):
@@ -49,6 +50,10 @@ class RecordingRegistry(ABC):
     @abstractmethod
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
         """The standing of several people for one purpose, by the ids as they were given."""
+
+    @abstractmethod
+    def history(self, subject_id: Any) -> list[ConsentRecord]:
+        """All records of one person, oldest first."""
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status of one person for one purpose.
@@ -138,7 +143,20 @@ class RecordingRegistry(ABC):
         self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
     def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
-        self._append(records_of(status, subject_id, purposes, fields), is_stamped_here=is_stamped_here(fields))
+        records = records_of(status, subject_id, purposes, fields)
+        nearest = offered(self, ("grant", "deny", "record_many", "record"))
+        if nearest in {"grant", "deny"}:
+            self._append(records, is_stamped_here=is_stamped_here(fields))
+            return
+        # A subclass has its own way to record.
+        if is_stamped_here(fields):
+            latest = max((each.recorded_at for each in self.history(subject_id)), default=None)
+            records = [not_before(record, latest) for record in records]
+        if nearest == "record_many":
+            self.record_many(records)
+        else:
+            for record in records:
+                self.record(record)
 
 
 def records_of(

@@ -10,7 +10,7 @@ from typing import Any
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
-from consentpanel.registry._protocol import LacksMethodError, is_late
+from consentpanel.registry._protocol import LacksMethodError, is_late, offered
 from consentpanel.registry._recording import is_stamped_here, not_before, records_of
 
 
@@ -97,12 +97,14 @@ def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:
             were appended before.
         InvalidRecordError: As the registries of the package raise it.
     """
-    try:
-        call(registry, "record_many", list(records))
-    except LacksMethodError:
-        pass
-    else:
-        return
+    # One that is inherited, or that a proxy hands on, knows nothing of a `record` that is written nearer.
+    if offered(registry, ("record_many", "record")) != "record":
+        try:
+            call(registry, "record_many", list(records))
+        except LacksMethodError:
+            pass
+        else:
+            return
     problem: ConsentPanelError | None = None
     for count, record in enumerate(records):
         try:
@@ -135,7 +137,7 @@ def say(
     """
     records = records_of(status, subject_id, purposes, fields)
     name = "grant" if status is ConsentStatus.GRANTED else "deny"
-    if callable(getattr(registry, name, None)):
+    if offered(registry, (name, "record_many", "record")) == name and callable(getattr(registry, name, None)):
         call(registry, name, subject_id, *(record.purpose for record in records), **fields)
         return
     if is_stamped_here(fields):

@@ -16,7 +16,7 @@ from consentpanel._forks import Survivors
 from consentpanel._log import note_failure
 from consentpanel.errors import ConsentPanelError
 from consentpanel.registry._lookup import question_to
-from consentpanel.registry._protocol import LacksMethodError, in_time
+from consentpanel.registry._protocol import LacksMethodError, in_time, offered
 from consentpanel.registry._recording import checked_record
 from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
@@ -100,12 +100,14 @@ class CachedRegistry:
             RegistryError: The other registry failed.
         """
         key, named = subject_key(subject_id), Purpose(purpose)
-        try:
-            end = call(self._inner, "ends_at", key, named)
-        except LacksMethodError:
-            pass
-        else:
-            return None if end is None else utc(end, "ends_at")
+        # One that is inherited knows nothing of answers that a class nearer gives by itself.
+        if offered(self._inner, ("ends_at", "history", "standing", "status")) in {"ends_at", None}:
+            try:
+                end = call(self._inner, "ends_at", key, named)
+            except LacksMethodError:
+                pass
+            else:
+                return None if end is None else utc(end, "ends_at")
         try:
             said = [record for record in in_order(history_of(self._inner, key)) if record.purpose == named]
         except LacksMethodError:
@@ -200,7 +202,7 @@ class CachedRegistry:
         except ValueError:
             self._answers.clear()
             return
-        for purpose in self._purposes:
+        for purpose in tuple(self._purposes):
             self._answers.pop((key, purpose), None)
 
     def _restart_in_child(self) -> None:

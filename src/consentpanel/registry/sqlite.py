@@ -270,7 +270,8 @@ class SQLiteRegistry(RecordingRegistry):
         def erase(connection: sqlite3.Connection) -> int:
             with _transaction(connection):
                 count = connection.execute(statement, (key,)).rowcount
-            if not count and not self._owes_erasure:
+            # Another process may have deleted the rows, or a write of them was taken back.
+            if not count and not self._owes_erasure and not _is_in_log(self._path, key):
                 return 0
             is_gone = False
             try:
@@ -316,7 +317,9 @@ class SQLiteRegistry(RecordingRegistry):
         outer: sqlite3.Connection | None = getattr(self._in_use, "connection", None)
         if outer is not None and outer.in_transaction:
             # A signal handler in the middle of a write: another connection would wait for that until it gives up.
-            return use(outer)
+            answer = use(outer)
+            self._in_use.again.append(use)
+            return answer
         idle = self._idle
         try:
             connection = idle.pop() if idle else self._connect()
@@ -324,19 +327,27 @@ class SQLiteRegistry(RecordingRegistry):
             connection = self._connect_again()
         except sqlite3.Error as error:
             raise RegistryError(f"the consent file cannot be opened: {error}") from None
-        self._in_use.connection = connection
+        self._in_use.connection, self._in_use.again = connection, []
+        is_done = False
         try:
             if self._owes_erasure:
                 with self._without_waiting(connection):
                     self._owes_erasure = not _scrub(connection, 0)
-            return use(connection)
+            answer = use(connection)
         except sqlite3.Error as error:
             problem = RegistryError(f"the consent file failed: {error}")
         except UnicodeEncodeError:
             # Its text and attributes hold the value, so it is left behind.
             problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+        else:
+            is_done = True
+            return answer
         finally:
             self._in_use.connection = outer
+            again = () if is_done or connection.in_transaction else self._in_use.again
+            for each in again:
+                # What a signal handler had written was taken back together with this.
+                each(connection)
             if self._closed or connection.in_transaction:
                 connection.close()
             else:
@@ -437,6 +448,22 @@ def _make(path: str) -> None:
             mode = stat.S_IMODE(os.stat(path + each).st_mode)  # noqa: PTH116 - the path is a text
             if mode & _WIDER:
                 warn_once(f"a consent file is open to other users of this machine (mode {mode:04o}): chmod 600 it")
+
+
+def _is_in_log(path: str, key: str) -> bool:
+    """Whether the bytes of an id stand in the write-ahead log, in rows that no question finds any more."""
+    needle = key.encode("utf-8", "surrogatepass")
+    try:
+        # SQLite keeps no locks on this file that closing it could drop.
+        with Path(f"{path}-wal").open("rb") as log:
+            before = b""
+            while chunk := log.read(1 << 20):
+                if needle in before + chunk:
+                    return True
+                before = chunk[-len(needle) :]
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _scrub(connection: sqlite3.Connection, timeout: float) -> bool:

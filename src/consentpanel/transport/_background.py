@@ -15,10 +15,7 @@ from consentpanel._messages.decision import Reason
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError, understood
 from consentpanel.transport._line import pause_after
-from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
-
-#: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
-_IN_ORDER = frozenset({"people", "groups"})
+from consentpanel.transport._waiting import ENDPOINTS, IN_ORDER, Waiting, settle, vendor_error, waiting_message
 
 
 class BackgroundConsumer(Buffer):
@@ -156,11 +153,11 @@ class BackgroundConsumer(Buffer):
                 raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
             has_room = (
                 self.waiting < self._max_queued
-                or self._make_room(ENDPOINTS)
+                or self._gives_up_one()
                 or self._changed.wait_for(self._has_room, self._timeout)
             )
             if has_room and not self._is_closed:
-                queue = self._buffers[endpoint]
+                queue = self._lines[endpoint].queue
                 if not queue:
                     self._oldest[endpoint] = time.monotonic()
                 queue.append(message)
@@ -247,6 +244,12 @@ class BackgroundConsumer(Buffer):
             line.forget_settled()
         return left, unanswered
 
+    def _gives_up_one(self) -> bool:
+        """Whether a message of which nobody can tell has made room. Under the lock."""
+        gives_up = self._make_room(ENDPOINTS)
+        self._dropped += gives_up
+        return gives_up
+
     def _has_room(self) -> bool:
         return self._is_closed or self.waiting < self._max_queued
 
@@ -273,8 +276,8 @@ class BackgroundConsumer(Buffer):
                 batch = self._lines[endpoint].take(endpoint, self._sizes[endpoint])
                 self._oldest[endpoint] = time.monotonic()
             try:
-                failure: Exception | None = self._deliver(endpoint, batch)
-            except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
+                failure: BaseException | None = self._deliver(endpoint, batch)
+            except BaseException as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
                 failure = error
             if failure is not None:
                 self._keep(endpoint, batch, failure)
@@ -283,11 +286,11 @@ class BackgroundConsumer(Buffer):
         """An endpoint with a batch that may go now."""
         present = time.monotonic()
         for endpoint, line in self._lines.items():
-            if line.unanswered and present >= line.ask_at:
+            if line.is_due():
                 line.ask_again()
             if not line.queue or line.is_silent or present < self._not_before[endpoint]:
                 continue
-            if line.on_its_way and (endpoint in _IN_ORDER or self._failures[endpoint]):
+            if line.on_its_way and (endpoint in IN_ORDER or self._failures[endpoint]):
                 continue
             is_ready = line.waiting >= self._sizes[endpoint] or self._flushes or self._is_closed
             if is_ready or present - self._oldest[endpoint] >= self._linger:
@@ -302,7 +305,7 @@ class BackgroundConsumer(Buffer):
             for endpoint, line in self._lines.items()
             if line.queue and not line.is_silent
         ]
-        ready += [line.ask_at for line in self._lines.values() if line.unanswered]
+        ready += [line.ask_at for line in self._lines.values() if line.unanswered or line.is_silent]
         # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None
 
@@ -311,9 +314,9 @@ class BackgroundConsumer(Buffer):
         self._failures[endpoint] = 0
         self._not_before[endpoint] = 0.0
 
-    def _keep(self, endpoint: str, batch: Sequence[Waiting], error: Exception) -> None:
+    def _keep(self, endpoint: str, batch: Sequence[Waiting], error: BaseException) -> None:
         """Puts back what could not be sent, at the front, and pauses."""
-        failure = understood(error)
+        failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
         with self._changed:
             unwanted = self._settle(endpoint, [message for message in batch if message.is_unwanted])
             given_up = self._settle(endpoint, batch) if self._is_closed and not self._threads else []

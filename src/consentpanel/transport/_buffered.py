@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from consentpanel._checks import whole_number
@@ -10,6 +11,9 @@ from consentpanel._mixpanel import vendor
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError
 from consentpanel.transport._waiting import ENDPOINTS, Waiting, vendor_error, waiting_message
+
+#: Seconds that a flush waits for the one of another thread, at most.
+_LONGEST_WAIT = 60.0
 
 
 class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
@@ -126,7 +130,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
                 raise vendor_error(endpoint, f"{endpoint}: {text}")
-        if waiting >= self._max_size and not self._lines[endpoint].is_quiet():
+        # Whoever flushes already will find it, or leaves it to the next.
+        if waiting >= self._max_size and not self._lines[endpoint].is_quiet() and self._may_flush():
             self._flush_endpoint(endpoint)
 
     def flush(self) -> None:
@@ -157,6 +162,13 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             self._is_closed = True
         self.flush()
 
+    def _may_flush(self) -> bool:
+        """Whether no other thread flushes at this moment."""
+        may = self._flush_lock.acquire(blocking=False)
+        if may:
+            self._flush_lock.release()
+        return may
+
     def _raise_for(self, endpoint: str, failure: str | None) -> None:
         refusal = self._refusals.pop(endpoint, None)
         cause, fate = (refusal, "is not sent again") if failure is None else (failure, "is kept")
@@ -180,27 +192,39 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
 
     def _flush_one(self, endpoint: str) -> str | None:
         """Flush one endpoint: what failed, or None. It raises nothing itself, because its frames hold the batch."""
-        with self._flush_lock:
-            if self._flushing is not None:
-                # This thread is flushing already: a registry or a consumer has called back into the buffer.
-                return None
-            line = self._lines[endpoint]
-            try:
+        # A signal handler may have interrupted code that holds what the thread that flushes waits for.
+        if not self._flush_lock.acquire(timeout=0 if self._lock_is_mine() else _LONGEST_WAIT):
+            return "another thread is flushing"
+        try:
+            return self._flush_alone(endpoint)
+        finally:
+            self._flush_lock.release()
+
+    def _lock_is_mine(self) -> bool:
+        is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 - as Condition does
+        return is_owned()
+
+    def _flush_alone(self, endpoint: str) -> str | None:
+        if self._flushing is not None:
+            # This thread is flushing already: a registry or a consumer has called back into the buffer.
+            return None
+        line = self._lines[endpoint]
+        try:
+            with self._lock:
+                self._flushing = endpoint
+                line.ask_again()
+                # What arrives from now on waits for the next flush, or busy threads would keep this one for ever.
+                self._left = len(line.queue)
+            while self._left > 0 and not line.is_silent:
                 with self._lock:
-                    self._flushing = endpoint
-                    line.ask_again()
-                    # What arrives from now on waits for the next flush, or busy threads would keep this one for ever.
-                    self._left = len(line.queue)
-                while self._left > 0 and not line.is_silent:
-                    with self._lock:
-                        batch = line.take(endpoint, min(self._left, self._max_size, self._sizes[endpoint]))
-                        # An empty batch: somebody has purged what was left.
-                        self._left -= len(batch) or self._left
-                    failure = self._deliver(endpoint, batch)
-                    if failure is not None:
-                        return str(failure)
-            finally:
-                self._end_flush(endpoint)
+                    batch = line.take(endpoint, min(self._left, self._max_size, self._sizes[endpoint]))
+                    # An empty batch: somebody has purged what was left.
+                    self._left -= len(batch) or self._left
+                failure = self._deliver(endpoint, batch)
+                if failure is not None:
+                    return str(failure)
+        finally:
+            self._end_flush(endpoint)
         return None
 
     def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:  # noqa: ARG002 - both are told alike

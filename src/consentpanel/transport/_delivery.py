@@ -13,7 +13,14 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
-from consentpanel.transport._http import DeliveryError, HttpConsumer, consumer_of, keep_to_its_host, understood
+from consentpanel.transport._http import (
+    DeliveryError,
+    HttpConsumer,
+    consumer_of,
+    keep_to_its_host,
+    refuse_later,
+    understood,
+)
 from consentpanel.transport._line import Line
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle
 
@@ -27,9 +34,9 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     try:
         keep_to_its_host(consumer)
         if credentials == (None, None):
-            consumer.send(endpoint, body)
+            refuse_later(consumer.send(endpoint, body))
         else:
-            consumer.send(endpoint, body, credentials)
+            refuse_later(consumer.send(endpoint, body, credentials))
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
         return understood(error)
     return None

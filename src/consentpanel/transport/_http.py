@@ -17,6 +17,7 @@ from consentpanel._checks import host
 from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
+from consentpanel.registry._protocol import is_coroutine_function, is_late
 
 #: How many consumers may stand one inside the other: a buffer, and what it sends with.
 DEEPEST = 3
@@ -134,6 +135,8 @@ def keep_to_its_host(consumer: object) -> bool:
             if _refuse_redirect not in hooks:
                 session.hooks = {**(session.hooks or {}), "response": [*hooks, _refuse_redirect]}
                 session.auth = session.auth or _auth_of_url
+                # A request with hooks of its own has not this one.
+                session.max_redirects = 0
     return len(senders) > 1 or hasattr(consumer, "_session")
 
 
@@ -217,6 +220,29 @@ _ARGUMENTS = (
 )
 
 
+def refuse_coroutine(consumer: object, send: object) -> None:
+    """Refuses a consumer that would send later.
+
+    Raises:
+        ConfigurationError: Its ``send`` is a coroutine function.
+    """
+    # A mock with a specification looks like anything.
+    if not hasattr(type(send), "assert_called") and is_coroutine_function(send):
+        raise ConfigurationError(
+            f"{type(consumer).__name__}.send is a coroutine function, which nobody would await: nothing would be sent"
+        )
+
+
+def refuse_later(answer: object) -> None:
+    """Raises for what a consumer answered when that is only the promise of sending.
+
+    Raises:
+        DeliveryError: It is; nobody will await it.
+    """
+    if answer is not None and is_late(answer):
+        raise DeliveryError(f"send answered with {type(answer).__name__}, which nobody awaits: nothing was sent")
+
+
 def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     """The consumer that was given to a buffer, or a new one of the vendor's arguments.
 
@@ -242,6 +268,7 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
         return (HttpConsumer if default is None else default)(**arguments)
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
+    refuse_coroutine(consumer, consumer.send)
     defaults = inspect.signature(buffer).parameters
     beside = [name for name, value in arguments.items() if value != defaults[name].default]
     if beside:

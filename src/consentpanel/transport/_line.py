@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from consentpanel.transport._waiting import Batch, Waiting, settle, waiting_message
+from consentpanel.transport._waiting import IN_ORDER, Batch, Waiting, settle, waiting_message
 
 #: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
 _FIRST_PAUSE = 2.0
@@ -29,6 +29,10 @@ class _Queue(deque[Waiting]):
         with self._lock:
             super().append(message)
 
+    def extend(self, messages: Iterable[Waiting | str]) -> None:
+        for message in messages:
+            self.append(message)
+
 
 class Line:
     """The messages of one endpoint: those that wait, those on their way, and those of which nobody could tell.
@@ -39,6 +43,7 @@ class Line:
     """
 
     __slots__ = (
+        "_keeps_order",
         "_settled",
         "ask_at",
         "is_silent",
@@ -51,6 +56,7 @@ class Line:
 
     def __init__(self, endpoint: str, lock: threading.RLock) -> None:
         self.queue = _Queue(endpoint, lock)
+        self._keeps_order = endpoint in IN_ORDER
         self.on_its_way: list[Waiting] = []
         self.unanswered: list[Waiting] = []
         self.unanswered_subjects: set[str] = set()
@@ -81,10 +87,13 @@ class Line:
                 break
             # In two places for a moment, rather than in none.
             self.on_its_way.append(message)
-            self.queue.popleft()
-            if message.is_settled:
-                self.on_its_way.pop()
-                self._settled -= 1
+            first = self.queue.popleft()
+            if first is not message:
+                # A signal handler has made room, or put others before it.
+                self.queue.appendleft(first)
+            if message.is_settled or first is not message:
+                self.on_its_way = [each for each in self.on_its_way if each is not message and not each.is_settled]
+                self._settled = max(0, self._settled - message.is_settled)
             else:
                 batch.add(message)
         return batch.messages
@@ -126,13 +135,21 @@ class Line:
         self.is_silent = all_of_batch
 
     def ask_again(self) -> None:
-        """Puts those of which nobody could tell to the front again."""
-        back = [message for message in self.unanswered if not message.is_settled]
-        for message in back:
-            message.is_unanswered = False
-        self.queue.extendleft(reversed(back))
-        self.unanswered, self.is_silent = [], False
+        """Puts those of which nobody could tell to the front again; where order counts, once nothing is on its way."""
+        if self._keeps_order and self.on_its_way:
+            return
+        for message in reversed(list(self.unanswered)):
+            # A signal handler that comes here too finds those that are left.
+            if message.is_unanswered and not message.is_settled:
+                message.is_unanswered = False
+                self.queue.appendleft(message)
+        self.unanswered = [message for message in self.unanswered if message.is_unanswered and not message.is_settled]
+        self.is_silent = False
         self.unanswered_subjects = set()
+
+    def is_due(self) -> bool:
+        """Whether it is time to ask about those of which nobody could tell."""
+        return bool(self.unanswered or self.is_silent) and time.monotonic() >= self.ask_at
 
     def is_quiet(self) -> bool:
         """Whether nobody answered, and it is too early to ask again."""
@@ -147,7 +164,7 @@ class Line:
             message = self.queue.popleft()
             if not message.is_settled:
                 return message
-            self._settled -= 1
+            self._settled = max(0, self._settled - 1)
         return None
 
     def forget_settled(self) -> None:

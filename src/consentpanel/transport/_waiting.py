@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_BATCH_MESSAGES = 2_000
 MAX_BATCH_BYTES = {"events": 10_000_000, "people": 1_000_000, "groups": 1_000_000, "imports": 10_000_000}
 ENDPOINTS = tuple(MAX_BATCH_BYTES)
+#: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
+IN_ORDER = frozenset({"people", "groups"})
 
 #: The vendor's `(api_key, api_secret)`.
 Credentials = tuple[Any, Any]
@@ -138,9 +140,12 @@ class Batch:
 
 def settle(messages: Iterable[Waiting]) -> list[Waiting]:
     """Marks messages as done with for good; the answer is those that nobody else has marked before."""
-    mine = [message for message in messages if not message.is_settled]
-    for message in mine:
-        message.is_settled = True
+    mine = []
+    for message in messages:
+        # One may stand in two places for a moment.
+        if not message.is_settled:
+            message.is_settled = True
+            mine.append(message)
     return mine
 
 

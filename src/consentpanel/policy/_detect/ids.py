@@ -81,7 +81,7 @@ def _spellings(each: str) -> Iterable[str]:
     """An id as it may stand in a text, in small letters: a UUID without its hyphens, anything else percent-encoded."""
     lowered = _lowered(each)
     if uuid := _UUID.fullmatch(lowered):
-        return "-".join(uuid.groups()), "".join(uuid.groups())
+        return dict.fromkeys((lowered, "-".join(uuid.groups()), "".join(uuid.groups())))
     if _PLAIN.fullmatch(lowered):
         return (lowered,)
     written = dict.fromkeys((each, visible(each)))
@@ -91,12 +91,11 @@ def _spellings(each: str) -> Iterable[str]:
 
 def _lowered(text: str) -> str:
     lowered = text.lower()
-    # One letter of Unicode becomes two, and places would shift.
-    return (
-        lowered
-        if len(lowered) == len(text)
-        else "".join(each if len(each.lower()) > 1 else each.lower() for each in text)
-    )
+    if len(lowered) != len(text):
+        # One letter of Unicode becomes two, and places would shift.
+        lowered = "".join(each if len(each.lower()) > 1 else each.lower() for each in text)
+    # The small sigma depends on what stands behind it.
+    return lowered if lowered.isascii() else lowered.replace("\u03c2", "\u03c3")
 
 
 def _tokens(spelling: str, text: str) -> Iterator[int]:
