@@ -5,12 +5,23 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import signal
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel, MixpanelException, Outcome
+from consentpanel import (
+    BackgroundConsumer,
+    BufferedConsumer,
+    ConsentStatus,
+    FieldPolicy,
+    Mixpanel,
+    MixpanelException,
+    Outcome,
+)
 from consentpanel.registry import CachedRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 
@@ -119,3 +130,27 @@ def test_a_withdrawal_in_a_handler_holds_whatever_it_interrupted(alarms: Alarms)
     for subject in withdrawn:
         said = [record for record in registry.history(subject) if record.purpose == "analytics"]
         assert registry.status(subject, "analytics") is said[-1].status
+
+
+def test_a_withdrawal_in_a_handler_stays_though_the_handler_ends_the_program(alarms: Alarms, tmp_path: Path) -> None:
+    # rules 2.4 and 8.5
+    path = tmp_path / "consent.db"
+    registry = SQLiteRegistry(path)
+    registry.grant("user-1")
+    # Another worker writes, so that a write here waits.
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def handler() -> None:
+        alarms.stop()
+        registry.deny("user-1")
+        raise SystemExit
+
+    ending = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    ending.start()
+    alarms.start(handler)
+    with pytest.raises(SystemExit):
+        registry.grant("user-2")
+    ending.join()
+    assert registry.status("user-1", "analytics") is ConsentStatus.DENIED
+    assert registry.history("user-2") == []

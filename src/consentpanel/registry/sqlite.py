@@ -328,7 +328,6 @@ class SQLiteRegistry(RecordingRegistry):
         except sqlite3.Error as error:
             raise RegistryError(f"the consent file cannot be opened: {error}") from None
         self._in_use.connection, self._in_use.again = connection, []
-        is_done = False
         try:
             if self._owes_erasure:
                 with self._without_waiting(connection):
@@ -340,12 +339,11 @@ class SQLiteRegistry(RecordingRegistry):
             # Its text and attributes hold the value, so it is left behind.
             problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
         else:
-            is_done = True
+            self._in_use.again.clear()
             return answer
         finally:
             self._in_use.connection = outer
-            again = () if is_done or connection.in_transaction else self._in_use.again
-            for each in again:
+            for each in self._in_use.again:
                 # What a signal handler had written was taken back together with this.
                 each(connection)
             if self._closed or connection.in_transaction:
@@ -529,8 +527,9 @@ def _transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
         # Part of the one that a signal handler has interrupted.
         yield
         return
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        # Inside, because a signal handler that comes when this has waited may raise.
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
