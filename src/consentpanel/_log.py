@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import threading
 import time
 import traceback
 from pathlib import Path
+
+from consentpanel._forks import Survivors
 
 LOGGER = logging.getLogger("consentpanel")
 
@@ -45,8 +46,8 @@ class _Warnings:
 
 
 _warnings = _Warnings()
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_warnings.restart_in_child)
+_ALIVE: Survivors[_Warnings] = Survivors(_Warnings.restart_in_child)
+_ALIVE.add(_warnings)
 #: Lets every warning be said again: for tests.
 forget_warnings = _warnings.forget
 

@@ -92,16 +92,19 @@ class Wire:
         with contextlib.suppress(Exception):
             # The serializer's own way of writing knows no bounds, so that shared parts could multiply.
             _Measure(json.JSONEncoder, allow_nan=True, doubled=[]).tree(record, 1)
-            # A plain text: what a subclass's own methods say is not what was judged.
-            text = str.__str__(vendor.json_dumps(record, cls=self._serializer))
+            text = self._text(record)
             said = parsed(text)
             if said is not None:
                 return Written(said, text, {})
         with contextlib.suppress(Exception):
             dropped: dict[str, Cause] = {}
-            text = str.__str__(vendor.json_dumps(self._writable(record, dropped), cls=self._serializer))
+            text = self._text(self._writable(record, dropped))
             return Written(parsed(text), text, dropped)
         return Written(None, "", {})
+
+    def _text(self, record: Mapping[Any, Any]) -> str:
+        # A plain one: what a subclass's own methods say is not what was judged.
+        return str.__str__(vendor.json_dumps(record, cls=self._serializer))
 
     def _writable(self, record: Mapping[Any, Any], dropped: dict[str, Cause]) -> dict[str, Any]:
         kept: dict[str, Any] = {}

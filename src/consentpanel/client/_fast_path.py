@@ -52,9 +52,9 @@ _LONGEST_NAME = 128
 _EVENT_STRUCTURE = frozenset(STRUCTURE["events"][PROPERTIES])
 #: An ``$insert_id`` as the client makes it, in which no detector finds anything, and a letter that stands in none.
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32}")
-#: What may be a UUID, with or without its hyphens, or a space of an id.
-_LONG_HEXADECIMAL = re.compile(r"[0-9A-Fa-f-]{32}|[+%]")
 _NO_HEXADECIMAL = re.compile(r"[^\W\d_a-fA-F]")
+#: In a name, what may be an id in another spelling: a UUID with or without its hyphens, a space as a form writes it.
+_OTHER_SPELLING = re.compile(r"[0-9A-Fa-f-]{32}|[+%]")
 
 
 class Client(Protocol):
@@ -109,7 +109,7 @@ class EventPlan:
             rules=rules,
             keyed=policy.keyed,
             shown=shown_name(event, own=rules.detection),
-            lowered=None if forms(event)[0] or _LONG_HEXADECIMAL.search(event) else event.lower(),
+            lowered=None if forms(event)[0] or _OTHER_SPELLING.search(event) else event.lower(),
             may_send=settings.may_take_fast_path and kind_in_name(event) is None and not rules.id_paths,
         )
 
@@ -185,8 +185,11 @@ class FastPath:
         if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
             return None, None
         # A name that may hold the id is not told.
-        is_plain = plan.lowered is not None and subject.isascii()
-        if subject.lower() in (plan.lowered or "") if is_plain else Ids((subject,)).are_in(event):
+        if plan.lowered is not None and subject.isascii():
+            may_hold_id = subject.lower() in plan.lowered
+        else:
+            may_hold_id = Ids((subject,)).are_in(event)
+        if may_hold_id:
             return None, None
         given: dict[str, Any] | None = None
         if properties is not None:

@@ -178,7 +178,7 @@ class SealedTransport:
             credentials = (api_key, api_secret)
         if isinstance(json_message, str) and (ticket := ticket_of(json_message)) is not None:
             # The consumer that hands it on may have kept it for a while.
-            if type(ticket).ask_again([ticket]) == [True]:
+            if ticket.ask_again([ticket]) == [True]:
                 self.deliver(endpoint, json_message, credentials, ticket)
             else:
                 ticket.discarded()

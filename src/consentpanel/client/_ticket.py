@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import attrs
 
@@ -110,12 +111,16 @@ class _Answers:
         except Exception as error:  # noqa: BLE001 - the context is the user's
             note_failure("context", error)
             self.standings, self._regimes = dict.fromkeys(asked, Standing.UNAVAILABLE), {}
-        self.at_best = {
+        if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
+            error_once(_UNANSWERED)
+
+    @cached_property
+    def at_best(self) -> dict[Question, Standing]:
+        """The standings, if those that nobody could tell were grants."""
+        return {
             question: Standing.GRANTED if standing is Standing.UNAVAILABLE else standing
             for question, standing in self.standings.items()
         }
-        if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
-            error_once(_UNANSWERED)
 
     def regime(self, person: str) -> Regime:
         """What the silence of a person means; of one whose regime nobody could tell, no."""

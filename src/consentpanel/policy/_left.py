@@ -107,9 +107,10 @@ def _remove(name: str, value: Any, applied: Application, record: dict[str, Any])
             applied.changed[name] = Cause.DEFAULT
         record[name] = ""
         return
-    names = [value] if issubclass(type(value), str) else items_of(value) or []
+    items = [value] if issubclass(type(value), str) else items_of(value)
+    names = items or []
     texts = [str.__str__(name) for name in names if issubclass(type(name), str)]
-    if len(texts) != len(names) or (not names and value is not None and items_of(value) is None):
+    if len(texts) != len(names) or (items is None and value is not None):
         applied.dropped[name] = Cause.NOT_A_NAME
     kept = []
     for each in texts:

@@ -10,7 +10,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, new_record_id, now
 from consentpanel._consent.standing import in_order
 from consentpanel.errors import InvalidRecordError
-from consentpanel.registry._recording import not_before
+from consentpanel.registry._recording import latest_of, not_before
 from consentpanel.registry._writing import call, history_of, record_all
 from consentpanel.registry.callable import as_registry
 
@@ -61,7 +61,7 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
     said = [record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE]
     carried = {each for each in said if isinstance(each, str)}
     answered = {record.purpose for record in theirs if record.status is not ConsentStatus.UNKNOWN}
-    latest = max((record.recorded_at for record in theirs), default=None)
+    latest = latest_of(theirs)
     deciding: dict[Purpose, ConsentRecord] = {
         record.purpose: record for record in in_order(history_of(registry, visitor))
     }

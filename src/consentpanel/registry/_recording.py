@@ -150,7 +150,7 @@ class RecordingRegistry(ABC):
             return
         # A subclass has its own way to record.
         if is_stamped_here(fields):
-            latest = max((each.recorded_at for each in self.history(subject_id)), default=None)
+            latest = latest_of(self.history(subject_id))
             records = [not_before(record, latest) for record in records]
         if nearest == "record_many":
             self.record_many(records)
@@ -201,6 +201,11 @@ def checked_record(record: object) -> ConsentRecord:
         raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
     refuse_future(record.recorded_at)
     return record
+
+
+def latest_of(records: Iterable[ConsentRecord]) -> datetime | None:
+    """When the latest of some records was said; None for none."""
+    return max((record.recorded_at for record in records), default=None)
 
 
 def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:

@@ -11,7 +11,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
-from consentpanel.registry._recording import is_stamped_here, not_before, records_of
+from consentpanel.registry._recording import is_stamped_here, latest_of, not_before, records_of
 
 
 def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
@@ -153,7 +153,7 @@ def say(
 
 
 def _latest(registry: object, subject_id: object) -> datetime | None:
-    return max((each.recorded_at for each in records_known(registry, subject_id)), default=None)
+    return latest_of(records_known(registry, subject_id))
 
 
 def not_outlived(registry: object, subject_id: object, fields: Mapping[str, Any]) -> dict[str, Any]:

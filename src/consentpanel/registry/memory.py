@@ -11,7 +11,7 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
 from consentpanel._forks import Survivors
-from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
+from consentpanel.registry._recording import RecordingRegistry, asked_moment, latest_of, not_before, required_version
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
 
@@ -113,10 +113,9 @@ class MemoryRegistry(RecordingRegistry):
         with self._lock:
             for given in records:
                 record = given
-                before_it = self._records.get(record.subject_id)
-                if is_stamped_here and before_it:
-                    record = not_before(record, max(each.recorded_at for each in before_it))
                 theirs = self._records.setdefault(record.subject_id, [])
+                if is_stamped_here:
+                    record = not_before(record, latest_of(theirs))
                 theirs.append(record)
                 count = 0
                 # A signal handler may have recorded more about the same person meanwhile.

@@ -254,9 +254,7 @@ class FakeTransport:
 def _fails_elsewhere(ticket: Ticket) -> bool:
     """Whether the registry or the regime cannot be asked in another thread."""
     answers: list[bool | None] = []
-    thread = threading.Thread(
-        target=lambda: answers.extend(type(ticket).ask_again([ticket])), name="consentpanel-again"
-    )
+    thread = threading.Thread(target=lambda: answers.extend(ticket.ask_again([ticket])), name="consentpanel-again")
     thread.start()
     thread.join()
     return answers == [None]

@@ -15,7 +15,7 @@ from consentpanel._messages.decision import Reason
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError, understood
 from consentpanel.transport._line import pause_after
-from consentpanel.transport._waiting import ENDPOINTS, IN_ORDER, Waiting, settle, vendor_error, waiting_message
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
 
 
 class BackgroundConsumer(Buffer):
@@ -151,12 +151,10 @@ class BackgroundConsumer(Buffer):
         with self._changed:
             if self._is_closed:
                 raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
-            has_room = (
-                self.waiting < self._max_queued
-                or self._gives_up_one()
-                or self._changed.wait_for(self._has_room, self._timeout)
-            )
-            if has_room and not self._is_closed:
+            given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
+            self._dropped += len(given_up)
+            is_taken = self._changed.wait_for(self._has_room, self._timeout) and not self._is_closed
+            if is_taken:
                 queue = self._lines[endpoint].queue
                 if not queue:
                     self._oldest[endpoint] = time.monotonic()
@@ -165,10 +163,13 @@ class BackgroundConsumer(Buffer):
                     self._start()
                 if len(queue) == 1 or len(queue) >= self._sizes[endpoint]:
                     self._changed.notify_all()
-                return
-            self._dropped += 1
-        LOGGER.debug("a message to %s found the queue full", endpoint)
-        message.lose(Reason.QUEUE_FULL)
+            else:
+                self._dropped += 1
+        for each in given_up:
+            each.lose(Reason.REGISTRY_ERROR)
+        if not is_taken:
+            LOGGER.debug("a message to %s found the queue full", endpoint)
+            message.lose(Reason.QUEUE_FULL)
 
     def flush(self, timeout: float | None = None) -> None:
         """Send what waits now, and wait until it has arrived.
@@ -244,12 +245,6 @@ class BackgroundConsumer(Buffer):
             line.forget_settled()
         return left, unanswered
 
-    def _gives_up_one(self) -> bool:
-        """Whether a message of which nobody can tell has made room. Under the lock."""
-        gives_up = self._make_room(ENDPOINTS)
-        self._dropped += gives_up
-        return gives_up
-
     def _has_room(self) -> bool:
         return self._is_closed or self.waiting < self._max_queued
 
@@ -273,7 +268,7 @@ class BackgroundConsumer(Buffer):
                     if self._is_closed and not self.waiting:
                         return
                     self._changed.wait(self._pause())
-                batch = self._lines[endpoint].take(endpoint, self._sizes[endpoint])
+                batch = self._lines[endpoint].take(self._sizes[endpoint])
                 self._oldest[endpoint] = time.monotonic()
             try:
                 failure: BaseException | None = self._deliver(endpoint, batch)
@@ -290,7 +285,7 @@ class BackgroundConsumer(Buffer):
                 line.ask_again()
             if not line.queue or line.is_silent or present < self._not_before[endpoint]:
                 continue
-            if line.on_its_way and (endpoint in IN_ORDER or self._failures[endpoint]):
+            if line.on_its_way and (line.keeps_order or self._failures[endpoint]):
                 continue
             is_ready = line.waiting >= self._sizes[endpoint] or self._flushes or self._is_closed
             if is_ready or present - self._oldest[endpoint] >= self._linger:

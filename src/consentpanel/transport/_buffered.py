@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from consentpanel._checks import whole_number
+from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
 from consentpanel.transport._http import DeliveryError
@@ -122,10 +123,14 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         waiting = self._add(endpoint, message)
         if waiting is None:
             failure = self._flush_one(endpoint)
+            given_up: list[Waiting] = []
             with self._lock:
                 waiting = self._add(endpoint, message)
-                if waiting is None and self._make_room([endpoint]):
+                if waiting is None:
+                    given_up = self._give_up_oldest([endpoint])
                     waiting = self._add(endpoint, message)
+            for each in given_up:
+                each.lose(Reason.REGISTRY_ERROR)
             if waiting is None:
                 cause = "" if failure is None else f" ({failure})"
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
@@ -217,7 +222,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 self._left = len(line.queue)
             while self._left > 0 and not line.is_silent:
                 with self._lock:
-                    batch = line.take(endpoint, min(self._left, self._max_size, self._sizes[endpoint]))
+                    batch = line.take(min(self._left, self._max_size, self._sizes[endpoint]))
                     # An empty batch: somebody has purged what was left.
                     self._left -= len(batch) or self._left
                 failure = self._deliver(endpoint, batch)

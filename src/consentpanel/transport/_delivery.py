@@ -145,20 +145,17 @@ class Buffer:
             # Of two messages about one person the later one must not arrive first.
             blocked = set(line.unanswered_subjects)
             for message, answer in zip(part, answers, strict=True):
-                if message.is_settled:
+                message.is_unwanted = message.is_unwanted or answer is False
+                if message.is_settled or message.is_unwanted:
                     continue
-                if answer is False:
-                    message.is_unwanted = True
-                elif not message.is_unwanted and (answer is None or not blocked.isdisjoint(message.subjects)):
+                if answer is None or not blocked.isdisjoint(message.subjects):
                     unanswered.append(message)
                     blocked |= message.subjects
-                elif not message.is_unwanted:
+                else:
                     message.is_on_its_way = True
                     sending.append(message)
             discarded = self._settle(endpoint, [message for message in part if message.is_unwanted])
             line.leave_unanswered(unanswered, all_of_batch=not (sending or discarded))
-            if sending or discarded:
-                line.silences = 0
         for message in discarded:
             message.discard()
         return sending
@@ -183,15 +180,12 @@ class Buffer:
             self._changed.notify_all()
         return settled
 
-    def _make_room(self, endpoints: Iterable[str]) -> bool:
-        """Gives up the oldest message of which nobody can tell; whether there was one. Under the lock."""
+    def _give_up_oldest(self, endpoints: Iterable[str]) -> list[Waiting]:
+        """Makes room by the oldest message of which nobody can tell, to be told that it is lost. Under the lock."""
         for endpoint in endpoints:
-            line = self._lines[endpoint]
-            if (oldest := line.pop_unanswered()) is not None:
-                for message in settle([oldest]):
-                    message.lose(Reason.REGISTRY_ERROR)
-                return True
-        return False
+            if (oldest := self._lines[endpoint].pop_unanswered()) is not None:
+                return settle([oldest])
+        return []
 
     def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:
         """Under the lock: a batch needs no other try, and the vendor refused so many of it."""

@@ -8,11 +8,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from consentpanel.transport._waiting import IN_ORDER, Batch, Waiting, settle, waiting_message
+from consentpanel.transport._waiting import Batch, Waiting, settle, waiting_message
 
 #: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
+
+
+#: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
+_IN_ORDER = frozenset({"people", "groups"})
 
 
 class _Queue(deque[Waiting]):
@@ -43,26 +47,28 @@ class Line:
     """
 
     __slots__ = (
-        "_keeps_order",
+        "_endpoint",
         "_settled",
+        "_silences",
         "ask_at",
         "is_silent",
+        "keeps_order",
         "on_its_way",
         "queue",
-        "silences",
         "unanswered",
         "unanswered_subjects",
     )
 
     def __init__(self, endpoint: str, lock: threading.RLock) -> None:
         self.queue = _Queue(endpoint, lock)
-        self._keeps_order = endpoint in IN_ORDER
+        self._endpoint = endpoint
+        self.keeps_order = endpoint in _IN_ORDER
         self.on_its_way: list[Waiting] = []
         self.unanswered: list[Waiting] = []
         self.unanswered_subjects: set[str] = set()
         #: When to ask again, how often in a row nobody answered, and whether the last batch got no answer at all.
         self.ask_at = 0.0
-        self.silences = 0
+        self._silences = 0
         self.is_silent = False
         #: How many in the queue were purged: they stay there until their turn comes, which costs no search.
         self._settled = 0
@@ -78,9 +84,9 @@ class Line:
         """How many messages wait in the queue."""
         return len(self.queue) - self._settled
 
-    def take(self, endpoint: str, most: int) -> list[Waiting]:
+    def take(self, most: int) -> list[Waiting]:
         """Takes from the queue the messages at the front that one request can carry."""
-        batch = Batch(endpoint)
+        batch = Batch(self._endpoint)
         while len(batch.messages) < most and self.queue:
             message = self.queue[0]
             if not message.is_settled and not batch.has_room_for(message):
@@ -121,22 +127,20 @@ class Line:
         self.queue.extendleft(reversed(back.values()))
 
     def leave_unanswered(self, messages: Sequence[Waiting], *, all_of_batch: bool) -> None:
-        """Sets aside messages of which nobody could tell whether they may go."""
-        if not messages:
-            self.is_silent = False
-            return
+        """Sets aside messages of which nobody could tell whether they may go; none where each had an answer."""
         for message in messages:
             message.is_unanswered = True
             self.unanswered_subjects |= message.subjects
-        self.unanswered += messages
-        self.on_its_way = [message for message in self.on_its_way if not message.is_unanswered]
-        self.ask_at = time.monotonic() + pause_after(self.silences)
-        self.silences += 1
-        self.is_silent = all_of_batch
+        if messages:
+            self.unanswered += messages
+            self.on_its_way = [message for message in self.on_its_way if not message.is_unanswered]
+            self.ask_at = time.monotonic() + pause_after(self._silences)
+        self.is_silent = all_of_batch and bool(messages)
+        self._silences = self._silences + 1 if self.is_silent else 0
 
     def ask_again(self) -> None:
         """Puts those of which nobody could tell to the front again; where order counts, once nothing is on its way."""
-        if self._keeps_order and self.on_its_way:
+        if self.keeps_order and self.on_its_way:
             return
         for message in reversed(list(self.unanswered)):
             # A signal handler that comes here too finds those that are left.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 MAX_BATCH_MESSAGES = 2_000
 MAX_BATCH_BYTES = {"events": 10_000_000, "people": 1_000_000, "groups": 1_000_000, "imports": 10_000_000}
 ENDPOINTS = tuple(MAX_BATCH_BYTES)
-#: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
-IN_ORDER = frozenset({"people", "groups"})
 
 #: The vendor's `(api_key, api_secret)`.
 Credentials = tuple[Any, Any]
@@ -154,14 +152,15 @@ def answers_about(messages: Sequence[Waiting]) -> list[bool | None]:
 
     One without a ticket was judged by the transport that handed it over.
     """
-    by_kind: dict[type, list[Waiting]] = {}
+    by_kind: dict[type, dict[int, Ticket]] = {}
     for message in messages:
         if message.ticket is not None and not message.is_settled:
-            by_kind.setdefault(type(message.ticket), []).append(message)
-    answers: dict[int, bool | None] = {}
-    for kind, some in by_kind.items():
+            by_kind.setdefault(type(message.ticket), {})[id(message)] = message.ticket
+    answers: dict[int, bool] = {}
+    for some in by_kind.values():
+        tickets = list(some.values())
         # Suppressed: whatever fails when consent is asked for is no answer.
         with suppress(Exception):
-            found = kind.ask_again([each.ticket for each in some])  # type: ignore[attr-defined]
-            answers.update({id(each): answer for each, answer in zip(some, found, strict=True) if type(answer) is bool})
+            found = zip(some, tickets[0].ask_again(tickets), strict=True)
+            answers.update({each: answer for each, answer in found if type(answer) is bool})
     return [True if each.ticket is None else answers.get(id(each)) for each in messages]

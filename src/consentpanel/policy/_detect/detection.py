@@ -266,7 +266,7 @@ class Detection:
                 kinds.update((kind, None) for kind, _, _ in uncovered)
             else:
                 hidden = [(kind, places[start], places[end]) for kind, start, end in uncovered]
-        texts, is_at_rest = forms(plain)
+        texts, is_at_rest = forms(plain, shown)
         if not is_at_rest:
             kinds[ENCODED] = None
         for each in texts:

@@ -174,11 +174,16 @@ def may_be_encoded(text: str) -> bool:
     )
 
 
-def forms(text: str) -> tuple[list[str], bool]:
-    """What else a text may be read as: as a reader sees it, and both decoded; and whether decoding came to rest."""
+def forms(text: str, shown: str | None = None) -> tuple[list[str], bool]:
+    """What else a text may be read as: as a reader sees it, and both decoded; and whether decoding came to rest.
+
+    Args:
+        text: The text.
+        shown: What `visible` says of it, where that is known.
+    """
     if text.isascii() and not may_be_encoded(text):
         return [], True
-    shown = visible(text)
+    shown = visible(text) if shown is None else shown
     texts: dict[str, None] = {shown: None}
     rests = True
     for form in dict.fromkeys((text, shown)):

@@ -94,7 +94,7 @@ def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
 def _is_national(number: str, groups: list[str]) -> bool:
     lengths = [*map(len, groups)]
     count = sum(lengths)
-    if count < _FEWEST or count > 13:
+    if not _FEWEST <= count <= 13:
         return False
     gaps = set(_GAPS.findall(number))
     # With dots it could be an IP address or a version as well.
