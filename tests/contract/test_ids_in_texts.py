@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from consentpanel import FieldPolicy, Mixpanel, Outcome, generalize, keep, mask, pseudonymous, redact, truncate
+from consentpanel import FieldPolicy, Mixpanel, Outcome, generalize, keep, mask, pseudonymous, redact, truncate, url
 from consentpanel.registry import MemoryRegistry
 
 SECRET = b"0" * 32
@@ -59,6 +59,8 @@ IN_PLACE = [
     ("\u0393\u0399\u03a9\u03a1\u0393\u039f\u03a3", "/u/\u0393\u0399\u03a9\u03a1\u0393\u039f\u03a3.html", "/u/{}.html"),
     ("550e8400-e29b41d4a716446655440000", "/u/550e8400-e29b41d4a716446655440000", "/u/{}"),
     ("张三丰的账户", "账户是张三丰的账户吗", "账户是{}吗"),
+    ("stra\u00dfe-17", "/u/STRASSE-17, Stra\u00dfe-17", "/u/{}, {}"),
+    ("\u0130stanbul-34", "/u/i\u0307stanbul-34.html", "/u/{}.html"),
 ]
 
 
@@ -129,6 +131,61 @@ def test_no_part_of_an_id_leaves_by_an_action_that_cuts(action: Any, text: str) 
     mp, sink = client(OF_AUTH0, events={"note": action})
     assert mp.track(OF_AUTH0, "Seen", {"note": text}).dropped == {"note": "id"}
     assert "5f7c8e" not in sink.texts[0]
+
+
+def test_no_part_of_a_url_that_is_the_id_leaves_by_url() -> None:
+    # rule 3.9
+    subject = "https://pod.example/ada/card#me"
+    mp, sink = client(subject, events={"note": url()})
+    assert mp.track(subject, "Seen", {"note": subject}).dropped == {"note": "id"}
+    assert "ada" not in sink.texts[0]
+
+
+@pytest.mark.parametrize("action", [truncate(4), mask(4)])
+def test_no_part_of_an_id_in_digits_leaves_by_an_action_that_cuts(action: Any) -> None:
+    # rule 3.9: a number is written as text by then
+    mp, sink = client("1234567890123", events={"note": action})
+    decision = mp.track(1234567890123, "Seen", {"note": 1234567890123})
+    assert "note" in {**decision.dropped, **decision.changed}
+    assert '1234"' not in sink.texts[0]
+    assert '0123"' not in sink.texts[0]
+
+
+@pytest.mark.parametrize("subject", ["cn=Ada Lovelace,mail=ada@shop.example", "Ada Lovelace <ada@shop.example>"])
+@pytest.mark.parametrize("text", ["{}", "by {}, today", "/u?by={}"])
+def test_an_id_of_which_a_detector_takes_a_part_is_redacted_whole(subject: str, text: str) -> None:
+    # rule 3.9
+    mp, sink = client(subject)
+    decision = mp.track(subject, "Seen", {"note": text.format(subject), "ctx": [text.format(quote(subject))]})
+    assert "Lovelace" not in sink.texts[0]
+    assert decision.outcome is (Outcome.SENT if text == "{}" and not decision.changed else Outcome.REDACTED)
+
+
+def test_an_address_that_is_the_id_is_redacted_in_its_place() -> None:
+    # rule 3.9
+    mp, sink = client("ada@shop.example")
+    mp.track("ada@shop.example", "Seen", {"note": "by ada@shop.example today"})
+    assert json.loads(sink.texts[0])["properties"]["note"] == "by [redacted] today"
+
+
+def test_two_keys_of_which_the_mapping_makes_one_are_both_left_out() -> None:
+    # rule 3.9: which of the two the vendor would keep, nobody could tell
+    mp, sink = client("ann-1734567")
+    decision = mp.track("ann-1734567", "Seen", {"ctx": {"ann-1734567": 1, "ANN-1734567": 2, "other": 3}})
+    assert json.loads(sink.texts[0])["properties"]["ctx"] == {"other": 3}
+    assert dict(decision.dropped) == {"ctx.(keys that are one on the wire)": "duplicate_key"}
+    assert decision.outcome is Outcome.REDACTED
+
+
+def test_many_ids_that_begin_alike_are_found_in_a_pass() -> None:
+    # rule 3.8
+    subjects = [f"{'a' * 24}-{number:03}" for number in range(240)]
+    mp, sink = client(*subjects, events={"note": keep(), "$distinct_ids": keep()})
+    text = f"{'a' * 24}-24, " * 1000 + subjects[7].upper()
+    mp.track(subjects[0], "Seen", {"note": text, "$distinct_ids": subjects})
+    note = json.loads(sink.texts[0])["properties"]["note"]
+    assert note.startswith(text[:100])
+    assert note.endswith(pseudonym(subjects[7]))
 
 
 def test_an_ip_address_that_is_the_id_is_not_made_coarser() -> None:

@@ -27,6 +27,11 @@ from consentpanel._mixpanel.names import FLAG_IDS
 from consentpanel.registry import ConsentRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
+
+class Field(str, Enum):
+    PLAN = "plan"
+
+
 NOW = datetime.now(timezone.utc)
 PAST = NOW - timedelta(days=400)
 
@@ -490,15 +495,45 @@ def test_a_mixed_update_with_consent_passes_whole(
 
 
 @pytest.mark.parametrize(
-    ("unset", "kept"), [(["a", 1, {"x": "secret"}], ["a"]), ("a", ["a"]), ({"a": "secret"}, []), (None, []), (7, [])]
+    ("unset", "kept"),
+    [
+        (["a", 1, {"x": "secret"}], ["a"]),
+        ("a", ["a"]),
+        ((name for name in ("a", "b")), ["a", "b"]),
+        ({"a": "secret", "b": "secret"}.keys(), ["a", "b"]),
+        ([Field.PLAN], ["plan"]),
+        (Field.PLAN, ["plan"]),
+        ([b"plan"], ["plan"]),
+        ([], []),
+    ],
 )
 def test_nothing_but_names_leaves_by_unset(mp: Mixpanel, vendor: FakeTransport, unset: Any, kept: list[str]) -> None:
+    # rules 2.9 and 3.6
+    decision = mp.people_unset("nobody", unset)
+    mp.people_update({"$distinct_id": "nobody", "$delete": {"email": "secret"}})
+    assert vendor.people[-1].properties == {"$delete": ""}
+    if kept or unset == []:
+        assert vendor.people[0].properties == {"$unset": kept}
+        assert decision
+    else:
+        assert decision.reason == "nothing_left"
+        assert len(vendor.people) == 1
+
+
+@pytest.mark.parametrize("unset", [{"a": "secret"}, None, 7, [7], [None], iter([7])])
+def test_an_unset_without_a_name_removes_nothing_and_says_so(mp: Mixpanel, vendor: FakeTransport, unset: Any) -> None:
     # rule 2.9
     decision = mp.people_unset("nobody", unset)
-    assert dict(decision.dropped) == ({} if unset in ("a", None) else {"$unset": "not_a_name"})
-    mp.people_update({"$distinct_id": "nobody", "$delete": {"email": "secret"}})
-    assert vendor.people[0].properties == {"$unset": kept}
-    assert vendor.people[1].properties == {"$delete": ""}
+    assert (decision.reason, dict(decision.dropped)) == ("nothing_left", {"$unset": "not_a_name"})
+    assert not vendor.people
+
+
+def test_a_removal_is_told_at_its_own_time_alone(mp: Mixpanel, vendor: FakeTransport) -> None:
+    # rule 2.9: a number of the caller's could say something
+    decision = mp.people_unset("nobody", ["plan"], meta={"$time": 1_234_567_890})
+    assert decision.changed == {"$time": "default"}
+    assert "1234567890" not in vendor.people[0].raw
+    assert "$time" in vendor.people[0].raw
 
 
 @pytest.mark.parametrize("name", ["$time", "$ignore_time", "$ignore_alias"])

@@ -70,6 +70,7 @@ PERSONAL = [
     ("secret", "xoxb-123456789012-abcdefGHIJKL"),
     ("secret", "AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe"),
     ("secret", "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"),
+    ("secret", "-----BEGIN PGP PRIVATE KEY BLOCK-----\nMIIEow\n-----END PGP PRIVATE KEY BLOCK-----"),
     ("secret", "api_key: 0123456789abcdef0123"),
     ("url_parameter", "https://shop.example/?page=2&email=unknown"),
     ("url_parameter", "/find?user[name]=Ada"),

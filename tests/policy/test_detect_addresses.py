@@ -110,6 +110,33 @@ def test_other_rows_of_numbers_and_colons_are_no_ipv6_address(text):
     assert detect(text) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "email[0]",
+        "emails",
+        "phone2",
+        "first_name_2",
+        "$email",
+        "{email}",
+        "user:email",
+        '"email"',
+        "first name",
+        "a" * 300 + "_email",
+    ],
+)
+def test_a_parameter_is_told_in_whatever_spelling_of_its_name(name):
+    assert "url_parameter" in {each.kind for each in detect(f"/a?page=2&{name}=x(y)&b=c")}
+    assert "url_parameter" in {each.kind for each in detect(f"/a?{name}=x(y)&b=c")}
+
+
+@pytest.mark.parametrize(
+    "text", ["Which? sort by name=asc", "/s?items=3&page2=x&sort1=name", "?line1=x&a=b", "what? a = b & c"]
+)
+def test_what_only_resembles_a_personal_parameter_is_none(text):
+    assert detect(text) == []
+
+
 @pytest.mark.parametrize("name", ["email", "first_name", "user%5Bname%5D", "e%6Dail", "first+name"])
 def test_a_parameter_is_told_from_its_name_to_the_end_of_its_value(name):
     assert detect(f"/a?page=2&{name}=x(y)&b=c") == [Finding("url_parameter", 10, 16 + len(name) - 1)]

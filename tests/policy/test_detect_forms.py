@@ -1,5 +1,6 @@
 """What hides a text: other digits, invisible characters, escapes, structures (contract rule 3.7)."""
 
+import html
 import itertools
 import json
 import re
@@ -166,6 +167,23 @@ def test_a_plus_elsewhere_is_a_plus(text):
 def test_escapes_of_html_and_json_are_read(text):
     # rule 3.7
     assert [(each.start, each.end) for each in detect(text)] == [(0, len(text))]
+
+
+@pytest.mark.parametrize("layers", range(8))
+@pytest.mark.parametrize(
+    ("text", "wrap"),
+    [
+        ("ada\\u0040shop.example", lambda text: json.dumps(text)[1:-1]),
+        ("ada&#64;shop.example", html.escape),
+        ("ada%40shop.example", quote),
+    ],
+)
+def test_layers_of_escapes_are_read_or_told_as_encoded(text, wrap, layers):
+    # rule 3.7
+    for _ in range(layers):
+        text = wrap(text)
+    kinds = [each.kind for each in detect(text)]
+    assert kinds == (["email"] if layers < 3 else ["encoded"])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from consentpanel import (
     pseudonymize,
     pseudonymous,
 )
-from consentpanel.policy.identity import with_pseudonyms
+from consentpanel.policy.identity import Mapped, with_pseudonyms
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -278,7 +278,7 @@ def test_two_ids_have_two_pseudonyms_which_hold_no_digits_in_a_row(one, other):
 )
 def test_what_names_nobody_is_written_as_before(tree):
     text = json.dumps({"x": tree}, separators=(",", ":"))
-    assert with_pseudonyms(text, {"somebody-else": "pid1_x"}) == (text, frozenset())
+    assert with_pseudonyms(text, {"somebody-else": "pid1_x"}) == Mapped(text, frozenset(), frozenset())
 
 
 DEFINITION = {

@@ -39,6 +39,40 @@ def _fresh_process():
     consentpanel.reset()
 
 
+PERSONAL_IN_OTHER_SPELLINGS = [
+    *("first_name_2", "phone2", "emails", "names", "e-mails", "addresses", "userEmails3", "last_names", "phone_1_2"),
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", PERSONAL_IN_OTHER_SPELLINGS)
+def test_a_personal_name_counts_in_the_plural_and_with_a_number(name: str) -> None:
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({name: keep(), "ctx": keep(deep=True), "note": keep()})
+    result = policy.apply_event("E", {name: "Ada", "ctx": {name: ["Ada"], "n": 1}, "note": json.dumps({name: "Ada"})})
+    assert result.properties == {"ctx": {"n": 1}}
+    assert {*result.dropped.values()} <= {"personal", "sensitive"} or "detected:secret" in result.changed.values()
+
+
+@pytest.mark.parametrize("name", ["sessions", "tokens", "page_2", "plan_names", "items2", "is_s", "s", "utm_sources"])
+def test_what_only_ends_as_a_personal_name_does_is_none(name: str) -> None:
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({name: keep(), "note": keep()})
+    said = {name: 2, "note": json.dumps({name: 2})}
+    assert policy.apply_event("E", said).properties[name] == 2
+
+
+@pytest.mark.parametrize(
+    "text", ['{"first_name": "Ada"}', "%7B%22first_name%22%3A%22Ada%22%7D", '[{"a": {"names": 1}}]']
+)
+def test_a_personal_name_in_a_text_of_json_drops_it(text: str) -> None:
+    # rules 3.7 and 3.10
+    policy = FieldPolicy.no_personal_data({"note": keep(), "ctx": keep(deep=True)})
+    result = policy.apply_event("E", {"note": text, "ctx": {"a": [text, "b"]}})
+    assert result.properties == {"ctx": {"a": ["b"]}}
+    assert result.dropped["note"] == "personal"
+
+
 ADA = "ada@shop.example"
 
 

@@ -40,7 +40,7 @@ def sent(endpoint: str, update: dict[str, Any], policy: FieldPolicy = POLICY) ->
         ({"$delete": ADA}, {"$delete": ""}),
         ({"$unset": ["plan", 7]}, {"$unset": ["plan"]}),
         ({"$unset": "plan"}, {"$unset": ["plan"]}),
-        ({"$unset": {"plan": 1}}, {"$unset": []}),
+        ({"$unset": {"plan": 1}, "$delete": ""}, {"$delete": ""}),
         ({"$set": {"plan": "pro", "more": 1}}, {"$set": {"plan": "pro"}}),
         ({"$set": {"plan": "pro"}, "$unset": ["a", None]}, {"$set": {"plan": "pro"}, "$unset": ["a"]}),
         ({"$append": {"note": f"to {ADA}"}}, {"$append": {"note": "to [redacted]"}}),

@@ -130,6 +130,8 @@ def text_of(value: object) -> str | None:
     for kind, text in _TEXTS:
         if isinstance(value, kind):
             return text(value)
+    if issubclass(type(value), str):
+        return str.__str__(value)
     # A proxy may claim to be a str by its __class__ alone.
     if isinstance(value, str) or _is_lazy(type(value)):
         return str.__str__(str(value))

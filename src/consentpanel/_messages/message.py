@@ -153,6 +153,14 @@ class Captured:
 
 def take_apart(captured: Captured) -> Message:
     """A message by its parts; pure. When it cannot be judged, its `fault` says why."""
+    # Suppressed, because a mapping of the user's may raise, and have no end.
+    with suppress(Exception):
+        return _taken_apart(captured)
+    problem = f"{_NOUNS.get(captured.endpoint, 'the message')} must be a mapping that can be read"
+    return Message(captured.endpoint, {}, captured.wire, fault=Reason.INVALID_MESSAGE, problem=problem)
+
+
+def _taken_apart(captured: Captured) -> Message:
     endpoint, record, wire, present = captured.endpoint, captured.record, captured.wire, captured.present
     if endpoint not in ENDPOINTS and endpoint != FLAGS:
         return Message(endpoint, {}, wire, fault=Reason.UNKNOWN_ENDPOINT)

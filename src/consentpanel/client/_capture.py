@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
+from consentpanel._messages.convert import TooManyItemsError
 from consentpanel._messages.decision import Reason
 from consentpanel._messages.message import NO_PRESENT, Captured, Message, take_apart
+from consentpanel._messages.wire import MAX_BYTES
 
 
 class _AsIs:
@@ -77,10 +80,10 @@ def captured(
     problem = ""
     # Suppressed, because mapping and hooks are the user's and their exceptions may hold values.
     with suppress(Exception):
-        problem = _problem_of("meta", meta)
+        problem = problem_of("meta", meta)
         # The vendor's client ignores what is false.
         meta = meta or None
-        problem = _problem_of("meta", meta) or _problem_of(_NOUNS[endpoint], properties)
+        problem = problem_of("meta", meta) or problem_of(_NOUNS[endpoint], properties)
         # Copies, because the caller's own may change in another thread: what is judged is what is sent.
         said, more = plain(properties), plain(meta)
         vendor(capture, *arguments, said, more or None)
@@ -107,13 +110,16 @@ def captured(
 _NOUNS = {"events": "properties", "people": "the update", "groups": "the update"}
 
 
-def _problem_of(name: str, value: object) -> str:
+def problem_of(name: str, value: object) -> str:
     """What is wrong with an argument that has to be a mapping; empty for nothing."""
-    # Suppressed, because a class may answer even that with an exception.
+    # Suppressed, because a class may answer even these with an exception.
     with suppress(Exception):
         if value is None or isinstance(value, Mapping):
             return ""
-    return f"{name} must be a mapping, not {type(value).__name__}"
+    kind = "something else"
+    with suppress(Exception):
+        kind = type(value).__name__
+    return f"{name} must be a mapping, not {kind}"
 
 
 def plain(mapping: object) -> dict[Any, Any] | None:
@@ -121,9 +127,17 @@ def plain(mapping: object) -> dict[Any, Any] | None:
 
     Raises:
         TypeError: It is neither None nor a mapping.
+        TooManyItemsError: It has more keys than anybody would send.
+        Exception: Whatever a mapping of the user's raises.
     """
     if mapping is None:
         return None
     if not isinstance(mapping, Mapping):
         raise TypeError("not a mapping")
-    return dict(mapping)
+    if isinstance(mapping, dict) and type(mapping).__iter__ is dict.__iter__:
+        return dict(mapping)
+    # As `dict()` reads it, but one without an end ends.
+    copy = {key: mapping[key] for key in islice(mapping.keys(), MAX_BYTES)}
+    if len(copy) == MAX_BYTES:
+        raise TooManyItemsError("more than anybody would send")
+    return copy

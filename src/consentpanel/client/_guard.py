@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -17,8 +16,9 @@ from consentpanel._gate.judge import Verdict, judge
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import ENDPOINTS, FLAGS, Captured, Message, take_apart
-from consentpanel._messages.wire import MAX_BYTES, Wire
+from consentpanel._messages.wire import DOUBLED_KEYS, MAX_BYTES, Wire
 from consentpanel._mixpanel.names import FLAG_IDS
+from consentpanel.client._capture import plain
 from consentpanel.client._fast_path import FastPath
 from consentpanel.client._process import process
 from consentpanel.client._reporter import Outlet, Reporter
@@ -28,7 +28,6 @@ from consentpanel.policy._detect.detection import kind_in_name
 from consentpanel.policy.identity import with_pseudonyms
 from consentpanel.registry._lookup import regimes_of, standings_of
 
-_NO_CONTEXT = "context must be a mapping that can be read"
 _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseudonymous() or per_subject(store) would keep them here"
 
 
@@ -111,9 +110,7 @@ class Guard:
         Raises:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
-        message = Message(FLAGS, {}, Wire(), fault=Reason.INVALID_MESSAGE, problem=_NO_CONTEXT)
-        with suppress(Exception):  # of a mapping of the user's
-            message = take_apart(Captured(FLAGS, context, Wire()))
+        message = take_apart(Captured(FLAGS, context, Wire()))
         verdict, _ = _judged(message, self.settings(), None)
         self.reporter.settle(verdict.decision, self.settings(), outlet)
         left: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
@@ -123,7 +120,7 @@ class Guard:
         """The context of a local flag with the ids that the vendor knows, so that both assign the same variant."""
         settings = self.settings()
         try:
-            mapped = dict(context)
+            mapped = plain(context) or {}
         except Exception:  # noqa: BLE001 - a mapping is the user's; the vendor's code says what it does without one
             return {}
         if not settings.identity.is_plain:
@@ -168,13 +165,15 @@ def _pseudonymised(verdict: Verdict, text: str, message: Message, settings: Sett
     """A verdict whose message names everybody as the vendor knows them."""
     pseudonyms = {key: settings.identity.of(key, settings.policy.keyed) for key in message.subjects}
     rules = settings.policy.compiled(message.scope, message.event).tree
-    mapped, redacted = with_pseudonyms(text, pseudonyms, message.endpoint, rules)
+    mapped = with_pseudonyms(text, pseudonyms, message.endpoint, rules)
     decision = verdict.decision
-    if len(mapped) >= MAX_BYTES:
+    if len(mapped.text) >= MAX_BYTES:
         # A pseudonym may be longer than the id.
         return Verdict(attrs.evolve(decision, outcome=Outcome.DROPPED, reason=Reason.TOO_LARGE), None)
-    if redacted:
+    if mapped.redacted or mapped.doubled:
         path = settings.policy.applied_to(message).path
-        changed = {**decision.changed, **dict.fromkeys(map(path, redacted), Cause.ID)}
-        decision = attrs.evolve(decision, outcome=Outcome.REDACTED, changed=changed)
-    return verdict._replace(decision=decision, text=mapped)
+        changed = {**decision.changed, **dict.fromkeys(map(path, mapped.redacted), Cause.ID)}
+        doubled = [path(DOUBLED_KEYS, f"{path(name)}.") for name in mapped.doubled]
+        dropped = {**decision.dropped, **dict.fromkeys(doubled, Cause.DUPLICATE_KEY)}
+        decision = attrs.evolve(decision, outcome=Outcome.REDACTED, changed=changed, dropped=dropped)
+    return verdict._replace(decision=decision, text=mapped.text)

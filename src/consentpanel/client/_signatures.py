@@ -1,13 +1,17 @@
-"""The vendor's calls that need no code of ours, with the types that the vendor leaves out, and the refusal of unknown ones."""
+"""The vendor's calls that need little code of ours, with the types that the vendor leaves out, and the refusal of unknown ones."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.calls import CALLS
+from consentpanel.client._capture import plain, problem_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -63,6 +67,39 @@ class VendorCalls(vendor.Mixpanel):  # type: ignore[misc]
 
         async def __aenter__(self) -> Self: ...
 
+
+def _with_readable_meta(name: str) -> Callable[..., Decision]:
+    """A call of the vendor's that asks ``meta`` for its truth: one that is no mapping, or cannot be read, is refused."""
+    vendors = getattr(vendor.Mixpanel, name)
+    position = [*inspect.signature(vendors).parameters].index("meta") - 1
+
+    @functools.wraps(vendors)
+    def call(self: Any, *arguments: Any, **keywords: Any) -> Decision:
+        meta = arguments[position] if len(arguments) > position else keywords.get("meta")
+        if meta is not None and type(meta) is not dict:
+            readable = None
+            with suppress(Exception):  # the class is the user's; its exception may hold values
+                readable = plain(meta)
+            if readable is None:
+                problem = problem_of("meta", meta)
+                refused: Decision = self._guard.refuse(
+                    CALLS[name].scope, Reason.INVALID_MESSAGE, self._consumer, problem
+                )
+                return refused
+            if "meta" in keywords:
+                keywords["meta"] = readable
+            else:
+                arguments = (*arguments[:position], readable, *arguments[position + 1 :])
+        # Looked up anew: a test may have put something over the vendor's.
+        decision: Decision = getattr(super(VendorCalls, self), name)(*arguments, **keywords)
+        return decision
+
+    return call
+
+
+for _name, _call in CALLS.items():
+    if _call.operator is not None:
+        setattr(VendorCalls, _name, _with_readable_meta(_name))
 
 _KNOWN = CALLS.keys() | {"local_flags", "remote_flags"}
 

@@ -16,7 +16,7 @@ from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.hosts import host_of
 from consentpanel._mixpanel.names import TIMES
-from consentpanel.client._capture import captured, plain
+from consentpanel.client._capture import captured, plain, problem_of
 from consentpanel.client._consent_calls import ConsentCalls
 from consentpanel.client._guard import Guard
 from consentpanel.client._sealed import SealedTransport
@@ -435,7 +435,7 @@ class Mixpanel(ConsentCalls):
         with suppress(Exception):  # refused below, where no exception with values is at hand
             said = plain(properties) or {}
         if said is None:
-            problem = f"properties must be a mapping, not {type(properties).__name__}"
+            problem = problem_of("properties", properties)
             return self._guard.refuse("people", Reason.INVALID_MESSAGE, self._sealed, problem)
         return cast("Decision", super().people_track_charge(distinct_id, amount, said, meta))
 

@@ -34,8 +34,10 @@ from consentpanel.policy._detect.detection import (
     shown_name,
 )
 from consentpanel.policy._detect.ids import Ids
+from consentpanel.policy._detect.matchers import REDACTED
+from consentpanel.policy._detect.normalize import forms, may_be_encoded, names_in
 from consentpanel.policy._keys import seen
-from consentpanel.policy._names import is_personal_below
+from consentpanel.policy._names import is_personal_below, is_personal_name
 from consentpanel.policy._paths import written
 from consentpanel.policy._rules import is_closing
 from consentpanel.policy._secret import Keyed
@@ -45,6 +47,8 @@ SENSITIVE_KEYS = "(sensitive keys)"
 #: Stand in a path for what is below a deep keep and no rule names.
 VALUES, NAMES, IDS_BELOW = "(values)", "(keys)", "(ids)"
 _MAX_PATH = 128
+#: An id in digits is looked for where it has six or more, as in texts.
+_LEAST_ID = 100_000
 _NO_STRUCTURE: Mapping[str, Shape] = {}
 
 
@@ -226,6 +230,9 @@ class Application:
             raise RefusedError(path)
         if self._lacks_consent(action) and not (isinstance(value, dict) and node.has_parts):
             raise ActionError(Cause.NO_CONSENT)
+        if node.hides and not isinstance(value, list) and node.items is not None and _narrows(node.items.action, value):
+            # Below a deep keep a rule for items is not escaped by one that stands alone.
+            return self._tree(node.items, value, path)
         if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
             return self._dict(node, value, path)
         if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
@@ -256,14 +263,14 @@ class Application:
             raise
         if result is value:
             return self._searched(result, path, detection) if detection is not None and sees_output else result
-        if self._mapped and isinstance(action, (Truncate, Mask, Generalize)) and self._holds_mapped(value):
+        if self._mapped and isinstance(action, (Truncate, Mask, Generalize, Url)) and self._holds_mapped(value):
             # What is cut off an id is no text that the mapping finds.
             self.changed.pop(path, None)
             raise ActionError(Cause.ID)
         result = self._wire.tree(result)
         if type(result) is str and len(result) >= MAX_BYTES:
             raise ActionError(Cause.TOO_LARGE)
-        if isinstance(action, Mask) and isinstance(result, str) and STANDARD.find(result):
+        if isinstance(action, Mask) and isinstance(result, str) and self._is_found_in(result):
             result = "****"
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
@@ -272,8 +279,27 @@ class Application:
             return result
         return self._deep(result, path, path, detection, closes=False)
 
+    def _is_found_in(self, text: str) -> bool:
+        return any(each is not None and each.kind_in(text) is not None for each in (STANDARD, self._own))
+
     def _holds_mapped(self, value: Any) -> bool:
-        return isinstance(value, str) and self._in_texts().are_in(value)
+        if isinstance(value, str):
+            return self._in_texts().are_in(value)
+        # A short number is a quantity rather than somebody's id.
+        return type(value) is int and abs(value) >= _LEAST_ID and str(value) in self._mapped
+
+    def _cuts_mapped(self, text: str, detection: Detection) -> bool:
+        """Whether what is redacted in a text is a part of an id, whose rest the mapping would not find."""
+        ids = self._in_texts()
+        places = ids.places(text)
+        if not places:
+            return ids.are_in(text)
+        found = [(each.start, each.end) for each in detection.find(text)]
+        return any(
+            start < id_end and end > id_start and not (start <= id_start and id_end <= end)
+            for id_start, id_end, _ in places
+            for start, end in found
+        )
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it."""
@@ -281,6 +307,8 @@ class Application:
             return value
         if self._mapped and isinstance(value, str) and value in self._mapped:
             return value
+        if self._is_strict and isinstance(value, str) and _names_personal(value):
+            raise ActionError(Cause.PERSONAL)
         try:
             hit = detection.judge(value)
         except DetectorError:  # which says nothing of the text
@@ -296,6 +324,8 @@ class Application:
         if hit.action == "report":
             return value
         self.changed[path] = cause
+        if self._mapped and isinstance(value, str) and self._cuts_mapped(value, detection):
+            return REDACTED
         return hit.text
 
     def _deep(self, value: Any, path: str, above: str, detection: Detection | None, *, closes: bool) -> Any:
@@ -418,7 +448,7 @@ class Application:
         return type(value) in {str, int} and str(value) in self._ids
 
     def _list(self, node: Node, value: list[Any], path: str) -> Any:
-        if node.items is None and node.deep:
+        if node.items is None and node.deep and not node.has_parts:
             return self._deep(value, path, path, node.detection, closes=True)
         if node.items is None and node.action is None:
             raise ActionError(Cause.UNNAMED)
@@ -428,6 +458,8 @@ class Application:
             try:
                 if node.items is not None:
                     sent.append(self._tree(node.items, item, inner))
+                elif node.deep:
+                    sent.append(self._tree(node, item, path))
                 elif isinstance(item, (dict, list)):
                     self.dropped[inner] = Cause.NOT_OPENED
                 elif node.action is not None:
@@ -437,3 +469,13 @@ class Application:
         if value and not sent:
             raise ActionError(self.dropped.pop(inner, Cause.UNNAMED))
         return sent
+
+
+def _names_personal(text: str) -> bool:
+    """Whether a text has a personal name as a key of JSON, as it is or when it is decoded."""
+    return may_be_encoded(text) and any(map(is_personal_name, names_in((text, *forms(text)[0]))))
+
+
+def _narrows(action: Action | None, value: Any) -> bool:
+    """Whether an action leaves less of a value than it is."""
+    return is_closing(action) or not (action is None or isinstance(action, Keep) or isinstance(value, dict))

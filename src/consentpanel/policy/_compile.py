@@ -154,6 +154,14 @@ def _merged(
         layers = layers._replace(scope_opens=NO_RULES, scope_closes=NO_RULES)
     action = ours or theirs or inherited
     below = action if isinstance(action, Keep) and action.deep else None
+    if below is not None:
+        depth = max(len(_shapes_of(layer)) for layer in layers)
+        layers = Layers(
+            _seen_through_lists(layers.event_opens, depth, opens=True),
+            _seen_through_lists(layers.event_closes, depth),
+            _seen_through_lists(layers.scope_opens, depth, opens=True),
+            _seen_through_lists(layers.scope_closes, depth),
+        )
 
     def merged(at: Layers, key: str = "") -> Node:
         # A deep keep opens no id: only a rule for exactly that path does.
@@ -173,6 +181,54 @@ def _merged(
         keys={key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)},
         closing_keys={key: (key, merged(closing.at(key))) for key in _keys(layers.event_closes, layers.scope_closes)},
     )
+
+
+def _shapes_of(rules: Trie) -> list[Trie]:
+    """The rules for a value that is a dict, for the dicts of a list, for those of lists in it, ..."""
+    shapes = [rules]
+    while (items := shapes[-1].steps.get(ITEMS)) is not None:
+        shapes.append(items)
+    return shapes
+
+
+def _seen_through_lists(rules: Trie, depth: int, *, opens: bool = False) -> Trie:
+    """Rules for what a deep keep lets pass: none is escaped by a list where a dict is expected, or the other way round.
+
+    An id is opened by a rule for exactly its path alone.
+
+    Args:
+        rules: The rules of one path and below.
+        depth: How many shapes the rules of any origin tell apart here.
+        opens: Whether they open what they name.
+    """
+    shapes = _shapes_of(rules)
+    if depth == 1 or (len(shapes) == 1 and not rules.steps):
+        return rules
+    shapes += [Trie() for _ in range(depth - len(shapes))]
+    through: Trie | None = None
+    for shape in reversed(shapes):
+        steps: dict[str, Trie] = {}
+        for other in (shape, *(each for each in shapes if each is not shape)):
+            for step, child in other.steps.items():
+                if step != ITEMS and (other is shape or not (opens and is_id_name(step))):
+                    more = child if other is shape or not opens else _without_ids(child)
+                    steps[step] = _united(steps[step], more) if step in steps else more
+        if through is not None:
+            steps[ITEMS] = through
+        through = Trie(shape.action, shape.path, steps)
+    return rules if through is None else through
+
+
+def _united(rules: Trie, more: Trie) -> Trie:
+    steps = dict(rules.steps)
+    for step, child in more.steps.items():
+        steps[step] = _united(steps[step], child) if step in steps else child
+    return Trie(rules.action or more.action, rules.path or more.path, steps)
+
+
+def _without_ids(rules: Trie) -> Trie:
+    steps = {step: _without_ids(child) for step, child in rules.steps.items() if not is_id_name(step)}
+    return Trie(rules.action, rules.path, steps)
 
 
 def _keys(ours: Trie, theirs: Trie) -> Iterable[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-from consentpanel._messages.convert import items_of
+from consentpanel._messages.convert import converted, items_of, key_of
 from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import FLAGS, Message, Subjects
+from consentpanel._messages.times import moment_of
 from consentpanel._messages.wire import DOUBLED_KEYS, NotOnWireError, named_by_text
 from consentpanel._mixpanel.names import (
     DICT_OPERATORS,
@@ -17,6 +19,7 @@ from consentpanel._mixpanel.names import (
     PERSONAL,
     PROFILE_ID,
     REMOVALS,
+    TIMES,
     is_id_name,
 )
 from consentpanel._mixpanel.structure import PROPERTIES, TOP, Shape
@@ -83,11 +86,25 @@ def removal_left_of(
         if name in REMOVALS:
             _remove(name, value, applied, record)
         elif name in message.places[TOP] and _is_of_profile(name, message.places[TOP][name]):
-            applied.structural(name, message.places[TOP][name], value, record, message.default_of)
+            said = message.default_of(name) if name in TIMES else None
+            if said is not None and not _is_same_minute(value, said):
+                applied.changed[name] = Cause.DEFAULT
+            # A time of the caller's choice could say something.
+            applied.structural(
+                name, message.places[TOP][name], value if said is None else said, record, message.default_of
+            )
         else:
             applied.dropped[applied.path(name)] = Cause.ID if is_id_name(name) else cause
     _name_group(record, applied, detection)
     return record
+
+
+def _is_same_minute(value: Any, present: Any) -> bool:
+    moment, other = moment_of(value), moment_of(present)
+    return moment is not None and other is not None and abs(moment - other) < _MINUTE
+
+
+_MINUTE = timedelta(minutes=1)
 
 
 def _is_of_profile(name: str, shape: Shape) -> bool:
@@ -107,10 +124,9 @@ def _remove(name: str, value: Any, applied: Application, record: dict[str, Any])
             applied.changed[name] = Cause.DEFAULT
         record[name] = ""
         return
-    items = [value] if issubclass(type(value), str) else items_of(value)
-    names = items or []
-    texts = [str.__str__(name) for name in names if issubclass(type(name), str)]
-    if len(texts) != len(names) or (items is None and value is not None):
+    names = _names_of(value)
+    texts = [text for each in names or () if (text := key_of(each)) is not None]
+    if names is None or len(texts) != len(names):
         applied.dropped[name] = Cause.NOT_A_NAME
     kept = []
     for each in texts:
@@ -119,8 +135,19 @@ def _remove(name: str, value: Any, applied: Application, record: dict[str, Any])
             kept.append(each)
         else:
             applied.dropped[name] = Cause.DETECTOR_FAILED if kind == DETECTOR_FAILED else Cause.detected(kind)
-    if kept or not texts:
+    if kept or names == []:
         record[name] = kept
+
+
+def _names_of(value: Any) -> list[Any] | None:
+    """What ``$unset`` lists, also as a single name, a generator or a view; None when it cannot be told."""
+    if key_of(value) is not None:
+        return [value]
+    # Suppressed, because the class is the user's and its exception may hold values.
+    with suppress(Exception):
+        items = items_of(value)
+        return items_of(converted(value)) if items is None else items
+    return None
 
 
 def open_ids(message: Message, paths: Iterable[tuple[str, ...]]) -> None:

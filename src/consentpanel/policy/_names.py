@@ -65,8 +65,10 @@ PERSONAL_NAMES: Mapping[str, str] = MappingProxyType(
 # Capitals in a row (`IP`), a word with or without one (`Address`, `address`), digits, or letters beyond ASCII.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _SQUASHED = {name.replace(" ", ""): category for name, category in PERSONAL_NAMES.items()}
-# Beyond this no name is read, so that a text in the place of a name costs nothing.
-_LONGEST_NAME = 128
+# Nobody names a property so: a text in the place of a name costs nothing, and may hold anything.
+_LONGEST_NAME = 256
+# In the plural most often how many there were.
+_COUNTED = frozenset("sessions tokens cells pins passes cookies ages races streets patients recipients logins".split())
 # The longest names of the dictionary have three words, and a spelling may split one of them.
 _MOST_WORDS = 4
 # Alone they are personal; behind another word they are most often a thing's: `plan_name`, `page_address`, `event_age`.
@@ -87,19 +89,33 @@ def words_of(name: str) -> list[str]:
         >>> words_of("userEmail"), words_of("e-mail"), words_of("DateOfBirth")
         (['user', 'email'], ['e', 'mail'], ['date', 'of', 'birth'])
     """
-    return [word.casefold() for word in _WORD.findall(name[:_LONGEST_NAME])]
+    return [word.casefold() for word in _WORD.findall(name[-_LONGEST_NAME:])]
 
 
 def category_of(name: str) -> str | None:
     """The kind of personal data that a property's name names, or None.
 
-    A name counts in any spelling, and with the words of whom or what it is about before it.
+    A name counts in any spelling, in the plural and with a number behind it, and with the words of whom or what it is
+    about before it; one of more than 256 characters in any case, for it may hold anything.
 
     Example:
-        >>> [category_of(name) for name in ("e-mail", "userEmail", "dob", "plan_name", "$first_name")]
+        >>> [category_of(name) for name in ("e-mail", "userEmails", "dob", "plan_name", "$first_name_2")]
         ['user.contact.email', 'user.contact.email', 'user.demographic.date_of_birth', None, 'user.name']
     """
+    if len(name) > _LONGEST_NAME:
+        return "user"
     words = words_of(name)
+    found = _category_of(words)
+    while found is None and words and words[-1].isdigit():
+        del words[-1]
+        found = _category_of(words)
+    if found is None and words and words[-1].endswith("s") and words[-1] not in _COUNTED:
+        for plural in ("s", "es"):
+            found = found or _category_of([*words[:-1], words[-1].removesuffix(plural)])
+    return found
+
+
+def _category_of(words: list[str]) -> str | None:
     whole = _SQUASHED.get("".join(words))
     if whole is not None:
         return whole
@@ -140,9 +156,9 @@ def is_personal_parameter(name: str) -> bool:
         [True, False, True, False, True]
     """
     words = words_of(name)
-    if not words or words[0] == "utm":
+    if not words or words[0] == "utm" or "".join(words) in _HARMLESS_PARAMETERS:
         return False
+    while len(words) > 1 and words[-1].isdigit():
+        del words[-1]
     squashed = "".join(words)
-    if squashed in _HARMLESS_PARAMETERS:
-        return False
     return words[-1] in _CREDENTIALS or squashed.endswith(("sessid", "sessionid")) or category_of(name) is not None

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -169,10 +170,25 @@ def _in_letters(hexadecimal: str) -> str:
     return hexadecimal.translate(_LETTERS)
 
 
+@attrs.frozen(repr=False)
+class Mapped:
+    """A message that names everybody as the vendor knows them.
+
+    Attributes:
+        text: Its JSON.
+        redacted: The names of properties of which more was taken than ids.
+        doubled: The names of properties, in or among which two keys became one and were left out.
+    """
+
+    text: str
+    redacted: frozenset[str]
+    doubled: frozenset[str]
+
+
 def with_pseudonyms(
     text: str, pseudonyms: Mapping[str, str], endpoint: str = "events", rules: Node | None = None
-) -> tuple[str, frozenset[str]]:
-    """The JSON of a message with each raw id replaced, and the names of properties of which more was taken; pure.
+) -> Mapped:
+    """The JSON of a message with each raw id replaced; pure.
 
     Every id field is mapped. Elsewhere a string equal to a raw id is, and an id of six or more characters as a whole
     token inside a string, in any case. A string in which one is seen only when it is decoded is redacted, and a key left
@@ -187,14 +203,14 @@ def with_pseudonyms(
 
     Example:
         >>> event = '{"properties":{"distinct_id":"ann-17","url":"/u/ann-17/a","next":"/u/ann%2D17","n":17}}'
-        >>> mapped, redacted = with_pseudonyms(event, {"ann-17": "pid1_x"})
-        >>> mapped
+        >>> mapped = with_pseudonyms(event, {"ann-17": "pid1_x"})
+        >>> mapped.text
         '{"properties":{"distinct_id":"pid1_x","url":"/u/pid1_x/a","next":"[redacted]","n":17}}'
-        >>> redacted
+        >>> mapped.redacted
         frozenset({'next'})
     """
     mapping = _Mapping(pseudonyms, endpoint, rules)
-    return dumps(mapping.message(json.loads(text))), frozenset(mapping.redacted)
+    return Mapped(dumps(mapping.message(json.loads(text))), frozenset(mapping.redacted), frozenset(mapping.doubled))
 
 
 class _Mapping:
@@ -209,6 +225,7 @@ class _Mapping:
         self._top, self._inside = STRUCTURE[endpoint][TOP], STRUCTURE[endpoint][PROPERTIES]
         self._is_event = endpoint in EVENT_ENDPOINTS
         self.redacted: set[str] = set()
+        self.doubled: set[str] = set()
 
     def message(self, record: dict[str, Any]) -> dict[str, Any]:
         """The whole message."""
@@ -235,11 +252,15 @@ class _Mapping:
     def _dict(
         self, tree: dict[str, Any], known: Collection[str], of: Callable[[str, Any], Any], top: str = ""
     ) -> dict[str, Any]:
+        names = {name: name if name in known else self._text(name) for name in tree}
+        counts = Counter(names.values())
         mapped: dict[str, Any] = {}
         for name, value in tree.items():
-            as_sent = name if name in known else self._text(name)
+            as_sent = names[name]
             if as_sent is None:
                 self.redacted.add(top or name)
+            elif counts[as_sent] > 1:
+                self.doubled.add(top or name)
             else:
                 mapped[as_sent] = of(name, value)
         return mapped

@@ -114,8 +114,8 @@ def _secret_pattern() -> re.Pattern[str]:
 _FIRST_PART = re.compile(r"(?<![\w\-])[\w\-]{16,}(?=\.[\w\-]{2})", re.ASCII)
 _FIRST_OBJECT = re.compile(r"(?<![A-Za-z0-9])eyJ[\w\-]{13}", re.ASCII)
 _MORE_PARTS = re.compile(r"[\w\-]*(?:\.[\w\-]*){1,4}", re.ASCII)
-_PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
-_PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY-----")
+_PEM = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
 
 # The prefixes of the pattern above by a sign that each has, so that a text without the sign is soon done with.
@@ -170,8 +170,8 @@ def secrets(text: str) -> Iterator[Span]:
     yield from (found.span() for found in _secret_pattern().finditer(text))
 
 
-# A name of up to 64 characters, encoded or not, and a value up to the next separator; `utm_` names a campaign, no person.
-_PARAMETER = re.compile(r"[?&;#\n](?!utm_)([\w.\-\[\]%+]{1,64})=([^?&#\s;\"'<>]{1,8192})")
+# A name, encoded or not, and a value up to the next separator; `utm_` names a campaign, no person.
+_PARAMETER = re.compile(r"[?&;#\n](?!utm_)([^=?&;#<>\t\r\n]+)=([\"']?[^?&#\s;\"'<>]{1,8192})")
 _REST_OF_VALUE = re.compile(r"[^&#\s;\"'<>]*")
 
 

@@ -17,8 +17,8 @@ from consentpanel.policy._detect.normalize import (
     decoded,
     forms,
     in_ascii_digits,
-    keys_in,
     may_be_encoded,
+    names_in,
     places_of,
     strings_in,
     visible,
@@ -289,7 +289,7 @@ class Detection:
             # In one text, since a structure may hold very many.
             text = "\n".join(strings)
             yield from (kind for kind, _, _ in _uncovered(text, self._hits(text, strings), covered))
-        if "secret" in self._kinds and any(map(is_sensitive, set().union(*map(keys_in, texts)))):
+        if "secret" in self._kinds and any(map(is_sensitive, names_in(texts))):
             yield "secret"
 
     def _covered(self, text: str, places: Iterable[Place]) -> Collection[str]:
@@ -297,7 +297,8 @@ class Detection:
         redacted = merged(place for place in places if self._strictness(place[0]) >= _REDACTS)
         spans = "\n".join(text[start:end] for _, start, end in redacted)
         covered: set[str] = set()
-        for form in dict.fromkeys((spans, visible(spans), *decoded(spans)[0])) if spans else ():
+        # Behind a question mark, as the whole text would be read.
+        for form in dict.fromkeys((spans, visible(spans), *decoded(f"?\n{spans}")[0])) if spans else ():
             covered.update(form.split("\n"))
             covered.update(form[start:end] for _, start, end in merged(self._hits(form)))
         return covered

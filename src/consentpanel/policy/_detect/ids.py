@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote, quote_plus
 
 from consentpanel.policy._detect.normalize import UNSPACED, forms, visible
@@ -21,7 +22,7 @@ class Ids:
         shortest: The least characters of one that is looked for inside a text.
     """
 
-    __slots__ = ("_by_spelling",)
+    __slots__ = ("_by_spelling", "_sorted")
 
     def __init__(self, ids: Iterable[str], shortest: int = 1) -> None:
         # An id of characters that nobody sees has spellings that are shorter, or empty.
@@ -32,6 +33,7 @@ class Ids:
             for spelling in _spellings(each)
             if len(spelling) >= shortest
         }
+        self._sorted = _Sorted(self._by_spelling) if len(self._by_spelling) > _MOST_ONE_BY_ONE else None
 
     def places(self, text: str) -> list[tuple[int, int, str]]:
         """Where the ids stand in a text as it is, in any case: start, end and which; the longest of those that overlap.
@@ -40,11 +42,10 @@ class Ids:
             >>> Ids(["ann-17"]).places("/u/Ann-17?next=%2Fann-17, but no ann-170")
             [(3, 9, 'ann-17'), (18, 24, 'ann-17')]
         """
-        lowered = _lowered(text)
+        small, at = _folded(text)
         found = [
-            (start, start + len(spelling), each)
-            for spelling, each in self._by_spelling.items()
-            for start in _tokens(spelling, lowered)
+            (at[start], at[start + len(spelling)], self._by_spelling[spelling])
+            for start, spelling in self._found(small)
         ]
         if len(found) < 2:
             return found
@@ -73,43 +74,99 @@ class Ids:
         return not is_at_rest or any(self._is_in(each) for each in texts)
 
     def _is_in(self, text: str) -> bool:
-        lowered = _lowered(text)
-        return any(True for spelling in self._by_spelling for _ in _tokens(spelling, lowered))
+        return any(True for _ in self._found(_folded(text)[0]))
+
+    def _found(self, small: str) -> Iterator[tuple[int, str]]:
+        """Where a spelling stands as a whole token in a text in small letters, and which."""
+        if self._sorted is not None:
+            yield from self._sorted.found(small)
+            return
+        for spelling in self._by_spelling:
+            for start in _tokens(spelling, small):
+                yield start, spelling
+
+
+#: With more spellings than this a text is gone through once for all of them, and not once for each.
+_MOST_ONE_BY_ONE = 8
+
+
+class _Sorted:
+    """Many spellings that are looked for together, in one pass over a text."""
+
+    __slots__ = ("_before", "_first", "_longest", "_spellings")
+
+    def __init__(self, spellings: Iterable[str]) -> None:
+        self._spellings = sorted(spellings)
+        self._longest = max(map(len, self._spellings))
+        self._first = frozenset(each[0] for each in self._spellings)
+        #: For each of them the place of the longest other one that it begins with.
+        self._before: list[int] = []
+        above: list[int] = []
+        for at, spelling in enumerate(self._spellings):
+            while above and not spelling.startswith(self._spellings[above[-1]]):
+                above.pop()
+            self._before.append(above[-1] if above else -1)
+            above.append(at)
+
+    def found(self, small: str) -> Iterator[tuple[int, str]]:
+        for start, character in enumerate(small):
+            if character not in self._first or not _may_begin(small, start):
+                continue
+            ahead = small[start : start + self._longest]
+            at = bisect_right(self._spellings, ahead) - 1
+            # All that begin here are the beginnings of the last one that is not behind it.
+            while at >= 0:
+                spelling = self._spellings[at]
+                if ahead.startswith(spelling) and _may_end(small, start + len(spelling)):
+                    yield start, spelling
+                    break
+                at = self._before[at]
 
 
 def _spellings(each: str) -> Iterable[str]:
     """An id as it may stand in a text, in small letters: a UUID without its hyphens, anything else percent-encoded."""
-    lowered = _lowered(each)
-    if uuid := _UUID.fullmatch(lowered):
-        return dict.fromkeys((lowered, "-".join(uuid.groups()), "".join(uuid.groups())))
-    if _PLAIN.fullmatch(lowered):
-        return (lowered,)
+    small = _folded(each)[0]
+    if uuid := _UUID.fullmatch(small):
+        return dict.fromkeys((small, "-".join(uuid.groups()), "".join(uuid.groups())))
+    if _PLAIN.fullmatch(small):
+        return (small,)
     written = dict.fromkeys((each, visible(each)))
     quoted = [way(text, safe="", errors="surrogatepass") for text in written for way in (quote, quote_plus)]
-    return dict.fromkeys(map(_lowered, (*written, *quoted)))
+    return dict.fromkeys(_folded(text)[0] for text in (*written, *quoted))
 
 
-def _lowered(text: str) -> str:
-    lowered = text.lower()
-    if len(lowered) != len(text):
-        # One letter of Unicode becomes two, and places would shift.
-        lowered = "".join(each if len(each.lower()) > 1 else each.lower() for each in text)
-    # The small sigma depends on what stands behind it.
-    return lowered if lowered.isascii() else lowered.replace("\u03c2", "\u03c3")
+def _folded(text: str) -> tuple[str, Sequence[int]]:
+    """A text without its case, and where each of its characters stands in the text, and its end."""
+    if text.isascii():
+        return text.lower(), range(len(text) + 1)
+    parts = list(map(str.casefold, text))
+    small = "".join(parts)
+    if len(small) == len(text):
+        return small, range(len(text) + 1)
+    # One letter becomes two, as the sharp s does.
+    return small, [*(at for at, part in enumerate(parts) for _ in part), len(text)]
 
 
 def _tokens(spelling: str, text: str) -> Iterator[int]:
     """Where a spelling stands in a text that has none of its letters or digits beside it."""
-    is_word_first, is_word_last = _is_word(spelling[0]), _is_word(spelling[-1])
     at = text.find(spelling)
     while at >= 0:
         end = at + len(spelling)
-        begins = not (is_word_first and at and _is_word(text[at - 1])) or _PERCENT.fullmatch(text, at - 3, at)
-        if begins and not (is_word_last and end < len(text) and _is_word(text[end])):
+        if _may_begin(text, at) and _may_end(text, end):
             yield at
             at = text.find(spelling, end)
         else:
             at = text.find(spelling, at + 1)
+
+
+def _may_begin(text: str, at: int) -> bool:
+    if not at or not _is_word(text[at]) or not _is_word(text[at - 1]):
+        return True
+    return _PERCENT.fullmatch(text, at - 3, at) is not None
+
+
+def _may_end(text: str, end: int) -> bool:
+    return end == len(text) or not _is_word(text[end]) or not _is_word(text[end - 1])
 
 
 def _is_word(character: str) -> bool:

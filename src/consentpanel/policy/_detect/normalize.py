@@ -195,9 +195,11 @@ def forms(text: str, shown: str | None = None) -> tuple[list[str], bool]:
 
 
 def decoded(text: str) -> tuple[list[str], bool]:
-    """The text after each round of decoding in each way; and whether percent-decoding came to rest."""
+    """The text after each round of decoding in each way; and whether decoding came to rest."""
     texts: dict[str, None] = {}
-    rests = [_decode((step,), text, texts) if acts(text) else text for acts, step in _ALONE][:1]
+    alone = [_decode((step,), text, texts) if acts(text) else text for acts, step in _ALONE]
+    is_at_rest = all(step(rest) == rest for (_, step), rest in zip(_ALONE, alone, strict=True))
+    rests = alone[:1]
     forms = "\n".join((text, *texts))
     # One way alone leads to what all together do.
     if sum(acts(forms) for acts, _ in _ALONE) > 1:
@@ -209,8 +211,10 @@ def decoded(text: str) -> tuple[list[str], bool]:
         rests.append(_decode(_TOGETHER, text, texts, rounds))
     texts[_without_plus(text)] = None
     # What a page or a structure wraps may stand below the last layer of a URL.
-    rests += [_decode(_UNWRAPPED, rest, texts, 1) for rest in dict.fromkeys(rests)]
-    return list(texts), not any(map(_has_percent, rests))
+    unwrapped = [_decode(_UNWRAPPED, rest, texts, 1) for rest in dict.fromkeys(rests)]
+    is_at_rest = is_at_rest and not any(map(_has_percent, (*rests, *unwrapped)))
+    # Of what only percent-decoding has gone through more is left than of what all ways have.
+    return list(texts), is_at_rest and all(step(rest) == rest for rest in unwrapped[1:] for _, step in _ALONE)
 
 
 def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, None], rounds: int = ROUNDS) -> str:
@@ -230,12 +234,17 @@ def _decode(way: Iterable[Callable[[str], str]], text: str, texts: dict[str, Non
 # How an object or a list begins: a line of white space is looked at once, whatever begins in the next one.
 _OPENS = re.compile(r'^[^\S\n]*(?:\{\s*["}]|\[\s*["{\[\]\-0-9tfnNI])', re.MULTILINE)
 # Behind a brace or a comma: prose sets words in quotes before a colon, too.
-_KEY = re.compile(r'[{,]\s*"([^"\\]{1,256})"\s*:')
+_KEY = re.compile(r'[{,]\s*"([^"\\]+)"\s*:')
 
 
 def keys_in(text: str) -> list[str]:
     """What stands in a text as a key of JSON, be it whole, cut off or inside another text."""
     return _KEY.findall(text) if '"' in text and ":" in text else []
+
+
+def names_in(texts: Iterable[str]) -> set[str]:
+    """What stands in some texts as a key of JSON, as a reader sees it."""
+    return {visible(key) for text in texts for key in keys_in(text)}
 
 
 def strings_in(text: str) -> tuple[list[str], bool]:

@@ -79,6 +79,8 @@ def phones(text: str) -> Iterator[Span]:
 
 def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
     number = found[kind]
+    if number.count("(") > 2:
+        return False  # nobody writes one so
     groups = _DIGITS.findall(number)
     if kind == "trunk":
         return _is_national(number, groups)
