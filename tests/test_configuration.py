@@ -112,6 +112,16 @@ def test_configure_twice_is_a_configuration_error_and_changes_nothing(registry, 
     assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
 
 
+def test_configure_again_with_equal_arguments_changes_nothing(registry, vendor):
+    # rule 1.2: an application factory that runs twice
+    configure(registry=registry, policy=KEEPS_PLAN, observers=[vendor.observe])
+    assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
+    configure(registry=registry, policy=KEEPS_PLAN, observers=[vendor.observe])
+    assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
+    with pytest.raises(ConfigurationError, match="other arguments"):
+        configure(registry=registry, policy=KEEPS_PLAN)
+
+
 def test_configure_works_again_after_reset(registry, vendor):
     configure(registry=lambda subject_id, purpose: False)
     reset()

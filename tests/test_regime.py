@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import consentpanel
 from consentpanel import ConfigurationError, FieldPolicy, Mixpanel, Reason, Regime, by_country
 from consentpanel._consent.standing import Standing
 from consentpanel.registry import MemoryRegistry
@@ -85,11 +86,14 @@ def test_what_is_no_regime_is_refused_at_construction(regime):
 
 
 @pytest.mark.parametrize("code", OPT_IN_BY_LAW)
-def test_the_eu_the_uk_and_canada_are_opt_in_and_cannot_be_listed(code):
+def test_the_eu_the_uk_and_canada_are_opt_in_unless_the_user_says_otherwise(code, caplog):
+    # rule 2.5
     for spelling in (code, code.lower(), f" {code} ", f"{code}-XX"):
         assert by_country(lambda subject_id, code=spelling: code)("user-1") is OPT_IN
-        with pytest.raises(ConfigurationError, match="the law there asks for opt-in"):
-            by_country(lambda subject_id: "US", opt_out=("US", spelling))
+        consentpanel.reset()
+        caplog.clear()
+        assert by_country(lambda subject_id, code=spelling: code, opt_out=("US", spelling))("user-1") is OPT_OUT
+        assert spelling.strip().upper() in caplog.text
 
 
 @pytest.mark.parametrize(

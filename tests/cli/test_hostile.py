@@ -326,6 +326,22 @@ def test_ids_on_standard_input_that_are_no_text_are_told(shop, monkeypatch, caps
     assert "standard input is not UTF-8" in told(capsys)
 
 
+def test_a_consumer_that_fails_ends_no_erasure_with_a_traceback(shop, capsys):
+    # rules 4.2 and 7.1
+    (shop / "failing_shop.py").write_text(
+        "from consentpanel import Mixpanel, PrivacyRequests\nfrom consentpanel.registry import MemoryRegistry\n"
+        "class Theirs:\n"
+        "    def send(self, endpoint, json_message): ...\n"
+        "    def purge(self, subject_id): raise RuntimeError(subject_id)\n"
+        "MP = Mixpanel('T', Theirs(), registry=MemoryRegistry(), privacy=PrivacyRequests('T', 'oauth'))\n"
+    )
+    assert main(["erase", "--client", "failing_shop:MP", "--yes", "ada-17", "bob-18"]) == 1
+    said = told(capsys)
+    assert "RuntimeError" in said
+    assert "2 of 2 were not asked for" in said
+    assert "ada-17" not in said
+
+
 def test_a_module_that_ends_the_process_is_no_success(tmp_path, monkeypatch, capsys):
     # rule 6.2
     (tmp_path / "ends_it.py").write_text("import sys\nsys.exit(0)\n")

@@ -382,3 +382,93 @@ def test_a_field_that_no_record_has_is_a_type_error(client: Callable[..., Mixpan
     for registry in (MemoryRegistry(), FiveMethods(), CachedRegistry(FiveMethods(), ttl=9)):
         with pytest.raises(TypeError, match=r"deny\(\) got an unexpected keyword argument 'sourc'"):
             client(registry=registry).withdraw("user-1", sourc="form")
+
+
+MIXED = {"$distinct_id": "user-1", "$set": {"plan": "pro"}, "$unset": ["old"]}
+
+
+@pytest.mark.parametrize("how", ["purged", "denied before the flush", "on its way"])
+@pytest.mark.parametrize("keeps_all", [False, True])
+def test_what_takes_data_away_outlives_a_withdrawal(
+    client: Callable[..., Mixpanel],
+    registry: MemoryRegistry,
+    vendor: FakeTransport,
+    how: str,
+    keeps_all: bool,
+) -> None:
+    # rules 2.9 and 2.11: a mixed update from someone without consent keeps its removing part
+    registry.grant("user-1")
+    told: list[Any] = []
+    policy = {"policy": FieldPolicy.keep_all()} if keeps_all else {}
+    mp = client(observers=[told.append], **policy)
+    consumer = mp._consumer = BufferedConsumer(consumer=vendor)
+    assert mp.people_update(MIXED).outcome == "sent"
+    if how == "purged":
+        assert mp.withdraw("user-1").discarded == 1
+    elif how == "denied before the flush":
+        registry.deny("user-1")
+    else:
+        vendor.fail(times=1)
+        sending = vendor.send
+
+        def withdrawn_meanwhile(*arguments: Any) -> None:
+            consumer.purge("user-1")
+            sending(*arguments)
+
+        vendor.send = withdrawn_meanwhile  # type: ignore[method-assign]
+        with pytest.raises(Exception, match="is kept"):
+            mp.flush()
+        vendor.send = sending  # type: ignore[method-assign]
+    mp.flush()
+    mp.flush()
+    assert [message.properties for message in vendor.people] == [{"$unset": ["old"]}]
+    assert "pro" not in vendor.people[0].raw
+    assert (told[-1].outcome, told[-1].reason, dict(told[-1].dropped)) == ("redacted", "removal", {"$set": "withdrawn"})
+    assert mp.stats() == {"redacted": {"removal": 1}}
+
+
+def test_a_mixed_update_that_may_go_goes_whole(
+    client: Callable[..., Mixpanel], registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    # rule 2.9
+    registry.grant("user-1")
+    mp = client()
+    mp._consumer = BufferedConsumer(consumer=vendor)
+    mp.people_update(MIXED)
+    mp.flush()
+    assert vendor.people[0].properties == {"$set": {"plan": "pro"}, "$unset": ["old"]}
+    assert mp.stats() == {"sent": {"consent_granted": 1}}
+
+
+class Changing:
+    """Somebody's consumer that changes a text before it hands it on."""
+
+    def __init__(self, behind: Any, change: Callable[[str], str]) -> None:
+        self.behind, self.change = behind, change
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+        self.behind.send(endpoint, self.change(json_message), api_key)
+
+    def flush(self) -> None:
+        self.behind.flush()
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_withdrawal_reaches_the_buffer_behind_a_consumer_of_ones_own(
+    client: Callable[..., Mixpanel],
+    registry: MemoryRegistry,
+    vendor: FakeTransport,
+    caplog: pytest.LogCaptureFixture,
+    changes: bool,
+) -> None:
+    # rules 2.11 and 7.1
+    registry.grant("user-1")
+    mp = client()
+    mp._consumer = Changing(
+        BufferedConsumer(consumer=vendor), (lambda text: text + " ") if changes else lambda text: text
+    )
+    mp.track("user-1", "A")
+    assert ("hands another text on" in caplog.text) is changes
+    assert mp.withdraw("user-1").discarded == 1
+    mp.flush()
+    assert not vendor.messages

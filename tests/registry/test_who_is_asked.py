@@ -56,6 +56,11 @@ def test_a_registry_is_looked_at_for_each_question() -> None:
     with mock.patch.object(yes, "standing", side_effect=OSError):
         assert direct.track("user-1", "Paid").reason is Reason.REGISTRY_ERROR
     assert direct.track("user-1", "Paid")
+    with mock.patch.object(MemoryRegistry, "status", return_value=ConsentStatus.DENIED):
+        assert direct.track("user-1", "Paid").reason is Reason.WITHDRAWN
+    with mock.patch.object(MemoryRegistry, "standing", side_effect=OSError):
+        assert direct.track("user-1", "Paid").reason is Reason.REGISTRY_ERROR
+    assert direct.track("user-1", "Paid")
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "cached"])

@@ -70,6 +70,9 @@ class FakeTicket:
     def ask_again(tickets):
         return [ticket.still_allowed() for ticket in tickets]
 
+    def take_removal(self) -> str | None:
+        return None
+
     def discarded(self):
         self.discards += 1
 
@@ -205,6 +208,20 @@ def test_messages_with_other_credentials_go_in_another_batch_in_order(buffered, 
         ("imports", ["c"], ("other", None)),
         ("imports", ["d"], ("k", "s")),
     ]
+
+
+def test_a_consumer_of_two_parameters_behind_a_buffer_gets_two():
+    # rule 5.1
+    got = []
+
+    class Two:
+        def send(self, endpoint, json_message):
+            got.append((endpoint, json_message))
+
+    consumer = BufferedConsumer(consumer=Two())
+    consumer.send("imports", "{}", ("key", "secret"))
+    consumer.flush()
+    assert got == [("imports", "[{}]")]
 
 
 def test_a_consumer_of_two_parameters_gets_two():

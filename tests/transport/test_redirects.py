@@ -10,6 +10,7 @@ from typing import Any
 
 import mixpanel
 import pytest
+import requests
 import responses
 
 from consentpanel import (
@@ -289,3 +290,26 @@ def test_a_privacy_request_follows_no_redirect(server, elsewhere, status):
         with pytest.raises(PrivacyRequestError, match=f"HTTP {status}"):
             ask()
     assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("name", ["_http", "client", "_session"])
+def test_a_session_under_any_name_follows_no_redirect(
+    server: Callable[..., Server], elsewhere: Server, name: str
+) -> None:
+    # rule 5.1
+    first = server(307, Location=elsewhere.url)
+
+    class Own:
+        def __init__(self) -> None:
+            setattr(self, name, requests.Session())
+
+        def send(self, endpoint: str, json_message: str) -> None:
+            getattr(self, name).post(f"{first.url}/{endpoint}", data=json_message)
+
+    everybody = {"registry": lambda subject, purpose, at=None: True, "policy": FieldPolicy.keep_all()}
+    for consumer in (Own(), BufferedConsumer(consumer=Own())):
+        mp = Mixpanel("TOKEN", consumer, **everybody)  # type: ignore[arg-type]
+        with pytest.raises(Exception, match="307"):
+            call(mp, "track")
+    assert len(first.asked) == 2
+    assert not elsewhere.asked

@@ -46,8 +46,19 @@ def erase(arguments: argparse.Namespace) -> int:
     client, privacy = _loaded(arguments)
 
     def act(ids: Sequence[str]) -> None:
+        failed = 0
         for subject_id in ids:
-            _print(client.withdraw(subject_id, erase=True, source="support-desk").erasure)
+            try:
+                done = client.withdraw(subject_id, erase=True, source="support-desk")
+            except ConsentPanelError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a consumer is anybody's, and its text may hold ids
+                failed += 1
+                complain(f"the client's consumer failed: {type(error).__name__}")
+            else:
+                _print(done.erasure)
+        if failed:
+            raise ConsentPanelError(f"{failed} of {len(ids)} were not asked for; the denials are recorded: try again")
 
     question = "Record a denial for {} and ask the vendor to delete their data?"
     return _requested(arguments, privacy, privacy.look_up_deletion, question, act)

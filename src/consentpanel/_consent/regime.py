@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeAlias, Union
 
 from consentpanel._consent.standing import Standing
+from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError
 
 
@@ -35,7 +36,7 @@ _DENIALS = frozenset({Standing.WITHDRAWN, Standing.ANSWERED_FALSE, Standing.UNAV
 #: One regime for everybody, or a callable that answers for a subject id.
 RegimeRule: TypeAlias = Union[Regime, Callable[[str], Regime]]
 
-#: Codes (ISO 3166-1 and common synonyms) that `by_country` never lets be opt-out.
+#: Codes (ISO 3166-1 and common synonyms) that `by_country` warns of when they are listed as opt-out.
 OPT_IN_COUNTRIES = frozenset(
     # The European Union and the European Economic Area: GDPR articles 6(1)(a) and 7, ePrivacy directive article 5(3).
     "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO EL EU "
@@ -47,8 +48,9 @@ OPT_IN_COUNTRIES = frozenset(
 def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:
     """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed.
 
-    The European Union, the United Kingdom, Switzerland, Canada and Quebec are opt-in and cannot be listed. A
-    country that is unknown, or a `country_of` that fails, is opt-in.
+    The preset says nothing of the law: a list is your own word. One that names a country of the European Union or the
+    European Economic Area, the United Kingdom, Switzerland, Canada or Quebec is warned of, once. A country that is unknown, or
+    a `country_of` that fails, is opt-in.
 
     Args:
         country_of: Takes the subject id, returns an ISO 3166 code such as ``"DE"`` or ``"US-CA"``, or None.
@@ -58,7 +60,7 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
         A callable for ``regime=``.
 
     Raises:
-        ConfigurationError: `country_of` is not callable, or `opt_out` holds a country that is opt-in by law.
+        ConfigurationError: `country_of` is not callable, or `opt_out` holds something else than codes.
 
     Example:
         >>> regime = by_country({"user-1": "US", "user-2": "FR"}.get)
@@ -73,9 +75,11 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
     for code in opt_out:
         if not isinstance(code, str) or not code.strip():
             raise ConfigurationError("opt_out must hold ISO 3166 codes such as 'US' or 'US-CA'")
-        if _country(code) in OPT_IN_COUNTRIES:
-            raise ConfigurationError(f"opt_out cannot hold {code!r}: the law there asks for opt-in")
         listed.add(code.strip().upper())
+    if odd := sorted(code for code in listed if _country(code) in OPT_IN_COUNTRIES):
+        warn_once(
+            f"by_country(opt_out=) lists {', '.join(odd)}, where most others ask for opt-in: see that you mean it"
+        )
 
     def regime(subject_id: str) -> Regime:
         """The regime of a person."""

@@ -41,6 +41,10 @@ class Verdict(NamedTuple):
     #: More purposes, on which some of its properties stand.
     bound: tuple[Purpose, ...] = ()
 
+    def __repr__(self) -> str:
+        # The text holds what the person did.
+        return f"Verdict({self.decision.outcome.value})"
+
 
 class Grounds(NamedTuple):
     """What a decision rests on."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import Enum
 from itertools import islice
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -131,7 +131,7 @@ def text_of(value: object) -> str | None:
         if isinstance(value, kind):
             return text(value)
     if issubclass(type(value), str):
-        return str.__str__(value)
+        return str.__str__(cast("str", value))
     # A proxy may claim to be a str by its __class__ alone.
     if isinstance(value, str) or _is_lazy(type(value)):
         return str.__str__(str(value))

@@ -138,6 +138,9 @@ class Written(NamedTuple):
     text: str
     dropped: dict[str, Cause]
 
+    def __repr__(self) -> str:
+        return f"Written({self.dropped!r})"
+
 
 def parsed(text: str | bytes | bytearray) -> dict[str, Any] | None:
     """The JSON object that a text says; None for anything else, and when a key stands twice."""

@@ -72,7 +72,12 @@ class Guard:
             return self.reporter.settle(verdict.decision, settings, outlet)
         needed = purposes if verdict.needs_consent else ()
         event, who = verdict.decision.event, (message.persons, message.devices)
-        ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed)
+        removal = None
+        if needed and message.has_removal and outlet.keeps:
+            # Whatever becomes of consent while it waits: what takes data away is sent.
+            alone, _ = _judged(message, settings, None, asks=False)
+            removal = None if alone.text is None else (alone.text, alone.decision)
+        ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed, removal)
         try:
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
         except BaseException:
@@ -132,8 +137,17 @@ class Guard:
         return mapped
 
 
-def _judged(message: Message, settings: Settings, known: Standing | None) -> tuple[Verdict, tuple[Purpose, ...]]:
-    """The gate's verdict, and the purposes on which the message stands. Nothing of ours raises into a request."""
+def _judged(
+    message: Message, settings: Settings, known: Standing | None, *, asks: bool = True
+) -> tuple[Verdict, tuple[Purpose, ...]]:
+    """The gate's verdict, and the purposes on which the message stands. Nothing of ours raises into a request.
+
+    Args:
+        message: The message.
+        settings: The client's.
+        known: As for `Guard.submit`.
+        asks: Whether anybody is asked; as if everybody had said no when not.
+    """
     purposes: tuple[Purpose, ...] = ()
     try:
         settings.policy.open_ids(message)
@@ -142,6 +156,8 @@ def _judged(message: Message, settings: Settings, known: Standing | None) -> tup
             message, tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy)))), settings.policy
         )
         standings = {}
+        if not asks:
+            standings, asked = dict.fromkeys(asked, Standing.WITHDRAWN), []
         if known is not None and asked and len(message.subjects) == 1:
             # Asked a moment ago: one look-up for each purpose is enough.
             standings[asked[0]] = known
@@ -149,7 +165,9 @@ def _judged(message: Message, settings: Settings, known: Standing | None) -> tup
         if asked:
             standings.update(standings_of(settings.registry, asked))
         regime = settings.regime
-        if not isinstance(regime, Regime):
+        if not asks:
+            regime = Regime.OPT_IN
+        elif not isinstance(regime, Regime):
             regime = regimes_of(regime, message.persons)
         maps_ids = not settings.identity.is_plain
         verdict = judge(message, purposes, standings, settings.policy, regime, maps_ids=maps_ids)

@@ -33,6 +33,7 @@ class _Process:
     def __init__(self) -> None:
         # Re-entrant, because a signal handler may track in the middle of anything.
         self._lock = threading.RLock()
+        self._given: dict[str, Any] = {}
         self._shared: dict[str, Any] = {}
         self._configured = False
         self._used = False
@@ -45,20 +46,24 @@ class _Process:
         """Takes another lock: a thread of the parent may have held this one."""
         self._lock = threading.RLock()
 
-    def configure(self, ready: dict[str, Any]) -> None:
+    def configure(self, given: dict[str, Any], ready: dict[str, Any]) -> None:
         with self._lock:
             if self._configured:
-                raise ConfigurationError("configure() was called before; call it once, at start-up, or reset() first")
+                if self._given == given:
+                    return  # an application factory that runs twice
+                raise ConfigurationError(
+                    "configure() was called before with other arguments; call it once, at start-up, or reset() first"
+                )
             if self._used:
                 raise ConfigurationError("configure() came after the first message: call it at start-up, before any")
             self._configured = True
-            self._shared = ready
+            self._given, self._shared = given, ready
             self.generation += 1
 
     def reset(self) -> None:
         with self._lock:
             self._configured = self._used = False
-            self._shared = {}
+            self._given = self._shared = {}
             self.generation += 1
         forget_warnings()
 
@@ -103,7 +108,7 @@ def configure(
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
-    The keywords are those of `Mixpanel`.
+    The keywords are those of `Mixpanel`. A second call with equal arguments (the same registry and policy) changes nothing.
 
     Args:
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.
@@ -117,7 +122,7 @@ def configure(
         context: Gives what surrounds the questions that are asked outside of a call, such as Flask's ``app.app_context``.
 
     Raises:
-        ConfigurationError: An argument cannot work, the process is configured already, or a message came before.
+        ConfigurationError: An argument cannot work, the process is configured otherwise, or a message came before.
 
     Example:
         >>> import consentpanel
@@ -126,7 +131,8 @@ def configure(
         >>> consentpanel.reset()
     """
     # Nothing else is local here: the keywords are those of `KEYWORDS`.
-    process.configure(checked(locals()))
+    given = locals()
+    process.configure(given, checked(given))
 
 
 def reset() -> None:

@@ -60,6 +60,7 @@ class Reported:
         counted: Under which outcome, or as queued, it is counted; None for not at all.
         is_delivered: Whether a buffer has delivered it.
         loss: The decision that it will never be sent; None for none.
+        reduction: The decision that less of it is sent than the call was told; None for none.
     """
 
     outlet: Outlet
@@ -68,6 +69,7 @@ class Reported:
     counted: str | None = attrs.field(default=None, init=False)
     is_delivered: bool = attrs.field(default=False, init=False)
     loss: Decision | None = attrs.field(default=None, init=False)
+    reduction: Decision | None = attrs.field(default=None, init=False)
 
 
 class Reporter:
@@ -140,9 +142,25 @@ class Reporter:
             self._decided(message, loss)
         self._told_quietly(loss, message)
 
+    def reduced(self, message: Reported, reduction: Decision) -> None:
+        """Counts and tells that less of a message is sent than the gate decided; as `lost`."""
+        with self._lock:
+            message.reduction = reduction
+            before = message.outcome
+            if before is None or message.loss is not None:
+                return
+            if message.counted is not None:
+                self._count(message.counted, before, -1)
+                # What is delivered by now was counted as the whole.
+                message.counted = message.counted if message.counted == QUEUED else reduction.outcome
+                self._count(message.counted, reduction, 1)
+            message.outcome = reduction
+        self._told_quietly(reduction, message)
+
     def _decided(self, message: Reported, decision: Decision) -> Decision:
         """The last word on a message so far: that it is lost, or what the gate decided."""
         if message.loss is None:
+            decision = message.reduction or decision
             message.outcome = decision
             if message.is_delivered:
                 self._recount(message, decision.outcome)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, ValuesView
 from contextlib import suppress
@@ -21,18 +20,28 @@ from consentpanel.client._reporter import Reported
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._failures import stripped
-from consentpanel.transport._http import DEEPEST, keep_to_its_host, refuse_coroutine, refuse_later
+from consentpanel.transport._http import (
+    DEEPEST,
+    arguments_of,
+    keep_to_its_host,
+    refuse_coroutine,
+    refuse_later,
+    senders_in,
+)
 from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
 
 _OTHER_BUFFER = (
     "%s cannot ask for consent again when it is flushed: "
     "use consentpanel.BufferedConsumer, or what was buffered is sent even after a withdrawal"
 )
+_REWRITTEN = (
+    "%s hands another text on than it gets, so that its buffer cannot ask for consent again when it is flushed: "
+    "put what changes messages in front of the client, or hand on the text as it is"
+)
 _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
 #: Where a mock keeps what reached it.
 _BOOKS = frozenset("called call_count call_args call_args_list mock_calls method_calls reset_mock".split())
 _CONTAINERS = (Mapping, list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
-_MOST_ARGUMENTS = 4
 
 
 class SealedTransport:
@@ -56,7 +65,7 @@ class SealedTransport:
 
     def __init__(self, consumer: Any, guard: Guard, default_of: DefaultOf) -> None:
         consumer = _opened(consumer)
-        self.__arguments = _arguments_of(consumer, getattr(consumer, "send", None))
+        self.__arguments = _checked_arguments_of(consumer, getattr(consumer, "send", None))
         self.__consumer = consumer
         self.__guard = guard
         self.__default_of = default_of
@@ -72,6 +81,8 @@ class SealedTransport:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
         # Existing code puts another session on it; our buffers look for themselves, at each batch.
         self.__may_change_host = keep_to_its_host(consumer) and not self.__keeps
+        # Of a consumer that hands on what it gets.
+        self.__inner_buffers = [each for each in senders_in(consumer)[1:] if isinstance(each, Buffer)]
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -97,6 +108,8 @@ class SealedTransport:
                 refuse_later(self.__consumer.send(endpoint, judged))
             else:
                 refuse_later(self.__consumer.send(endpoint, judged, credentials))
+            if any(each.took_plain_text(endpoint) for each in self.__inner_buffers):
+                warn_once(_REWRITTEN % _name_of(type(self.__consumer)))
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             # A buffer sends other messages with this one.
             failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
@@ -142,10 +155,12 @@ class SealedTransport:
         Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
         """
         method = getattr(self.__consumer, "purge", None)
+        if not callable(method):
+            return sum(each.purge(subject_id, purposes) for each in self.__inner_buffers)
         if getattr(type(self.__consumer), "purge", None) is Buffer.purge:
             found = self.__call(self.__consumer.purge, subject_id, purposes)
         else:
-            found = self.__call(method, subject_id) if callable(method) else 0
+            found = self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 
     @property
@@ -221,7 +236,7 @@ class SealedTransport:
             return
         value = _opened(value)
         if name == "send":
-            self.__arguments = _arguments_of(self.__consumer, value)
+            self.__arguments = _checked_arguments_of(self.__consumer, value)
         setattr(self.__consumer, name, value)
         self.__may_change_host = keep_to_its_host(self.__consumer) and not self.__keeps
 
@@ -311,24 +326,14 @@ def _name_of(kind: type) -> str:
     return kind.__name__ if module in {"builtins", "__main__"} else f"{module}.{kind.__name__}"
 
 
-def _arguments_of(consumer: Any, send: Any) -> int:
-    """How many positional arguments the consumer's ``send`` takes; consumers in the wild take two, three or four."""
+def _checked_arguments_of(consumer: Any, send: Any) -> int:
+    """As `arguments_of`, of what can be a consumer."""
     if not callable(send):
         raise ConfigurationError(
             f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"
         )
     refuse_coroutine(consumer, send)
-    if hasattr(type(send), "assert_called") and not hasattr(type(send), "__signature__"):
-        # A mock without a spec would note that it was asked.
-        return _MOST_ARGUMENTS
-    try:
-        parameters = inspect.signature(send).parameters.values()
-    except (TypeError, ValueError):
-        return _MOST_ARGUMENTS
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return _MOST_ARGUMENTS
-    positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
-    count = sum(parameter.kind in positional for parameter in parameters)
+    count = arguments_of(send)
     if count < 2:
         raise ConfigurationError("consumer.send must take an endpoint and a message")
     return count

@@ -28,7 +28,11 @@ class Ticket(Reported):
     _persons: tuple[str, ...]
     _devices: tuple[str, ...]
     purposes: tuple[Purpose, ...]
+    #: Of a message that also takes data away: the JSON of that part, and what is decided of it alone.
+    _removal: tuple[str, Decision] | None = None
     _refusal: Standing = attrs.field(default=Standing.WITHDRAWN, init=False)
+    #: Once that part is all there is left, until somebody is told.
+    _left: Decision | None = attrs.field(default=None, init=False)
 
     def questions(self) -> list[Question]:
         """What is asked of the registry before it leaves."""
@@ -69,12 +73,24 @@ class Ticket(Reported):
         self._refusal = (sure or doubtful).standing
         return None if sure is None else False
 
+    def take_removal(self) -> str | None:
+        """The JSON of the part that only takes data away, on which the message then stands alone; None for none."""
+        if self._removal is None:
+            return None
+        text, self._left = self._removal
+        self.purposes, self._removal = (), None
+        return text
+
     def delivered(self) -> None:
         """Counts that the message has arrived."""
         self._reporter.delivered(self)
 
     def discarded(self) -> None:
-        """Counts and reports that the message was thrown away for want of consent."""
+        """Counts and reports that the message, or all of it but a removal, was thrown away for want of consent."""
+        if self._left is not None:
+            self._reporter.reduced(self, self._left)
+            self._left = None
+            return
         self._lost(Reason(self._refusal.cause), self._refusal.status)
 
     def lost(self, reason: Reason) -> None:

@@ -313,7 +313,7 @@ class BackgroundConsumer(Buffer):
         """Puts back what could not be sent, at the front, and pauses."""
         failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
         with self._changed:
-            unwanted = self._settle(endpoint, [message for message in batch if message.is_unwanted])
+            unwanted = self._take_back(endpoint, batch)
             given_up = self._settle(endpoint, batch) if self._is_closed and not self._threads else []
             self._dropped += len(given_up)
             self._lines[endpoint].put_back(batch)

@@ -241,7 +241,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             self._flushing = None
             self._left = 0
             line = self._lines[endpoint]
-            unwanted = self._settle(endpoint, [message for message in line.on_its_way if message.is_unwanted])
+            unwanted = self._take_back(endpoint, line.on_its_way)
             line.put_back(line.on_its_way)
         for message in unwanted:
             message.discard()

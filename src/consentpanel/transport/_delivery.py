@@ -16,13 +16,14 @@ from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.transport._http import (
     DeliveryError,
     HttpConsumer,
+    arguments_of,
     consumer_of,
     keep_to_its_host,
     refuse_later,
     understood,
 )
 from consentpanel.transport._line import Line
-from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle
+from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
 
 VENDOR_HOST = API_HOSTS["US"]
 
@@ -33,7 +34,7 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     credentials = batch[0].credentials
     try:
         keep_to_its_host(consumer)
-        if credentials == (None, None):
+        if credentials == (None, None) or arguments_of(consumer.send) < 3:
             refuse_later(consumer.send(endpoint, body))
         else:
             refuse_later(consumer.send(endpoint, body, credentials))
@@ -141,20 +142,25 @@ class Buffer:
         line = self._lines[endpoint]
         sending: list[Waiting] = []
         unanswered: list[Waiting] = []
+        discarded: list[Waiting] = []
         with self._lock:
             # Of two messages about one person the later one must not arrive first.
             blocked = set(line.unanswered_subjects)
             for message, answer in zip(part, answers, strict=True):
                 message.is_unwanted = message.is_unwanted or answer is False
-                if message.is_settled or message.is_unwanted:
+                if message.is_settled:
                     continue
-                if answer is None or not blocked.isdisjoint(message.subjects):
+                if message.is_unwanted:
+                    discarded += take_back([message])
+                    if message.is_settled:
+                        continue
+                elif answer is None or not blocked.isdisjoint(message.subjects):
                     unanswered.append(message)
                     blocked |= message.subjects
-                else:
-                    message.is_on_its_way = True
-                    sending.append(message)
-            discarded = self._settle(endpoint, [message for message in part if message.is_unwanted])
+                    continue
+                message.is_on_its_way = True
+                sending.append(message)
+            self._settle(endpoint, ())
             line.leave_unanswered(unanswered, all_of_batch=not (sending or discarded))
         for message in discarded:
             message.discard()
@@ -171,6 +177,18 @@ class Buffer:
             message.lose(Reason.REJECTED_BY_VENDOR)
         for message in arrived:
             message.deliver()
+
+    def _take_back(self, endpoint: str, messages: Iterable[Waiting]) -> list[Waiting]:
+        """As `take_back`, of those on their way that are unwanted; each is then to be told of. Under the lock."""
+        taken = take_back([message for message in messages if message.is_unwanted])
+        self._settle(endpoint, ())
+        return taken
+
+    def took_plain_text(self, endpoint: str) -> bool:
+        """Whether the last message to an endpoint came as a text that knows not whom it names."""
+        with self._lock:
+            queue = self._lines[endpoint].queue
+            return bool(queue) and queue[-1].ticket is None
 
     def _settle(self, endpoint: str, messages: Sequence[Waiting]) -> list[Waiting]:
         """As `settle`, of messages that are on their way."""

@@ -124,9 +124,9 @@ def keep_to_its_host(consumer: object) -> bool:
     Returns:
         Whether it could have another session later: whether there is one, or a consumer inside.
     """
-    senders = _senders_in(consumer)
-    for each in senders:
-        session: Any = getattr(each, "_session", None)
+    senders = senders_in(consumer)
+    sessions = [session for each in senders for session in _sessions_of(each)]
+    for session in sessions:
         # Not `isinstance`, which a mock passes.
         if issubclass(type(session), Session):
             # A hook may be one callable or several, and the mapping may lack it.
@@ -137,10 +137,17 @@ def keep_to_its_host(consumer: object) -> bool:
                 session.auth = session.auth or _auth_of_url
                 # A request with hooks of its own has not this one.
                 session.max_redirects = 0
-    return len(senders) > 1 or hasattr(consumer, "_session")
+    return len(senders) > 1 or bool(sessions)
 
 
-def _senders_in(consumer: object) -> list[object]:
+def _sessions_of(sender: object) -> list[Any]:
+    """The sessions that a consumer holds under whatever name, and what stands under the vendor's."""
+    found = [value for value in getattr(sender, "__dict__", {}).values() if issubclass(type(value), Session)]
+    vendors: Any = getattr(sender, "_session", None)
+    return found if vendors is None or any(vendors is each for each in found) else [*found, vendors]
+
+
+def senders_in(consumer: object) -> list[object]:
     """A consumer and those inside, under whatever name it holds them."""
     found = [consumer]
     level = [consumer]
@@ -218,6 +225,24 @@ _ARGUMENTS = (
     "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
     "credentials gzip_imports".split()
 )
+
+
+_MOST_ARGUMENTS = 4
+
+
+def arguments_of(send: Any) -> int:
+    """How many positional arguments a consumer's ``send`` takes; consumers in the wild take two, three or four."""
+    if hasattr(type(send), "assert_called") and not hasattr(type(send), "__signature__"):
+        # A mock without a spec would note that it was asked.
+        return _MOST_ARGUMENTS
+    try:
+        parameters = inspect.signature(send).parameters.values()
+    except (TypeError, ValueError):
+        return _MOST_ARGUMENTS
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return _MOST_ARGUMENTS
+    positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    return sum(parameter.kind in positional for parameter in parameters)
 
 
 def refuse_coroutine(consumer: object, send: object) -> None:

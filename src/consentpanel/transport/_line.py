@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from consentpanel.transport._waiting import Batch, Waiting, settle, waiting_message
+from consentpanel.transport._waiting import Batch, Waiting, take_back, waiting_message
 
 #: Seconds, as the vendor advises (https://docs.mixpanel.com/troubleshooting/errors/429-rate-limit-exceeded).
 _FIRST_PAUSE = 2.0
@@ -105,11 +105,11 @@ class Line:
         return batch.messages
 
     def purge(self, is_theirs: Callable[[Waiting], bool]) -> list[Waiting]:
-        """Settles what waits and answers so; marks as unwanted what is on its way."""
+        """Takes back what waits and answers so; marks as unwanted what is on its way."""
         theirs = [message for message in self if is_theirs(message)]
         for message in theirs:
             message.is_unwanted = message.is_unwanted or message.is_on_its_way
-        purged = settle(message for message in theirs if not message.is_on_its_way)
+        purged = take_back(message for message in theirs if not message.is_on_its_way)
         if purged:
             self.forget_settled()
             self._settled = sum(message.is_settled for message in list(self.queue))

@@ -22,6 +22,13 @@ class Ticket(Protocol):
         """The purposes whose consent the message stands on; none for one that only takes data away."""
         ...
 
+    def take_removal(self) -> str | None:
+        """The JSON of the part that only takes data away, which is sent though the rest may not; None for none.
+
+        From then on the message stands on nobody's consent, and `discarded` tells that the rest is gone.
+        """
+        ...
+
     @staticmethod
     def ask_again(tickets: Sequence[Any]) -> list[bool | None]:
         """Whether each of some messages may still be sent, asked now: one question for each purpose, each person once.

@@ -67,8 +67,17 @@ class Waiting:
         if delivered is not None:
             delivered()
 
+    def reduce(self) -> bool:
+        """Leaves of a message that may not go what only takes data away; whether there is something."""
+        removal = None if self.ticket is None else self.ticket.take_removal()
+        if removal is None:
+            return False
+        self.json_message, self.size = removal, len(removal)
+        self.is_unwanted = self.is_on_its_way = False
+        return True
+
     def discard(self) -> None:
-        """Tell the ticket that the message was thrown away for want of consent."""
+        """Tell the ticket that the message, or all of it but a removal, was thrown away for want of consent."""
         if self.ticket is not None:
             self.ticket.discarded()
 
@@ -145,6 +154,11 @@ def settle(messages: Iterable[Waiting]) -> list[Waiting]:
             message.is_settled = True
             mine.append(message)
     return mine
+
+
+def take_back(messages: Iterable[Waiting]) -> list[Waiting]:
+    """As `settle`, of messages that may not go; one that also takes data away stays for that."""
+    return [each for each in messages if not each.is_settled and (each.reduce() or settle([each]))]
 
 
 def answers_about(messages: Sequence[Waiting]) -> list[bool | None]:
