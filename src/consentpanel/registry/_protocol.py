@@ -120,7 +120,7 @@ def offered(registry: Any, names: Iterable[str]) -> str | None:
         there = [name for name in names if name in vars(kind)]
         if len(there) > 1:
             # What a test has put over one of them was not written in the class.
-            there.sort(key=lambda name: _is_written_in(kind, vars(kind)[name]))  # noqa: B023 - called at once
+            there.sort(key=lambda name: _is_written_in(kind, vars(kind)[name]))
         if there:
             return there[0]
     return None
