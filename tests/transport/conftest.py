@@ -29,6 +29,7 @@ class FaultyVendor:
         self.retry_after: str | None = None
         self.largest: int | None = None
         self.refuses: Any = None
+        self.poison: Any = None
         self.open = threading.Event()
         self.open.set()
         self.http = LoopbackServer(self.answer)
@@ -47,6 +48,8 @@ class FaultyVendor:
             if fault is None and self.largest is not None and len(batch) > self.largest:
                 fault = 413
             self.requests.append((ENDPOINTS[path], len(batch), dict(request.headers.items())))
+        if fault is None and self.poison is not None and any(map(self.poison, batch)):
+            fault = 400
         if fault == "stall":
             self.open.wait(10)
             fault = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -11,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import mixpanel
 import pytest
 
-from consentpanel import BackgroundConsumer, ConfigurationError, FieldPolicy, Mixpanel, Reason
+from consentpanel import BackgroundConsumer, BufferedConsumer, ConfigurationError, FieldPolicy, Mixpanel, Reason
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -151,7 +153,7 @@ def test_413_for_one_message_gives_it_up_and_says_so(faulty: Any, registry: Memo
 
 
 def test_400_is_reported_for_each_record_and_never_tried_again(faulty: Any, registry: MemoryRegistry) -> None:
-    faulty.faults = [400]
+    faulty.always = 400
     told: list[Any] = []
     with BackgroundConsumer(**faulty.urls, linger=60) as consumer:
         mp = guarded(consumer, registry, observers=[told.append])
@@ -161,7 +163,124 @@ def test_400_is_reported_for_each_record_and_never_tried_again(faulty: Any, regi
         assert consumer.dropped == 2
     rejected = [decision.event for decision in told if decision.reason is Reason.REJECTED_BY_VENDOR]
     assert sorted(rejected) == ["A", "B"]
-    assert len(faulty.requests) == 1
+    assert [size for _, size, _ in faulty.requests] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [BackgroundConsumer, BufferedConsumer])
+@pytest.mark.parametrize("bad", [{"0"}, {"7"}, {"499"}, {"3", "4", "5", "250"}])
+def test_a_batch_that_is_refused_is_halved_until_the_bad_record_stands_alone(
+    faulty: Any, kind: Any, bad: set[str]
+) -> None:
+    # rule 5.2
+    faulty.poison = lambda record: record["properties"]["$insert_id"] in bad
+    consumer = kind(**faulty.urls, max_size=500, **({"linger": 60} if kind is BackgroundConsumer else {}))
+    for number in range(499):
+        consumer.send("events", event(number))
+    with suppress(mixpanel.MixpanelException):  # the buffer tells of what was refused
+        consumer.send("events", event(499))
+        consumer.flush()
+    consumer.flush()
+    assert [record["properties"]["$insert_id"] for record in faulty.records] == [
+        str(number) for number in range(500) if str(number) not in bad
+    ]
+    assert len(faulty.requests) <= 25 * len(bad)
+
+
+def test_a_batch_of_bad_records_alone_costs_few_requests(faulty: Any) -> None:
+    # rule 5.2
+    faulty.always = 400
+    with BackgroundConsumer(**faulty.urls, max_size=2_000, linger=60) as consumer:
+        for number in range(2_000):
+            consumer.send("events", event(number))
+        consumer.flush()
+        assert consumer.dropped == 2_000
+    assert len(faulty.requests) < 100
+
+
+# rule 8.7: consumers of equal arguments share queue, threads and connections
+
+
+def sending_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("consentpanel-")]
+
+
+def wait_until_no_thread_sends() -> None:
+    end = time.monotonic() + 20
+    while sending_threads():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("leaves", ["by with", "closed", "collected"])
+def test_a_client_for_each_request_leaves_no_thread_behind(faulty: Any, registry: MemoryRegistry, leaves: str) -> None:
+    wait_until_no_thread_sends()
+    most = 0
+    for number in range(300):
+        mp = guarded(BackgroundConsumer(**faulty.urls, linger=0.01), registry)
+        assert mp.track("user-1", "E", {"$insert_id": str(number)})
+        if leaves == "by with":
+            with mp:
+                pass
+        elif leaves == "closed":
+            mp.close()
+            assert sending_threads() == []
+        most = max(most, len(sending_threads()))
+    del mp
+    gc.collect()
+    wait_until_no_thread_sends()
+    assert most <= 4
+    assert faulty.ids() == {str(number): 1 for number in range(300)}
+
+
+def test_clients_of_equal_arguments_share_requests(faulty: Any) -> None:
+    consumers = [BackgroundConsumer(**faulty.urls, linger=60) for _ in range(100)]
+    for number, consumer in enumerate(consumers):
+        consumer.send("events", event(number))
+    assert {consumer.waiting for consumer in consumers} == {1}
+    consumers[0].flush()
+    assert {consumer.waiting for consumer in consumers} == {0}
+    assert [size for _, size, _ in faulty.requests] == [100]
+
+
+def test_each_consumer_counts_and_closes_for_itself(faulty: Any) -> None:
+    faulty.always = 503
+    one, other = (BackgroundConsumer(**faulty.urls, linger=0.01, exit_timeout=0.1) for _ in range(2))
+    one.send("events", event(1))
+    other.send("events", event(2))
+    with pytest.raises(mixpanel.MixpanelException):
+        one.close()
+    faulty.always = None
+    other.flush(20)
+    assert (one.waiting, one.dropped, other.waiting, other.dropped) == (0, 1, 0, 0)
+    assert faulty.ids() == {"2": 1}
+    with pytest.raises(mixpanel.MixpanelException, match="closed"):
+        one.send("events", event(3))
+    other.close()
+
+
+def test_another_consumer_put_on_one_leaves_those_of_equal_arguments_alone(faulty: Any) -> None:
+    one, other = (BackgroundConsumer(**faulty.urls, linger=0.01) for _ in range(2))
+    vendor = FakeTransport()
+    one._consumer = vendor
+    one.send("events", event(1))
+    other.send("events", event(2))
+    one.close()
+    other.close()
+    assert [message.payload["properties"]["$insert_id"] for message in vendor.messages] == ["1"]
+    assert faulty.ids() == {"2": 1}
+
+
+def test_a_queue_is_bounded_in_bytes_too(faulty: Any, registry: MemoryRegistry) -> None:
+    # rule 13.2
+    faulty.always = "stall"
+    faulty.open.clear()
+    with BackgroundConsumer(**faulty.urls, max_queued_bytes=1_000_000, timeout=0.01, request_timeout=20) as consumer:
+        mp = guarded(consumer, registry)
+        reasons = [mp.track("user-1", "E", {"text": "x" * 300_000}).reason for _ in range(6)]
+        faulty.always = None
+        faulty.open.set()
+        consumer.flush(20)
+    assert [str(reason) for reason in reasons] == ["consent_granted"] * 4 + ["queue_full"] * 2
 
 
 def test_a_strict_import_loses_only_the_records_that_the_vendor_refused(faulty: Any) -> None:
@@ -265,9 +384,9 @@ def test_what_was_purged_on_its_way_is_not_sent_again(background: BackgroundCons
     faulty.records = []
     faulty.faults = []
     assert background.waiting == 1
-    with background._changed:
-        (message,) = background._lines["events"].on_its_way
-    background._keep("events", [message], OSError())
+    with background._courier._changed:
+        (message,) = background._courier._lines["events"].on_its_way
+    background._courier._keep("events", [message], OSError())
     assert background.waiting == 0
 
 
@@ -343,7 +462,7 @@ def test_a_flush_that_does_not_end_in_time_says_so_and_keeps_what_waits(
 ) -> None:
     faulty.always = 503
     background.send("events", event(1))
-    faulty.wait_for(lambda: background._last_cause)
+    faulty.wait_for(lambda: background._courier.last_cause)
     with pytest.raises(mixpanel.MixpanelException, match=r"1 messages are not delivered yet.*HTTP 503") as raised:
         background.flush(0.3)
     assert "user-1" not in str(raised.value)
@@ -356,8 +475,8 @@ def test_retry_after_is_obeyed(background: BackgroundConsumer, faulty: Any) -> N
     faulty.faults, faulty.retry_after = [429], "600"
     background.send("events", event(1))
     faulty.wait_for(lambda: faulty.requests)
-    faulty.wait_for(lambda: background._not_before["events"] > time.monotonic() + 500)
-    background._not_before["events"] = 0.0
+    faulty.wait_for(lambda: background._courier._not_before["events"] > time.monotonic() + 500)
+    background._courier._not_before["events"] = 0.0
     faulty.retry_after = None
     background.flush()
     assert faulty.ids() == {"1": 1}

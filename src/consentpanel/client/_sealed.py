@@ -18,7 +18,6 @@ from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.client._reporter import Reported
 from consentpanel.errors import ConfigurationError
-from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._failures import stripped
 from consentpanel.transport._http import (
     DEEPEST,
@@ -82,7 +81,9 @@ class SealedTransport:
         # Existing code puts another session on it; our buffers look for themselves, at each batch.
         self.__may_change_host = keep_to_its_host(consumer) and not self.__keeps
         # Of a consumer that hands on what it gets.
-        self.__inner_buffers = [each for each in senders_in(consumer)[1:] if isinstance(each, Buffer)]
+        self.__inner_buffers: list[Any] = [
+            each for each in senders_in(consumer)[1:] if hasattr(type(each), "took_plain_text")
+        ]
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -154,13 +155,10 @@ class SealedTransport:
 
         Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
         """
-        method = getattr(self.__consumer, "purge", None)
+        method: Any = getattr(self.__consumer, "purge", None)
         if not callable(method):
             return sum(each.purge(subject_id, purposes) for each in self.__inner_buffers)
-        if getattr(type(self.__consumer), "purge", None) is Buffer.purge:
-            found = self.__call(self.__consumer.purge, subject_id, purposes)
-        else:
-            found = self.__call(method, subject_id)
+        found = self.__call(method, subject_id, purposes) if self.__keeps else self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 
     @property

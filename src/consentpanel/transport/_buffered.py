@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from consentpanel._checks import whole_number
+from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.transport._delivery import ALIVE, VENDOR_HOST, Buffer
-from consentpanel.transport._http import DeliveryError
-from consentpanel.transport._waiting import ENDPOINTS, Waiting, vendor_error, waiting_message
+from consentpanel.transport._delivery import VENDOR_HOST, Buffer
+from consentpanel.transport._ends import has_ended, undisturbed, watch
+from consentpanel.transport._http import DeliveryError, HttpConsumer
+from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
 
 #: Seconds that a flush waits for the one of another thread, at most.
 _LONGEST_WAIT = 60.0
@@ -27,7 +30,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
     A batch whose sending failed is kept and sent again by the next flush. When the vendor had taken it and only the
     answer was lost, it gets the batch twice: events are then de-duplicated by their ``$insert_id``, but ``$add`` and
     ``$append`` of a profile update count twice. A batch that is too large for the vendor (HTTP 413) is split. One that
-    it refuses for good (HTTP 400) is not sent again: each of its messages gives the observers a second `Decision`.
+    it refuses (HTTP 400) is halved, until what it refuses stands alone: that is not sent again, and gives the observers a
+    second `Decision`. At the end of the process what waits is flushed, and what cannot be delivered told as lost.
 
     After `os.fork` the child starts with empty buffers, so that parent and child do not send the same messages.
 
@@ -88,7 +92,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size)
         self._is_closed = False
         self._reset()
-        ALIVE.add(self)
+        watch(self)
 
     def _reset(self) -> None:
         super()._reset()
@@ -138,6 +142,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         # Whoever flushes already will find it, or leaves it to the next.
         if waiting >= self._max_size and not self._lines[endpoint].is_quiet() and self._may_flush():
             self._flush_endpoint(endpoint)
+        elif has_ended():
+            self.end()
 
     def flush(self) -> None:
         """Send everything that waits now, endpoint by endpoint, in order.
@@ -166,6 +172,26 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         with self._lock:
             self._is_closed = True
         self.flush()
+
+    def end(self) -> None:
+        """Flushes before the process ends, and reports as lost what was not delivered."""
+        if not any(map(len, self._lines.values())):
+            return
+        if isinstance(self._consumer, HttpConsumer):
+            self._consumer.hurry()
+        with suppress(Exception):
+            self.flush()
+        with self._lock:
+            lines = self._lines.values()
+            unanswered = settle(message for line in lines for message in line.unanswered)
+            left = settle(message for line in lines for message in line.queue)
+            for line in lines:
+                line.forget_settled()
+        for reason, lost in ((Reason.REGISTRY_ERROR, unanswered), (Reason.NOT_DELIVERED, left)):
+            for message in lost:
+                message.lose(reason)
+        if left or unanswered:
+            LOGGER.warning("the process ended: %d buffered messages were not delivered", len(left) + len(unanswered))
 
     def _may_flush(self) -> bool:
         """Whether no other thread flushes at this moment."""
@@ -201,7 +227,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         if not self._flush_lock.acquire(timeout=0 if self._lock_is_mine() else _LONGEST_WAIT):
             return "another thread is flushing"
         try:
-            return self._flush_alone(endpoint)
+            with undisturbed():
+                return self._flush_alone(endpoint)
         finally:
             self._flush_lock.release()
 
@@ -232,7 +259,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             self._end_flush(endpoint)
         return None
 
-    def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:  # noqa: ARG002 - both are told alike
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
         if failure is not None:
             self._refusals[endpoint] = str(failure)
 

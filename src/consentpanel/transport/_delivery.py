@@ -25,6 +25,8 @@ from consentpanel.transport._http import (
 from consentpanel.transport._line import Line
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
 
+#: How many refusals of a batch are looked into: enough for several bad messages among 2,000, and an end where all are.
+_MOST_REFUSALS = 64
 VENDOR_HOST = API_HOSTS["US"]
 
 
@@ -114,13 +116,16 @@ class Buffer:
     def _deliver(self, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
         """Hands a batch over, in parts as small as the vendor wants them, and tells the tickets what became of it.
 
-        What failed is returned and not raised, because the frames hold the batch.
+        One that the vendor refuses is halved, until what it refuses stands alone. What failed is returned and not raised,
+        because the frames hold the batch.
 
         Returns:
             A failure that is worth another try: the messages that are not settled are then to be put back.
         """
+        halves = _MOST_REFUSALS
+        smaller = len(batch)
         while batch:
-            part = batch[: self._sizes[endpoint]]
+            part = batch[: min(self._sizes[endpoint], smaller)]
             sending = self._judge_again(endpoint, part)
             if sending:
                 failure = hand_over(self._consumer, endpoint, sending)
@@ -129,10 +134,18 @@ class Buffer:
                     self._sizes[endpoint] = min(self._sizes[endpoint], len(sending) // 2)
                     batch = [message for message in batch if not (message.is_settled or message.is_unanswered)]
                     continue
-                # The vendor asks that neither is tried again; a 413 of one message cannot be split.
+                is_refused_whole = status == 400 and failure is not None and failure.refused is None
+                halves = max(0, halves - is_refused_whole)
+                if is_refused_whole and len(sending) > 1 and halves:
+                    smaller = len(sending) // 2
+                    batch = [message for message in batch if not (message.is_settled or message.is_unanswered)]
+                    continue
+                # The vendor asks that neither is tried again; what it refuses alone cannot be split.
                 if failure is not None and status not in {400, 413}:
                     return failure
                 self._settle_sent(endpoint, sending, failure)
+                # Where one is bad the next ones may be good, and once nobody looks further they go together.
+                smaller = 2 * smaller if halves else len(batch)
             batch = batch[len(part) :]
         return None
 
@@ -170,8 +183,9 @@ class Buffer:
         """Tells each message of a batch that needs no other try what became of it."""
         named = [each for at, each in enumerate(batch) if failure is not None and failure.refuses(at)]
         with self._lock:
-            self._note_sent(endpoint, failure, len(named))
+            self._note_sent(endpoint, failure)
             refused = self._settle(endpoint, named)
+            self._count_lost(refused)
             arrived = self._settle(endpoint, batch)
         for message in refused:
             message.lose(Reason.REJECTED_BY_VENDOR)
@@ -205,8 +219,28 @@ class Buffer:
                 return settle([oldest])
         return []
 
-    def _note_sent(self, endpoint: str, failure: DeliveryError | None, refused: int) -> None:
-        """Under the lock: a batch needs no other try, and the vendor refused so many of it."""
+    @staticmethod
+    def _count_lost(messages: Iterable[Waiting]) -> None:
+        """Counts what is given up, on the accounts. Under the lock."""
+        for message in messages:
+            if message.account is not None:
+                message.account.dropped += 1
+
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
+        """Under the lock: a batch needs no other try."""
+        raise NotImplementedError
+
+    def discard_all(self) -> None:
+        """Discards what waits, and tells nobody."""
+        with self._lock:
+            for line in self._lines.values():
+                settle([*line.queue, *line.unanswered])
+                line.queue.clear()
+                line.forget_settled()
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Delivers what waits before the process ends, and reports as lost what could not be; raises nothing."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -21,6 +21,8 @@ from consentpanel.registry._protocol import is_coroutine_function, is_late
 
 #: How many consumers may stand one inside the other: a buffer, and what it sends with.
 DEEPEST = 3
+#: Seconds that a request may take at the end of the process, where the user has set no limit.
+_LAST_TIMEOUT = 10
 
 
 class DeliveryError(vendor.MixpanelException):  # type: ignore[misc]
@@ -66,6 +68,11 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         self._last = threading.local()
         self._session.hooks["response"].append(self._note)
         keep_to_its_host(self)
+
+    def hurry(self) -> None:
+        """Waits for no answer longer than a while from now on, because the process ends."""
+        if self._arguments.get("request_timeout") is None:
+            self._request_timeout = _LAST_TIMEOUT
 
     def anew(self) -> Self:
         """Another one of the same arguments: after a fork nobody may share a connection."""
@@ -221,7 +228,7 @@ def _cause_in(error: Exception) -> str:
     return cause_of(error)
 
 
-_ARGUMENTS = (
+ARGUMENTS = (
     "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
     "credentials gzip_imports".split()
 )
@@ -278,7 +285,7 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     Raises:
         ConfigurationError: It cannot send, or an argument would have no effect.
     """
-    arguments = {name: given[name] for name in _ARGUMENTS}
+    arguments = {name: given[name] for name in ARGUMENTS}
     consumer = given["consumer"]
     if consumer is None:
         host(arguments["api_host"])

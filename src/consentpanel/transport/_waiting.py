@@ -28,6 +28,39 @@ ENDPOINTS = tuple(MAX_BATCH_BYTES)
 Credentials = tuple[Any, Any]
 
 
+@attrs.define(eq=False, weakref_slot=True)
+class Account:
+    """What one consumer has queued, or all of a queue. Changed under the queue's lock alone.
+
+    Attributes:
+        whole: The account of the whole queue; None for that itself.
+        waiting: How many messages wait or are on their way.
+        size: Their bytes of JSON.
+        dropped: How many were given up.
+        is_closed: Whether nothing more is accepted.
+        is_gone: Whether nobody waits any more for what is on its way.
+    """
+
+    whole: Account | None = None
+    waiting: int = 0
+    size: int = 0
+    dropped: int = 0
+    is_closed: bool = False
+    is_gone: bool = False
+
+    def begin(self, whole: Account) -> None:
+        """Begins anew, with nothing that waits: in the child of a fork."""
+        self.whole = whole
+        self.waiting = self.size = self.dropped = 0
+
+    def change(self, count: int, size: int) -> None:
+        """Counts messages that came or are done with."""
+        self.waiting += count
+        self.size += size
+        if self.whole is not None:
+            self.whole.change(count, size)
+
+
 @attrs.define(eq=False)
 class Waiting:
     """One message that waits. Its repr shows nothing of it."""
@@ -43,6 +76,17 @@ class Waiting:
     is_unwanted: bool = False
     #: Delivered, discarded or given up. Set once, under the lock, by whoever then tells the ticket.
     is_settled: bool = False
+    #: Of the consumer that has queued it; None in a buffer of its own.
+    account: Account | None = attrs.field(default=None, repr=False)
+
+    def enter(self, account: Account) -> None:
+        """Counts on an account until it is settled."""
+        self.account = account
+        account.change(1, self.size)
+
+    def is_of(self, account: Account) -> bool:
+        """Whether it is counted on an account, of one consumer or of the whole queue."""
+        return self.account is not None and (self.account is account or self.account.whole is account)
 
     @property
     def subjects(self) -> frozenset[str]:
@@ -72,6 +116,8 @@ class Waiting:
         removal = None if self.ticket is None else self.ticket.take_removal()
         if removal is None:
             return False
+        if self.account is not None:
+            self.account.change(0, len(removal) - self.size)
         self.json_message, self.size = removal, len(removal)
         self.is_unwanted = self.is_on_its_way = False
         return True
@@ -152,6 +198,8 @@ def settle(messages: Iterable[Waiting]) -> list[Waiting]:
         # One may stand in two places for a moment.
         if not message.is_settled:
             message.is_settled = True
+            if message.account is not None:
+                message.account.change(-1, -message.size)
             mine.append(message)
     return mine
 

@@ -1,0 +1,372 @@
+"""The threads and connections by which background consumers of equal settings deliver together."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from consentpanel._log import LOGGER, asked_by
+from consentpanel._messages.decision import Reason
+from consentpanel._mixpanel import vendor
+from consentpanel.transport._delivery import Buffer
+from consentpanel.transport._ends import has_ended, watch, watch_signal
+from consentpanel.transport._http import ARGUMENTS, DeliveryError, understood
+from consentpanel.transport._line import pause_after
+from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
+
+#: Seconds after which a thread that has nothing to do ends; the next message starts one.
+_IDLE = 2.0
+
+
+class Courier(Buffer):
+    """One queue, and threads that send from it, for all background consumers of equal settings.
+
+    A thread starts when there is something to send, more when there is more, and ends when there is nothing.
+
+    Args:
+        buffer: The class that takes the arguments, and knows their defaults.
+        given: The arguments by name.
+        max_queued: The most messages that wait or are on their way.
+        max_queued_bytes: The most bytes of JSON of these.
+        linger: Seconds that a batch waits to become full.
+        connections: The most threads.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        buffer: type,
+        given: Mapping[str, Any],
+        *,
+        max_queued: int,
+        max_queued_bytes: int,
+        linger: float,
+        connections: int,
+    ) -> None:
+        self._open(buffer, given)
+        self._buffer = buffer
+        self._settings: dict[str, Any] = {
+            "max_queued": max_queued,
+            "max_queued_bytes": max_queued_bytes,
+            "linger": linger,
+            "connections": connections,
+        }
+        self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
+        self._linger, self._connections = linger, connections
+        #: The seconds that the end of the process waits.
+        self.exit_timeout = 0.0
+        self._accounts: weakref.WeakSet[Account] = weakref.WeakSet()
+        self._reset()
+        watch(self)
+
+    def _reset(self) -> None:
+        super()._reset()
+        #: By endpoint: when it may be tried again, how often it has failed in a row, since when a batch waits.
+        self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
+        self._failures = dict.fromkeys(ENDPOINTS, 0)
+        self._oldest = dict.fromkeys(ENDPOINTS, 0.0)
+        self.last_cause = ""
+        self._flushes = 0
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        #: What all of its consumers have queued.
+        self.whole = Account()
+        for account in self._accounts:
+            account.begin(self.whole)
+
+    @property
+    def consumer(self) -> Any:
+        """The consumer that sends the batches."""
+        return self._consumer
+
+    def with_consumer(self, consumer: Any) -> Courier:
+        """This courier with another consumer; one of its own when other consumers share this one."""
+        if len(self._accounts) < 2:
+            self._consumer = consumer
+            return self
+        defaults = {name: each.default for name, each in inspect.signature(self._buffer).parameters.items()}
+        given = {**defaults, "max_size": self._max_size, "consumer": consumer}
+        apart = Courier(self._buffer, given, **self._settings)
+        apart.exit_timeout = self.exit_timeout
+        return apart
+
+    def open_account(self) -> Account:
+        """An account of one more consumer; while somebody holds it open, threads may wait for work."""
+        account = Account(self.whole)
+        self._accounts.add(account)
+        return account
+
+    def put(self, endpoint: str, message: Waiting, account: Account, timeout: float) -> None:
+        """Queues a message. Without room after `timeout` seconds it is dropped and counted.
+
+        Raises:
+            MixpanelException: The account is closed.
+        """
+        with self._changed:
+            if account.is_closed:
+                raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
+            given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
+            is_taken = self._changed.wait_for(lambda: account.is_closed or self._has_room(), timeout)
+            is_taken = is_taken and not account.is_closed
+            message.enter(account)
+            if is_taken:
+                queue = self._lines[endpoint].queue
+                if not queue:
+                    self._oldest[endpoint] = time.monotonic()
+                queue.append(message)
+                is_full = len(queue) >= self._sizes[endpoint]
+                if not self._threads or (is_full and not self._idle and len(self._threads) < self._connections):
+                    self._start()
+                if len(queue) == 1 or is_full:
+                    self._changed.notify_all()
+            else:
+                given_up += settle([message])
+            self._count_lost(given_up)
+        for each in given_up:
+            each.lose(Reason.QUEUE_FULL if each is message else Reason.REGISTRY_ERROR)
+        if not is_taken:
+            LOGGER.debug("a message to %s found the queue full", endpoint)
+        elif has_ended():
+            # No thread starts any more.
+            self._send_here()
+            self.end(0.0)
+
+    def flush(self, account: Account, timeout: float) -> bool:
+        """Sends what waits now; whether all that an account has queued has arrived, or waits for the registry alone."""
+        with self._changed:
+            self._flushes += 1
+            self._changed.notify_all()
+            try:
+                for line in self._lines.values():
+                    line.ask_again()
+                return self._changed.wait_for(lambda: self._is_flushed(account), timeout)
+            finally:
+                self._flushes -= 1
+
+    def close(self, account: Account | None = None, timeout: float = 0.0) -> str:  # type: ignore[override]
+        """Accepts no more for an account, and gives up what is left after that time; what was given up, or nothing.
+
+        Args:
+            account: Of one consumer; None for all of them.
+            timeout: Seconds.
+        """
+        mine = self.whole if account is None else account
+        # Those that only a message knows too: while the interpreter ends, no weak reference holds.
+        accounts = [account] if account else [*self._accounts, *(each.account for each in self._all() if each.account)]
+        with self._changed:
+            for each in accounts:
+                each.is_closed = True
+            self._flushes += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not mine.waiting, timeout)
+            self._flushes -= 1
+            left, unanswered = self._leave(mine)
+            # What is on its way may still arrive: it is counted when its sending fails.
+            on_its_way = mine.waiting
+            for each in accounts:
+                each.is_gone = True
+            self._count_lost([*left, *unanswered])
+            ending = list(self._threads) if self._may_end() else []
+            self._changed.notify_all()
+        for message in left:
+            message.lose(Reason.NOT_DELIVERED)
+        for message in unanswered:
+            message.lose(Reason.REGISTRY_ERROR)
+        for thread in ending:
+            if thread is not threading.current_thread():
+                # Not for long: one that still waits for the vendor ends with the process.
+                thread.join(0.2)
+        if left or unanswered or on_its_way:
+            count = len(left) + len(unanswered)
+            return f"closed with {count} messages not delivered and {on_its_way} still on their way"
+        return ""
+
+    def end(self, timeout: float | None = None) -> None:
+        """Delivers what waits before the process ends, and reports what could not be.
+
+        Args:
+            timeout: Seconds; the longest that a consumer was told when left out.
+        """
+        if self.whole.waiting:
+            problem = self.close(timeout=self.exit_timeout if timeout is None else timeout)
+            if problem:
+                LOGGER.warning("the process ended: %s", problem)
+
+    def _send_here(self) -> None:
+        for endpoint in ENDPOINTS:
+            while batch := self._taken(endpoint):
+                if self._tried(endpoint, batch) is not None:
+                    break
+
+    def _all(self) -> Iterator[Waiting]:
+        return (message for line in self._lines.values() for message in line)
+
+    def _leave(self, account: Account) -> tuple[list[Waiting], list[Waiting]]:
+        """Takes out what waits for an account: what only the vendor keeps, and that of which nobody could tell."""
+        left: list[Waiting] = []
+        unanswered: list[Waiting] = []
+        for line in self._lines.values():
+            unanswered += settle(message for message in line.unanswered if message.is_of(account))
+            theirs = settle(message for message in line.queue if message.is_of(account))
+            (unanswered if line.is_silent else left).extend(theirs)
+            line.forget_settled()
+        return left, unanswered
+
+    def _has_room(self) -> bool:
+        return self.whole.waiting < self._max_queued and self.whole.size < self._max_queued_bytes
+
+    def _is_flushed(self, account: Account) -> bool:
+        """Whether nothing of an account waits but for an answer of the registry."""
+        if not account.waiting:
+            return True
+        return not any(
+            message.account is account and not message.is_settled
+            for line in self._lines.values()
+            for message in (*line.on_its_way, *(() if line.is_silent else line.queue))
+        )
+
+    def _may_end(self) -> bool:
+        """Whether no consumer could queue more, and nothing waits."""
+        return not self.whole.waiting and all(account.is_closed for account in self._accounts)
+
+    def _start(self) -> None:
+        if has_ended():
+            return
+        # Only the main thread can, which may not have been the one that made the consumer.
+        watch_signal()
+        thread = threading.Thread(target=self._work, name=f"consentpanel-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter ends, or the system has no more threads; the next message tries again.
+            self._threads.remove(thread)
+
+    def _work(self) -> None:
+        try:
+            while (found := self._awaited()) is not None:
+                self._tried(*found)
+        finally:
+            with self._changed:
+                self._threads.remove(threading.current_thread())
+
+    def _awaited(self) -> tuple[str, list[Waiting]] | None:
+        """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while."""
+        with self._changed:
+            while (endpoint := self._next()) is None:
+                pause = self._pause()
+                if pause is None and self._may_end():
+                    return None
+                self._idle += 1
+                is_woken = self._changed.wait(_IDLE if pause is None else pause)
+                self._idle -= 1
+                if pause is None and not is_woken and not self.whole.waiting:
+                    return None
+            return endpoint, self._taken(endpoint)
+
+    def _taken(self, endpoint: str) -> list[Waiting]:
+        with self._changed:
+            batch = self._lines[endpoint].take(self._sizes[endpoint])
+            self._oldest[endpoint] = time.monotonic()
+            return batch
+
+    def _tried(self, endpoint: str, batch: Sequence[Waiting]) -> BaseException | None:
+        """Sends a batch, and keeps what failed; why it failed."""
+        try:
+            failure: BaseException | None = self._deliver(endpoint, batch)
+        except BaseException as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
+            failure = error
+        if failure is not None:
+            self._keep(endpoint, batch, failure)
+        return failure
+
+    def _next(self) -> str | None:
+        """An endpoint with a batch that may go now."""
+        present = time.monotonic()
+        for endpoint, line in self._lines.items():
+            if line.is_due():
+                line.ask_again()
+            if not line.queue or line.is_silent or present < self._not_before[endpoint]:
+                continue
+            if line.on_its_way and (line.keeps_order or self._failures[endpoint]):
+                continue
+            if line.waiting >= self._sizes[endpoint] or self._flushes or self._may_end_soon():
+                return endpoint
+            if present - self._oldest[endpoint] >= self._linger:
+                return endpoint
+        return None
+
+    def _may_end_soon(self) -> bool:
+        """Whether no consumer could queue more."""
+        return all(account.is_closed for account in self._accounts)
+
+    def _pause(self) -> float | None:
+        """Seconds until a queue may be ready; None when all are empty."""
+        present = time.monotonic()
+        ready = [
+            max(self._not_before[endpoint], 0.0 if self._flushes else self._oldest[endpoint] + self._linger)
+            for endpoint, line in self._lines.items()
+            if line.queue and not line.is_silent
+        ]
+        ready += [line.ask_at for line in self._lines.values() if line.unanswered or line.is_silent]
+        # Never nothing: a queue may be ready and have to wait for the batch before it.
+        return max(0.005, min(ready) - present) if ready else None
+
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
+        del failure  # each message that it concerns is told of it
+        self._failures[endpoint] = 0
+        self._not_before[endpoint] = 0.0
+
+    def _keep(self, endpoint: str, batch: Sequence[Waiting], error: BaseException) -> None:
+        """Puts back what could not be sent, at the front, and pauses."""
+        failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
+        with self._changed:
+            unwanted = self._take_back(endpoint, batch)
+            gone = [message for message in batch if message.account is not None and message.account.is_gone]
+            given_up = self._settle(endpoint, gone)
+            self._count_lost(given_up)
+            self._lines[endpoint].put_back(batch)
+            self.last_cause = str(failure)
+            pause = failure.retry_after or pause_after(self._failures[endpoint])
+            self._not_before[endpoint] = time.monotonic() + pause
+            self._failures[endpoint] += 1
+            self._changed.notify_all()
+        for message in unwanted:
+            message.discard()
+        for message in given_up:
+            message.lose(Reason.NOT_DELIVERED)
+        LOGGER.debug("a batch to %s was not delivered and is tried again: %s%s", endpoint, failure, asked_by())
+
+
+_SHARED: weakref.WeakValueDictionary[tuple[object, ...], Courier] = weakref.WeakValueDictionary()
+
+
+def courier_of(buffer: type, given: Mapping[str, Any], **settings: Any) -> Courier:
+    """The courier for some arguments: the one of all consumers with the same, unless one was given a consumer of its own.
+
+    Args:
+        buffer: The class that takes the arguments, and knows their defaults.
+        given: The arguments by name.
+        settings: The keywords of `Courier`.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+    if given["consumer"] is not None or vendor.consumer_put_over() is not None:
+        return Courier(buffer, given, **settings)
+    credentials = given["credentials"]
+    told = None if credentials is None else (type(credentials), *sorted(vars(credentials).items()))
+    named = {**{name: given[name] for name in (*ARGUMENTS, "max_size")}, **settings, "credentials": told}
+    key = tuple(sorted(named.items(), key=lambda item: item[0]))
+    try:
+        found = _SHARED.get(key)
+    except TypeError:  # an argument that has no hash
+        return Courier(buffer, given, **settings)
+    # Two threads may both build one; each works.
+    return found or _SHARED.setdefault(key, Courier(buffer, given, **settings))
