@@ -150,3 +150,21 @@ def test_opt_out_is_a_list_of_country_codes(opt_out):
 def test_country_of_is_callable(country_of):
     with pytest.raises(ConfigurationError, match=f"country_of must be a callable.*not {type(country_of).__name__}"):
         by_country(country_of)
+
+
+async def later(subject_id):
+    return OPT_OUT
+
+
+def test_a_regime_that_would_answer_later_is_a_configuration_error():
+    # rule 2.3 for registries; nobody would await this either
+    with pytest.raises(ConfigurationError, match="coroutine"):
+        Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry(), policy=FieldPolicy(), regime=later)
+    with pytest.raises(ConfigurationError, match="coroutine"):
+        Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry(), policy=FieldPolicy(), observers=[later])
+
+
+def test_a_regime_that_answers_something_else_is_told(registry, caplog):
+    mp = Mixpanel("TOKEN", FakeTransport(), registry=registry, policy=FieldPolicy(), regime=lambda subject: "opt_out")
+    assert not mp.track("silent", "Asked")
+    assert "regime failed: an answer of type str" in caplog.text

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import types
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -24,6 +25,7 @@ import responses
 import consentpanel
 from consentpanel import FieldPolicy, Mixpanel, Reason, keep, pseudonymous
 from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
 
 # Fresh interpreters: who is there first, and what stands in whose place meanwhile.
 
@@ -681,3 +683,19 @@ def test_a_message_that_a_wrapping_consumer_kept_is_not_sent_after_a_withdrawal(
     later.retry()
     assert sent.events == ["First"]
     assert mp.stats()["dropped"] == {Reason.WITHDRAWN: 1}
+
+
+@pytest.mark.parametrize("name", ["uuid.uuid4", "mixpanel.uuid.uuid4"])
+def test_what_a_test_puts_over_uuid4_makes_the_insert_id(name: str) -> None:
+    # rules 1.1 and 1.3
+    transport = FakeTransport()
+    mp = consentpanel.Mixpanel(
+        "T", transport, registry=lambda subject, purpose: True, policy=consentpanel.FieldPolicy.keep_all()
+    )
+    with mock.patch(name, return_value=uuid.UUID(int=1)):
+        mp.track("user-1", "E")
+    mp.track("user-1", "E")
+    assert [message.payload["properties"]["$insert_id"] == uuid.UUID(int=1).hex for message in transport.events] == [
+        True,
+        False,
+    ]

@@ -51,7 +51,9 @@ class ForkGate:
         self._begin()
 
     def _begin(self) -> None:
-        self._changed = threading.Condition(threading.RLock())
+        # By the lock itself, whose entry no signal can interrupt half-way.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._mine = threading.local()
         self._inside = 0
         self._forks = 0
@@ -61,14 +63,14 @@ class ForkGate:
 
     def __enter__(self) -> None:
         depth = getattr(self._mine, "depth", 0)
-        with self._changed:
+        with self._lock:
             while self._forks and not depth and not self._is_forking():
                 self._changed.wait()
             self._inside += 1
             self._mine.depth = depth + 1
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             self._inside -= 1
             self._mine.depth -= 1
             if self._forks:
@@ -79,7 +81,7 @@ class ForkGate:
         until = time.monotonic() + self._patience
         # The thread that forks may close what it finds, or the garbage collector may do that in it.
         self._mine.is_forking = True
-        with self._changed:
+        with self._lock:
             self._forks += 1
             while self._inside > getattr(self._mine, "depth", 0):
                 left = until - time.monotonic()
@@ -89,7 +91,7 @@ class ForkGate:
     def after_in_parent(self) -> None:
         """Lets threads in again."""
         self._mine.is_forking = False
-        with self._changed:
+        with self._lock:
             self._forks -= 1
             self._changed.notify_all()
 

@@ -67,8 +67,32 @@ def warn_rarely(text: str, *details: str) -> None:
     _warnings.say(_PAUSE, (text, *details), text, *details)
 
 
+def pass_deadline(error: BaseException) -> None:
+    """Raises what a worker's alarm has raised in the middle of something of ours: it ends the job, and is nobody's failure.
+
+    Raises:
+        Exception: The time limit of a job of Celery's or RQ's.
+    """
+    if (type(error).__module__, type(error).__name__) in _DEADLINES:
+        raise error
+
+
+_DEADLINES = frozenset(
+    (
+        ("billiard.exceptions", "SoftTimeLimitExceeded"),
+        ("celery.exceptions", "SoftTimeLimitExceeded"),
+        ("rq.timeouts", "JobTimeoutException"),
+    )
+)
+
+
 def note_failure(what: str, error: Exception) -> None:
-    """Logs, at most once a minute, that something of the user's failed, as `cause_of` tells it; `fault` tells it again."""
+    """Logs, at most once a minute, that something of the user's failed, as `cause_of` tells it; `fault` tells it again.
+
+    Raises:
+        Exception: As `pass_deadline`.
+    """
+    pass_deadline(error)
     cause = cause_of(error)
     _noted.causes[what] = f"{what} failed: {cause}{asked_by()}"
     _warnings.say(_PAUSE, (what, cause), "%s failed: %s%s", what, cause, asked_by())
@@ -110,8 +134,12 @@ def asked_by() -> str:
     return f" (asked by thread {name if _THREAD_NAME.fullmatch(name) else '<withheld>'})"
 
 
-# As the standard library, servers and executors name threads, with a function in brackets.
-_THREAD_NAME = re.compile(r"[A-Za-z0-9_.:<>() -]{1,64}")
+# As the standard library, executors, servers and this package name threads, with a function in brackets. Somebody's own name
+# for one may be that of its user.
+_THREAD_NAME = re.compile(
+    r"MainThread|(?:Thread|Dummy|ThreadPoolExecutor|CP Server Thread|waitress|consentpanel|asyncio|uWSGIWorker|ThreadPool|pydev"
+    r"|APScheduler|Worker|worker)[-_]?\d*(?:Core|[-_])?\d*(?: \([\w.<>]{1,64}\))?|AnyIO worker thread"
+)
 
 
 class _Noted(threading.local):

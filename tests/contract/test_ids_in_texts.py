@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import Any
 from urllib.parse import quote
@@ -294,3 +295,48 @@ def test_a_removal_names_the_profile_alone(name: str, status: str) -> None:
     said = json.loads(sink.texts[0])
     assert said.keys() == {"$token", "$time", "$distinct_id", "$unset"}
     assert pseudonym("bob-1234") not in sink.texts[0]
+
+
+@pytest.mark.parametrize("piece", ["user-17 a@b.co ", "ada@shop.example "])
+@pytest.mark.parametrize("subject", ["user-17", "ada@shop.example"])
+def test_a_text_of_many_ids_and_findings_takes_time_linear_in_it(subject: str, piece: str) -> None:
+    # rule 3.8
+    mp, _ = client(subject)
+
+    def seconds(length: int) -> float:
+        text = (piece * length)[:length]
+        begun = time.process_time()
+        mp.track(subject, "Seen", {"note": text})
+        return time.process_time() - begun
+
+    seconds(1000)
+    assert seconds(160_000) < 3 * seconds(80_000) + 0.2
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        ("user4711-2026-11-27", False),
+        ("signup4711", False),
+        ("4711a", False),
+        ("order-47110", True),
+        ("a47111b", True),
+        (uuid.UUID(OF_UUID).hex, True),
+        ("4711" * 8, True),
+    ],
+)
+def test_an_insert_id_holds_no_short_id_as_a_run_of_its_own(value: str, is_kept: bool) -> None:
+    # rule 3.4: neither is nor holds an id of the message
+    mp, sink = client("4711")
+    mp.track(4711, "Seen", {"$insert_id": value})
+    assert (json.loads(sink.texts[0])["properties"]["$insert_id"] == value) is is_kept
+
+
+@pytest.mark.parametrize("given", [b"user-17", "user-17" * 40, [b"user-17"]])
+def test_what_was_refused_as_an_id_is_told_in_no_name(given: Any) -> None:
+    # rule 4.2
+    mp, _ = client()
+    text = given if isinstance(given, str) else "user-17"
+    decision = mp.track(given, f"Saw {text}", {text: 1})
+    assert decision.reason == "invalid_id"
+    assert isinstance(given, list) or "user-17" not in f"{decision!r}"

@@ -21,6 +21,7 @@ from consentpanel import (
     Regime,
     drop,
     keep,
+    pseudonymous,
 )
 from consentpanel._consent.standing import Standing
 from consentpanel._mixpanel.names import FLAG_IDS
@@ -645,3 +646,37 @@ def test_a_registry_that_fails_at_flush_lets_nothing_leave_and_loses_nothing(
     moody.answer = Standing.GRANTED
     buffer.flush()
     assert mp.stats() == {"sent": {"consent_granted": 1}}
+
+
+def test_names_that_are_read_once_wait_in_a_buffer_too(registry: MemoryRegistry, vendor: FakeTransport) -> None:
+    # rules 2.9 and 2.11
+    registry.grant("user-1")
+    mp = Mixpanel(
+        "T", BufferedConsumer(consumer=vendor), registry=registry, policy=FieldPolicy(people={"plan": keep()})
+    )
+    mp.people_update({"$distinct_id": "user-1", "$set": {"plan": 1}, "$unset": (name for name in ("a", "b"))})
+    registry.deny("user-1")
+    mp.flush()
+    assert vendor.people[0].properties == {"$unset": ["a", "b"]}
+
+
+@pytest.mark.parametrize("identity", [None, "pseudonymous"])
+def test_names_in_lists_are_none_and_break_nothing(
+    registry: MemoryRegistry, vendor: FakeTransport, identity: Any
+) -> None:
+    # rule 2.9
+    registry.grant("user-1")
+    more = {} if identity is None else {"identity": pseudonymous(b"0" * 32)}
+    mp = Mixpanel("T", vendor, registry=registry, policy=FieldPolicy.keep_all(), **more)
+    assert mp.people_unset("user-1", [["plan"], "a"])
+
+
+@pytest.mark.parametrize("name", ["$device_id", "$user_id"])
+def test_a_wrong_second_id_does_not_keep_a_removal_from_its_profile(
+    mp: Mixpanel, vendor: FakeTransport, name: str
+) -> None:
+    # rule 2.9
+    decision = mp.people_update({"$distinct_id": "user-1", "$unset": ["plan"], "$set": {"plan": 1, name: None}})
+    assert (decision.reason, dict(decision.dropped)) == ("removal", {"$set": "id"})
+    assert vendor.people[0].properties == {"$unset": ["plan"]}
+    assert mp.people_update({"$distinct_id": None, "$unset": ["plan"]}).reason == "invalid_id"

@@ -700,3 +700,10 @@ def test_every_action_ends_in_something_writable_or_in_a_report(action, value):
 def test_an_option_that_an_action_does_not_take_is_a_type_error(make, option):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{option}'"):
         make(**{option: "x"})
+
+
+def test_what_a_function_of_ones_own_builds_names_nobody():
+    # rules 2.7 and 3.9
+    rules = {"o": transform(lambda value: {"distinct_id": value, "a": 1}, detect=False)}
+    result = FieldPolicy(events=rules).apply_event("E", {"o": "bob-9999"})
+    assert result.properties == {"o": {"a": 1}}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
 import uuid
+from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import mixpanel
@@ -321,3 +324,34 @@ def test_a_local_flag_is_assigned_by_the_mapped_id_and_its_exposure_judged_by_th
             assert [message.distinct_id for message in vendor.events] == [pseudonymous(SECRET).of("user-9", None)]
     assert {assigned["mapped", number] for number in range(40)} == {"a", "b"}
     assert all(assigned["mapped", number] == assigned["plain", number] for number in range(40))
+
+
+class SlowTable(MutableMapping):
+    """A mapping over a table: `setdefault` is the one that it inherits, a look and then a write."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def __getitem__(self, key):
+        time.sleep(0.005)
+        return self.rows[key]
+
+    def __setitem__(self, key, value):
+        time.sleep(0.005)
+        self.rows[key] = value
+
+    def __delitem__(self, key):
+        del self.rows[key]
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+
+def test_the_first_messages_of_a_person_at_once_have_one_pseudonym():
+    # rule 3.9
+    identity = per_subject(SlowTable())
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: identity.of("user-1", None), range(8)))) == 1

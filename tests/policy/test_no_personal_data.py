@@ -440,3 +440,25 @@ def test_pseudonymous_ids_are_not_warned_of(identity, caplog):
     Mixpanel("T", FakeTransport(), registry=registry, policy=FieldPolicy(), identity=identity).track(ADA, "E")
     Mixpanel("T", FakeTransport(), registry=registry, policy=FieldPolicy()).track("user@1", "E")
     assert "look personal" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["OTPcode", "CVVcode", "JWTpayload", "SSNlast4", "IBANnumber", "CSRFvalue"])
+def test_capitals_with_a_small_word_behind_are_a_word(name: str) -> None:
+    # rule 3.11
+    result = FieldPolicy(events={"ctx": keep(deep=True)}).apply_event("E", {"ctx": {name: "x", "n": 1}})
+    assert result.properties == {"ctx": {"n": 1}}
+
+
+def test_two_spellings_of_a_personal_name_are_both_closed() -> None:
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({"Email": keep(), "email": keep(), "plan": keep()})
+    assert policy.apply_event("E", {"Email": "a", "email": "b", "plan": "c"}).properties == {"plan": "c"}
+
+
+def test_a_rule_for_a_part_of_a_personal_key_opens_no_more() -> None:
+    # rule 3.10
+    rules = {"user": keep(deep=True), "user.name.first": drop(), "user.email.domain": keep()}
+    policy = FieldPolicy.no_personal_data(rules)
+    assert policy.apply_event("E", {"user": {"name": "Ada Lovelace", "email": "x", "n": 1}}).properties == {
+        "user": {"n": 1}
+    }

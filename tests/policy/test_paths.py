@@ -14,6 +14,7 @@ from consentpanel import (
     FieldPolicy,
     Mixpanel,
     drop,
+    generalize,
     keep,
     mask,
     pseudonymize,
@@ -782,3 +783,38 @@ def test_refuse_through_the_client_sends_nothing(client):
         {"health.diagnosis": "refuse"},
     )
     assert vendor.messages == []
+
+
+SENSITIVE_ABOVE = [
+    ("request.headers.Authorization.scheme", {"headers": {"Authorization": "Basic YWRhOmh1bnRlcjI="}}),
+    ("request.headers.Authorization.scheme", {"headers": {"authorization": {"scheme": "Basic", "rest": "hunter2"}}}),
+    ("request.cookie.session", {"cookie": {"session": "a", "sid": "hunter2"}}),
+    ("request.card_number.last4", {"card_number": "hunter2"}),
+    ("request.card_number[].last4", {"card_number": ["hunter2", {"last4": "1", "all": "hunter2"}]}),
+    ("request.alias.kind", {"alias": "hunter2"}),
+]
+
+
+@pytest.mark.parametrize("action", [keep(), drop(), redact(), mask()])
+@pytest.mark.parametrize(("path", "request_"), SENSITIVE_ABOVE)
+def test_a_rule_for_a_part_of_a_sensitive_key_opens_that_part_alone(path, request_, action):
+    # rules 2.7 and 3.11: only a rule for exactly that path opens it
+    sent, dropped, _ = outcome({"request": keep(deep=True), path: action}, {"request": {**request_, "n": 1}})
+    assert "hunter2" not in str(sent)
+    assert "YWRh" not in str(sent)
+    assert sent["request"]["n"] == 1
+    assert dropped
+
+
+@pytest.mark.parametrize("point", [[52.5163, 13.3777], [[52.5163, 13.3777]], 52.5163])
+@pytest.mark.parametrize("action", [drop(), generalize(decimals=1)])
+def test_a_rule_for_lists_of_lists_is_not_escaped_by_fewer(point, action):
+    # rule 3.3: coordinates of a point, where a rule was written for those of a polygon
+    rules = {"geo": keep(deep=True), "geo.coordinates[][][]": action}
+    assert "52.51" not in str(outcome(rules, {"geo": {"coordinates": point}})[0])
+
+
+def test_a_mapping_where_items_are_masked_is_not_opened():
+    # rule 3.3
+    sent, dropped, _ = outcome({"tags": keep(deep=True), "tags[]": mask()}, {"tags": {"k": "secretvalue"}})
+    assert (sent, dropped) == ({}, {"tags": "not_opened"})

@@ -19,7 +19,7 @@ import attrs
 import mixpanel
 import pytest
 
-from consentpanel import Decision, FieldPolicy, Mixpanel, drop, keep, mask, redact, refuse, transform
+from consentpanel import Decision, FieldPolicy, Mixpanel, Regime, drop, keep, mask, redact, refuse, transform
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -562,3 +562,28 @@ def test_keep_all_has_the_same_bounds(track, make):
     decision, sent = track(FieldPolicy.keep_all(), {"p": make(), "plan": "pro"})
     assert sent == {"plan": "pro"}
     assert list(decision.dropped) == ["p"]
+
+
+HALVES = "".join(
+    letter if letter in "@." else "\ud835" + chr(0xDC1A + ord(letter) - 97) for letter in "ada@shop.example"
+)
+WHOLE = HALVES.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+@pytest.mark.parametrize("text", [HALVES, WHOLE])
+def test_two_halves_of_a_pair_are_judged_as_the_character_that_they_are_in_json(text):
+    # rules 3.6 and 3.7
+    policy = FieldPolicy(events={"note": keep(), "ctx": keep(deep=True)})
+    assert policy.apply_event("E", {"note": text}).properties == {"note": "[redacted]"}
+    result = policy.apply_event("E", {"ctx": {"\ud83d\ude00": 1, "\U0001f600": 2, "a": 3}})
+    assert result.properties == {"ctx": {"a": 3}}
+
+
+@pytest.mark.parametrize("subject", ["\ud83d\ude00u", "\U0001f600u"])
+def test_an_id_in_two_halves_is_that_of_the_person(subject):
+    # rules 2.7 and 3.6
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    registry.deny("\U0001f600u")
+    mp = Mixpanel("T", vendor, registry=registry, policy=FieldPolicy(), regime=Regime.OPT_OUT)
+    assert mp.track(subject, "E").reason == "withdrawn"
+    assert mp.people_set(subject, {"a": 1}).reason == "withdrawn"

@@ -279,3 +279,22 @@ class Lives(RuleBasedStateMachine):
 
 Lives.TestCase.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
 TestLives = Lives.TestCase
+
+
+def test_a_denial_that_is_said_meanwhile_outlives_what_is_carried_over():
+    # rule 2.14
+
+    class Meanwhile(MemoryRegistry):
+        says = False
+
+        def history(self, subject_id):
+            found = super().history(subject_id)
+            if subject_id == "user-1" and self.says:
+                self.deny("user-1", "analytics", source="gpc")
+            return found
+
+    registry = Meanwhile()
+    registry.grant("visitor-7", "analytics")
+    registry.says = True
+    carry_over(registry, "visitor-7", "user-1")
+    assert registry.status("user-1", "analytics") is ConsentStatus.DENIED

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from consentpanel import ConsentRecord, ConsentStatus, FieldPolicy, Mixpanel, Outcome, Reason, RegistryError, keep
+from consentpanel import (
+    BufferedConsumer,
+    ConsentRecord,
+    ConsentStatus,
+    FieldPolicy,
+    Mixpanel,
+    Outcome,
+    Reason,
+    RegistryError,
+    keep,
+)
 from consentpanel.registry import CachedRegistry, CallableRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 
@@ -104,3 +115,56 @@ def test_a_registry_that_raises_an_error_of_ours_is_told_by_its_type() -> None:
     with pytest.raises(RegistryError, match=r"Registry\.record failed: MessageError") as raised:
         Mixpanel("TOKEN", FakeTransport(), registry=Registry(), policy=POLICY).withdraw("user-1")
     assert raised.value.__context__ is None
+
+
+class P(str, Enum):
+    ADS = "ads"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "cached", "cached sqlite"])
+def test_a_purpose_that_is_an_enum_of_texts_is_its_text(kind: str, tmp_path: Any) -> None:
+    # rules 2.1, 2.12 and 7.1
+    with SQLiteRegistry(tmp_path / "consent.db") as file:
+        inner: Any = file if "sqlite" in kind else MemoryRegistry()
+        registry = CachedRegistry(inner, ttl=60) if "cached" in kind else inner
+        consumer = BufferedConsumer(consumer=FakeTransport())
+        mp = Mixpanel("T", consumer, registry=registry, policy=POLICY, purposes={"Ad clicked": P.ADS})
+        assert registry.status("u", P.ADS) is ConsentStatus.UNKNOWN
+        assert registry.status("u", "ads") is ConsentStatus.UNKNOWN
+        registry.grant("u", P.ADS)
+        assert {registry.status("u", each) for each in (P.ADS, "ads")} == {ConsentStatus.GRANTED}
+        assert registry.statuses(["u"], P.ADS) == {"u": ConsentStatus.GRANTED}
+        assert registry.ends_at("u", P.ADS) is None
+        assert mp.track("u", "Ad clicked")
+        assert consumer.purge("u", [P.ADS]) == 1
+        assert mp.withdraw("u", [P.ADS]).purposes == ("ads",)
+        assert mp.track("u", "Ad clicked").reason is Reason.WITHDRAWN
+
+
+class NotThereYet:
+    """As a proxy over what an application sets up later."""
+
+    registry: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self.registry is None:
+            raise RuntimeError("db ada@shop.example")
+        return getattr(self.registry, name)
+
+
+def test_a_registry_that_is_not_there_yet_is_asked_when_it_is() -> None:
+    # rules 1.8 and 7.1
+    proxy = NotThereYet()
+    consumer = BufferedConsumer(consumer=FakeTransport())
+    mp = Mixpanel("T", consumer, registry=proxy, policy=POLICY)
+    assert mp.track("user-1", "Paid").reason is Reason.REGISTRY_ERROR
+    proxy.registry = MemoryRegistry()
+    proxy.registry.grant("user-1")
+    assert mp.track("user-1", "Paid")
+    there, proxy.registry = proxy.registry, None
+    with pytest.raises(RegistryError) as raised:
+        mp.withdraw("user-1")
+    assert "ada" not in str(raised.value)
+    assert not consumer.purge("user-1")
+    proxy.registry = there
+    assert mp.withdraw("user-1").purposes

@@ -487,3 +487,81 @@ def test_every_client_writes_to_the_outbox_during_the_test_and_not_after(run):
         """,
         preamble=CLIENTS,
     ).assert_outcomes(passed=4)
+
+
+def test_what_a_test_configures_is_of_that_test_alone(run):
+    # rule 1.2
+    run(
+        """
+        import consentpanel, pytest
+        from consentpanel import FieldPolicy, Mixpanel
+        from consentpanel.registry import MemoryRegistry
+        from consentpanel.testing import FakeTransport
+
+        def sends():
+            return bool(Mixpanel("T", FakeTransport(), policy=FieldPolicy()).track("u", "E"))
+
+        def granting():
+            registry = MemoryRegistry()
+            registry.grant("u")
+            return registry
+
+        @pytest.fixture
+        def configured():
+            consentpanel.configure(registry=granting())
+
+        def test_one():
+            consentpanel.configure(registry=granting())
+            assert sends()
+
+        def test_two(configured):
+            assert sends()
+
+        def test_three():
+            assert not sends()
+
+        class TestShared:
+            @pytest.fixture(scope="class", autouse=True)
+            def shared(self):
+                consentpanel.configure(registry=granting())
+                yield
+                consentpanel.reset()
+
+            def test_four(self):
+                assert sends()
+
+            def test_five(self):
+                assert sends()
+
+        def test_six():
+            consentpanel.configure(registry=granting())
+            assert sends()
+
+        import unittest
+
+        class Seven(unittest.TestCase):
+            def test_seven(self):
+                assert not sends()
+        """,
+        preamble="",
+    ).assert_outcomes(passed=7)
+
+
+def test_the_package_is_loaded_once_whatever_a_test_puts_over_the_modules(run):
+    # rules 1.1 and 5.4
+    run(
+        """
+        import sys
+        from unittest import mock
+        import consentpanel
+        from consentpanel.registry import MemoryRegistry
+
+        def test_it(consentpanel_outbox):
+            with mock.patch.dict(sys.modules, {"stripe": mock.Mock()}):
+                mp = consentpanel.Mixpanel("T", registry=lambda subject, purpose: True)
+            mp.track("u", "E")
+            assert len(consentpanel_outbox.events) == 1
+            consentpanel.Mixpanel("T", registry=MemoryRegistry(), policy=consentpanel.FieldPolicy())
+        """,
+        preamble="",
+    ).assert_outcomes(passed=1)

@@ -25,7 +25,7 @@ from consentpanel import FieldPolicy, Mixpanel
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
-from consentpanel.transport import BufferedConsumer, _waiting
+from consentpanel.transport import BackgroundConsumer, BufferedConsumer, _waiting
 from consentpanel.transport._ticket import JudgedText
 
 CANARY = "canary@example.org"
@@ -923,3 +923,75 @@ BufferMachine.TestCase.settings = settings(
     deadline=None, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
 )
 TestBufferMachine = BufferMachine.TestCase
+
+
+# rule 5.1: what a consumer answers, and what it holds
+
+
+class Pooling:
+    """Hands each batch to a pool of threads, and answers with the future."""
+
+    def __init__(self):
+        self.pool, self.got = ThreadPoolExecutor(1), []
+
+    def send(self, endpoint, json_message, api_key=None):
+        return self.pool.submit(self.got.append, json_message)
+
+
+def test_a_consumer_that_answers_with_a_future_has_taken_the_message():
+    theirs = Pooling()
+    mp = Mixpanel("T", theirs, registry=lambda subject, purpose: True, policy=FieldPolicy())
+    assert mp.track("user-1", "Seen")
+    consumer = BufferedConsumer(consumer=theirs)
+    consumer.send("events", "{}")
+    for _ in range(3):
+        consumer.flush()
+    theirs.pool.shutdown()
+    assert len(theirs.got) == 2
+
+
+@pytest.mark.parametrize(
+    "inner", [BufferedConsumer, BackgroundConsumer, mixpanel.BufferedConsumer, lambda: Handing(BufferedConsumer())]
+)
+@pytest.mark.parametrize("outer", [BufferedConsumer, BackgroundConsumer])
+def test_a_buffer_inside_a_buffer_is_a_configuration_error(outer, inner):
+    # rule 2.11: it would keep whole batches, of which nobody could be asked again
+    with pytest.raises(ConfigurationError, match="another buffer"):
+        outer(consumer=inner())
+
+
+class Handing:
+    def __init__(self, behind):
+        self.behind = behind
+
+    def send(self, endpoint, json_message, api_key=None):
+        self.behind.send(endpoint, json_message, api_key)
+
+
+def test_a_flush_that_a_signal_ended_does_not_end_flushing(vendor, buffered):
+    # rule 8.5: what raises out of a handler, anywhere
+    buffered.send("events", "{}")
+    ending = buffered._end_flush
+    buffered._end_flush = lambda endpoint: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        buffered.flush()
+    buffered._end_flush = ending
+    buffered.send("events", "{}")
+    buffered.flush()
+    assert not buffered._lines["events"].queue
+    assert len(buffered._lines["events"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("rq.timeouts", "JobTimeoutException"), ("billiard.exceptions", "SoftTimeLimitExceeded")]
+)
+def test_the_time_limit_of_a_job_is_nobody_s_failure(module, name):
+    deadline = type(name, (Exception,), {"__module__": module})
+
+    class Slow(MemoryRegistry):
+        def status(self, *arguments, **keywords):
+            raise deadline
+
+    mp = Mixpanel("T", FakeTransport(), registry=Slow(), policy=FieldPolicy())
+    with pytest.raises(deadline):
+        mp.track("user-1", "Seen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import ClassVar, cast
 
@@ -43,6 +44,8 @@ class Purpose(str):
             return name
         if not isinstance(name, str):
             raise InvalidRecordError(f"purpose must be a str, not {type(name).__name__}")
+        # An Enum of texts would answer with its class and member.
+        name = str.__str__(name)
         if not name or name != name.strip() or len(name) > 64 or not name.isprintable():
             raise InvalidRecordError("purpose must be 1 to 64 printable characters without white space around")
         return super().__new__(cls, name)
@@ -60,6 +63,29 @@ Purpose.FEATURE_FLAGS = Purpose("feature_flags")
 
 #: The purposes that `grant` and `deny` record when none is named.
 BUILT_IN_PURPOSES = (Purpose.ANALYTICS, Purpose.PROFILES, Purpose.FEATURE_FLAGS)
+
+
+def joined(text: str) -> str:
+    r"""The text with each two halves of a surrogate pair as the one character that they are in JSON.
+
+    Example:
+        >>> joined("\ud83d\ude00") == "\U0001f600"
+        True
+    """
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def purpose_key(purpose: str) -> str:
+    """The string by which consent is looked up for a purpose, whatever a subclass of `str` says of itself."""
+    return purpose if type(purpose) in _PLAIN_PURPOSES else Purpose(purpose)
+
+
+_PLAIN_PURPOSES = frozenset({str, Purpose})
 
 
 def subject_key(subject_id: object) -> str:
@@ -80,7 +106,7 @@ def subject_key(subject_id: object) -> str:
     """
     kind = type(subject_id)  # not isinstance: a lazy proxy claims a class whose text it is not
     if issubclass(kind, str):
-        key = str.__str__(cast("str", subject_id))
+        key = joined(str.__str__(cast("str", subject_id)))
     elif issubclass(kind, uuid.UUID):
         key = uuid.UUID.__str__(cast("uuid.UUID", subject_id))
     elif issubclass(kind, int) and not issubclass(kind, bool):

@@ -17,7 +17,7 @@ from consentpanel._gate.consent import bound_purposes, refusal_of
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
 from consentpanel._messages.message import FLAGS, MAX_ITEMS, Message
 from consentpanel._messages.wire import dumps, fits, says
-from consentpanel._mixpanel.names import GROUP_NAMES
+from consentpanel._mixpanel.names import GROUP_NAMES, PROFILE_ID
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._left import all_of, left_of, removal_left_of
@@ -99,7 +99,7 @@ def judge(
         return _dropped(message, Grounds(Reason.UNPLANNED_EVENT, UNPLANNED, purpose))
     fault = Reason.TOO_LARGE if message.names_too_many else message.fault
     if fault is not None:
-        return _dropped(message, Grounds(fault, event, purpose))
+        return _faulty(message, Grounds(fault, event, purpose), policy)
     if message.is_removal and not policy.keeps_all:
         return _removal(message, Cause.UNNAMED, policy)
     if not message.persons and not message.devices:
@@ -132,6 +132,13 @@ def judge(
 def _dropped(message: Message, grounds: Grounds, refused: RefusedError | None = None) -> Verdict:
     dropped = {} if refused is None else {str(refused): refused.cause}
     return Verdict(grounds.decide(message, Outcome.DROPPED, dropped=dropped), None)
+
+
+def _faulty(message: Message, grounds: Grounds, policy: FieldPolicy) -> Verdict:
+    if grounds.reason is Reason.INVALID_ID and message.has_removal and message.record.get(PROFILE_ID) is not None:
+        # Another id is at fault: whose profile it is can be told.
+        return _removal(message, Cause.ID, policy)
+    return _dropped(message, grounds)
 
 
 def _removal(message: Message, cause: Cause, policy: FieldPolicy) -> Verdict:

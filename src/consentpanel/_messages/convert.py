@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from contextlib import suppress
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -15,6 +16,8 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 import attrs
+
+from consentpanel._consent.ids import joined
 
 #: An iterator, set or view with more items drops its property.
 MAX_ITEMS = 1000
@@ -76,7 +79,7 @@ def converted(value: object) -> Any:
         return dict(_few(iter(value.items())))
     if isinstance(value, (set, frozenset)):
         return _in_order(_few(iter(value)))
-    if isinstance(value, (Iterator, deque, KeysView, ValuesView, ItemsView)):
+    if isinstance(value, _READ_ONCE):
         return _few(iter(value))
     raise TypeError("no JSON form")
 
@@ -145,12 +148,24 @@ def items_of(value: object) -> list[Any] | None:
     return None if base is None else list(base.__iter__(value))  # type: ignore[arg-type]
 
 
+def items_once(value: object) -> object:
+    """The items of a generator or view, which can be read again; any other value as it is."""
+    if isinstance(value, _READ_ONCE):
+        # Suppressed, because the class is the user's and its exception may hold values.
+        with suppress(Exception):
+            return _few(iter(value))
+    return value
+
+
+_READ_ONCE = (Iterator, deque, KeysView, ValuesView, ItemsView)
+
+
 def name_of(value: object) -> str | None:
     """The text of a name that is a `str`, a lazy text or an `Enum` of texts; None for anything else."""
     kind = type(value)
     if not issubclass(kind, (str, Enum)) and not _is_lazy(kind):
         return None
-    return str.__str__(value) if isinstance(value, str) and issubclass(kind, str) else key_of(value)
+    return joined(str.__str__(value)) if isinstance(value, str) and issubclass(kind, str) else key_of(value)
 
 
 def key_of(key: object) -> str | None:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import now
-from consentpanel._messages.convert import items_of, name_of
+from consentpanel._messages.convert import items_of, items_once, key_of, name_of
 from consentpanel._messages.decision import Cause, Reason
 from consentpanel._messages.shapes import DefaultOf, no_default
 from consentpanel._messages.times import moment_of
@@ -63,6 +63,7 @@ class Message:
         is_malformed: Whether an operator of a profile update holds something else than properties.
         fault: Why this cannot be judged; None when it can.
         problem: The argument at fault, the type that came and what was expected; never a value.
+        refused: The texts of what was given for an id and is none, so that no name that holds one is told.
     """
 
     endpoint: str
@@ -80,6 +81,7 @@ class Message:
     is_malformed: bool = False
     fault: Reason | None = None
     problem: str = ""
+    refused: tuple[str, ...] = ()
 
     @property
     def is_event(self) -> bool:
@@ -186,6 +188,7 @@ def _taken_apart(captured: Captured) -> Message:
         subjects.collect(named_by_text(captured.replaced, {}))
     message.persons = tuple(subjects.persons)
     message.devices = tuple(subjects.devices)
+    message.refused = tuple(subjects.refused)
     if message.fault is None and (subjects.problem or not (subjects.persons or endpoint == "groups")):
         message.fault = Reason.INVALID_ID
         message.problem = subjects.problem or "the message names nobody: distinct_id must be a str, an int or a UUID"
@@ -255,6 +258,8 @@ def _open_profile(message: Message, subjects: Subjects) -> None:
                 subjects.collect(plain)
             operators.append(key)
         elif key in REMOVALS:
+            # A generator can be read once.
+            record[key] = items_once(value)
             operators.append(key)
     if is_group:
         _leave_out_ids(record, message.dropped)
@@ -302,12 +307,13 @@ _NUMBERS = frozenset({int, float})
 class Subjects:
     """Collects the ids that a message names, and writes each as it goes on the wire."""
 
-    __slots__ = ("devices", "persons", "problem")
+    __slots__ = ("devices", "persons", "problem", "refused")
 
     def __init__(self, persons: Iterable[str] = (), devices: Iterable[str] = ()) -> None:
         self.persons = dict.fromkeys(persons)
         self.devices = dict.fromkeys(devices)
         self.problem = ""
+        self.refused: list[str] = []
 
     def collect(self, mapping: dict[str, Any]) -> None:
         """Takes the ids that stand in a mapping, and puts each there as it goes on the wire."""
@@ -342,6 +348,9 @@ class Subjects:
             key = subject_key(value)
         except InvalidRecordError as error:
             self.problem = f"{name}{str(error).removeprefix('id')}"
+            text = str.__str__(cast("str", value)) if issubclass(type(value), str) else key_of(value)
+            if text and not text.isspace() and len(self.refused) < MAX_ITEMS:
+                self.refused.append(text)
             return None
         keys[key] = None
         kind = type(value)

@@ -35,10 +35,17 @@ def is_insert_id(value: object, ids: Collection[str]) -> bool:
     if type(value) is not str or _INSERT_ID.fullmatch(value) is None:
         return False
     lowered, squashed = f"-{value.lower()}-", _squashed(value)
+    # In a random one any short text stands by chance.
+    runs = () if _RANDOM.fullmatch(value) else _RUN.findall(lowered)
     return not any(
-        f"-{each.lower()}-" in lowered or (len(part := _squashed(each)) >= _SHORTEST_PART and part in squashed)
+        f"-{each.lower()}-" in lowered
+        or _squashed(each) in (squashed if len(_squashed(each)) >= _SHORTEST_PART else runs)
         for each in ids
     )
+
+
+_RANDOM = re.compile("[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_RUN = re.compile("[0-9]+|[a-z]+")
 
 
 def _squashed(text: str) -> str:

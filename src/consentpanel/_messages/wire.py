@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
+from consentpanel._consent.ids import joined
 from consentpanel._messages.convert import TooManyItemsError, as_number, converted, key_of
 from consentpanel._messages.decision import Cause
 from consentpanel._mixpanel import vendor
@@ -61,8 +62,10 @@ class Wire:
             NotOnWireError: The value cannot be written, is not finite, holds itself, is too deep or too large.
         """
         kind = type(value)
-        if kind is str or kind is bool or value is None:
+        if kind is bool or value is None:
             return value
+        if kind is str:
+            return joined(value)  # type: ignore[arg-type]
         if kind is float and (allow_nan or math.isfinite(value)):  # type: ignore[arg-type]
             return value
         return _Tree(self._serializer, allow_nan, [] if doubled is None else doubled).tree(value, 1)
@@ -179,7 +182,7 @@ class _Tree:
         kind = type(value)
         if kind is str:
             self._charge(len(value) + 2)
-            return value
+            return joined(value)
         if kind is int:
             return self._integer(value)
         if kind is bool or value is None:
@@ -336,10 +339,8 @@ _BIG = 1 << 1023
 def key_text(key: object) -> str | None:
     """The name that a mapping's key has on the wire; None for a key that has none."""
     kind = type(key)
-    if kind is str:
-        return key  # type: ignore[return-value]
     if issubclass(kind, str):
-        return str.__str__(cast("str", key))
+        return joined(str.__str__(cast("str", key)))
     if kind is bool or key is None or (issubclass(kind, int) and can_write(cast("int", key))):
         return json.dumps(key)
     if issubclass(kind, float):
@@ -368,7 +369,7 @@ def named_by_text(mapping: Mapping[Any, Any], dropped: dict[str, Cause], path: s
     named: dict[str, Any] = {}
     twice: set[str] = set()
     for key, value in entries:
-        text = key if type(key) is str else key_text(key)
+        text = key if type(key) is str and key.isascii() else key_text(key)
         if text is None:
             dropped[path + UNNAMED_KEYS] = Cause.KEY_NOT_TEXT
         elif text in named:

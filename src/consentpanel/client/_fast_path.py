@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose
+from consentpanel._consent.ids import MAX_ID_LENGTH, Purpose, joined
 from consentpanel._consent.standing import Standing
 from consentpanel._log import note_failure
 from consentpanel._messages.decision import Cause, Decision, Outcome, Reason
@@ -182,7 +182,7 @@ class FastPath:
             if len(settings.event_plans) < _REMEMBERED and len(event) <= _LONGEST_NAME:
                 settings.event_plans[event] = plan
         purpose = plan.purpose
-        if purpose is None or len(subject) > MAX_ID_LENGTH or subject.isspace():
+        if purpose is None or not _is_usual_id(subject):
             return None, None
         # A name that may hold the id is not told.
         if plan.lowered is not None and subject.isascii():
@@ -304,6 +304,10 @@ _REFUSED = {
 }
 
 
+def _is_usual_id(subject: str) -> bool:
+    return len(subject) <= MAX_ID_LENGTH and not subject.isspace() and joined(subject) is subject
+
+
 def _usual_properties(properties: object) -> dict[str, Any] | None:
     """A copy of an event's properties, since the caller's own may change meanwhile; None when the gate has to look."""
     if type(properties) is not dict:
@@ -326,8 +330,13 @@ def _usual_update(message: dict[Any, Any]) -> tuple[str, str, dict[str, Any]] | 
         if type(subject) is not str or operator not in DICT_OPERATORS or type(properties) is not dict:
             return None
         inside = properties.copy()
-        is_id = subject and len(subject) <= MAX_ID_LENGTH and not subject.isspace()
-        is_usual = is_id and inside and _TEXT.issuperset(map(type, inside)) and IDS.isdisjoint(inside)
+        is_usual = (
+            subject
+            and _is_usual_id(subject)
+            and inside
+            and _TEXT.issuperset(map(type, inside))
+            and IDS.isdisjoint(inside)
+        )
     except Exception:  # noqa: BLE001 - of a key's class
         return None
     return (subject, operator, inside) if is_usual else None

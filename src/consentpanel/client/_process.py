@@ -60,6 +60,18 @@ class _Process:
             self._given, self._shared = given, ready
             self.generation += 1
 
+    def saved(self) -> tuple[Any, ...]:
+        """What `restore` takes: how the process is configured now."""
+        with self._lock:
+            return self._configured, self._used, self._given, self._shared
+
+    def restore(self, saved: tuple[Any, ...]) -> None:
+        """Configures the process as it was: for tests."""
+        with self._lock:
+            if self.saved() != saved:
+                self._configured, self._used, self._given, self._shared = saved
+                self.generation += 1
+
     def reset(self) -> None:
         with self._lock:
             self._configured = self._used = False

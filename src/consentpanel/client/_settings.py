@@ -18,6 +18,7 @@ from consentpanel._messages.purposes import PurposeMap
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.registry import ConsentRegistry
+from consentpanel.registry._protocol import is_coroutine_function
 from consentpanel.registry.callable import as_registry
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _instance(name: str, value: object, kind: type[_T], expected: str) -> _T:
 
 
 def _regime(value: Any) -> RegimeRule:
+    if is_coroutine_function(value):
+        raise ConfigurationError("regime must be a plain function: a coroutine function cannot be asked here")
     if isinstance(value, Regime) or (callable(value) and not isinstance(value, type)):
         return cast("RegimeRule", value)
     raise ConfigurationError(
@@ -141,6 +144,8 @@ def _observers(value: Any) -> tuple[Observer, ...]:
         raise ConfigurationError(f"observers must be several callables, such as [observer], not {type(value).__name__}")
     observers = tuple(value)
     for observer in observers:
+        if is_coroutine_function(observer):
+            raise ConfigurationError("observers must hold plain functions: nobody would await a coroutine function")
         if not callable(observer):
             raise ConfigurationError(f"observers must hold callables (Decision) -> None, not {type(observer).__name__}")
     return observers

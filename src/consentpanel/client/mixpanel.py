@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,8 @@ from consentpanel.client._settings import KEYWORDS, Context, Observer, OnError, 
 from consentpanel.client._signatures import refuse_unknown_calls
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
+
+_UUID4 = uuid.uuid4
 
 if TYPE_CHECKING:
     import json
@@ -184,8 +187,9 @@ class Mixpanel(ConsentCalls):
         return {"mp_lib": "python", "$lib_version": vendor.NAMES["__version__"]}.get(name)
 
     def _make_insert_id(self) -> str:
-        if vendor.Mixpanel._make_insert_id is not vendor.make_insert_id:
-            # Tests put their own over the vendor's hook.
+        is_vendors = vendor.Mixpanel._make_insert_id is vendor.make_insert_id
+        if not is_vendors or getattr(vendor.NAMES.get("uuid"), "uuid4", None) is not _UUID4:
+            # Tests put their own over the vendor's hook, or over what it calls.
             made: str = super()._make_insert_id()
             return made
         # As random and as long as the vendor's uuid4().hex, without building the UUID.

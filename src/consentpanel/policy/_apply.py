@@ -79,6 +79,7 @@ class Application:
         "_keyed",
         "_mapped",
         "_own",
+        "_refused_ids",
         "_refused_purposes",
         "_wire",
         "changed",
@@ -102,6 +103,7 @@ class Application:
         self._wire = message.wire
         self._keyed = keyed
         self._ids = frozenset(message.persons + message.devices)
+        self._refused_ids = frozenset(message.refused)
         self._mapped = self._ids if maps_ids else frozenset[str]()
         self._ids_in_texts: Ids | None = None
         self.dropped: dict[str, Cause] = {self.shown(path): cause for path, cause in message.dropped.items()}
@@ -198,7 +200,7 @@ class Application:
         # Most messages ask for it never.
         ids = self._ids_in_texts
         if ids is None:
-            ids = self._ids_in_texts = Ids(self._ids)
+            ids = self._ids_in_texts = Ids(self._ids | self._refused_ids)
         return ids
 
     def path(self, key: str, above: str = "") -> str:
@@ -230,9 +232,14 @@ class Application:
             raise RefusedError(path)
         if self._lacks_consent(action) and not (isinstance(value, dict) and node.has_parts):
             raise ActionError(Cause.NO_CONSENT)
-        if node.hides and not isinstance(value, list) and node.items is not None and _narrows(node.items.action, value):
+        if node.hides and node.items is not None and not isinstance(value, list):
             # Below a deep keep a rule for items is not escaped by one that stands alone.
-            return self._tree(node.items, value, path)
+            narrowing = _narrowing(node.items)
+            if narrowing is not None and isinstance(value, dict) and not is_closing(narrowing.action):
+                if not node.has_parts:
+                    raise ActionError(Cause.NOT_OPENED)
+            elif narrowing is not None:
+                return self._tree(narrowing, value, path)
         if isinstance(value, dict) and (node.has_parts or node.deep or action is None or not action.whole):
             return self._dict(node, value, path)
         if isinstance(value, list) and (node.items or node.deep or action is None or not action.whole):
@@ -275,7 +282,7 @@ class Application:
         # 1, 1.0 and True are equal, and three texts on the wire.
         if result != value or dumps(result) != dumps(value):
             self.changed.setdefault(path, Cause(action.name))
-        if detection is None or not sees_output:
+        if not isinstance(result, (dict, list)) and (detection is None or not sees_output):
             return result
         return self._deep(result, path, path, detection, closes=False)
 
@@ -294,12 +301,15 @@ class Application:
         places = ids.places(text)
         if not places:
             return ids.are_in(text)
-        found = [(each.start, each.end) for each in detection.find(text)]
-        return any(
-            start < id_end and end > id_start and not (start <= id_start and id_end <= end)
-            for id_start, id_end, _ in places
-            for start, end in found
-        )
+        found = detection.find(text)
+        at = 0
+        for start, end, _ in places:
+            # Both stand in their order, and apart.
+            while at < len(found) and found[at].end <= start:
+                at += 1
+            if at < len(found) and found[at].start < end and not (found[at].start <= start and end <= found[at].end):
+                return True
+        return False
 
     def _searched(self, value: Any, path: str, detection: Detection) -> Any:
         """A scalar after the detectors have looked into it."""
@@ -476,6 +486,8 @@ def _names_personal(text: str) -> bool:
     return may_be_encoded(text) and any(map(is_personal_name, names_in((text, *forms(text)[0]))))
 
 
-def _narrows(action: Action | None, value: Any) -> bool:
-    """Whether an action leaves less of a value than it is."""
-    return is_closing(action) or not (action is None or isinstance(action, Keep) or isinstance(value, dict))
+def _narrowing(items: Node | None) -> Node | None:
+    """The first node of items, and of lists in these, whose action leaves less of a value than it is; None for none."""
+    while items is not None and (items.action is None or isinstance(items.action, Keep)):
+        items = items.items
+    return items

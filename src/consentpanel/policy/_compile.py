@@ -11,9 +11,11 @@ from consentpanel._consent.ids import Purpose
 from consentpanel._mixpanel.names import is_id_name
 from consentpanel.policy._action_types import Action, Keep
 from consentpanel.policy._detect.detection import Detection
-from consentpanel.policy._keys import folded
+from consentpanel.policy._keys import folded, seen
+from consentpanel.policy._names import is_personal_below
 from consentpanel.policy._paths import ITEMS, parts_of
 from consentpanel.policy._rules import NO_RULES, STRUCTURAL, Rules, Trie, is_closing
+from consentpanel.policy._sensitive import is_sensitive
 
 DetectionOf = Callable[[Action], "Detection | None"]
 
@@ -103,7 +105,7 @@ def compiled(
         return detection if detection is None or is_strict else detection.changed(action.detect, action.on_detect)
 
     own = (NO_RULES, NO_RULES) if event is None else (event.opening, event.closing)
-    tree = _merged(Layers(*own, rules.opening, rules.closing), None, detection_of)
+    tree = _merged(Layers(*own, rules.opening, rules.closing), None, detection_of, is_strict=is_strict)
     bound: dict[Purpose, set[str]] = {}
     for origin in (rules,) if event is None else (rules, event):
         for path, action in origin.by_path.items():
@@ -145,7 +147,14 @@ class Layers(NamedTuple):
 
 
 def _merged(
-    layers: Layers, inherited: Keep | None, detection_of: DetectionOf, *, is_id: bool = False, hides: bool = False
+    layers: Layers,
+    inherited: Keep | None,
+    detection_of: DetectionOf,
+    *,
+    is_id: bool = False,
+    hides: bool = False,
+    is_strict: bool = False,
+    above: str = "",
 ) -> Node:
     """The node of a path, where `inherited` is the deep keep above it."""
     ours = layers.event_closes.action or layers.event_opens.action
@@ -164,9 +173,18 @@ def _merged(
         )
 
     def merged(at: Layers, key: str = "") -> Node:
-        # A deep keep opens no id: only a rule for exactly that path does.
+        # A deep keep opens no id and no sensitive name: only a rule for exactly that path does, not one for a part of it.
         is_id = is_id_name(key)
-        return _merged(at, None if is_id else below, detection_of, is_id=is_id, hides=hides or below is not None)
+        is_closed = is_id or is_sensitive(seen(key)) or (is_strict and is_personal_below(seen(above), seen(key)))
+        return _merged(
+            at,
+            None if is_closed else below,
+            detection_of,
+            is_id=is_id,
+            hides=hides or below is not None,
+            is_strict=is_strict,
+            above=key or above,
+        )
 
     closing = layers._replace(event_opens=NO_RULES, scope_opens=NO_RULES)
     names_items = any(ITEMS in layer.steps for layer in layers)
@@ -179,7 +197,9 @@ def _merged(
         keeps=isinstance(action, Keep) and not (names_items or is_id) and action.is_unconditional,
         items=merged(layers.at(ITEMS)) if names_items else None,
         keys={key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)},
-        closing_keys={key: (key, merged(closing.at(key))) for key in _keys(layers.event_closes, layers.scope_closes)},
+        closing_keys={
+            key: (key, merged(closing.at(key), key)) for key in _keys(layers.event_closes, layers.scope_closes)
+        },
     )
 
 

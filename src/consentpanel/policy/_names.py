@@ -64,6 +64,7 @@ PERSONAL_NAMES: Mapping[str, str] = MappingProxyType(
 
 # Capitals in a row (`IP`), a word with or without one (`Address`, `address`), digits, or letters beyond ASCII.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_CAPITALS = re.compile("[A-Z]{3,}")
 _SQUASHED = {name.replace(" ", ""): category for name, category in PERSONAL_NAMES.items()}
 # Nobody names a property so: a text in the place of a name costs nothing, and may hold anything.
 _LONGEST_NAME = 256
@@ -112,7 +113,9 @@ def category_of(name: str) -> str | None:
     if found is None and words and words[-1].endswith("s") and words[-1] not in _COUNTED:
         for plural in ("s", "es"):
             found = found or _category_of([*words[:-1], words[-1].removesuffix(plural)])
-    return found
+    # In capitals with a small word behind (`SSNlast4`) the last capital is the small word's, or not.
+    capitals = (each.casefold() for each in _CAPITALS.findall(name))
+    return found or next((_SQUASHED[each] for each in capitals if each in _SQUASHED and each not in _ONLY_ALONE), None)
 
 
 def _category_of(words: list[str]) -> str | None:

@@ -136,13 +136,18 @@ def checked(scope: str, origin: str, given: object) -> Rules:
 
 def without_personal(rules: Rules) -> Rules:
     """The rules with none that lets a personal property pass."""
-    return Rules(
-        rules.origin,
-        {
-            path: action if is_closing(action) or not _is_personal(keys_of(rules.origin, path)) else Personal()
-            for path, action in rules.by_path.items()
-        },
-    )
+    left: dict[str, Action] = {}
+    closed: set[tuple[str, ...]] = set()
+    for path, action in rules.by_path.items():
+        if is_closing(action) or not _is_personal(keys_of(rules.origin, path)):
+            left[path] = action
+            continue
+        # Two that open keys of one folded name close it once.
+        steps = tuple(map(folded, parts_of(rules.origin, path)))
+        if steps not in closed:
+            closed.add(steps)
+            left[path] = Personal()
+    return Rules(rules.origin, left)
 
 
 def _is_personal(keys: list[str]) -> bool:

@@ -47,6 +47,7 @@ SENSITIVE_NAMES = (
 )
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+")
+_CAPITALS = re.compile("[A-Z]{3,}")
 _NAMES = frozenset(name.replace(" ", "") for name in SENSITIVE_NAMES)
 # Other words end in these: `pallbearer`, `caliban`.
 _ENDINGS = tuple(_NAMES - {"bearer", "iban"})
@@ -71,6 +72,9 @@ def is_sensitive(key: str) -> bool:
     """
     if len(key) > _LONGEST_KEY:
         return True  # nobody names a property so
+    # In capitals with a small word behind (`OTPcode`) the last capital is the small word's, or not.
+    if any(run.casefold() in _NAMES for run in _CAPITALS.findall(key)):
+        return True
     words = [word.casefold() for word in _WORD.findall(key)]
     return any(
         word.removesuffix("s").endswith(_ENDINGS) or _ends_in_name(words[:at]) for at, word in enumerate(words, 1)

@@ -407,7 +407,11 @@ class FieldPolicy:
             return None
         if message.names_too_many:
             return HIDDEN_ID
-        return shown_name(message.event, Ids(message.subjects), self.compiled(message.scope, message.event).detection)
+        return shown_name(
+            message.event,
+            Ids((*message.subjects, *message.refused)),
+            self.compiled(message.scope, message.event).detection,
+        )
 
     def open_ids(self, message: Message) -> None:
         """Has a message name those whose ids stand below a property where a rule for exactly that path opens one."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -14,6 +15,7 @@ import attrs
 
 from consentpanel._checks import several
 from consentpanel._consent.ids import subject_key
+from consentpanel._forks import Survivors
 from consentpanel._messages.message import EVENT_ENDPOINTS, FLAGS
 from consentpanel._messages.wire import dumps
 from consentpanel._mixpanel.names import DICT_OPERATORS, REMOVALS, is_id_name
@@ -131,7 +133,9 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
     secret from which it could be computed again. A later message starts a new identity.
 
     Args:
-        store: Where salts are kept, by subject id: any mutable mapping that lasts as long as the ids shall.
+        store: Where salts are kept, by subject id: any mutable mapping that lasts as long as the ids shall. With more than
+            one process its `setdefault` must be atomic, as an ``INSERT ... ON CONFLICT DO NOTHING`` and a read are; that of
+            ``registry.salts`` is.
 
     Raises:
         ConfigurationError: It is no mutable mapping.
@@ -147,12 +151,15 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
     if not isinstance(store, MutableMapping):
         raise ConfigurationError(f"store must be a mutable mapping, not {type(store).__name__}")
 
+    lock = _Lock()
+
     def pseudonym(subject_id: str, keyed: Keyed | None) -> str:
         del keyed
         salt = store.get(subject_id)
         if salt is None:
-            # Two threads may both get here; the store says whose salt stays.
-            salt = store.setdefault(subject_id, secrets.token_hex(SECRET_BYTES))
+            # Two threads may both get here, and a mapping over a table need not answer both alike.
+            with lock.held:
+                salt = store.setdefault(subject_id, secrets.token_hex(SECRET_BYTES))
         return "sid1_" + _in_letters(
             hashlib.sha256(f"{salt}:{subject_id}".encode("utf-8", "surrogatepass")).hexdigest()
         )
@@ -163,6 +170,20 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
             del store[subject_id]
 
     return Identity(kind="per_subject", pseudonym=pseudonym, forget_salt=forget)
+
+
+class _Lock:
+    """A lock that no fork finds taken."""
+
+    def __init__(self) -> None:
+        self.restart()
+        _ALIVE.add(self)
+
+    def restart(self) -> None:
+        self.held = threading.RLock()
+
+
+_ALIVE: Survivors[_Lock] = Survivors(_Lock.restart)
 
 
 def _in_letters(hexadecimal: str) -> str:
@@ -240,7 +261,9 @@ class _Mapping:
         if holds_properties and isinstance(value, dict):
             return self._properties(value)
         if name in REMOVALS and isinstance(value, list):
-            return [each if each in self._named else self._tree(each, None, name) for each in value]
+            return [
+                each if type(each) is str and each in self._named else self._tree(each, None, name) for each in value
+            ]
         return self._field(name, value, None, self._top, name)
 
     def _properties(self, properties: dict[str, Any]) -> dict[str, Any]:

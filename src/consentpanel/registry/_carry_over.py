@@ -57,6 +57,8 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
     visitor, account = subject_key(from_id), subject_key(to_id)
     if visitor == account:
         raise InvalidRecordError("from_id and to_id must be two ids")
+    # Before the histories are read: what is said meanwhile is later.
+    said_now = now()
     theirs = history_of(registry, account)
     said = [record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE]
     carried = {each for each in said if isinstance(each, str)}
@@ -65,7 +67,6 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
     deciding: dict[Purpose, ConsentRecord] = {
         record.purpose: record for record in in_order(history_of(registry, visitor))
     }
-    said_now = now()
     records = [
         not_before(
             attrs.evolve(

@@ -112,5 +112,8 @@ def regimes_known(regime: Regime | Callable[[str], Regime], subjects: Iterable[s
             answer = regime(subject)
         except Exception as error:  # noqa: BLE001 - the user's function
             note_failure("regime", error)
+        if answer is not None and not isinstance(answer, Regime):
+            is_late(answer)  # closes a coroutine
+            warn_rarely("regime failed: an answer of type %s, which is treated as opt-in", type(answer).__name__)
         found[subject] = answer if isinstance(answer, Regime) else None
     return found

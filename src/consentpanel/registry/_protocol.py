@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
@@ -75,7 +76,10 @@ class ConsentRegistry(Protocol):
 
 def can_answer(registry: object) -> bool:
     """Whether an object can be asked for consent: sending needs `status` and nothing else."""
-    return callable(getattr(registry, "status", None))
+    try:
+        return callable(getattr(registry, "status", None))
+    except Exception:  # noqa: BLE001 - a proxy whose object is not there yet is asked when it is
+        return True
 
 
 class LacksMethodError(RegistryError, NotImplementedError):
@@ -89,7 +93,11 @@ def refuse_coroutines(registry: object) -> None:
         ConfigurationError: A method is a coroutine function.
     """
     for name in METHODS:
-        if is_coroutine_function(getattr(registry, name, None)):
+        method = None
+        # Suppressed, because a proxy may raise until its object is there.
+        with suppress(Exception):
+            method = getattr(registry, name, None)
+        if is_coroutine_function(method):
             raise ConfigurationError(
                 f"registry.{name} must be a plain method: a coroutine function cannot be asked here"
             )

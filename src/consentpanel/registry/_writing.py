@@ -13,9 +13,11 @@ from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryE
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
 from consentpanel.registry._recording import is_stamped_here, latest_of, not_before, records_of
 
+_NONE = object()
+
 
 def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
-    """What a method of anybody's registry answers.
+    """What a method of anybody's registry answers; the registry may be a proxy that raises by itself.
 
     Raises:
         LacksMethodError: The registry does not offer the method.
@@ -23,12 +25,10 @@ def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
         InvalidRecordError: As the registries of the package raise it.
     """
     kind = type(registry).__name__
-    method = getattr(registry, name, None)
-    if not callable(method):
-        raise LacksMethodError(f"{kind} has no method {name}")
     problem: ConsentPanelError
     try:
-        answer = method(*arguments, **keywords)
+        method = getattr(registry, name, None)
+        answer = method(*arguments, **keywords) if callable(method) else _NONE
     except Exception as error:  # noqa: BLE001 - a registry is anybody's, and the text of its errors may hold values
         if isinstance(error, ConsentPanelError) and type(error) in _OURS and _is_raised_here(error):
             problem = type(error)(str(error))
@@ -37,6 +37,8 @@ def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
         else:
             problem = RegistryError(f"{kind}.{name} failed: {type(error).__name__}")
     else:
+        if answer is _NONE:
+            raise LacksMethodError(f"{kind} has no method {name}")
         # A generator that nobody runs has recorded nothing.
         if not is_late(answer) and (name == "history" or not inspect.isgenerator(answer)):
             return answer

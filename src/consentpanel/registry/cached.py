@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from consentpanel._checks import seconds, whole_number
-from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
@@ -82,6 +82,7 @@ class CachedRegistry:
         key = subject_id if type(subject_id) is str and subject_id else subject_key(subject_id)
         if at is not None:
             return self._ask(key, purpose, at)
+        purpose = purpose_key(purpose)
         remembered = self._answers.get((key, purpose))
         if remembered is not None and time.monotonic() < remembered[1]:
             end = remembered[2]

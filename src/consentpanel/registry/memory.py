@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from consentpanel._consent.ids import subject_key
+from consentpanel._consent.ids import purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
 from consentpanel._forks import Survivors
@@ -53,8 +53,9 @@ class MemoryRegistry(RecordingRegistry):
         Raises:
             InvalidRecordError: `at` is naive, or the id is malformed.
         """
-        if type(subject_id) is not str or not subject_id:
+        if type(subject_id) is not str or not subject_id or not subject_id.isascii():
             subject_id = subject_key(subject_id)
+        purpose = purpose_key(purpose)
         if at is not None:
             at = asked_moment(at)
         if at is not None:
@@ -80,7 +81,7 @@ class MemoryRegistry(RecordingRegistry):
         Raises:
             InvalidRecordError: The id is malformed.
         """
-        latest = self._latest.get(purpose, _NOBODY).get(subject_key(subject_id))
+        latest = self._latest.get(purpose_key(purpose), _NOBODY).get(subject_key(subject_id))
         return None if latest is None or latest[0].status is not ConsentStatus.GRANTED else latest[0].expires_at
 
     def history(self, subject_id: Any) -> list[ConsentRecord]:

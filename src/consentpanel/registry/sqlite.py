@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from consentpanel._checks import seconds
-from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, standing_by
 from consentpanel._forks import ForkGate
@@ -204,7 +204,7 @@ class SQLiteRegistry(RecordingRegistry):
             RegistryError: The file could not be read.
         """
         key = subject_key(subject_id)
-        rows = self._with(lambda connection: connection.execute(_LATEST, (key, purpose)).fetchall())
+        rows = self._with(lambda connection: connection.execute(_LATEST, (key, purpose_key(purpose))).fetchall())
         ends = [end for status, end, _ in rows if status == ConsentStatus.GRANTED.value and end is not None]
         return _moment(ends[0]) if ends else None
 
@@ -288,6 +288,7 @@ class SQLiteRegistry(RecordingRegistry):
         return self._with(erase)
 
     def _standing(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing:
+        purpose = purpose_key(purpose)
         if moment is None:
             rows = connection.execute(_LATEST, (key, purpose)).fetchall()
         else:

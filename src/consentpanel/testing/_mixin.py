@@ -6,7 +6,7 @@ import unittest
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from consentpanel.client._process import redirect
+from consentpanel.client._process import process, redirect
 from consentpanel.testing._fake import FakeTransport
 from consentpanel.testing._guard_network import GUARD, Watch
 
@@ -48,6 +48,7 @@ class ConsentPanelTestMixin(_Base):
     consentpanel_outbox: FakeTransport
 
     def setUp(self) -> None:
+        self.addCleanup(process.restore, process.saved())
         watch = GUARD.open(is_allowed=self.consentpanel_network)
         # Clean-ups run last in, first out: this one sees what all the others did.
         self.addCleanup(self._end_watch, watch)

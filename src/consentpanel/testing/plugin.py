@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 MARKER = "consentpanel_network"
 
+#: How the process was configured before the tests that run.
+_BEFORE: list[tuple[Any, ...]] = []
+#: The same before a fixture of several tests that configures the process.
+_BEFORE_FIXTURE: dict[int, tuple[Any, ...]] = {}
 _WATCH = pytest.StashKey[Watch]()
 _BETWEEN_TESTS = pytest.StashKey[list[str]]()
 
@@ -46,12 +51,47 @@ def pytest_configure(config: pytest.Config) -> None:
     GUARD.stay()
 
 
+def pytest_runtestloop() -> None:
+    """Load the package whole, so that no test that puts something over `sys.modules` for a while loads a second one."""
+    for name in ("client", "policy", "registry", "transport"):
+        import_module(f"consentpanel.{name}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Watch each test from its set-up to its teardown."""
-    with watching(is_allowed=item.get_closest_marker(MARKER) is not None) as watch:
-        item.stash[_WATCH] = watch
-        return (yield)
+    """Watch each test from its set-up to its teardown; what it configures is of that test alone."""
+    from consentpanel.client._process import process
+
+    _BEFORE.append(process.saved())
+    try:
+        with watching(is_allowed=item.get_closest_marker(MARKER) is not None) as watch:
+            item.stash[_WATCH] = watch
+            return (yield)
+    finally:
+        before = _BEFORE.pop()
+        # Examples of one document share what the first of them configures.
+        if isinstance(item, pytest.Function):
+            process.restore(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    """Keep what a fixture of several tests configures."""
+    from consentpanel.client._process import process
+
+    before = process.saved()
+    result = yield
+    if fixturedef.scope != "function" and _BEFORE and process.saved() != before:
+        _BEFORE_FIXTURE[id(fixturedef)] = _BEFORE[-1]
+        _BEFORE[-1] = process.saved()
+    return result
+
+
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
+    """After such a fixture the process is configured as before it."""
+    before = _BEFORE_FIXTURE.pop(id(fixturedef), None)
+    if before is not None and _BEFORE:
+        _BEFORE[-1] = before
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

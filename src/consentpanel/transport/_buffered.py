@@ -223,6 +223,9 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
 
     def _flush_one(self, endpoint: str) -> str | None:
         """Flush one endpoint: what failed, or None. It raises nothing itself, because its frames hold the batch."""
+        if self._flush_lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - as Condition does
+            # This thread is flushing already: a registry, a consumer or a signal handler has called back into the buffer.
+            return None
         # A signal handler may have interrupted code that holds what the thread that flushes waits for.
         if not self._flush_lock.acquire(timeout=0 if self._lock_is_mine() else _LONGEST_WAIT):
             return "another thread is flushing"
@@ -238,8 +241,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
 
     def _flush_alone(self, endpoint: str) -> str | None:
         if self._flushing is not None:
-            # This thread is flushing already: a registry or a consumer has called back into the buffer.
-            return None
+            # What a signal has ended in the middle is put back.
+            self._end_flush(self._flushing)
         line = self._lines[endpoint]
         try:
             with self._lock:

@@ -108,7 +108,7 @@ class Courier(Buffer):
         Raises:
             MixpanelException: The account is closed.
         """
-        with self._changed:
+        with self._lock:
             if account.is_closed:
                 raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
             given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
@@ -139,9 +139,9 @@ class Courier(Buffer):
 
     def flush(self, account: Account, timeout: float) -> bool:
         """Sends what waits now; whether all that an account has queued has arrived, or waits for the registry alone."""
-        with self._changed:
+        with self._lock:
             self._flushes += 1
-            self._changed.notify_all()
+            self._wake()
             try:
                 for line in self._lines.values():
                     line.ask_again()
@@ -159,11 +159,11 @@ class Courier(Buffer):
         mine = self.whole if account is None else account
         # Those that only a message knows too: while the interpreter ends, no weak reference holds.
         accounts = [account] if account else [*self._accounts, *(each.account for each in self._all() if each.account)]
-        with self._changed:
+        with self._lock:
             for each in accounts:
                 each.is_closed = True
             self._flushes += 1
-            self._changed.notify_all()
+            self._wake()
             self._changed.wait_for(lambda: not mine.waiting, timeout)
             self._flushes -= 1
             left, unanswered = self._leave(mine)
@@ -197,6 +197,14 @@ class Courier(Buffer):
             problem = self.close(timeout=self.exit_timeout if timeout is None else timeout)
             if problem:
                 LOGGER.warning("the process ended: %s", problem)
+
+    def _wake(self) -> None:
+        """Has what waits sent now: by a thread, or here where the system gives none. Under the lock."""
+        if self.whole.waiting and not self._threads:
+            self._start()
+            if not self._threads:
+                self._send_here()
+        self._changed.notify_all()
 
     def _send_here(self) -> None:
         for endpoint in ENDPOINTS:
@@ -253,12 +261,12 @@ class Courier(Buffer):
             while (found := self._awaited()) is not None:
                 self._tried(*found)
         finally:
-            with self._changed:
+            with self._lock:
                 self._threads.remove(threading.current_thread())
 
     def _awaited(self) -> tuple[str, list[Waiting]] | None:
         """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while."""
-        with self._changed:
+        with self._lock:
             while (endpoint := self._next()) is None:
                 pause = self._pause()
                 if pause is None and self._may_end():
@@ -271,7 +279,7 @@ class Courier(Buffer):
             return endpoint, self._taken(endpoint)
 
     def _taken(self, endpoint: str) -> list[Waiting]:
-        with self._changed:
+        with self._lock:
             batch = self._lines[endpoint].take(self._sizes[endpoint])
             self._oldest[endpoint] = time.monotonic()
             return batch
@@ -326,7 +334,7 @@ class Courier(Buffer):
     def _keep(self, endpoint: str, batch: Sequence[Waiting], error: BaseException) -> None:
         """Puts back what could not be sent, at the front, and pauses."""
         failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
-        with self._changed:
+        with self._lock:
             unwanted = self._take_back(endpoint, batch)
             gone = [message for message in batch if message.account is not None and message.account.is_gone]
             given_up = self._settle(endpoint, gone)

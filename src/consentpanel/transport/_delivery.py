@@ -11,6 +11,7 @@ from typing_extensions import Self
 from consentpanel._checks import whole_number
 from consentpanel._consent.ids import subject_key
 from consentpanel._forks import Survivors
+from consentpanel._log import pass_deadline
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.transport._http import (
@@ -41,6 +42,7 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
         else:
             refuse_later(consumer.send(endpoint, body, credentials))
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
+        pass_deadline(error)
         return understood(error)
     return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import inspect
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from requests import Session
@@ -266,12 +268,13 @@ def refuse_coroutine(consumer: object, send: object) -> None:
 
 
 def refuse_later(answer: object) -> None:
-    """Raises for what a consumer answered when that is only the promise of sending.
+    """Raises for what a consumer answered when that is a coroutine, which sends nothing by itself.
 
     Raises:
         DeliveryError: It is; nobody will await it.
     """
-    if answer is not None and is_late(answer):
+    # A future is that of work that has begun, as of a thread pool; a coroutine nobody runs.
+    if answer is not None and not isinstance(answer, Future) and not asyncio.isfuture(answer) and is_late(answer):
         raise DeliveryError(f"send answered with {type(answer).__name__}, which nobody awaits: nothing was sent")
 
 
@@ -301,6 +304,12 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")
     refuse_coroutine(consumer, consumer.send)
+    for each in senders_in(consumer):
+        if getattr(each, "judges_again", False) is True or issubclass(type(each), vendor.BufferedConsumer):
+            raise ConfigurationError(
+                f"consumer holds another buffer ({type(each).__name__}), which would keep whole batches and ask nobody "
+                "again: give the consumer that it sends with"
+            )
     defaults = inspect.signature(buffer).parameters
     beside = [name for name, value in arguments.items() if value != defaults[name].default]
     if beside:

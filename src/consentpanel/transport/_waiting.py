@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from consentpanel._consent.ids import purpose_key
 from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.names import IDS
 from consentpanel.transport._ticket import ticket_of
@@ -97,7 +98,8 @@ class Waiting:
         """Whether the message says something about the person with this look-up key, for one of these purposes."""
         if self.ticket is not None:
             # A message without a purpose only takes data away, and that is never discarded.
-            needed = self.ticket.purposes if purposes is None else set(purposes).intersection(self.ticket.purposes)
+            purposes = self.ticket.purposes if purposes is None else set(map(purpose_key, purposes))
+            needed = [each for each in self.ticket.purposes if each in purposes]
             return bool(needed) and key in self.ticket.subject_ids
         try:
             record = json.loads(self.json_message)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from consentpanel._consent.ids import joined
+
 #: How often a text is decoded.
 ROUNDS = 3
 #: How many texts of JSON inside a text of JSON are opened.
@@ -52,7 +54,7 @@ def visible(text: str) -> str:
     """The text in Unicode's form NFKC, without characters that nobody sees."""
     if text.isascii():
         return text
-    shown = _MARKS.sub(_fewer_marks, _INVISIBLE.sub("", text))
+    shown = _MARKS.sub(_fewer_marks, _INVISIBLE.sub("", joined(text)))
     return in_ascii_digits(unicodedata.normalize("NFKC", shown)).replace(_DOT, ".")
 
 
@@ -96,7 +98,6 @@ _PERCENT = re.compile("%[0-9A-Fa-f]{2}")
 _QUERY = re.compile("[?=]")
 _JSON = re.compile(r'\\(?:u([0-9A-Fa-f]{4})|([bfnrt"\\/]))')
 _BY_LETTER = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _HTML = re.compile(r"&(?:#0*([0-9]{1,7});?|#[xX]0*([0-9A-Fa-f]{1,6});?|([A-Za-z][A-Za-z0-9]{1,31};))")
 
 
@@ -136,8 +137,7 @@ def _without_json(text: str) -> str:
         return text
     text = _JSON.sub(lambda found: chr(int(found[1], 16)) if found[1] else _BY_LETTER.get(found[2], found[2]), text)
     # Two escapes may be the halves of one character.
-    is_whole = not _SURROGATE.search(text)
-    return text if is_whole else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return joined(text)
 
 
 def _without_html(text: str) -> str:
