@@ -258,6 +258,21 @@ def test_each_consumer_counts_and_closes_for_itself(faulty: Any) -> None:
     other.close()
 
 
+def test_what_one_gives_up_leaves_the_others_theirs(faulty: Any) -> None:
+    faulty.always = 503
+    one, other = (BackgroundConsumer(**faulty.urls, linger=600, exit_timeout=0.05) for _ in range(2))
+    for number in range(5):
+        one.send("events", event(number))
+        other.send("events", event(number + 10))
+    with pytest.raises(mixpanel.MixpanelException, match="5 messages were not delivered"):
+        one.close()
+    faulty.always = None
+    assert (other.waiting, one.waiting) == (5, 0)
+    other.flush(20)
+    other.close()
+    assert faulty.ids() == {str(number + 10): 1 for number in range(5)}
+
+
 def test_another_consumer_put_on_one_leaves_those_of_equal_arguments_alone(faulty: Any) -> None:
     one, other = (BackgroundConsumer(**faulty.urls, linger=0.01) for _ in range(2))
     vendor = FakeTransport()
@@ -444,7 +459,7 @@ def test_what_cannot_be_delivered_before_the_end_is_counted_and_reported(faulty:
     told: list[Any] = []
     consumer = BackgroundConsumer(**faulty.urls, linger=0.01)
     guarded(consumer, registry, observers=[told.append]).track("user-1", "E")
-    with pytest.raises(mixpanel.MixpanelException, match="closed with"):
+    with pytest.raises(mixpanel.MixpanelException, match="not delivered"):
         consumer.close(0.3)
     faulty.wait_for(lambda: told[-1].reason is Reason.NOT_DELIVERED)
     assert consumer.dropped == 1

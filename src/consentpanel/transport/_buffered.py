@@ -186,12 +186,12 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             unanswered = settle(message for line in lines for message in line.unanswered)
             left = settle(message for line in lines for message in line.queue)
             for line in lines:
-                line.forget_settled()
+                line.sweep()
         for reason, lost in ((Reason.REGISTRY_ERROR, unanswered), (Reason.NOT_DELIVERED, left)):
             for message in lost:
                 message.lose(reason)
         if left or unanswered:
-            LOGGER.warning("the process ended: %d buffered messages were not delivered", len(left) + len(unanswered))
+            LOGGER.warning("the process ends: %d buffered messages were not delivered", len(left) + len(unanswered))
 
     def _may_flush(self) -> bool:
         """Whether no other thread flushes at this moment."""

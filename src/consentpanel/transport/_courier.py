@@ -6,7 +6,7 @@ import inspect
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consentpanel._log import LOGGER, asked_by
@@ -135,7 +135,7 @@ class Courier(Buffer):
         elif has_ended():
             # No thread starts any more.
             self._send_here()
-            self.end(0.0)
+            self.end()
 
     def flush(self, account: Account, timeout: float) -> bool:
         """Sends what waits now; whether all that an account has queued has arrived, or waits for the registry alone."""
@@ -149,54 +149,50 @@ class Courier(Buffer):
             finally:
                 self._flushes -= 1
 
-    def close(self, account: Account | None = None, timeout: float = 0.0) -> str:  # type: ignore[override]
+    def close(self, account: Account, timeout: float) -> str:  # type: ignore[override]
         """Accepts no more for an account, and gives up what is left after that time; what was given up, or nothing.
 
         Args:
-            account: Of one consumer; None for all of them.
+            account: Of one consumer.
             timeout: Seconds.
         """
-        mine = self.whole if account is None else account
-        # Those that only a message knows too: while the interpreter ends, no weak reference holds.
-        accounts = [account] if account else [*self._accounts, *(each.account for each in self._all() if each.account)]
+        account.is_closed = True
+        problem = self._finish(account, timeout)
         with self._lock:
-            for each in accounts:
-                each.is_closed = True
+            account.is_gone = True
+            ending = list(self._threads) if self._may_end() else []
+            self._changed.notify_all()
+        for thread in ending:
+            if thread is not threading.current_thread():
+                # Not for long: one that still waits for the vendor ends with the process.
+                thread.join(0.2)
+        return problem
+
+    def end(self) -> None:
+        """Delivers what waits before the process ends, and reports what could not be. It may go on all the same."""
+        if self.whole.waiting and (problem := self._finish(self.whole, self.exit_timeout)):
+            LOGGER.warning("the process ends: %s", problem)
+
+    def _finish(self, account: Account, timeout: float) -> str:
+        """Has what waits for an account sent, and gives up what is left after that time; what was, or nothing."""
+        with self._lock:
             self._flushes += 1
             self._wake()
-            self._changed.wait_for(lambda: not mine.waiting, timeout)
+            self._changed.wait_for(lambda: not account.waiting, timeout)
             self._flushes -= 1
-            left, unanswered = self._leave(mine)
+            left, unanswered = self._leave(account)
             # What is on its way may still arrive: it is counted when its sending fails.
-            on_its_way = mine.waiting
-            for each in accounts:
-                each.is_gone = True
+            on_its_way = account.waiting
             self._count_lost([*left, *unanswered])
-            ending = list(self._threads) if self._may_end() else []
             self._changed.notify_all()
         for message in left:
             message.lose(Reason.NOT_DELIVERED)
         for message in unanswered:
             message.lose(Reason.REGISTRY_ERROR)
-        for thread in ending:
-            if thread is not threading.current_thread():
-                # Not for long: one that still waits for the vendor ends with the process.
-                thread.join(0.2)
         if left or unanswered or on_its_way:
             count = len(left) + len(unanswered)
-            return f"closed with {count} messages not delivered and {on_its_way} still on their way"
+            return f"{count} messages were not delivered, and {on_its_way} are still on their way"
         return ""
-
-    def end(self, timeout: float | None = None) -> None:
-        """Delivers what waits before the process ends, and reports what could not be.
-
-        Args:
-            timeout: Seconds; the longest that a consumer was told when left out.
-        """
-        if self.whole.waiting:
-            problem = self.close(timeout=self.exit_timeout if timeout is None else timeout)
-            if problem:
-                LOGGER.warning("the process ended: %s", problem)
 
     def _wake(self) -> None:
         """Has what waits sent now: by a thread, or here where the system gives none. Under the lock."""
@@ -212,9 +208,6 @@ class Courier(Buffer):
                 if self._tried(endpoint, batch) is not None:
                     break
 
-    def _all(self) -> Iterator[Waiting]:
-        return (message for line in self._lines.values() for message in line)
-
     def _leave(self, account: Account) -> tuple[list[Waiting], list[Waiting]]:
         """Takes out what waits for an account: what only the vendor keeps, and that of which nobody could tell."""
         left: list[Waiting] = []
@@ -223,7 +216,7 @@ class Courier(Buffer):
             unanswered += settle(message for message in line.unanswered if message.is_of(account))
             theirs = settle(message for message in line.queue if message.is_of(account))
             (unanswered if line.is_silent else left).extend(theirs)
-            line.forget_settled()
+            line.sweep()
         return left, unanswered
 
     def _has_room(self) -> bool:

@@ -237,8 +237,7 @@ class Buffer:
         with self._lock:
             for line in self._lines.values():
                 settle([*line.queue, *line.unanswered])
-                line.queue.clear()
-                line.forget_settled()
+                line.sweep()
             self._changed.notify_all()
 
     def end(self) -> None:

@@ -171,6 +171,14 @@ class Line:
             self._settled = max(0, self._settled - 1)
         return None
 
+    def sweep(self) -> None:
+        """Takes out of the queue what is settled, and drops it everywhere."""
+        left = [message for message in self.queue if not message.is_settled]
+        self.queue.clear()
+        self.queue.extend(left)
+        self._settled = 0
+        self.forget_settled()
+
     def forget_settled(self) -> None:
         """Drops what is settled."""
         self.on_its_way = [message for message in self.on_its_way if not message.is_settled]

@@ -1,0 +1,194 @@
+"""What was answered with "sent" arrives, however a server ends its processes (contract rule 8.1)."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import consentpanel
+
+pytestmark = [pytest.mark.slow, pytest.mark.service]
+
+SHOP = """
+import json, os
+from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+
+URLS = json.loads(os.environ["VENDOR_URLS"])
+CONSUMERS = {
+    "background": lambda: BackgroundConsumer(**URLS, linger=600),
+    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
+}
+mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+
+def visit(number):
+    assert mp.track("user-1", "Visited", {"$insert_id": "visit-" + str(number)})
+"""
+WSGI = """
+from shop import *
+
+def app(environ, start_response):
+    number = environ["PATH_INFO"].strip("/")
+    if number:
+        visit(number)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+ASGI = """
+from shop import *
+from consentpanel.asgi import ConsentMiddleware
+
+async def plain(scope, receive, send):
+    assert scope["type"] == "http"
+    number = scope["path"].strip("/")
+    if number:
+        visit(number)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+app = ConsentMiddleware(plain)
+"""
+STARLETTE = """
+from shop import *
+from consentpanel.asgi import ConsentMiddleware
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Route
+
+async def page(request):
+    number = request.url.path.strip("/")
+    if number:
+        visit(number)
+    return Response()
+
+app = Starlette(routes=[Route("/{path:path}", page)], middleware=[Middleware(ConsentMiddleware)])
+"""
+ALL = {f"visit-{number}" for number in range(1, 21)}
+
+
+@pytest.fixture(params=["background", "buffered"])
+def consumer(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def needs(*modules: str) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+
+
+@contextmanager
+def serving(folder: Path, faulty: Any, consumer: str, app: str, command: list[str]) -> Iterator[Any]:
+    """A server that runs an application; gives the process, and a function that visits it."""
+    (folder / "shop.py").write_text(SHOP)
+    (folder / "shop_app.py").write_text(app)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", *(part.format(port=port) for part in command)],
+        cwd=folder,
+        env={
+            "VENDOR_URLS": json.dumps(faulty.urls),
+            "CONSUMER": consumer,
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join([str(folder), str(Path(consentpanel.__file__).parents[1])]),
+        },
+        stderr=subprocess.PIPE,
+    )
+
+    def visit(number: object = "") -> None:
+        for _ in range(300):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", f"/{number}")
+                assert connection.getresponse().status == 200
+            except OSError:
+                assert server.poll() is None, server.stderr and server.stderr.read()
+                time.sleep(0.05)
+            else:
+                return
+            finally:
+                connection.close()
+        raise TimeoutError
+
+    try:
+        visit()
+        yield server, visit
+    finally:
+        if server.poll() is None:
+            server.terminate()
+        try:
+            server.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()
+            raise
+
+
+GUNICORN = ["gunicorn", "-b", "127.0.0.1:{port}", "--log-level", "error", "--graceful-timeout", "20"]
+UNDER_GUNICORN = {
+    "sync": [],
+    "sync, two workers, preloaded": ["-w", "2", "--preload"],
+    "gthread": ["-k", "gthread", "--threads", "4"],
+    "gevent": ["-k", "gevent"],
+    "recycled": ["--max-requests", "3"],
+}
+
+
+@pytest.mark.parametrize("options", UNDER_GUNICORN.values(), ids=UNDER_GUNICORN)
+def test_under_gunicorn(tmp_path: Path, faulty: Any, consumer: str, options: list[str]) -> None:
+    needs("gunicorn", *(["gevent"] if "gevent" in options else []))
+    with serving(tmp_path, faulty, consumer, WSGI, [*GUNICORN, *options, "shop_app:app"]) as (server, visit):
+        for each in range(1, 21):
+            visit(each)
+        # What Ctrl-C does ends one of them at once.
+        server.send_signal(signal.SIGINT if not options else signal.SIGTERM)
+        server.wait(60)
+    assert faulty.ids() == dict.fromkeys(ALL, 1)
+
+
+UVICORN = ["uvicorn", "--port", "{port}", "--log-level", "error"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("app", [ASGI, STARLETTE], ids=["an application without a lifespan", "Starlette"])
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "two workers"])
+def test_under_uvicorn(
+    tmp_path: Path, faulty: Any, consumer: str, options: list[str], app: str, number: signal.Signals
+) -> None:
+    needs("uvicorn", "starlette")
+    with serving(tmp_path, faulty, consumer, app, [*UVICORN, *options, "shop_app:app"]) as (server, visit):
+        for each in range(1, 21):
+            visit(each)
+        server.send_signal(number)
+        server.wait(60)
+    assert faulty.ids() == dict.fromkeys(ALL, 1)
+
+
+def test_uvicorn_that_is_handed_the_application_needs_no_word(tmp_path: Path, faulty: Any, consumer: str) -> None:
+    needs("uvicorn")
+    (tmp_path / "serve.py").write_text(
+        "import sys\nimport uvicorn\nfrom shop_app import plain\nuvicorn.run(plain, port=int(sys.argv[1]), log_level='error')\n"
+    )
+    with serving(tmp_path, faulty, consumer, ASGI, ["serve", "{port}"]) as (server, visit):
+        for each in range(1, 21):
+            visit(each)
+        server.terminate()
+        server.wait(60)
+    assert faulty.ids() == dict.fromkeys(ALL, 1)

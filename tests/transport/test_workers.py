@@ -1,0 +1,185 @@
+"""What was answered with "sent" arrives, however a worker of jobs ends its processes (contract rule 8.1)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import consentpanel
+
+pytestmark = [pytest.mark.slow, pytest.mark.service]
+
+SHOP = """
+import json, os
+from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+
+URLS = json.loads(os.environ["VENDOR_URLS"])
+CONSUMERS = {
+    "background": lambda: BackgroundConsumer(**URLS, linger=600),
+    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
+}
+mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+"""
+CELERY = """
+from celery import Celery
+import consentpanel.celery
+from shop import mp
+
+app = Celery("shop", broker=__import__("os").environ["REDIS"])
+app.conf.worker_hijack_root_logger = False
+app.conf.broker_connection_retry_on_startup = True
+consentpanel.celery.install(app)
+
+@app.task(name="visit")
+def visit(number):
+    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+    open(f"done-{number}", "w").close()
+"""
+RQ = """
+import consentpanel.rq
+from shop import mp
+
+consentpanel.rq.install()
+
+def visit(number):
+    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+    open(f"done-{number}", "w").close()
+"""
+
+
+@pytest.fixture(params=["background", "buffered"])
+def consumer(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    path = Path(__file__).parents[2] / "scripts" / "services.py"
+    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
+    assert spec is not None
+    assert spec.loader is not None
+    services = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(services)
+    try:
+        with services.redis() as url:
+            yield url
+    except services.MissingError as error:
+        pytest.skip(str(error))
+
+
+def environment(folder: Path, faulty: Any, consumer: str, redis_url: str) -> dict[str, str]:
+    return {
+        "VENDOR_URLS": json.dumps(faulty.urls),
+        "CONSUMER": consumer,
+        "REDIS": redis_url,
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(consentpanel.__file__).parents[1])]),
+    }
+
+
+def needs(*modules: str) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
+
+
+def wait_for_jobs(folder: Path, count: int, worker: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 90
+    while len([*folder.glob("done-*")]) < count:
+        assert worker.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def ended(worker: subprocess.Popen[bytes]) -> bytes:
+    try:
+        return worker.communicate(timeout=60)[0]
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.communicate()
+        raise
+
+
+POOLS = {
+    "prefork": ["-P", "prefork", "-c", "2"],
+    "prefork, recycled": ["-P", "prefork", "-c", "2", "--max-tasks-per-child", "5"],
+    "threads": ["-P", "threads", "-c", "4"],
+    "solo": ["-P", "solo"],
+    "gevent": ["-P", "gevent", "-c", "4"],
+}
+
+
+@pytest.mark.parametrize("options", POOLS.values(), ids=POOLS)
+def test_under_celery(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, options: list[str]) -> None:
+    needs("celery", "redis", *(["gevent"] if "gevent" in options else []))
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "shop_tasks.py").write_text(CELERY)
+    env = environment(tmp_path, faulty, consumer, redis_url)
+    count = 50
+    send = f"from shop_tasks import visit\nfor number in range({count}): visit.apply_async([number], queue={tmp_path.name!r})\n"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
+    command = [
+        "celery",
+        "-A",
+        "shop_tasks",
+        "worker",
+        "-Q",
+        tmp_path.name,
+        *options,
+        "--without-mingle",
+        "--without-gossip",
+    ]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_for_jobs(tmp_path, count, worker)
+        worker.send_signal(signal.SIGTERM)
+    finally:
+        said = ended(worker)
+    assert faulty.ids() == {f"visit-{number}": 1 for number in range(count)}, said.decode()[-2000:]
+
+
+@pytest.mark.parametrize("kind", ["rq.worker.Worker", "rq.worker.SpawnWorker", "rq.worker.SimpleWorker"])
+def test_under_rq(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, kind: str) -> None:
+    needs("rq", "redis")
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "shop_jobs.py").write_text(RQ)
+    env = environment(tmp_path, faulty, consumer, redis_url)
+    count = 10
+    send = (
+        "import os\nfrom redis import Redis\nfrom rq import Queue\n"
+        f"queue = Queue({tmp_path.name!r}, connection=Redis.from_url(os.environ['REDIS']))\n"
+        f"for number in range({count}): queue.enqueue('shop_jobs.visit', number)\n"
+    )
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
+    command = [
+        "rq.cli",
+        "worker",
+        tmp_path.name,
+        "--url",
+        redis_url,
+        "--worker-class",
+        kind,
+        "--burst",
+        "--path",
+        str(tmp_path),
+    ]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = ended(worker)
+    assert faulty.ids() == {f"visit-{number}": 1 for number in range(count)}, said.decode()[-3000:]
