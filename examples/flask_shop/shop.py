@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
 from mixpanel import MixpanelException
 
-from consentpanel import Consumer, FieldPolicy, Mixpanel, PrivacyRequestError, PrivacyRequests, keep
+from consentpanel import BackgroundConsumer, FieldPolicy, Mixpanel, PrivacyRequestError, PrivacyRequests, keep
 from consentpanel.registry import SQLiteRegistry
 from consentpanel.transparency import Notice, Vendor, notice
 
@@ -82,7 +82,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.extensions["consent_registry"] = registry
     app.extensions["mixpanel"] = Mixpanel(
         app.config["MIXPANEL_TOKEN"],
-        Consumer(api_host=app.config["MIXPANEL_API_HOST"], request_timeout=2, retry_limit=0),
+        BackgroundConsumer(api_host=app.config["MIXPANEL_API_HOST"]),
         registry=registry,
         policy=POLICY,
         privacy=_privacy_requests(app.config),

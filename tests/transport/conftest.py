@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -53,6 +54,9 @@ class FaultyVendor:
         if fault == "stall":
             self.open.wait(10)
             fault = None
+        if fault == "trickle":
+            self.trickle(request)
+            return
         if fault == "cut":
             request.close_connection = True
             request.connection.close()
@@ -74,6 +78,16 @@ class FaultyVendor:
             self.reply(request, 400, {"failed_records": [{"index": n, "message": "bad"} for n in refused]})
         else:
             self.reply(request, 200, {"status": 1, "error": None})
+
+    def trickle(self, request: BaseHTTPRequestHandler) -> None:
+        """Answers a byte at a time, for longer than anybody would wait."""
+        with suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + b" " * 400:
+                request.wfile.write(bytes([byte]))
+                request.wfile.flush()
+                if self.open.wait(0.05):
+                    return
+        request.close_connection = True
 
     def take(self, batch: list[dict[str, Any]]) -> None:
         with self.lock:

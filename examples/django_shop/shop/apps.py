@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.conf import settings
 
-from consentpanel import Consumer, Mixpanel
+from consentpanel import BackgroundConsumer, Mixpanel
 from consentpanel.registry import SQLiteRegistry
 from shop.analytics import POLICY
 
@@ -24,7 +24,7 @@ class ShopConfig(AppConfig):
         )
         self.mp = Mixpanel(
             settings.MIXPANEL_TOKEN,
-            Consumer(api_host=settings.MIXPANEL_API_HOST, request_timeout=2, retry_limit=0),
+            BackgroundConsumer(api_host=settings.MIXPANEL_API_HOST),
             registry=self.registry,
             policy=POLICY,
         )

@@ -37,7 +37,7 @@ class BackgroundConsumer:
         events_url: Address for events, instead of the one at `api_host`.
         people_url: Address for user profiles, likewise.
         import_url: Address for imports, likewise.
-        request_timeout: Seconds to wait for the vendor.
+        request_timeout: Seconds that a whole request may take, however little at a time the vendor answers.
         groups_url: Address for group profiles, likewise.
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``.
         retry_limit: How many times a request is tried again at once, before the batch pauses as described above.

@@ -41,7 +41,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         events_url: Address for events, instead of the one at `api_host`.
         people_url: Address for user profiles, likewise.
         import_url: Address for imports, likewise.
-        request_timeout: Seconds to wait for the vendor; None waits without limit.
+        request_timeout: Seconds that a whole request may take, however little at a time the vendor answers; None waits
+            without limit.
         groups_url: Address for group profiles, likewise.
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``.
         retry_limit: How many times a request is tried again after a connection error or an HTTP status of 5xx.

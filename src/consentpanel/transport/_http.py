@@ -20,6 +20,7 @@ from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 from consentpanel.registry._protocol import is_coroutine_function, is_late
+from consentpanel.transport._session import BatchSession
 
 #: How many consumers may stand one inside the other: a buffer, and what it sends with.
 DEEPEST = 3
@@ -68,6 +69,8 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         self._gzip_imports = gzip_imports
         # The vendor's `send` raises without the status. Several threads may send at a time.
         self._last = threading.local()
+        vendors: Session = vars(self)["_session"]
+        self._session = BatchSession(vendors)
         self._session.hooks["response"].append(self._note)
         keep_to_its_host(self)
 

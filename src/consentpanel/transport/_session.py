@@ -1,0 +1,153 @@
+"""The HTTP session of our consumers: a limit for a whole request, and the vendor's form written fast."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import string
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import quote_plus
+
+from requests import Session
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class BatchSession(Session):
+    """As the session of another consumer, with its adapters' retries.
+
+    Args:
+        other: The session whose place it takes.
+    """
+
+    def __init__(self, other: Session) -> None:
+        super().__init__()
+        for prefix, adapter in other.adapters.items():
+            self.mount(prefix, _TimedAdapter(max_retries=getattr(adapter, "max_retries", 0)))
+
+    def request(self, method: Any, url: Any, *arguments: Any, **keywords: Any) -> Any:
+        """Writes a form by itself, in the bytes that `requests` would."""
+        data = keywords.get("data")
+        if isinstance(data, dict):
+            keywords["data"] = form(data)
+            keywords["headers"] = {"Content-Type": _FORM, **(keywords.get("headers") or {})}
+        return super().request(method, url, *arguments, **keywords)
+
+
+def form(fields: Mapping[str, object]) -> str:
+    """The fields as `urllib.parse.urlencode` writes them, which looks at each byte by itself.
+
+    Example:
+        >>> form({"data": '[{"a b":1}]', "ip": 0})
+        'data=%5B%7B%22a+b%22%3A1%7D%5D&ip=0'
+    """
+    return "&".join(f"{_quoted(name)}={_quoted(str(value))}" for name, value in fields.items())
+
+
+def _quoted(text: str) -> str:
+    if not text.isascii():
+        return quote_plus(text, errors="surrogatepass")
+    for character, written in _ESCAPES:
+        if character in text:
+            text = text.replace(character, written)
+    return text
+
+
+_UNTOUCHED = frozenset(string.ascii_letters + string.digits + "_.-~%+ ")
+# In this order, so that nothing is escaped twice.
+_ESCAPES = (
+    ("%", "%25"),
+    ("+", "%2B"),
+    (" ", "+"),
+    *((chr(code), f"%{code:02X}") for code in range(128) if chr(code) not in _UNTOUCHED),
+)
+
+
+class _Timed(io.RawIOBase):
+    """What comes from a socket until a moment.
+
+    Args:
+        connection: The socket.
+        until: The moment, of `time.monotonic`.
+    """
+
+    def __init__(self, connection: Any, until: float) -> None:
+        super().__init__()
+        # Keeps the socket open until the answer is read.
+        self._raw = connection.makefile("rb", buffering=0)
+        self._connection = connection
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Any:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")  # noqa: UP041 - another class in Python 3.9's urllib3
+        # Of the socket one read alone is limited, however little it brings.
+        self._connection.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, until: float, connection: Any, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(cast("Any", _Socket(connection, until)), *arguments, **keywords)
+
+
+class _Socket:
+    """A socket as `http.client` asks for it: to read from."""
+
+    def __init__(self, connection: Any, until: float) -> None:
+        self._connection, self._until = connection, until
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        return io.BufferedReader(_Timed(self._connection, self._until))
+
+
+class _TimedConnection:
+    """Limits a request as a whole: a server that answers a byte at a time would hold a thread for good."""
+
+    timeout: Any
+    sock: Any
+    response_class: Any
+
+    def request(self, *arguments: Any, **keywords: Any) -> Any:
+        """As of `http.client`."""
+        limit = self.timeout
+        self.response_class = http.client.HTTPResponse
+        if isinstance(limit, (int, float)):
+            self.response_class = functools.partial(_Answer, time.monotonic() + limit)
+            if self.sock is not None:
+                self.sock.settimeout(limit)
+        return super().request(*arguments, **keywords)  # type: ignore[misc]
+
+
+def _timed(pool: type[Any]) -> type[Any]:
+    connection = type("TimedConnection", (_TimedConnection, pool.ConnectionCls), {})
+    return type("TimedPool", (pool,), {"ConnectionCls": connection})
+
+
+_POOLS = {"http": _timed(HTTPConnectionPool), "https": _timed(HTTPSConnectionPool)}
+
+
+class _TimedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
+        super().init_poolmanager(*arguments, **keywords)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *arguments: Any, **keywords: Any) -> Any:
+        manager: Any = super().proxy_manager_for(*arguments, **keywords)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
