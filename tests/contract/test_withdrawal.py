@@ -22,6 +22,7 @@ from consentpanel import (
     RegistryError,
     Withdrawal,
     keep,
+    pseudonymous,
 )
 from consentpanel.registry import CachedRegistry, CallableRegistry, MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
@@ -453,22 +454,54 @@ class Changing:
         self.behind.flush()
 
 
+@pytest.mark.parametrize("how", ["behind", "in a list", "a subclass"])
 @pytest.mark.parametrize("changes", [False, True])
 def test_a_withdrawal_reaches_the_buffer_behind_a_consumer_of_ones_own(
     client: Callable[..., Mixpanel],
     registry: MemoryRegistry,
     vendor: FakeTransport,
-    caplog: pytest.LogCaptureFixture,
     changes: bool,
+    how: str,
 ) -> None:
     # rules 2.11 and 7.1
     registry.grant("user-1")
-    mp = client()
-    mp._consumer = Changing(
-        BufferedConsumer(consumer=vendor), (lambda text: text + " ") if changes else lambda text: text
-    )
+    mp = client(identity=pseudonymous(b"0" * 32))
+
+    def change(text: str) -> str:
+        return text + " " if changes else text
+
+    if how == "behind":
+        mp._consumer = Changing(BufferedConsumer(consumer=vendor), change)
+    elif how == "in a list":
+        mp._consumer = Spreading([BufferedConsumer(consumer=vendor)], change)
+    else:
+        mp._consumer = Overriding(vendor, change)
     mp.track("user-1", "A")
-    assert ("hands another text on" in caplog.text) is changes
-    assert mp.withdraw("user-1").discarded == 1
+    mp.track("user-1", "B")
+    if how != "in a list":
+        assert mp.withdraw("user-1").discarded == 2
+        mp.track("user-1", "C")
+    registry.deny("user-1")
     mp.flush()
     assert not vendor.messages
+
+
+class Spreading(Changing):
+    def send(self, endpoint: str, json_message: str, api_key: Any = None) -> None:
+        for each in self.behind:
+            each.send(endpoint, self.change(json_message), api_key)
+
+    def flush(self) -> None:
+        for each in self.behind:
+            each.flush()
+
+
+class Overriding(BufferedConsumer):
+    """A subclass that changes a text before it is kept, as existing code does."""
+
+    def __init__(self, behind: Any, change: Callable[[str], str]) -> None:
+        super().__init__(consumer=behind)
+        self.change = change
+
+    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
+        super().send(endpoint, self.change(json_message), api_key, api_secret)

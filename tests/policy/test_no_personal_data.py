@@ -462,3 +462,22 @@ def test_a_rule_for_a_part_of_a_personal_key_opens_no_more() -> None:
     assert policy.apply_event("E", {"user": {"name": "Ada Lovelace", "email": "x", "n": 1}}).properties == {
         "user": {"n": 1}
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "passwordconfirm",
+        "passwordRepeat",
+        "SECRETKEY",
+        "accesskeyid",
+        "apikeyid",
+        "privatekeypem",
+        "creditcardno",
+        "cardnumbers",
+    ],
+)
+def test_a_sensitive_name_in_front_closes_a_compound(name: str) -> None:
+    # rule 3.11
+    result = FieldPolicy(events={"ctx": keep(deep=True)}).apply_event("E", {"ctx": {name: "x", "n": 1}})
+    assert result.properties == {"ctx": {"n": 1}}

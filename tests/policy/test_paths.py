@@ -818,3 +818,47 @@ def test_a_mapping_where_items_are_masked_is_not_opened():
     # rule 3.3
     sent, dropped, _ = outcome({"tags": keep(deep=True), "tags[]": mask()}, {"tags": {"k": "secretvalue"}})
     assert (sent, dropped) == ({}, {"tags": "not_opened"})
+
+
+@pytest.mark.parametrize("close", [drop(), refuse()])
+def test_what_an_event_closes_takes_no_rule_of_the_scope_away(close):
+    # rule 3.3
+    policy = FieldPolicy(events={"user.profile.nick": close}).for_event(
+        "Paid", {"user": drop(), "user.profile": keep(deep=True)}
+    )
+    result = policy.apply_event("Paid", {"user": {"profile": {"nick": "Ada L", "n": 1}}})
+    assert "Ada" not in str(result.properties)
+
+
+@pytest.mark.parametrize(
+    ("rules", "properties"),
+    [
+        ({"orders[]": keep(deep=True), "orders.address": drop()}, {"orders": [{"address": "Ada", "n": 1}]}),
+        ({"orders": keep(deep=True), "orders[].address": drop()}, {"orders": {"address": "Ada", "n": 1}}),
+        (
+            {"orders[].customer": keep(deep=True), "orders.customer.nick": drop()},
+            {"orders": [{"customer": {"nick": "Ada", "n": 1}}]},
+        ),
+    ],
+)
+def test_a_closing_rule_holds_whatever_lists_stand_above_it(rules, properties):
+    # rule 3.3
+    assert "Ada" not in str(outcome(rules, properties)[0])
+    assert "1" in str(outcome(rules, properties)[0])
+
+
+def test_an_item_that_is_appended_is_closed_by_the_rule_of_its_list():
+    # rule 3.3
+    policy = FieldPolicy(people={"orders[]": keep(deep=True), "orders.address": drop()})
+    update = {"$append": {"orders": {"address": "Ada", "n": 1}}}
+    assert policy.apply_people(update).properties == {"$append": {"orders": {"n": 1}}}
+
+
+@pytest.mark.parametrize(
+    "action", [pseudonymize(), truncate(2), mask(0), keep(purpose="targeting"), keep(max_length=3)]
+)
+@pytest.mark.parametrize("key", ["Nick", "NICK", "ni\u200bck", " nick"])
+def test_a_rule_that_takes_something_away_below_a_deep_keep_is_not_escaped_by_spelling(action, key):
+    # rules 3.2 and 3.14
+    policy = FieldPolicy(events={"profile": keep(deep=True), "profile.nick": action}, secret=b"0" * 32)
+    assert policy.apply_event("E", {"profile": {key: "Ada Lovelace", "n": 1}}).properties == {"profile": {"n": 1}}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from consentpanel import ConfigurationError, ConsentStatus
+from consentpanel import ConfigurationError, ConsentStatus, RegistryError
 from consentpanel._consent import records as consent_module
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 
@@ -92,3 +92,50 @@ def test_another_process_that_makes_the_file_delays_this_one_and_does_not_fail_i
     with SQLiteRegistry(path, timeout=30) as registry:
         registry.grant("user-1")
     maker.close()
+
+
+# case: the file is moved while serving
+
+
+def test_a_file_that_is_moved_away_is_written_to_no_more(tmp_path):
+    path = tmp_path / "consent.db"
+    with SQLiteRegistry(path) as registry:
+        registry.grant("user-1")
+        path.rename(tmp_path / "old.db")
+        with pytest.raises(RegistryError, match="nothing is at its path"):
+            registry.grant("user-2")
+        with pytest.raises(RegistryError, match="nothing is at its path"):
+            registry.status("user-1", "analytics")
+        (tmp_path / "old.db").rename(path)
+        assert registry.status("user-1", "analytics") is ConsentStatus.GRANTED
+
+
+def test_a_file_that_takes_the_place_of_another_is_refused(tmp_path):
+    path, other = tmp_path / "consent.db", tmp_path / "other.db"
+    with SQLiteRegistry(other) as registry:
+        registry.deny("user-1")
+    with SQLiteRegistry(path) as registry:
+        registry.grant("user-1")
+        path.rename(tmp_path / "old.db")
+        other.rename(path)
+        with pytest.raises(RegistryError, match="was replaced"):
+            registry.status("user-1", "analytics")
+        with pytest.raises(RegistryError, match="was replaced"):
+            registry.grant("user-2")
+
+
+@pytest.mark.slow
+def test_32_processes_that_write_all_do(tmp_path):
+    # rule 2.4: a record is kept when the call returns
+    path = tmp_path / "consent.db"
+    SQLiteRegistry(path).close()
+    code = (
+        "import sys\nfrom consentpanel.registry import SQLiteRegistry\n"
+        "registry = SQLiteRegistry(sys.argv[1])\n"
+        "for number in range(10): registry.grant(f'{sys.argv[2]}-{number}', 'analytics')\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), str(number)]) for number in range(32)]
+    assert [writer.wait(120) for writer in writers] == [0] * 32
+    with SQLiteRegistry(path) as registry:
+        people = [f"{process}-{number}" for process in range(32) for number in range(10)]
+        assert set(registry.statuses(people, "analytics").values()) == {ConsentStatus.GRANTED}

@@ -17,9 +17,11 @@ import consentpanel
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 SHOP = """
-import json, os
+import json, os, signal
 from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
 
+# A shell without job control starts what runs in its background with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 URLS = json.loads(os.environ["VENDOR_URLS"])
 # Nothing leaves by itself before the process ends.
 CONSUMERS = {

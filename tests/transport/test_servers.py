@@ -79,12 +79,6 @@ app = Starlette(routes=[Route("/{path:path}", page)], middleware=[Middleware(Con
 ALL = {f"visit-{number}" for number in range(1, 21)}
 
 
-@pytest.fixture(params=["background", "buffered"])
-def consumer(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 def needs(*modules: str) -> None:
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
@@ -151,7 +145,13 @@ UNDER_GUNICORN = {
 }
 
 
-@pytest.mark.parametrize("options", UNDER_GUNICORN.values(), ids=UNDER_GUNICORN)
+@pytest.mark.parametrize(
+    ("consumer", "options"),
+    [
+        *(pytest.param("background", options, id=name) for name, options in UNDER_GUNICORN.items()),
+        pytest.param("buffered", UNDER_GUNICORN["recycled"], id="buffered, recycled"),
+    ],
+)
 def test_under_gunicorn(tmp_path: Path, faulty: Any, consumer: str, options: list[str]) -> None:
     needs("gunicorn", *(["gevent"] if "gevent" in options else []))
     with serving(tmp_path, faulty, consumer, WSGI, [*GUNICORN, *options, "shop_app:app"]) as (server, visit):
@@ -166,11 +166,22 @@ def test_under_gunicorn(tmp_path: Path, faulty: Any, consumer: str, options: lis
 UVICORN = ["uvicorn", "--port", "{port}", "--log-level", "error"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("app", [ASGI, STARLETTE], ids=["an application without a lifespan", "Starlette"])
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "two workers"])
+WITHOUT, WITH, ALONE, TWO = ASGI, STARLETTE, (), ("--workers", "2")
+
+
+@pytest.mark.parametrize(
+    ("consumer", "options", "app", "number"),
+    [
+        pytest.param("background", ALONE, WITHOUT, signal.SIGTERM, id="alone"),
+        pytest.param("background", ALONE, WITH, signal.SIGTERM, id="Starlette"),
+        pytest.param("background", TWO, WITHOUT, signal.SIGTERM, id="two workers"),
+        pytest.param("background", TWO, WITH, signal.SIGINT, id="two workers, Ctrl-C"),
+        pytest.param("buffered", TWO, WITH, signal.SIGTERM, id="buffered, two workers"),
+        pytest.param("buffered", ALONE, WITHOUT, signal.SIGINT, id="buffered, Ctrl-C"),
+    ],
+)
 def test_under_uvicorn(
-    tmp_path: Path, faulty: Any, consumer: str, options: list[str], app: str, number: signal.Signals
+    tmp_path: Path, faulty: Any, consumer: str, options: tuple[str, ...], app: str, number: signal.Signals
 ) -> None:
     needs("uvicorn", "starlette")
     with serving(tmp_path, faulty, consumer, app, [*UVICORN, *options, "shop_app:app"]) as (server, visit):
@@ -181,6 +192,7 @@ def test_under_uvicorn(
     assert faulty.ids() == dict.fromkeys(ALL, 1)
 
 
+@pytest.mark.parametrize("consumer", ["background", "buffered"])
 def test_uvicorn_that_is_handed_the_application_needs_no_word(tmp_path: Path, faulty: Any, consumer: str) -> None:
     needs("uvicorn")
     (tmp_path / "serve.py").write_text(

@@ -57,12 +57,6 @@ def visit(number):
 """
 
 
-@pytest.fixture(params=["background", "buffered"])
-def consumer(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(scope="module")
 def redis_url() -> Iterator[str]:
     path = Path(__file__).parents[2] / "scripts" / "services.py"
@@ -122,7 +116,13 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("options", POOLS.values(), ids=POOLS)
+@pytest.mark.parametrize(
+    ("consumer", "options"),
+    [
+        *(pytest.param("background", options, id=name) for name, options in POOLS.items()),
+        pytest.param("buffered", POOLS["prefork, recycled"], id="buffered, recycled"),
+    ],
+)
 def test_under_celery(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, options: list[str]) -> None:
     needs("celery", "redis", *(["gevent"] if "gevent" in options else []))
     (tmp_path / "shop.py").write_text(SHOP)
@@ -153,13 +153,19 @@ def test_under_celery(tmp_path: Path, faulty: Any, consumer: str, redis_url: str
     assert faulty.ids() == {f"visit-{number}": 1 for number in range(count)}, said.decode()[-2000:]
 
 
-@pytest.mark.parametrize("kind", ["rq.worker.Worker", "rq.worker.SpawnWorker", "rq.worker.SimpleWorker"])
+@pytest.mark.parametrize(
+    ("consumer", "kind"),
+    [
+        *(("background", f"rq.worker.{name}") for name in ("Worker", "SpawnWorker", "SimpleWorker")),
+        ("buffered", "rq.worker.Worker"),
+    ],
+)
 def test_under_rq(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, kind: str) -> None:
     needs("rq", "redis")
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "shop_jobs.py").write_text(RQ)
     env = environment(tmp_path, faulty, consumer, redis_url)
-    count = 10
+    count = 5
     send = (
         "import os\nfrom redis import Redis\nfrom rq import Queue\n"
         f"queue = Queue({tmp_path.name!r}, connection=Redis.from_url(os.environ['REDIS']))\n"

@@ -13,7 +13,7 @@ import attrs
 
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import now
-from consentpanel._messages.convert import items_of, items_once, key_of, name_of
+from consentpanel._messages.convert import as_number, items_of, items_once, key_of, name_of
 from consentpanel._messages.decision import Cause, Reason
 from consentpanel._messages.shapes import DefaultOf, no_default
 from consentpanel._messages.times import moment_of
@@ -337,7 +337,24 @@ class Subjects:
         if items is not None:
             return [self.person(item, name) for item in items]
         self.problem = f"{name} must be a list of ids, not {type(value).__name__}"
+        self._refuse(value)
         return None
+
+    def _refuse(self, value: object) -> None:
+        """Notes the texts of what is no id, so that no name that holds one is told."""
+        # Suppressed, because the class is the user's and its exception may hold the value.
+        with suppress(Exception):
+            number = as_number(value)
+            inside = items_of(value) or (list(value) if isinstance(value, Mapping) else [value])
+            for each in inside[:MAX_ITEMS]:
+                kind = type(each)
+                text = str.__str__(cast("str", each)) if issubclass(kind, str) else key_of(each)
+                if text is None and number is None and isinstance(each, (int, float)):
+                    number = each
+                if text and not text.isspace():
+                    self.refused.append(text)
+            if number is not None:
+                self.refused += {repr(number), repr(int(number))}
 
     def person(self, value: object, name: str = "distinct_id") -> object:
         """The id of a person, as it goes on the wire."""
@@ -348,9 +365,7 @@ class Subjects:
             key = subject_key(value)
         except InvalidRecordError as error:
             self.problem = f"{name}{str(error).removeprefix('id')}"
-            text = str.__str__(cast("str", value)) if issubclass(type(value), str) else key_of(value)
-            if text and not text.isspace() and len(self.refused) < MAX_ITEMS:
-                self.refused.append(text)
+            self._refuse(value)
             return None
         keys[key] = None
         kind = type(value)

@@ -36,7 +36,7 @@ def is_insert_id(value: object, ids: Collection[str]) -> bool:
         return False
     lowered, squashed = f"-{value.lower()}-", _squashed(value)
     # In a random one any short text stands by chance.
-    runs = () if _RANDOM.fullmatch(value) else _RUN.findall(lowered)
+    runs = () if _RANDOM.fullmatch(value) else [run.lstrip("0") for run in _RUN.findall(lowered)]
     return not any(
         f"-{each.lower()}-" in lowered
         or _squashed(each) in (squashed if len(_squashed(each)) >= _SHORTEST_PART else runs)
@@ -44,7 +44,8 @@ def is_insert_id(value: object, ids: Collection[str]) -> bool:
     )
 
 
-_RANDOM = re.compile("[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+# With a letter and no row of zeros: what is filled up to that length is an id in other clothes.
+_RANDOM = re.compile("(?=.*[A-Fa-f])(?!.*0{6})(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})")
 _RUN = re.compile("[0-9]+|[a-z]+")
 
 

@@ -14,6 +14,7 @@ from mixpanel.flags import types as vendor_types
 
 from consentpanel._log import asked_by, cause_of
 from consentpanel._mixpanel import vendor
+from consentpanel.client._capture import plain
 from consentpanel.transport._failures import quotes
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
     def get_variant(self, flag_key: str, fallback_value: Any, context: Any, reportExposure: bool = True) -> Any:  # noqa: N803 - the vendor's signature
         """The variant for the context, or the fallback when the person has not consented."""
         said = self._allowed(context)
-        if said is None:
+        if said is None or self._guard.names_mapped(flag_key, said):
             return _as_fallback(fallback_value)
         return super().get_variant(flag_key, fallback_value, said, reportExposure)
 
     async def aget_variant(self, flag_key: str, fallback_value: Any, context: Any, reportExposure: bool = True) -> Any:  # noqa: N803 - the vendor's signature
         """As `get_variant`, without blocking the event loop."""
         said = await sync_to_async(self._allowed)(context)
-        if said is None:
+        if said is None or self._guard.names_mapped(flag_key, said):
             return _as_fallback(fallback_value)
         return await super().aget_variant(flag_key, fallback_value, said, reportExposure)
 
@@ -76,15 +77,19 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
     def _allowed(self, context: Any) -> _Allowed | None:
         # Read once: the caller's own may change in another thread. What cannot be read is refused as it is.
         with suppress(Exception):
-            context = dict(context)
+            context = plain(context)
         said = self._guard.context(context, self._client._consumer)
         return None if said is None else _Allowed(context, said)
 
     def _prepare_query_params(self, context: Mapping[str, Any], flag_key: str | None = None) -> Any:
         # A vendor method that is not overridden above gets here with a context that nobody judged.
         judged = context if type(context) is _Allowed else self._allowed(context)
-        if judged is None:
+        if judged is None or self._guard.names_mapped(flag_key, judged):
             raise _NoConsentError
+        # What the vendor set for one person is not sent with the question of another.
+        for http in (getattr(self, "_sync_client", None), getattr(self, "_async_client", None)):
+            if http is not None:
+                http.cookies.clear()
         return super()._prepare_query_params(judged.said, flag_key)
 
     def _handle_response(self, response: httpx.Response) -> Any:

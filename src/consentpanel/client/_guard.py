@@ -25,6 +25,7 @@ from consentpanel.client._reporter import Outlet, Reporter
 from consentpanel.client._settings import Settings
 from consentpanel.client._ticket import Ticket
 from consentpanel.policy._detect.detection import kind_in_name
+from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy.identity import with_pseudonyms
 from consentpanel.registry._lookup import regimes_of, standings_of
 
@@ -120,6 +121,13 @@ class Guard:
         self.reporter.settle(verdict.decision, self.settings(), outlet)
         left: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
         return left
+
+    def names_mapped(self, text: object, context: Mapping[str, Any]) -> bool:
+        """Whether the raw id of somebody whom a context names stands in a text that would leave as it is."""
+        if self.settings().identity.is_plain or not isinstance(text, str):
+            return False
+        message = take_apart(Captured(FLAGS, context, Wire()))
+        return Ids(message.subjects).are_in(text)
 
     def with_mapped_ids(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The context of a local flag with the ids that the vendor knows, so that both assign the same variant."""

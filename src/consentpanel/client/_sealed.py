@@ -27,15 +27,11 @@ from consentpanel.transport._http import (
     refuse_later,
     senders_in,
 )
-from consentpanel.transport._ticket import JudgedText, Ticket, ticket_of
+from consentpanel.transport._ticket import JudgedText, Ticket, handing_over
 
 _OTHER_BUFFER = (
     "%s cannot ask for consent again when it is flushed: "
     "use consentpanel.BufferedConsumer, or what was buffered is sent even after a withdrawal"
-)
-_REWRITTEN = (
-    "%s hands another text on than it gets, so that its buffer cannot ask for consent again when it is flushed: "
-    "put what changes messages in front of the client, or hand on the text as it is"
 )
 _CONTROLS = frozenset({"flush", "close", "purge", "shutdown"})
 #: Where a mock keeps what reached it.
@@ -81,9 +77,9 @@ class SealedTransport:
         # Existing code puts another session on it; our buffers look for themselves, at each batch.
         self.__may_change_host = keep_to_its_host(consumer) and not self.__keeps
         # Of a consumer that hands on what it gets.
-        self.__inner_buffers: list[Any] = [
-            each for each in senders_in(consumer)[1:] if hasattr(type(each), "took_plain_text")
-        ]
+        self.__inner_buffers: list[Any] = [each for each in senders_in(consumer)[1:] if _is_our_buffer(each)]
+        # One of ours or of the vendor's hands on no other text than it gets.
+        self.__is_plain = type(consumer).__module__.partition(".")[0] in {"consentpanel", "mixpanel"}
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -105,18 +101,23 @@ class SealedTransport:
                 keep_to_its_host(self.__consumer)
             if outbox is not None:
                 outbox.send(endpoint, judged)
-            elif credentials is None or self.__arguments < 3:
-                refuse_later(self.__consumer.send(endpoint, judged))
+            elif self.__is_plain:
+                self.__send(endpoint, judged, credentials)
             else:
-                refuse_later(self.__consumer.send(endpoint, judged, credentials))
-            if any(each.took_plain_text(endpoint) for each in self.__inner_buffers):
-                warn_once(_REWRITTEN % _name_of(type(self.__consumer)))
+                with handing_over(ticket):
+                    self.__send(endpoint, judged, credentials)
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             # A buffer sends other messages with this one.
             failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
         # Outside of the handler, so that the consumer's error is not the context of this one.
         if failure is not None:
             raise failure
+
+    def __send(self, endpoint: str, text: JudgedText, credentials: object) -> None:
+        if credentials is None or self.__arguments < 3:
+            refuse_later(self.__consumer.send(endpoint, text))
+        else:
+            refuse_later(self.__consumer.send(endpoint, text, credentials))
 
     def __stripped(self, error: Exception, said: str | None) -> Exception:
         if self.keeps and type(self.__consumer).__module__.partition(".")[0] == "consentpanel":
@@ -189,7 +190,8 @@ class SealedTransport:
         credentials = api_key
         if api_secret is not None and not isinstance(api_key, tuple):
             credentials = (api_key, api_secret)
-        if isinstance(json_message, str) and (ticket := ticket_of(json_message)) is not None:
+        if type(json_message) is JudgedText:
+            ticket = json_message.ticket
             # The consumer that hands it on may have kept it for a while.
             if ticket.ask_again([ticket]) == [True]:
                 self.deliver(endpoint, json_message, credentials, ticket)
@@ -317,6 +319,10 @@ def _could_send(value: object, depth: int) -> bool:
     elif not isinstance(value, _CONTAINERS):
         inside = tuple(getattr(value, "__dict__", {}).values())
     return any(_could_send(each, depth - 1) for each in inside)
+
+
+def _is_our_buffer(consumer: Any) -> bool:
+    return getattr(consumer, "judges_again", False) is True and hasattr(type(consumer), "purge")
 
 
 def _name_of(kind: type) -> str:

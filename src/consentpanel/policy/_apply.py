@@ -85,6 +85,7 @@ class Application:
         "changed",
         "detected",
         "dropped",
+        "maps_ids",
     )
 
     def __init__(
@@ -105,6 +106,7 @@ class Application:
         self._ids = frozenset(message.persons + message.devices)
         self._refused_ids = frozenset(message.refused)
         self._mapped = self._ids if maps_ids else frozenset[str]()
+        self.maps_ids = maps_ids
         self._ids_in_texts: Ids | None = None
         self.dropped: dict[str, Cause] = {self.shown(path): cause for path, cause in message.dropped.items()}
         self.changed: dict[str, Cause] = {}
@@ -450,6 +452,20 @@ class Application:
     def _is_stray_id(self, name: str, node: Node, value: Any) -> bool:
         """Whether something stands under the name of an id that the message is not known to name."""
         return is_id_name(name) and not (is_closing(node.action) or self._is_named(value))
+
+    def without_strays(self, tree: Any, path: str) -> Any:
+        """A tree without what stands under the name of an id and is of nobody whom the message is known to name."""
+        if isinstance(tree, list):
+            return [self.without_strays(item, path) for item in tree]
+        if not isinstance(tree, dict):
+            return tree
+        kept = {}
+        for name, value in tree.items():
+            if is_id_name(name) and not self._is_named(value):
+                self.dropped[self.path(name if name in FLAG_IDS else IDS_BELOW, f"{path}.")] = Cause.ID
+            else:
+                kept[name] = self.without_strays(value, path)
+        return kept
 
     def _is_named(self, value: Any) -> bool:
         """Whether a value is an id that the message is known to name, or a list of such."""

@@ -160,16 +160,18 @@ def _merged(
     ours = layers.event_closes.action or layers.event_opens.action
     theirs = layers.scope_closes.action or layers.scope_opens.action
     if ours is not None and is_closing(ours):
-        layers = layers._replace(scope_opens=NO_RULES, scope_closes=NO_RULES)
+        layers = layers._replace(scope_opens=NO_RULES)
     action = ours or theirs or inherited
     below = action if isinstance(action, Keep) and action.deep else None
+    depth = max(len(_shapes_of(layer)) for layer in layers)
+    layers = layers._replace(
+        event_closes=_seen_through_lists(layers.event_closes, depth),
+        scope_closes=_seen_through_lists(layers.scope_closes, depth),
+    )
     if below is not None:
-        depth = max(len(_shapes_of(layer)) for layer in layers)
-        layers = Layers(
-            _seen_through_lists(layers.event_opens, depth, opens=True),
-            _seen_through_lists(layers.event_closes, depth),
-            _seen_through_lists(layers.scope_opens, depth, opens=True),
-            _seen_through_lists(layers.scope_closes, depth),
+        layers = layers._replace(
+            event_opens=_seen_through_lists(layers.event_opens, depth, opens=True),
+            scope_opens=_seen_through_lists(layers.scope_opens, depth, opens=True),
         )
 
     def merged(at: Layers, key: str = "") -> Node:
@@ -187,6 +189,13 @@ def _merged(
         )
 
     closing = layers._replace(event_opens=NO_RULES, scope_opens=NO_RULES)
+    keys = {key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)}
+    closing_keys = {key: (key, merged(closing.at(key), key)) for key in _keys(layers.event_closes, layers.scope_closes)}
+    if below is not None:
+        # Below a deep keep a rule that takes something away is not escaped by another spelling of its key.
+        for key, node in keys.items():
+            if node.action is not None and not (isinstance(node.action, Keep) and node.action.is_unconditional):
+                closing_keys.setdefault(folded(key), (key, _SHUT))
     names_items = any(ITEMS in layer.steps for layer in layers)
     return Node(
         action=action,
@@ -196,11 +205,12 @@ def _merged(
         # With a rule for items a scalar is not plainly kept: in `$append` it is an item. An id is looked at first.
         keeps=isinstance(action, Keep) and not (names_items or is_id) and action.is_unconditional,
         items=merged(layers.at(ITEMS)) if names_items else None,
-        keys={key: merged(layers.at(key), key) for key in _keys(layers.event_opens, layers.scope_opens)},
-        closing_keys={
-            key: (key, merged(closing.at(key), key)) for key in _keys(layers.event_closes, layers.scope_closes)
-        },
+        keys=keys,
+        closing_keys=closing_keys,
     )
+
+
+_SHUT = Node(None, None, deep=False, hides=True, keeps=False, items=None, keys={}, closing_keys={})
 
 
 def _shapes_of(rules: Trie) -> list[Trie]:
@@ -212,7 +222,7 @@ def _shapes_of(rules: Trie) -> list[Trie]:
 
 
 def _seen_through_lists(rules: Trie, depth: int, *, opens: bool = False) -> Trie:
-    """Rules for what a deep keep lets pass: none is escaped by a list where a dict is expected, or the other way round.
+    """Rules that are not escaped by a list where a dict is expected, or the other way round.
 
     An id is opened by a rule for exactly its path alone.
 

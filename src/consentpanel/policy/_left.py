@@ -198,6 +198,12 @@ def all_of(message: Message, applied: Application) -> dict[str, Any]:
             record[name] = _trees(value, applied)
         else:
             record.update(_trees({name: value}, applied))
+    if applied.maps_ids:
+        # Their names open no id that nobody was asked about, and that the mapping does not know.
+        return {
+            name: applied.without_strays(value, name) if name not in message.places[TOP] else value
+            for name, value in record.items()
+        }
     return record
 
 

@@ -51,6 +51,18 @@ _CAPITALS = re.compile("[A-Z]{3,}")
 _NAMES = frozenset(name.replace(" ", "") for name in SENSITIVE_NAMES)
 # Other words end in these: `pallbearer`, `caliban`.
 _ENDINGS = tuple(_NAMES - {"bearer", "iban"})
+#: No other word begins so.
+_BEGINNINGS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secretkey",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "creditcard",
+    "cardnumber",
+)
 _MOST_LETTERS = max(map(len, _NAMES)) + len("s")
 _LONGEST_KEY = 256
 
@@ -77,7 +89,8 @@ def is_sensitive(key: str) -> bool:
         return True
     words = [word.casefold() for word in _WORD.findall(key)]
     return any(
-        word.removesuffix("s").endswith(_ENDINGS) or _ends_in_name(words[:at]) for at, word in enumerate(words, 1)
+        word.startswith(_BEGINNINGS) or word.removesuffix("s").endswith(_ENDINGS) or _ends_in_name(words[:at])
+        for at, word in enumerate(words, 1)
     )
 
 

@@ -135,6 +135,8 @@ class SQLiteRegistry(RecordingRegistry):
         self._owes_erasure = False
         #: The connection that this thread uses at the moment.
         self._in_use = threading.local()
+        #: Which file was opened.
+        self._file: tuple[int, int] | None = None
         problem = None
         try:
             with _GATE:
@@ -321,6 +323,7 @@ class SQLiteRegistry(RecordingRegistry):
             answer = use(outer)
             self._in_use.again.append(use)
             return answer
+        self._see_the_file()
         idle = self._idle
         try:
             connection = idle.pop() if idle else self._connect()
@@ -352,6 +355,27 @@ class SQLiteRegistry(RecordingRegistry):
             else:
                 idle.append(connection)
         raise problem
+
+    def _see_the_file(self) -> None:
+        """Goes on with the file that was opened alone: what is written to one that was moved away nobody would ask for.
+
+        Raises:
+            RegistryError: There is none at the path, or another one. That would be read together with the write-ahead log of
+                the first (https://www.sqlite.org/howtocorrupt.html, section 1.4).
+        """
+        try:
+            there = _identity(self._path)
+        except OSError as error:
+            raise RegistryError(
+                f"the consent file cannot be opened: nothing is at its path ({type(error).__name__})"
+            ) from None
+        if self._file is None:
+            self._file = there
+        elif there != self._file:
+            raise RegistryError(
+                "the consent file was replaced by another one while it was in use: stop every process that uses it before a "
+                "file is put there, and take its -wal file with it"
+            )
 
     @contextlib.contextmanager
     def _without_waiting(self, connection: sqlite3.Connection) -> Generator[None, None, None]:
@@ -390,6 +414,11 @@ class SQLiteRegistry(RecordingRegistry):
         # Never made here, where it would be readable for others: `_make` makes it.
         address = f"{Path(self._path).as_uri()}?mode={'rw' if os.name == 'posix' else 'rwc'}"
         return sqlite3.connect(address, timeout=self._timeout, isolation_level=None, check_same_thread=False, uri=True)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - at each question, for which Path is slow
+    return found.st_dev, found.st_ino
 
 
 _REGISTRIES: weakref.WeakValueDictionary[int, SQLiteRegistry] = weakref.WeakValueDictionary()

@@ -184,10 +184,6 @@ class BackgroundConsumer:
         """
         return self._courier.purge(subject_id, purposes)
 
-    def took_plain_text(self, endpoint: str) -> bool:
-        """Whether the last message to an endpoint came as a text that knows not whom it names."""
-        return self._courier.took_plain_text(endpoint)
-
     def close(self, timeout: float | None = None) -> None:
         """Accept no more, and send what waits. What is left after that time is given up, counted and reported.
 

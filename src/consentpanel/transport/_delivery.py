@@ -200,12 +200,6 @@ class Buffer:
         self._settle(endpoint, ())
         return taken
 
-    def took_plain_text(self, endpoint: str) -> bool:
-        """Whether the last message to an endpoint came as a text that knows not whom it names."""
-        with self._lock:
-            queue = self._lines[endpoint].queue
-            return bool(queue) and queue[-1].ticket is None
-
     def _settle(self, endpoint: str, messages: Sequence[Waiting]) -> list[Waiting]:
         """As `settle`, of messages that are on their way."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import unicodedata
@@ -16,8 +17,10 @@ _LONG = 4
 #: Characters by which a value, or a word of one, is known.
 _BEGINNING = 6
 _WORDS = re.compile(r"[^\W_]+")
-#: As JSON, a URL and HTML write them.
+#: As JSON, a URL and HTML write them, and base64.
 _ESCAPES = re.compile(r"[\\%&]")
+#: What may be base64, in either alphabet (RFC 4648).
+_BASE64 = re.compile("[A-Za-z0-9+/_-]{12,}")
 
 
 def stripped(error: Exception, said: str | None) -> Exception:
@@ -74,8 +77,20 @@ def quotes(text: str, said: object) -> bool:
     """
     if _ESCAPES.search(text):
         return True
-    shown = _as_seen(text)
+    shown = "\n".join(map(_as_seen, (text, *_decoded(text))))
     return any(_is_in(shown, part) for value in _leaves(said) for part in _parts(_as_seen(str(value))))
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """What runs of characters say as base64, wherever in them it begins."""
+    for run in _BASE64.findall(text):
+        written = run.translate(_ALPHABET)
+        for begin in range(4):
+            part = written[begin:]
+            yield base64.b64decode(part[: len(part) // 4 * 4]).decode("latin-1")
+
+
+_ALPHABET = str.maketrans("-_", "+/")
 
 
 def _parts(value: str) -> Iterator[str]:

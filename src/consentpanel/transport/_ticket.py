@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -66,6 +68,25 @@ class JudgedText(str):
         return (str, (str.__str__(self),))
 
 
+class _HandingOver(threading.local):
+    """What this thread hands over to a consumer of the user's."""
+
+    ticket: Ticket | None = None
+
+
+_NOW = _HandingOver()
+
+
+@contextmanager
+def handing_over(ticket: Ticket) -> Generator[None, None, None]:
+    """Has a buffer know a message though a consumer in front of it, or a subclass, hands on another text."""
+    before, _NOW.ticket = _NOW.ticket, ticket
+    try:
+        yield
+    finally:
+        _NOW.ticket = before
+
+
 def ticket_of(json_message: str) -> Ticket | None:
     """The ticket of a message; None for one that came by another way."""
-    return json_message.ticket if type(json_message) is JudgedText else None
+    return json_message.ticket if type(json_message) is JudgedText else _NOW.ticket
