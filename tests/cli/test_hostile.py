@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -358,3 +359,18 @@ def test_names_that_no_path_can_hold_do_not_end_a_scan(tmp_path, capsys):
     (tmp_path / "shop.py").write_text(code)
     assert main(["scan", str(tmp_path)]) == 0
     assert "ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">/dev/full"])
+@pytest.mark.parametrize("command", ["scan .", "preview --policy x:y x.ndjson", "notice x:y"])
+def test_a_closed_or_full_output_is_no_traceback(tmp_path, command, redirection):
+    # rule 6
+    if redirection == ">/dev/full" and not os.path.exists("/dev/full"):  # noqa: PTH110
+        pytest.skip("no such device here")
+    (tmp_path / "shop.py").write_text('mp.track("u", "E", {"a": 1})\nimport mixpanel\n')
+    (tmp_path / "x.py").write_text("y = 1\n")
+    (tmp_path / "x.ndjson").write_text("{}\n")
+    line = f"{sys.executable} -m consentpanel {command} {redirection}"
+    done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 2}

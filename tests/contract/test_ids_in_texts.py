@@ -397,3 +397,13 @@ def pseudonym_of(said: Any) -> str:
     mapped: str = said["distinct_id"]
     assert mapped.startswith("pid1_")
     return mapped
+
+
+def test_a_text_of_json_that_names_an_id_does_not_leave_where_ids_are_mapped() -> None:
+    # rules 2.7 and 3.9: whose it is, nobody was asked
+    mp, sink = client("user-1")
+    decision = mp.track("user-1", "Seen", {"ctx": {"plan": "pro"}, "note": "x"})
+    assert decision.outcome is Outcome.SENT
+    decision = mp.track("user-1", "Seen", {"ctx": json.dumps({"distinct_id": "user-2"})})
+    assert decision.dropped == {"ctx": "id"}
+    assert "user-2" not in sink.texts[-1]

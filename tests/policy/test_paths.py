@@ -862,3 +862,45 @@ def test_a_rule_that_takes_something_away_below_a_deep_keep_is_not_escaped_by_sp
     # rules 3.2 and 3.14
     policy = FieldPolicy(events={"profile": keep(deep=True), "profile.nick": action}, secret=b"0" * 32)
     assert policy.apply_event("E", {"profile": {key: "Ada Lovelace", "n": 1}}).properties == {"profile": {"n": 1}}
+
+
+PAIRS = [
+    [("cookie", "sessionid=8f3a9d"), ("accept", "text/html")],
+    [(b"authorization", b"hunter2"), (b"accept", b"text/html")],
+    [{"name": "password", "value": "hunter2"}, {"name": "accept", "value": "text/html"}],
+    [{"key": "x-api-key", "values": ["hunter2"]}, {"key": "accept", "values": ["text/html"]}],
+    [{"name": "distinct_id", "value": "hunter2"}, {"name": "accept", "value": "text/html"}],
+]
+
+
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_a_sensitive_name_of_a_pair_closes_its_value(pairs):
+    # rule 3.11: as headers and forms are written
+    sent, dropped, _ = outcome({"req": keep(deep=True)}, {"req": {"headers": pairs}})
+    assert "hunter2" not in str(sent)
+    assert "8f3a9d" not in str(sent)
+    assert "text/html" in str(sent)
+    assert set(dropped.values()) == {"sensitive"}
+
+
+def test_a_list_of_names_closes_nothing():
+    sent, _, _ = outcome({"req": keep(deep=True)}, {"req": {"missing": ["password", "token"], "n": ["a", "b"]}})
+    assert sent == {"req": {"missing": ["password", "token"], "n": ["a", "b"]}}
+
+
+def test_the_name_of_a_pair_is_personal_where_nothing_personal_may_leave():
+    # rule 3.10
+    policy = FieldPolicy.no_personal_data({"req": keep(deep=True)})
+    said = {"req": {"form": [["first_name", "Ada"], ["plan", "pro"]], "more": [{"name": "email", "value": "x"}]}}
+    assert "Ada" not in str(policy.apply_event("E", said).properties)
+    assert "pro" in str(policy.apply_event("E", said).properties)
+    assert "value" not in str(policy.apply_event("E", said).properties)
+
+
+@pytest.mark.parametrize("close", [drop(), redact(), mask()])
+def test_a_text_of_json_below_a_deep_keep_holds_no_name_that_a_rule_closes(close):
+    # rule 3.3
+    rules = {"payload": keep(deep=True), "payload.nickname": close}
+    assert outcome(rules, {"payload": '{"nickname": "Ada L"}'})[0] == {}
+    assert outcome(rules, {"payload": "%7B%22nickname%22%3A%22Ada%22%7D"})[0] == {}
+    assert outcome(rules, {"payload": '{"plan": "pro"}'})[0] == {"payload": '{"plan": "pro"}'}

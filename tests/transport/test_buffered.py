@@ -995,3 +995,20 @@ def test_the_time_limit_of_a_job_is_nobody_s_failure(module, name):
     mp = Mixpanel("T", FakeTransport(), registry=Slow(), policy=FieldPolicy())
     with pytest.raises(deadline):
         mp.track("user-1", "Seen")
+
+
+def test_what_waits_in_a_buffer_that_is_collected_is_told(caplog):
+    # rule 8.1
+    told = []
+    mp = Mixpanel(
+        "T",
+        BufferedConsumer(consumer=FakeTransport()),
+        registry=lambda subject, purpose: True,
+        policy=FieldPolicy(),
+        observers=[told.append],
+    )
+    mp.track("user-1", "Seen")
+    del mp
+    gc.collect()
+    assert [str(decision.reason) for decision in told] == ["consent_granted", "not_delivered"]
+    assert "1 messages that waited in it were not delivered" in caplog.text

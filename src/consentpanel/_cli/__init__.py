@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 when the job found something wrong, 2 for wrong usage; 130 after Ctrl-C, and 141 when
         the reader of the output went away, as a shell reports them.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
     _print_anything()
     try:
         try:
@@ -46,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_output()
         return _BROKEN_PIPE
+    except OSError as error:
+        _forget_output()
+        complain(f"python -m consentpanel: the output cannot be written: {error.strerror}")
+        return _USAGE
 
 
 def _run(argv: Sequence[str] | None) -> int:

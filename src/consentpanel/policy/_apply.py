@@ -36,7 +36,7 @@ from consentpanel.policy._detect.detection import (
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._detect.matchers import REDACTED
 from consentpanel.policy._detect.normalize import forms, may_be_encoded, names_in
-from consentpanel.policy._keys import seen
+from consentpanel.policy._keys import folded, seen
 from consentpanel.policy._names import is_personal_below, is_personal_name
 from consentpanel.policy._paths import written
 from consentpanel.policy._rules import is_closing
@@ -46,6 +46,9 @@ from consentpanel.policy._sensitive import is_sensitive
 SENSITIVE_KEYS = "(sensitive keys)"
 #: Stand in a path for what is below a deep keep and no rule names.
 VALUES, NAMES, IDS_BELOW = "(values)", "(keys)", "(ids)"
+#: How a pair is written as a mapping, by forms and HTTP archives.
+_PAIR_NAMES = ("name", "key", "field", "header")
+_PAIR_VALUES = frozenset({"value", "values", "val", "content"})
 _MAX_PATH = 128
 #: An id in digits is looked for where it has six or more, as in texts.
 _LEAST_ID = 100_000
@@ -248,7 +251,22 @@ class Application:
             return self._list(node, value, path)
         if action is None:
             raise ActionError(Cause.UNNAMED)
+        if node.deep and isinstance(value, str) and (cause := self._closed_in_text(node, value)) is not None:
+            raise ActionError(cause)
         return self._scalar(node, action, value, path)
+
+    def _closed_in_text(self, node: Node, text: str) -> Cause | None:
+        """Why a text of JSON may not leave: it has a name as a key that a rule closes below here, or that of an id."""
+        if not (node.closing_keys or self.maps_ids) or not may_be_encoded(text):
+            return None
+        for name in names_in((text, *forms(text)[0])):
+            found = node.closing_keys.get(folded(name))
+            if found is not None:
+                action = found[1].action
+                return Cause.NOT_OPENED if action is None else Cause(action.name)
+            if self.maps_ids and is_id_name(seen(name)):
+                return Cause.ID
+        return None
 
     def _lacks_consent(self, action: Action | None) -> bool:
         return action is not None and action.purpose is not None and action.purpose in self._refused_purposes
@@ -351,6 +369,8 @@ class Application:
             closes: Whether a sensitive name closes a key.
         """
         if isinstance(value, list):
+            if self._is_closed_pair(value, closes=closes):
+                raise ActionError(Cause.SENSITIVE)
             items = []
             for item in value:
                 try:
@@ -360,10 +380,27 @@ class Application:
             return items
         if isinstance(value, dict):
             kept: dict[str, Any] = {}
+            named = next((value[each] for each in _PAIR_NAMES if isinstance(value.get(each), str)), "")
+            is_closed = bool(named) and self._closes(seen(named), closes=closes)
             for key, item in value.items():
-                self._part(key, item, path, above, kept, detection, closes=closes)
+                if is_closed and key in _PAIR_VALUES:
+                    self.dropped[self.path(SENSITIVE_KEYS, f"{path}.")] = Cause.SENSITIVE
+                else:
+                    self._part(key, item, path, above, kept, detection, closes=closes)
             return kept
         return value if detection is None else self._searched(value, path, detection)
+
+    def _closes(self, name: str, *, closes: bool) -> bool:
+        """Whether what stands beside a name, as the value of a pair, is closed as it would be under it."""
+        return is_id_name(name) or (closes and is_sensitive(name)) or (self._is_strict and is_personal_name(name))
+
+    def _is_closed_pair(self, value: list[Any], *, closes: bool) -> bool:
+        """Whether a list is a name and a value, as headers and forms are written, and the name closes the value."""
+        if len(value) != 2 or not isinstance(value[0], str) or not self._closes(seen(value[0]), closes=closes):
+            return False
+        # A list of names closes nothing.
+        other = value[1]
+        return not (isinstance(other, str) and other.isidentifier() and self._closes(seen(other), closes=closes))
 
     def _part(
         self,

@@ -182,6 +182,14 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             self._consumer.hurry()
         with suppress(Exception):
             self.flush()
+        self._lose_all("the process ends: %d buffered messages were not delivered")
+
+    def __del__(self) -> None:
+        # Nobody could flush it any more; what waits is told, and not sent in the middle of anything.
+        with suppress(Exception):
+            self._lose_all("a buffer was collected: %d messages that waited in it were not delivered")
+
+    def _lose_all(self, text: str) -> None:
         with self._lock:
             lines = self._lines.values()
             unanswered = settle(message for line in lines for message in line.unanswered)
@@ -192,7 +200,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             for message in lost:
                 message.lose(reason)
         if left or unanswered:
-            LOGGER.warning("the process ends: %d buffered messages were not delivered", len(left) + len(unanswered))
+            LOGGER.warning(text, len(left) + len(unanswered))
 
     def _may_flush(self) -> bool:
         """Whether no other thread flushes at this moment."""
