@@ -116,7 +116,6 @@ def test_a_process_that_is_ended_by_a_signal_has_delivered(
 
 
 POOLS = {
-    "Pool ended by with": "    with context.Pool(2) as pool:\n        pids = pool.map(visit, range(20), 1)\n",
     "Pool closed": "    pool = context.Pool(2)\n    pids = pool.map(visit, range(20), 1)\n    pool.close()\n    pool.join()\n",
     "Pool recycled": (
         "    pool = context.Pool(2, maxtasksperchild=3)\n    pids = pool.map(visit, range(20), 1)\n    pool.close()\n    pool.join()\n"

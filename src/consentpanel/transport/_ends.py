@@ -58,9 +58,10 @@ def forget_all() -> None:
 
 
 def watch(buffer: Buffer) -> None:
-    """Has a buffer delivered before the process ends, however it does: by itself, by SIGTERM, as a child of multiprocessing.
+    """Has a buffer delivered before the process ends: by itself, by SIGTERM, as a child of multiprocessing at its own end.
 
-    SIGTERM is handled where nobody has said what it does, and then ends the process as it would have. A server that has a
+    SIGTERM is handled where nobody has said what it does, and then ends the process as it would have; not in a child of
+    multiprocessing. A server that has a
     handler of its own comes to its end by itself, or has to be told (`consentpanel.asgi`, `consentpanel.celery`,
     `consentpanel.rq`).
     """
@@ -72,7 +73,7 @@ def watch(buffer: Buffer) -> None:
 
 def watch_signal() -> None:
     """Handles SIGTERM from now on, where nobody else does; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or multiprocessing.parent_process() is not None:
         return
     try:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -92,6 +93,9 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 
 def _end_with_the_child(buffer: Buffer) -> None:
+    # Its parent waits until SIGTERM has ended it, and a handler of Python's is not called while the child waits for a lock.
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Without a priority it would not be called at the end of the child.
     multiprocessing.util.Finalize(buffer, end_all, exitpriority=10)
 
