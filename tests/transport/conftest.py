@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import attrs
 import pytest
 
+import consentpanel
 from consentpanel.testing._loopback import ENDPOINTS, LoopbackServer, reply
 
 
@@ -127,3 +132,61 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_line, "_FIRST_PAUSE", 0.02)
     monkeypatch.setattr(_line, "_LONGEST_PAUSE", 0.05)
+
+
+SHOP = """
+import json, os
+from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+
+URLS = json.loads(os.environ["VENDOR_URLS"])
+# Nothing leaves by itself before the process ends.
+CONSUMERS = {
+    "background": lambda: BackgroundConsumer(**URLS, linger=600),
+    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
+}
+mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+
+def visit(number):
+    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+    return os.getpid()
+"""
+
+
+@attrs.define
+class Shop:
+    """A module `shop` in a folder of its own, for the processes of a test: `visit(number)` tracks a visit."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / f"{name}.py"
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path, faulty: FaultyVendor, consumer: str) -> Shop:
+    env = {
+        "VENDOR_URLS": json.dumps(faulty.urls),
+        "CONSUMER": consumer,
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(consentpanel.__file__).parents[1])]),
+    }
+    shop = Shop(tmp_path, env)
+    shop.write("shop", SHOP)
+    return shop
+
+
+@pytest.fixture
+def needs() -> Any:
+    """Skips a test unless some modules are installed."""
+
+    def skip_without(*modules: str) -> None:
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            pytest.skip(f"{', '.join(missing)} is not installed")
+
+    return skip_without

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import consentpanel
-
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
-SHOP = """
-import json, os, signal
-from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+BEGIN = """
+import signal
+from shop import *
 
 # A shell without job control starts what runs in its background with the signal ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-URLS = json.loads(os.environ["VENDOR_URLS"])
-# Nothing leaves by itself before the process ends.
-CONSUMERS = {
-    "background": lambda: BackgroundConsumer(**URLS, linger=600),
-    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
-}
-mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
-
-def visit(number):
-    decision = mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
-    assert decision
-    return os.getpid()
 
 def visits():
     for number in range(20):
         visit(number)
+
 """
 ALL = {f"visit-{number}" for number in range(20)}
 WAITS = "\nprint('ready', flush=True)\nimport time\ntime.sleep(60)\n"
@@ -50,19 +34,11 @@ def consumer(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def started(folder: Path, faulty: Any, consumer: str, code: str) -> subprocess.Popen[str]:
-    (folder / "ends_shop.py").write_text(SHOP)
-    (folder / "ends_main.py").write_text(f"from ends_shop import *\n{code}")
+def started(shop: Any, code: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", str(folder / "ends_main.py")],
-        cwd=folder,
-        env={
-            "VENDOR_URLS": json.dumps(faulty.urls),
-            "CONSUMER": consumer,
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([str(folder), str(Path(consentpanel.__file__).parents[1])]),
-        },
+        [sys.executable, "-W", "error", str(shop.write("ends_main", BEGIN + code))],
+        cwd=shop.folder,
+        env=shop.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,9 +66,9 @@ BY_ITSELF = {
 
 @pytest.mark.parametrize(("code", "status"), BY_ITSELF.values(), ids=BY_ITSELF)
 def test_a_process_that_ends_by_itself_has_delivered(
-    tmp_path: Path, faulty: Any, consumer: str, code: str, status: int
+    shop: Any, faulty: Any, consumer: str, code: str, status: int
 ) -> None:
-    with started(tmp_path, faulty, consumer, code) as process:
+    with started(shop, code) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
     assert faulty.ids() == dict.fromkeys(ALL, 1)
@@ -101,12 +77,12 @@ def test_a_process_that_ends_by_itself_has_delivered(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("where", ["here", "in a thread"])
 def test_a_process_that_is_ended_by_a_signal_has_delivered(
-    tmp_path: Path, faulty: Any, consumer: str, number: signal.Signals, where: str
+    shop: Any, faulty: Any, consumer: str, number: signal.Signals, where: str
 ) -> None:
     visits = (
         "visits()" if where == "here" else "import threading\nt = threading.Thread(target=visits)\nt.start()\nt.join()"
     )
-    with started(tmp_path, faulty, consumer, visits + WAITS) as process:
+    with started(shop, visits + WAITS) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
@@ -134,24 +110,22 @@ POOLS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize("code", POOLS.values(), ids=POOLS)
-def test_the_processes_of_a_pool_have_delivered(
-    tmp_path: Path, faulty: Any, consumer: str, code: str, start: str
-) -> None:
+def test_the_processes_of_a_pool_have_delivered(shop: Any, faulty: Any, consumer: str, code: str, start: str) -> None:
     if start != "fork" and consumer == "buffered":
         pytest.skip("tried with the other consumer")
     text = f"{MAIN}    import multiprocessing\n    context = multiprocessing.get_context({start!r})\n{code}"
-    with started(tmp_path, faulty, consumer, text) as process:
+    with started(shop, text) as process:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert faulty.ids() == dict.fromkeys(ALL, 1)
 
 
 def test_a_first_message_while_the_interpreter_ends_neither_hangs_nor_raises(
-    tmp_path: Path, faulty: Any, consumer: str
+    shop: Any, faulty: Any, consumer: str
 ) -> None:
     # rule 8.1
     code = "class Late:\n    def __del__(self):\n        print(bool(mp.track('user-1', 'Visited')), flush=True)\n\nlate = Late()\n"
-    with started(tmp_path, faulty, consumer, code) as process:
+    with started(shop, code) as process:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     # By then modules are taken apart, and a request may not get out: that is told.
@@ -159,17 +133,17 @@ def test_a_first_message_while_the_interpreter_ends_neither_hangs_nor_raises(
     assert lost or (errors, len(faulty.records)) == ("", 1)
 
 
-def test_what_cannot_be_delivered_at_the_end_is_told(tmp_path: Path, faulty: Any, consumer: str) -> None:
+def test_what_cannot_be_delivered_at_the_end_is_told(shop: Any, faulty: Any, consumer: str) -> None:
     # rule 8.1: a second decision, a count, one line with the number
     faulty.always = 503
     code = (
         "import logging\nlogging.basicConfig(format='%(message)s')\n"
-        "import ends_shop\nends_shop.mp = Mixpanel('T', BackgroundConsumer(**URLS, linger=600, exit_timeout=0.2) if os.environ['CONSUMER'] == 'background'\n"
+        "import shop\nshop.mp = Mixpanel('T', BackgroundConsumer(**URLS, linger=600, exit_timeout=0.2) if os.environ['CONSUMER'] == 'background'\n"
         "    else BufferedConsumer(**URLS, retry_limit=0), registry=lambda subject, purpose: True,\n"
         "    policy=FieldPolicy.keep_all(), observers=[lambda decision: print(decision.reason)])\n"
         "visits()\nimport atexit\n"
     )
-    with started(tmp_path, faulty, consumer, code) as process:
+    with started(shop, code) as process:
         told, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert told.split() == ["consent_granted"] * 20 + ["not_delivered"] * 20

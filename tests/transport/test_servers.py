@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,29 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import consentpanel
-
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
-SHOP = """
-import json, os
-from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
-
-URLS = json.loads(os.environ["VENDOR_URLS"])
-CONSUMERS = {
-    "background": lambda: BackgroundConsumer(**URLS, linger=600),
-    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
-}
-mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
-
-def visit(number):
-    assert mp.track("user-1", "Visited", {"$insert_id": "visit-" + str(number)})
-"""
 WSGI = """
 from shop import *
 
@@ -79,30 +59,17 @@ app = Starlette(routes=[Route("/{path:path}", page)], middleware=[Middleware(Con
 ALL = {f"visit-{number}" for number in range(1, 21)}
 
 
-def needs(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is not installed")
-
-
 @contextmanager
-def serving(folder: Path, faulty: Any, consumer: str, app: str, command: list[str]) -> Iterator[Any]:
+def serving(shop: Any, app: str, command: list[str]) -> Iterator[Any]:
     """A server that runs an application; gives the process, and a function that visits it."""
-    (folder / "shop.py").write_text(SHOP)
-    (folder / "shop_app.py").write_text(app)
+    shop.write("shop_app", app)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
         [sys.executable, "-m", *(part.format(port=port) for part in command)],
-        cwd=folder,
-        env={
-            "VENDOR_URLS": json.dumps(faulty.urls),
-            "CONSUMER": consumer,
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join([str(folder), str(Path(consentpanel.__file__).parents[1])]),
-        },
+        cwd=shop.folder,
+        env=shop.env,
         stderr=subprocess.PIPE,
     )
 
@@ -152,9 +119,9 @@ UNDER_GUNICORN = {
         pytest.param("buffered", UNDER_GUNICORN["recycled"], id="buffered, recycled"),
     ],
 )
-def test_under_gunicorn(tmp_path: Path, faulty: Any, consumer: str, options: list[str]) -> None:
+def test_under_gunicorn(shop: Any, faulty: Any, needs: Any, consumer: str, options: list[str]) -> None:
     needs("gunicorn", *(["gevent"] if "gevent" in options else []))
-    with serving(tmp_path, faulty, consumer, WSGI, [*GUNICORN, *options, "shop_app:app"]) as (server, visit):
+    with serving(shop, WSGI, [*GUNICORN, *options, "shop_app:app"]) as (server, visit):
         for each in range(1, 21):
             visit(each)
         # What Ctrl-C does ends one of them at once.
@@ -181,10 +148,10 @@ WITHOUT, WITH, ALONE, TWO = ASGI, STARLETTE, (), ("--workers", "2")
     ],
 )
 def test_under_uvicorn(
-    tmp_path: Path, faulty: Any, consumer: str, options: tuple[str, ...], app: str, number: signal.Signals
+    shop: Any, faulty: Any, needs: Any, consumer: str, options: tuple[str, ...], app: str, number: signal.Signals
 ) -> None:
     needs("uvicorn", "starlette")
-    with serving(tmp_path, faulty, consumer, app, [*UVICORN, *options, "shop_app:app"]) as (server, visit):
+    with serving(shop, app, [*UVICORN, *options, "shop_app:app"]) as (server, visit):
         for each in range(1, 21):
             visit(each)
         server.send_signal(number)
@@ -193,12 +160,15 @@ def test_under_uvicorn(
 
 
 @pytest.mark.parametrize("consumer", ["background", "buffered"])
-def test_uvicorn_that_is_handed_the_application_needs_no_word(tmp_path: Path, faulty: Any, consumer: str) -> None:
+def test_uvicorn_that_is_handed_the_application_needs_no_word(
+    shop: Any, faulty: Any, needs: Any, consumer: str
+) -> None:
     needs("uvicorn")
-    (tmp_path / "serve.py").write_text(
-        "import sys\nimport uvicorn\nfrom shop_app import plain\nuvicorn.run(plain, port=int(sys.argv[1]), log_level='error')\n"
+    shop.write(
+        "serve",
+        "import sys\nimport uvicorn\nfrom shop_app import plain\nuvicorn.run(plain, port=int(sys.argv[1]), log_level='error')\n",
     )
-    with serving(tmp_path, faulty, consumer, ASGI, ["serve", "{port}"]) as (server, visit):
+    with serving(shop, ASGI, ["serve", "{port}"]) as (server, visit):
         for each in range(1, 21):
             visit(each)
         server.terminate()

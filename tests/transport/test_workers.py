@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,25 +13,12 @@ from typing import Any
 
 import pytest
 
-import consentpanel
-
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
-SHOP = """
-import json, os
-from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
-
-URLS = json.loads(os.environ["VENDOR_URLS"])
-CONSUMERS = {
-    "background": lambda: BackgroundConsumer(**URLS, linger=600),
-    "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
-}
-mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
-"""
 CELERY = """
 from celery import Celery
 import consentpanel.celery
-from shop import mp
+import shop
 
 app = Celery("shop", broker=__import__("os").environ["REDIS"])
 app.conf.worker_hijack_root_logger = False
@@ -42,17 +27,17 @@ consentpanel.celery.install(app)
 
 @app.task(name="visit")
 def visit(number):
-    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+    shop.visit(number)
     open(f"done-{number}", "w").close()
 """
 RQ = """
 import consentpanel.rq
-from shop import mp
+import shop
 
 consentpanel.rq.install()
 
 def visit(number):
-    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+    shop.visit(number)
     open(f"done-{number}", "w").close()
 """
 
@@ -70,24 +55,6 @@ def redis_url() -> Iterator[str]:
             yield url
     except services.MissingError as error:
         pytest.skip(str(error))
-
-
-def environment(folder: Path, faulty: Any, consumer: str, redis_url: str) -> dict[str, str]:
-    return {
-        "VENDOR_URLS": json.dumps(faulty.urls),
-        "CONSUMER": consumer,
-        "REDIS": redis_url,
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(consentpanel.__file__).parents[1])]),
-    }
-
-
-def needs(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is not installed")
 
 
 def wait_for_jobs(folder: Path, count: int, worker: subprocess.Popen[bytes]) -> None:
@@ -123,11 +90,12 @@ POOLS = {
         pytest.param("buffered", POOLS["prefork, recycled"], id="buffered, recycled"),
     ],
 )
-def test_under_celery(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, options: list[str]) -> None:
+def test_under_celery(
+    tmp_path: Path, shop: Any, faulty: Any, needs: Any, consumer: str, redis_url: str, options: list[str]
+) -> None:
     needs("celery", "redis", *(["gevent"] if "gevent" in options else []))
-    (tmp_path / "shop.py").write_text(SHOP)
-    (tmp_path / "shop_tasks.py").write_text(CELERY)
-    env = environment(tmp_path, faulty, consumer, redis_url)
+    shop.write("shop_tasks", CELERY)
+    env = {**shop.env, "REDIS": redis_url}
     count = 50
     send = f"from shop_tasks import visit\nfor number in range({count}): visit.apply_async([number], queue={tmp_path.name!r})\n"
     subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
@@ -160,11 +128,10 @@ def test_under_celery(tmp_path: Path, faulty: Any, consumer: str, redis_url: str
         ("buffered", "rq.worker.Worker"),
     ],
 )
-def test_under_rq(tmp_path: Path, faulty: Any, consumer: str, redis_url: str, kind: str) -> None:
+def test_under_rq(tmp_path: Path, shop: Any, faulty: Any, needs: Any, consumer: str, redis_url: str, kind: str) -> None:
     needs("rq", "redis")
-    (tmp_path / "shop.py").write_text(SHOP)
-    (tmp_path / "shop_jobs.py").write_text(RQ)
-    env = environment(tmp_path, faulty, consumer, redis_url)
+    shop.write("shop_jobs", RQ)
+    env = {**shop.env, "REDIS": redis_url}
     count = 5
     send = (
         "import os\nfrom redis import Redis\nfrom rq import Queue\n"

@@ -38,9 +38,9 @@ def is_insert_id(value: object, ids: Collection[str]) -> bool:
     # In a random one any short text stands by chance.
     runs = () if _RANDOM.fullmatch(value) else [run.lstrip("0") for run in _RUN.findall(lowered)]
     return not any(
-        f"-{each.lower()}-" in lowered
-        or _squashed(each) in (squashed if len(_squashed(each)) >= _SHORTEST_PART else runs)
+        f"-{each.lower()}-" in lowered or short in (squashed if len(short) >= _SHORTEST_PART else runs)
         for each in ids
+        for short in [_squashed(each)]
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.regime import Regime
-from consentpanel._consent.standing import Standing
+from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import bound_purposes, questions
 from consentpanel._gate.judge import Verdict, judge
 from consentpanel._log import note_failure, warn_once
@@ -68,7 +69,7 @@ class Guard:
         """
         settings = self.settings()
         self.warn_of_ids(*message.subjects)
-        verdict, purposes = _judged(message, settings, known)
+        verdict, purposes = _judged(message, settings, partial(_answered, known=known))
         if verdict.text is None:
             return self.reporter.settle(verdict.decision, settings, outlet)
         needed = purposes if verdict.needs_consent else ()
@@ -76,7 +77,7 @@ class Guard:
         removal = None
         if needed and message.has_removal and outlet.keeps:
             # Whatever becomes of consent while it waits: what takes data away is sent.
-            alone, _ = _judged(message, settings, None, asks=False)
+            alone, _ = _judged(message, settings, _as_withdrawn)
             removal = None if alone.text is None else (alone.text, alone.decision)
         ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed, removal)
         try:
@@ -117,7 +118,7 @@ class Guard:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         message = take_apart(Captured(FLAGS, context, Wire()))
-        verdict, _ = _judged(message, self.settings(), None)
+        verdict, _ = _judged(message, self.settings(), _answered)
         self.reporter.settle(verdict.decision, self.settings(), outlet)
         left: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
         return left
@@ -145,38 +146,24 @@ class Guard:
         return mapped
 
 
-def _judged(
-    message: Message, settings: Settings, known: Standing | None, *, asks: bool = True
-) -> tuple[Verdict, tuple[Purpose, ...]]:
+#: The standings by question, and what silence means.
+_Answers = tuple[Mapping[Question, Standing], "Regime | Callable[[str], Regime]"]
+
+
+def _judged(message: Message, settings: Settings, ask: Callable[..., _Answers]) -> tuple[Verdict, tuple[Purpose, ...]]:
     """The gate's verdict, and the purposes on which the message stands. Nothing of ours raises into a request.
 
     Args:
         message: The message.
         settings: The client's.
-        known: As for `Guard.submit`.
-        asks: Whether anybody is asked; as if everybody had said no when not.
+        ask: Gives standings and regime, of `settings`, the message and the questions about it.
     """
     purposes: tuple[Purpose, ...] = ()
     try:
         settings.policy.open_ids(message)
         purposes = settings.purposes.of(message)
-        asked = questions(
-            message, tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy)))), settings.policy
-        )
-        standings = {}
-        if not asks:
-            standings, asked = dict.fromkeys(asked, Standing.WITHDRAWN), []
-        if known is not None and asked and len(message.subjects) == 1:
-            # Asked a moment ago: one look-up for each purpose is enough.
-            standings[asked[0]] = known
-            asked = asked[1:]
-        if asked:
-            standings.update(standings_of(settings.registry, asked))
-        regime = settings.regime
-        if not asks:
-            regime = Regime.OPT_IN
-        elif not isinstance(regime, Regime):
-            regime = regimes_of(regime, message.persons)
+        every_purpose = tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy))))
+        standings, regime = ask(settings, message, questions(message, every_purpose, settings.policy))
         maps_ids = not settings.identity.is_plain
         verdict = judge(message, purposes, standings, settings.policy, regime, maps_ids=maps_ids)
         if verdict.text is not None and maps_ids:
@@ -185,6 +172,25 @@ def _judged(
         note_failure("judging a message", error)
         verdict = judge(attrs.evolve(message, fault=Reason.INVALID_MESSAGE), purposes, {}, settings.policy)
     return verdict, (*purposes, *verdict.bound)
+
+
+def _answered(
+    settings: Settings, message: Message, asked: Sequence[Question], known: Standing | None = None
+) -> _Answers:
+    """What registry and regime say now; `known` as for `Guard.submit`."""
+    standings = {}
+    if known is not None and asked and len(message.subjects) == 1:
+        # Asked a moment ago: one look-up for each purpose is enough.
+        standings[asked[0]] = known
+        asked = asked[1:]
+    if asked:
+        standings.update(standings_of(settings.registry, asked))
+    return standings, regimes_of(settings.regime, message.persons)
+
+
+def _as_withdrawn(_: Settings, __: Message, asked: Sequence[Question]) -> _Answers:
+    """As if everybody had taken everything back, and nobody is asked."""
+    return dict.fromkeys(asked, Standing.WITHDRAWN), Regime.OPT_IN
 
 
 def _pseudonymised(verdict: Verdict, text: str, message: Message, settings: Settings) -> Verdict:

@@ -51,12 +51,6 @@ class Courier(Buffer):
     ) -> None:
         self._open(buffer, given)
         self._buffer = buffer
-        self._settings: dict[str, Any] = {
-            "max_queued": max_queued,
-            "max_queued_bytes": max_queued_bytes,
-            "linger": linger,
-            "connections": connections,
-        }
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
         self._linger, self._connections = linger, connections
         #: The seconds that the end of the process waits.
@@ -92,7 +86,14 @@ class Courier(Buffer):
             return self
         defaults = {name: each.default for name, each in inspect.signature(self._buffer).parameters.items()}
         given = {**defaults, "max_size": self._max_size, "consumer": consumer}
-        apart = Courier(self._buffer, given, **self._settings)
+        apart = Courier(
+            self._buffer,
+            given,
+            max_queued=self._max_queued,
+            max_queued_bytes=self._max_queued_bytes,
+            linger=self._linger,
+            connections=self._connections,
+        )
         apart.exit_timeout = self.exit_timeout
         return apart
 
@@ -232,9 +233,13 @@ class Courier(Buffer):
             for message in (*line.on_its_way, *(() if line.is_silent else line.queue))
         )
 
+    def _is_closed(self) -> bool:
+        """Whether no consumer could queue more."""
+        return all(account.is_closed for account in self._accounts)
+
     def _may_end(self) -> bool:
         """Whether no consumer could queue more, and nothing waits."""
-        return not self.whole.waiting and all(account.is_closed for account in self._accounts)
+        return not self.whole.waiting and self._is_closed()
 
     def _start(self) -> None:
         if has_ended():
@@ -297,15 +302,11 @@ class Courier(Buffer):
                 continue
             if line.on_its_way and (line.keeps_order or self._failures[endpoint]):
                 continue
-            if line.waiting >= self._sizes[endpoint] or self._flushes or self._may_end_soon():
+            if line.waiting >= self._sizes[endpoint] or self._flushes or self._is_closed():
                 return endpoint
             if present - self._oldest[endpoint] >= self._linger:
                 return endpoint
         return None
-
-    def _may_end_soon(self) -> bool:
-        """Whether no consumer could queue more."""
-        return all(account.is_closed for account in self._accounts)
 
     def _pause(self) -> float | None:
         """Seconds until a queue may be ready; None when all are empty."""
