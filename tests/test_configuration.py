@@ -13,18 +13,26 @@ import pytest
 import consentpanel
 from consentpanel import (
     ConfigurationError,
+    ConsentStatus,
     Decision,
     FieldPolicy,
     MessageError,
     Mixpanel,
     Outcome,
+    PrivacyRequests,
     Reason,
     Regime,
     configure,
+    generalize,
     keep,
+    per_subject,
+    plain,
+    pseudonymize,
+    pseudonymous,
+    redact,
     reset,
 )
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 
 SECRET = "ann.4711@b.example"
@@ -120,6 +128,74 @@ def test_configure_again_with_equal_arguments_changes_nothing(registry, vendor):
     assert Mixpanel("TOKEN", vendor).track("ann", "Signed up")
     with pytest.raises(ConfigurationError, match="other arguments"):
         configure(registry=registry, policy=KEEPS_PLAN)
+
+
+def test_an_application_factory_that_builds_all_anew_may_run_twice(tmp_path, vendor):
+    # rule 1.2
+    def create_app(secret=b"0" * 32, **given):
+        policy = FieldPolicy(
+            events={"plan": keep(one_of=["pro"]), "age": generalize(bucket=10), "email": pseudonymize()},
+            people={"$city": keep(), "note": keep(detect=["-phone"])},
+            secret=secret,
+            on_detect={"email": "drop"},
+            detect_allow=["*@shop.example"],
+        ).for_event("Paid", {"amount": keep()})
+        configure(
+            registry=SQLiteRegistry(tmp_path / "consent.db"),
+            policy=policy,
+            identity=pseudonymous(rotate_from=[b"1" * 32]),
+            purposes={"Ad clicked": ["targeting"]},
+            privacy=PrivacyRequests("T", "OAUTH"),
+            **given,
+        )
+
+    create_app()
+    create_app()
+    for other in ({"secret": b"2" * 32}, {"regime": Regime.OPT_OUT}):
+        with pytest.raises(ConfigurationError, match="other arguments"):
+            create_app(**other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FieldPolicy(), FieldPolicy.keep_all()),
+        (FieldPolicy(), FieldPolicy(detectors=["email"])),
+        (FieldPolicy(), FieldPolicy(on_detect="drop")),
+        (FieldPolicy(), FieldPolicy(detect_allow=["a@b.example"])),
+        (FieldPolicy(), FieldPolicy(unplanned_events="drop")),
+        (FieldPolicy(unplanned_events="drop"), FieldPolicy(unplanned_events="drop", planned_events=["Paid"])),
+        (FieldPolicy(events={"plan": keep()}), FieldPolicy(people={"plan": keep()})),
+        (FieldPolicy(events={"plan": keep()}), FieldPolicy(events={"plan": redact()})),
+        (FieldPolicy(events={"plan": keep(one_of=[True])}), FieldPolicy(events={"plan": keep(one_of=[1])})),
+        (FieldPolicy(events={"n": generalize(bucket=10)}), FieldPolicy(events={"n": generalize(bucket=5)})),
+        (FieldPolicy(), FieldPolicy().for_event("Paid", {"plan": keep()})),
+        (FieldPolicy(), FieldPolicy.no_personal_data()),
+        (FieldPolicy(secret=b"0" * 32), FieldPolicy(secret=b"1" * 32)),
+        (pseudonymous(), plain()),
+        (pseudonymous(b"0" * 32), pseudonymous(b"1" * 32)),
+        (pseudonymous(b"0" * 32), pseudonymous(b"0" * 32, rotate_from=[b"1" * 32])),
+        (per_subject({}), per_subject({})),
+        (PrivacyRequests("T", "OAUTH"), PrivacyRequests("T", "OAUTH", region="EU")),
+    ],
+)
+def test_settings_that_do_something_else_are_not_equal(one, other):
+    assert one != other
+
+
+def test_a_registry_that_cannot_be_compared_is_another_one(vendor):
+    class Odd:
+        def __eq__(self, other):
+            raise RuntimeError
+
+        __hash__ = None
+
+        def status(self, subject_id, purpose, *, at=None):
+            return ConsentStatus.GRANTED
+
+    configure(registry=Odd())
+    with pytest.raises(ConfigurationError, match="other arguments"):
+        configure(registry=Odd())
 
 
 def test_configure_works_again_after_reset(registry, vendor):

@@ -17,6 +17,7 @@ from consentpanel._exports import name_all
 from consentpanel._mixpanel.hosts import PRIVACY_HOSTS, REGIONS, Region
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
+from consentpanel.policy._secret import fingerprint
 
 if TYPE_CHECKING:
     import requests
@@ -154,6 +155,16 @@ class PrivacyRequests:
         self._compliance_type = compliance_type
         self._timeout = timeout
         self._host = (host or f"https://{PRIVACY_HOSTS[region]}").rstrip("/")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        asked = self._host, self._compliance_type, self._timeout
+        return self._token, self._oauth_token, *asked, self._identity, fingerprint(self._keyed)
 
     @property
     def host(self) -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,19 @@ class Counting(MemoryRegistry):
         return super().standing(*arguments, **keywords)
 
 
+class Theirs:
+    """Asks a table to which others write as well, past the package."""
+
+    asked = 0
+
+    def __init__(self) -> None:
+        self.table = MemoryRegistry()
+
+    def status(self, subject_id: str, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        self.asked += 1
+        return self.table.status(subject_id, purpose, at=at)
+
+
 class Clock:
     now = 1000.0
 
@@ -63,12 +77,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_an_answer_is_remembered_for_ttl_seconds_and_no_longer(clock: Clock) -> None:
-    inner = Counting()
+    inner = Theirs()
     registry = CachedRegistry(inner, ttl=10)
     for _ in range(3):
         assert registry.status("user-1", "analytics") is UNKNOWN
     assert inner.asked == 1
-    inner.grant("user-1")  # elsewhere
+    inner.table.grant("user-1")
     clock.now += 9.9
     assert registry.status("user-1", "analytics") is UNKNOWN
     clock.now += 0.1
@@ -272,18 +286,49 @@ def test_an_end_that_is_none_is_not_trusted(answer: Any) -> None:
 
 
 def test_ttl_counts_from_the_question_and_not_from_a_slow_answer(clock: Clock) -> None:
-    class Slow(Counting):
-        def standing(self, *arguments: Any, **keywords: Any) -> Any:
-            answer = super().standing(*arguments, **keywords)
+    class Slow(Theirs):
+        def status(self, *arguments: Any, **keywords: Any) -> Any:
+            answer = super().status(*arguments, **keywords)
             clock.now += 6
             return answer
 
     inner = Slow()
     registry = CachedRegistry(inner, ttl=10)
     registry.status("user-1", "analytics")
-    inner.grant("user-1")  # elsewhere
+    inner.table.grant("user-1")
     clock.now += 4
     assert registry.status("user-1", "analytics") is GRANTED
+
+
+WRITES: dict[str, Callable[[Any], Any]] = {
+    "grant": lambda registry: registry.grant("user-1"),
+    "deny": lambda registry: registry.deny("user-1"),
+    "record": lambda registry: registry.record(ConsentRecord("user-1", "analytics", DENIED)),
+    "record_many": lambda registry: registry.record_many([ConsentRecord("user-1", "analytics", DENIED)]),
+    "forget": lambda registry: registry.forget("user-1"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("kind", ["the one behind", "the one behind two", "another on the same file"])
+def test_what_the_process_writes_past_it_shows_at_once(tmp_path: Path, write: Callable[[Any], Any], kind: str) -> None:
+    # rule 2.12: a withdrawal on the registry that is wrapped, or on another object for its file
+    inner: Any = MemoryRegistry() if kind != "another on the same file" else SQLiteRegistry(tmp_path / "consent.db")
+    registry = CachedRegistry(CachedRegistry(inner, ttl=60) if kind == "the one behind two" else inner, ttl=60)
+    other = SQLiteRegistry(tmp_path / "consent.db") if kind == "another on the same file" else inner
+    for given in (lambda: other.grant("user-1"), lambda: other.deny("user-1"), lambda: write(other)):
+        given()
+        assert registry.status("user-1", "analytics") is other.status("user-1", "analytics")
+
+
+def test_what_is_written_to_another_store_makes_it_forget_nothing() -> None:
+    inner = Counting()
+    registry = CachedRegistry(inner, ttl=60)
+    registry.status("user-1", "analytics")
+    MemoryRegistry().deny("user-1")
+    inner.deny("user-2")
+    registry.status("user-1", "analytics")
+    assert inner.asked == 1
 
 
 def test_from_a_function_an_answer_is_remembered_for_ttl_seconds(clock: Clock) -> None:

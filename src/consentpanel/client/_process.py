@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from consentpanel._consent.regime import RegimeRule
@@ -49,7 +49,7 @@ class _Process:
     def configure(self, given: dict[str, Any], ready: dict[str, Any]) -> None:
         with self._lock:
             if self._configured:
-                if self._given == given:
+                if _are_equal(self._given, given):
                     return  # an application factory that runs twice
                 raise ConfigurationError(
                     "configure() was called before with other arguments; call it once, at start-up, or reset() first"
@@ -101,6 +101,13 @@ class _Process:
         return Settings(**found, has_policy="policy" in both, generation=generation)
 
 
+def _are_equal(given: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    # Suppressed, because a registry is anybody's, and may refuse to be compared.
+    with suppress(Exception):
+        return bool(given == others)
+    return False
+
+
 process = _Process()
 _ALIVE: Survivors[_Process] = Survivors(_Process.restart_in_child)
 _ALIVE.add(process)
@@ -120,7 +127,9 @@ def configure(
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
-    The keywords are those of `Mixpanel`. A second call with equal arguments (the same registry and policy) changes nothing.
+    The keywords are those of `Mixpanel`. A second call with equal arguments changes nothing, as of an application factory that
+    runs twice. Policies, identities and `SQLiteRegistry` built anew of equal arguments are equal; of a function, or of a
+    registry in memory, only the same object is.
 
     Args:
         registry: Who has consented: a `ConsentRegistry`, or a callable ``(subject_id, purpose)``.

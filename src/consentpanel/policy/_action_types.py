@@ -86,13 +86,18 @@ class Action:
 TYPES = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
 
 
+def _typed(values: tuple[Any, ...] | None) -> tuple[tuple[type, Any], ...] | None:
+    """For comparison: True is not 1."""
+    return None if values is None else tuple((type(each), each) for each in values)
+
+
 @attrs.frozen(kw_only=True)
 class Keep(Action):
     name: ClassVar[str] = "keep"
     whole: ClassVar[bool] = False
     deep: bool = False
     kinds: tuple[type, ...] = ()
-    one_of: tuple[Any, ...] | None = None
+    one_of: tuple[Any, ...] | None = attrs.field(default=None, eq=_typed)
     match: re.Pattern[str] | None = None
     max_length: int | None = None
     personal: bool = False

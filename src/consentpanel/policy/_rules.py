@@ -57,6 +57,12 @@ class Rules:
             self._add(path, action)
         _refuse_shadowed(origin, self.opening, self.closing)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rules) and (self.origin, self.by_path) == (other.origin, other.by_path)
+
+    def __hash__(self) -> int:
+        return hash((self.origin, frozenset(self.by_path)))
+
     def _add(self, path: object, action: object) -> None:
         if not isinstance(action, Action):
             raise ConfigurationError(

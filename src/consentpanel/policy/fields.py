@@ -32,7 +32,7 @@ from consentpanel.policy._rules import (
     with_exposure,
     without_personal,
 )
-from consentpanel.policy._secret import Keyed, Secret, keyed_by
+from consentpanel.policy._secret import Keyed, Secret, fingerprint, keyed_by
 from consentpanel.policy.actions import keep as keep_it
 
 _NAMES_OR_RULES = "several names or a mapping"
@@ -60,12 +60,12 @@ class PolicyResult:
         return f"PolicyResult(dropped={self.dropped!r}, changed={self.changed!r}, refused={self.refused!r})"
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+@attrs.frozen(kw_only=True, unsafe_hash=False, repr=False)
 class _Spec:
     """What a policy was given, checked."""
 
     rules: Mapping[str, Rules]
-    keyed: Keyed | None
+    keyed: Keyed | None = attrs.field(eq=fingerprint)
     drops_unplanned: bool
     planned: frozenset[str]
     detections: Mapping[str, Detection | None]
@@ -133,7 +133,8 @@ class FieldPolicy:
     (``"items[].sku"``). A key with a dot in it stands in quotes (``"'address.city'"``). The most specific path wins.
     Rules that let something out match keys exactly; `drop`, `redact` and `refuse` ignore their case.
     The vendor's structural properties (ids, ``time``, ``$insert_id``, ...) pass in their own shape.
-    A policy never changes; `for_event` returns another one.
+    A policy never changes; `for_event` returns another one. Two of equal arguments are equal; functions in them only when
+    they are the same object.
 
     Args:
         events: Rules for the properties of events, by path.
@@ -202,6 +203,12 @@ class FieldPolicy:
         """The purposes to which rules are bound."""
         self.binds_purposes = bool(self.bound_purposes)
         """Whether any rule is bound to a purpose."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._spec == other._spec
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._spec.rules.values(), frozenset(self._spec.by_event)))
 
     @classmethod
     def keep_all(cls) -> FieldPolicy:

@@ -24,16 +24,18 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy._compile import Node
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._detect.matchers import REDACTED
-from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, keyed_by
+from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6
 _NO_STRUCTURE: Mapping[str, Shape] = {}
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(kw_only=True)
 class Identity:
     """What an id becomes before it leaves. Made by `plain`, `pseudonymous` and `per_subject`, not by hand.
+
+    Two are equal when every id becomes the same: under equal secrets, or with salts from the same store.
 
     Attributes:
         kind: ``"plain"``, ``"pseudonymous"`` or ``"per_subject"``, for the notice to visitors.
@@ -42,9 +44,13 @@ class Identity:
 
     kind: str
     needs_secret: bool = False
-    _pseudonym: Callable[[str, Keyed | None], str] | None = attrs.field(default=None, repr=False, alias="pseudonym")
-    _forget: Callable[[str], None] | None = attrs.field(default=None, repr=False, alias="forget_salt")
-    _former: tuple[Keyed, ...] = attrs.field(default=(), repr=False, alias="former_secrets")
+    _pseudonym: Callable[[str, Keyed | None], str] | None = attrs.field(
+        default=None, repr=False, eq=False, alias="pseudonym"
+    )
+    _forget: Callable[[str], None] | None = attrs.field(default=None, repr=False, eq=False, alias="forget_salt")
+    _former: tuple[Keyed, ...] = attrs.field(default=(), repr=False, eq=False, alias="former_secrets")
+    #: What tells it from another one of its kind.
+    _source: object = attrs.field(default=None, repr=False, alias="source")
 
     @property
     def is_plain(self) -> bool:
@@ -118,7 +124,10 @@ def pseudonymous(secret: Secret | None = None, *, rotate_from: Iterable[Secret] 
             raise ConfigurationError("pseudonymous() needs a secret: its own, or the policy's")
         return _pseudonym_under(use, subject_id)
 
-    return Identity(kind="pseudonymous", needs_secret=own is None, pseudonym=pseudonym, former_secrets=former)
+    source = tuple(map(fingerprint, (own, *former)))
+    return Identity(
+        kind="pseudonymous", needs_secret=own is None, pseudonym=pseudonym, former_secrets=former, source=source
+    )
 
 
 def _pseudonym_under(keyed: Keyed, subject_id: str) -> str:
@@ -169,7 +178,7 @@ def per_subject(store: MutableMapping[str, str]) -> Identity:
         with contextlib.suppress(KeyError):
             del store[subject_id]
 
-    return Identity(kind="per_subject", pseudonym=pseudonym, forget_salt=forget)
+    return Identity(kind="per_subject", pseudonym=pseudonym, forget_salt=forget, source=id(store))
 
 
 class _Lock:

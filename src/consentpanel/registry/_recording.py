@@ -15,6 +15,7 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, ref
 from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.registry._protocol import offered
+from consentpanel.registry._watching import tell
 
 
 class Fields(TypedDict, total=False):
@@ -101,7 +102,7 @@ class RecordingRegistry(ABC):
             InvalidRecordError: It is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
             RegistryError: The store failed; nothing was appended.
         """
-        self._append([checked_record(record)])
+        self._keep([checked_record(record)])
 
     def record_many(self, records: Iterable[ConsentRecord]) -> None:
         """Appends all records, or none; they are kept when this returns.
@@ -113,7 +114,7 @@ class RecordingRegistry(ABC):
             InvalidRecordError: One is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
             RegistryError: The store failed; nothing was appended.
         """
-        self._append([checked_record(record) for record in records])
+        self._keep([checked_record(record) for record in records])
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person consents, one record for each purpose, all or none.
@@ -142,11 +143,17 @@ class RecordingRegistry(ABC):
         """
         self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
+    def _keep(self, records: list[ConsentRecord], **options: bool) -> None:
+        try:
+            self._append(records, **options)
+        finally:
+            tell(self, {record.subject_id for record in records})
+
     def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
         records = records_of(status, subject_id, purposes, fields)
         nearest = offered(self, ("grant", "deny", "record_many", "record"))
         if nearest in {"grant", "deny"}:
-            self._append(records, is_stamped_here=is_stamped_here(fields))
+            self._keep(records, is_stamped_here=is_stamped_here(fields))
             return
         # A subclass has its own way to record.
         if is_stamped_here(fields):

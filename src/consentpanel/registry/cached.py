@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from consentpanel.errors import ConsentPanelError
 from consentpanel.registry._lookup import question_to
 from consentpanel.registry._protocol import LacksMethodError, in_time, offered
 from consentpanel.registry._recording import checked_record
+from consentpanel.registry._watching import store_of, watch
 from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
 
@@ -27,9 +28,10 @@ _T = TypeVar("_T")
 class CachedRegistry:
     """Remembers what another registry answers about now. Safe for many threads; bounded.
 
-    What is written through this object shows at once. What is written elsewhere (another process, another object)
-    shows after at most `ttl` seconds, a withdrawal too: choose a `ttl` that you can answer for. Failures are never
-    remembered, and questions about the past are always handed on.
+    What is written through this object shows at once, and so does what this process writes to the same store through another
+    registry of the package. What is written elsewhere (in another process, or past the package) shows after at most
+    `ttl` seconds, a withdrawal too: choose a `ttl` that you can answer for. Failures are never remembered, and questions
+    about the past are always handed on.
 
     A grant is never remembered past its own `expires_at`. The registries of the package tell it at little cost
     (`ends_at`); of another one its `history` is asked once for each grant that is remembered. From one that keeps no
@@ -65,6 +67,7 @@ class CachedRegistry:
         # Re-entrant, because a signal handler may ask or record in the middle of anything.
         self._lock = threading.RLock()
         _ALIVE.add(self)
+        watch(self, self._inner)
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status of one person for one purpose, from memory when it is about now.
@@ -192,10 +195,22 @@ class CachedRegistry:
         try:
             return write()
         finally:
-            with self._lock:
-                self._writes += 1
-                for each in about:
-                    self._forget_answers(each.subject_id if isinstance(each, ConsentRecord) else each)
+            self.notice([each.subject_id if isinstance(each, ConsentRecord) else each for each in about])
+
+    def notice(self, subject_ids: Collection[Any]) -> None:
+        """Forgets what is remembered of some people, because it may have changed; for the registries of the package.
+
+        Args:
+            subject_ids: The people.
+        """
+        with self._lock:
+            self._writes += 1
+            for each in subject_ids:
+                self._forget_answers(each)
+
+    @property
+    def _store(self) -> Hashable:
+        return store_of(self._inner)
 
     def _forget_answers(self, subject_id: Any) -> None:
         try:

@@ -12,6 +12,7 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
 from consentpanel._forks import Survivors
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, latest_of, not_before, required_version
+from consentpanel.registry._watching import tell
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
 
@@ -108,6 +109,7 @@ class MemoryRegistry(RecordingRegistry):
             records = self._records.pop(key, [])
             for record in records:
                 self._latest[record.purpose].pop(key, None)
+        tell(self, [key])
         return len(records)
 
     def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:

@@ -28,6 +28,7 @@ from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
 from consentpanel.registry._salts import SQLiteSalts
+from consentpanel.registry._watching import tell
 
 _T = TypeVar("_T")
 
@@ -226,7 +227,11 @@ class SQLiteRegistry(RecordingRegistry):
                 who is still reading keeps their bytes in the write-ahead log. The next use of this registry, and the
                 next opening of the file, empties the log if it can, and to forget again tells whether it is empty.
         """
-        return self._erase("DELETE FROM consent_record WHERE subject_id = ?", subject_key(subject_id))
+        key = subject_key(subject_id)
+        try:
+            return self._erase("DELETE FROM consent_record WHERE subject_id = ?", key)
+        finally:
+            tell(self, [key])
 
     @property
     def salts(self) -> SQLiteSalts:
@@ -251,6 +256,20 @@ class SQLiteRegistry(RecordingRegistry):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one answers from the same file in the same way."""
+        return type(other) is type(self) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        return self._path, self._required, self._timeout
+
+    @property
+    def _store(self) -> str:
+        return self._path
 
     def __repr__(self) -> str:
         return f"<SQLiteRegistry{' (closed)' if self._closed else ''}>"

@@ -141,6 +141,15 @@ class Detection:
         self._allowed = frozenset(text for text in texts if not text.startswith("*@"))
         self._allowed_domains = frozenset(text[1:].casefold() for text in texts if text.startswith("*@"))
 
+    def _key(self) -> tuple[Any, ...]:
+        return self._finders, self._kinds, self._actions, self._allowed, self._allowed_domains
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Detection) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self._kinds), self._allowed, self._allowed_domains))
+
     def _all_kinds(self) -> frozenset[str]:
         return frozenset((*KINDS, *self._finders, ENCODED))
 

@@ -1,0 +1,48 @@
+"""Who remembers answers of a store, to be told of each write to it in this process."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Hashable
+from typing import Any, Protocol
+
+
+class Watcher(Protocol):
+    """Remembers answers."""
+
+    def notice(self, subject_ids: Collection[Any]) -> None:
+        """Forgets the answers about some people; raises nothing."""
+
+
+_WATCHERS: weakref.WeakKeyDictionary[Any, Hashable] = weakref.WeakKeyDictionary()
+
+
+def store_of(registry: Any) -> Hashable:
+    """What tells the store of a registry from every other one of the process; two registries may write to one."""
+    store = getattr(registry, "_store", None)
+    return id(registry) if store is None else store
+
+
+def watch(watcher: Watcher, registry: Any) -> None:
+    """Has a watcher told of what is written to the store of a registry, while it lives.
+
+    Args:
+        watcher: Whom to tell.
+        registry: One of the package's; of any other one nobody hears.
+    """
+    _WATCHERS[watcher] = store_of(registry)
+
+
+def tell(registry: Any, subject_ids: Collection[Any]) -> None:
+    """Tells those who remember answers of a registry's store of a write to it.
+
+    Args:
+        registry: The one that has written.
+        subject_ids: Of whom.
+    """
+    store = store_of(registry)
+    # A list at once, because another thread may watch meanwhile.
+    for reference in _WATCHERS.keyrefs():
+        watcher = reference()
+        if watcher is not None and _WATCHERS.get(watcher) == store:
+            watcher.notice(subject_ids)
