@@ -226,7 +226,7 @@ def test_all_is_recorded_or_nothing_where_the_registry_can(tmp_path: Path) -> No
     # rule 2.13
     with SQLiteRegistry(tmp_path / "consent.db") as registry:
         registry.deny("visitor")
-        registry._with(
+        registry._database.use(
             lambda connection: connection.execute(
                 "CREATE TRIGGER fail BEFORE INSERT ON consent_record WHEN new.purpose = 'feature_flags'"
                 " BEGIN SELECT RAISE(ABORT, 'no'); END"

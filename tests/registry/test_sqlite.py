@@ -15,12 +15,13 @@ import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError
+from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError, _sqlite
 from consentpanel._consent.standing import in_order, standing_of
 from consentpanel.registry import SQLiteRegistry, sqlite
 
@@ -225,7 +226,7 @@ def test_every_connection_waits_for_the_disk(registry):
         names = ("journal_mode", "synchronous", "secure_delete")
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
-    assert registry._with(asked) == ["wal", 2, 1]
+    assert registry._database.use(asked) == ["wal", 2, 1]
 
 
 FULL_DISK = """
@@ -330,7 +331,7 @@ def test_a_child_of_a_fork_outlives_the_parents_use_of_the_file(path, announced,
     registry.grant("before")
     if not announced:
         # Such as uWSGI's: Python's hooks before a fork do not run, and the connection is in the child's memory.
-        monkeypatch.setattr(sqlite, "_REGISTRIES", type(sqlite._REGISTRIES)())
+        monkeypatch.setattr(_sqlite, "_DATABASES", type(_sqlite._DATABASES)())
     told, tell = os.pipe()
     done, finish = os.pipe()
 
@@ -454,12 +455,13 @@ def test_an_older_schema_is_migrated_once_and_keeps_its_records(path, monkeypatc
         registry.grant("user-1")
         before = registry.history("user-1")
     step = ("CREATE TABLE note (text TEXT)", "INSERT INTO note VALUES ('migrated')")
-    monkeypatch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS, step))
+    migrations = (*sqlite._KIND.migrations, step)
+    monkeypatch.setattr(sqlite, "_KIND", attrs.evolve(sqlite._KIND, migrations=migrations))
     for _ in range(2):
         with SQLiteRegistry(path) as registry:
             assert registry.history("user-1") == before
     assert rows(path, "SELECT text FROM note") == [("migrated",)]
-    assert rows(path, "PRAGMA user_version") == [(len(sqlite._MIGRATIONS),)]
+    assert rows(path, "PRAGMA user_version") == [(len(sqlite._KIND.migrations),)]
 
 
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
@@ -469,11 +471,11 @@ def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     schema = rows(path, "SELECT sql FROM sqlite_master")
     with monkeypatch.context() as patch:
         step = ("CREATE TABLE note (text TEXT)", "DELETE FROM consent_record", "INSERT INTO nowhere VALUES (1)")
-        patch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS, step))
+        patch.setattr(sqlite, "_KIND", attrs.evolve(sqlite._KIND, migrations=(*sqlite._KIND.migrations, step)))
         with pytest.raises(ConfigurationError, match="nowhere"):
             SQLiteRegistry(path)
     assert rows(path, "SELECT sql FROM sqlite_master") == schema
-    assert rows(path, "PRAGMA user_version") == [(len(sqlite._MIGRATIONS),)]
+    assert rows(path, "PRAGMA user_version") == [(len(sqlite._KIND.migrations),)]
     with SQLiteRegistry(path) as registry:
         assert registry.history("user-1") == before
 

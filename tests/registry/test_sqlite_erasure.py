@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from consentpanel import ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError, per_subject
-from consentpanel.registry import CachedRegistry, SQLiteRegistry, sqlite
+from consentpanel import ConsentRecord, ConsentStatus, InvalidRecordError, RegistryError, _sqlite, per_subject
+from consentpanel.registry import CachedRegistry, SQLiteRegistry
 
 WHO = "ada-lovelace"
 
@@ -162,7 +162,7 @@ def test_it_waits_for_a_reader_who_ends_within_the_timeout(path: Path, reader: A
 def test_what_a_killed_process_left_in_the_log_is_emptied_when_the_file_is_opened(path: Path) -> None:
     code = (
         "import os, sys; from consentpanel.registry import SQLiteRegistry; registry = SQLiteRegistry(sys.argv[1]);"
-        f"registry.grant({WHO!r}); registry._with(lambda c: c.execute('DELETE FROM consent_record').fetchall());"
+        f"registry.grant({WHO!r}); registry._database.use(lambda c: c.execute('DELETE FROM consent_record').fetchall());"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -214,7 +214,7 @@ def test_no_copy_is_left_in_pages_from_which_rows_were_moved(path: Path) -> None
 
 
 def test_a_large_file_is_not_rewritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_REWRITTEN", 0)
+    monkeypatch.setattr(_sqlite, "_REWRITTEN", 0)
     with SQLiteRegistry(path) as registry:
         registry.record_many(
             ConsentRecord(f"{WHO}-{number}", "analytics", ConsentStatus.GRANTED) for number in range(81)
@@ -231,7 +231,7 @@ def test_a_file_that_was_moved_away_is_not_made_again_by_a_question(path: Path) 
     with SQLiteRegistry(path) as registry:
         registry.grant(WHO)
         # As in a fork: the next question opens the file.
-        registry._idle.pop().close()
+        registry._database._idle.pop().close()
         path.rename(path.with_suffix(".old"))
         with pytest.raises(RegistryError):
             registry.status(WHO, "analytics")

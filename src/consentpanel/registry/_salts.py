@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator, MutableMapping
 
-Use = Callable[[Callable[[sqlite3.Connection], Any]], Any]
-Transaction = Callable[[sqlite3.Connection], "AbstractContextManager[None]"]
+from consentpanel._sqlite import Database, transaction
 
 
 class SQLiteSalts(MutableMapping[str, str]):
     """A mapping from subject ids to salts, in a consent file. A deleted salt is overwritten on the disk.
 
     Args:
-        use: Lends a connection to a function.
-        transaction: Makes what is done with a connection one transaction, for the one writer.
-        erase: Deletes by a statement, for one person, and what is left in the files; how many rows.
+        database: The consent file.
     """
 
-    def __init__(self, use: Use, transaction: Transaction, erase: Callable[[str, str], int]) -> None:
-        self._use = use
-        self._transaction = transaction
-        self._erase = erase
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def __getitem__(self, subject_id: str) -> str:
-        row = self._use(
+        row = self._database.use(
             lambda connection: connection.execute(
                 "SELECT salt FROM subject_salt WHERE subject_id = ?", (subject_id,)
             ).fetchone()
@@ -40,32 +33,39 @@ class SQLiteSalts(MutableMapping[str, str]):
         """The salt of a person, which is `default` if there was none; one statement, for many processes."""
 
         def add(connection: sqlite3.Connection) -> str:
-            with self._transaction(connection):
+            with transaction(connection):
                 connection.execute("INSERT OR IGNORE INTO subject_salt VALUES (?, ?)", (subject_id, default))
             row = connection.execute("SELECT salt FROM subject_salt WHERE subject_id = ?", (subject_id,)).fetchone()
             # Somebody may have deleted it in between, and then nothing is known of the person.
             return default if row is None else str(row[0])
 
-        salt: str = self._use(add)
+        salt: str = self._database.use(add)
         return salt
 
     def __setitem__(self, subject_id: str, salt: str) -> None:
         def put(connection: sqlite3.Connection) -> None:
-            with self._transaction(connection):
+            with transaction(connection):
                 connection.execute("INSERT OR REPLACE INTO subject_salt VALUES (?, ?)", (subject_id, salt))
 
-        self._use(put)
+        self._database.use(put)
 
     def __delitem__(self, subject_id: str) -> None:
-        if not self._erase("DELETE FROM subject_salt WHERE subject_id = ?", subject_id):
+        def delete(connection: sqlite3.Connection) -> int:
+            return connection.execute("DELETE FROM subject_salt WHERE subject_id = ?", (subject_id,)).rowcount
+
+        if not self._database.erase(delete, subject_id):
             raise KeyError
 
     def __iter__(self) -> Iterator[str]:
-        rows = self._use(lambda connection: connection.execute("SELECT subject_id FROM subject_salt").fetchall())
+        rows = self._database.use(
+            lambda connection: connection.execute("SELECT subject_id FROM subject_salt").fetchall()
+        )
         return (row[0] for row in rows)
 
     def __len__(self) -> int:
-        count: int = self._use(lambda connection: connection.execute("SELECT count(*) FROM subject_salt").fetchone()[0])
+        count: int = self._database.use(
+            lambda connection: connection.execute("SELECT count(*) FROM subject_salt").fetchone()[0]
+        )
         return count
 
     def __repr__(self) -> str:
