@@ -27,7 +27,7 @@ from consentpanel import (
     truncate,
     url,
 )
-from consentpanel.policy import SENSITIVE_NAMES
+from consentpanel.policy import SENSITIVE_NAMES, Detector
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -531,3 +531,69 @@ def test_every_action_can_be_bound():
     for action in (truncate(3, purpose="t"), redact(purpose="t"), url(purpose="t"), mask(purpose="t")):
         assert action.purpose == "t"
     assert drop().purpose is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": int, "match": "x"},
+        {"type": bool, "match": re.compile("x")},
+        {"type": int, "one_of": ["x"]},
+        {"type": int, "one_of": [True]},
+        {"one_of": ["abc"], "max_length": 1},
+        {"one_of": ["abc"], "match": "[0-9]+"},
+        {"detect": False, "on_detect": "drop"},
+    ],
+)
+def test_constraints_that_exclude_each_other_are_refused(given: dict[str, Any]) -> None:
+    # rule 3.3: a rule that can never apply is a ConfigurationError
+    with pytest.raises(ConfigurationError):
+        keep(**given)
+
+
+@pytest.mark.parametrize(
+    "given", [{"type": float, "one_of": [1, "x"]}, {"one_of": ["a", "bcd"], "max_length": 1}, {"match": "x+"}]
+)
+def test_constraints_that_leave_something_are_not_refused(given: dict[str, Any]) -> None:
+    assert keep(**given)
+
+
+def test_a_rule_whose_kinds_the_policy_does_not_look_for_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="looks for nothing"):
+        FieldPolicy(events={"note": keep(detect=["phone"])}, detectors=["email"])
+
+
+@pytest.mark.parametrize(
+    "action", [redact("ada@shop.example"), redact("4111 1111 1111 1111"), pseudonymize(prefix="key-")]
+)
+def test_what_an_action_leaves_never_detects_again(action: Any) -> None:
+    # rule 3.7
+    with pytest.raises(ConfigurationError, match="taken for personal data"):
+        FieldPolicy(events={"note": action}, secret=b"0" * 32)
+
+
+def test_a_detector_of_the_policy_s_own_looks_into_fixed_texts_too() -> None:
+    hidden = Detector("hidden", re.compile("hidden"))
+    with pytest.raises(ConfigurationError, match="hidden"):
+        FieldPolicy(events={"note": redact("(hidden)")}, detectors=[hidden])
+
+
+def test_what_is_cut_off_makes_no_card() -> None:
+    # rule 3.2: a text that is none as a whole
+    result = FieldPolicy(events={"note": truncate(16)}).apply_event("E", {"note": "41111111111111112345"})
+    assert result.properties == {"note": "[redacted]"}
+
+
+@pytest.mark.parametrize(
+    "text", ["https://h.example/a?utm_source=x&", "https://h.example/a?&utm_source=x&&utm_term=y", "/a?;utm_source=x"]
+)
+def test_signs_between_which_there_is_nothing_are_left_byte_for_byte(text: str) -> None:
+    # rule 3.12
+    assert FieldPolicy(events={"u": url()}).apply_event("E", {"u": text}).properties == {"u": text}
+
+
+@pytest.mark.parametrize("number", [2850590940090418135201, -2850590940090418135201, 10**400 + 2850590940090418135201])
+def test_a_detector_sees_a_number_of_any_length(number: int) -> None:
+    # rule 3.7: numbers are judged by their JSON text
+    policy = FieldPolicy(events={"cbu": keep()}, detectors=[Detector("cbu", re.compile(r"2850590940090418135201"))])
+    assert policy.apply_event("E", {"cbu": number}).properties == {"cbu": "[redacted]"}

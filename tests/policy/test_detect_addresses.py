@@ -169,3 +169,49 @@ def test_an_address_has_a_name_of_at_most_64_characters_and_a_domain(text, addre
 @pytest.mark.parametrize("text", ["***@shop.example", "@shop.example", " @shop.example", "(@shop.example", "a@2x.png"])
 def test_a_masked_address_and_a_file_s_name_are_none(text):
     assert detect(text) == []
+
+
+@pytest.mark.parametrize("text", ["42,203.0.113.7,ok", "10.0.0.1,203.0.113.7", "3.5,203.0.113.7", "1,2,203.0.113.7;4"])
+def test_an_address_in_a_row_of_values_is_found(text):
+    # rule 3.7: rows of CSV, X-Forwarded-For
+    places = [text[each.start : each.end] for each in detect(text)]
+    assert "203.0.113.7" in places
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("dial 2001:db8::1: connection refused", "2001:db8::1"),
+        ("2001:db8:0:0:0:0:0:1: connection refused", "2001:db8:0:0:0:0:0:1"),
+        ("peer node:2001:db8::1", "2001:db8::1"),
+        ("remote:2001:db8::1", "2001:db8::1"),
+        ("device:2001:db8:0:0:0:0:0:1", "2001:db8:0:0:0:0:0:1"),
+        ("v=spf1 ip6:2001:db8::1 -all", "2001:db8::1"),
+        ("Received: from x ([IPv6:2001:db8::1])", "2001:db8::1"),
+        ("from :2001:db8::1", "2001:db8::1"),
+        ("2001:db8::1:refused", "2001:db8::1"),
+    ],
+)
+def test_an_ipv6_address_beside_a_word_and_a_colon_is_found(text, address):
+    # rule 3.7
+    assert [text[each.start : each.end] for each in detect(text)] == [address]
+
+
+@pytest.mark.parametrize("text", ["00:11:22:33:44:55:66:77:88:99", "12:30:45", "a::b", "crate::face::add", "::"])
+def test_what_only_looks_like_one_is_no_ipv6_address(text):
+    assert kinds(text) == []
+
+
+@pytest.mark.parametrize("address", ["ada@2x.com", "ada@3x.info", "ada@1.5x.org"])
+def test_a_file_s_density_is_no_domain_and_every_other_is(address):
+    assert kinds(f"mail {address}") == ["email"]
+    assert kinds("icon@2x.png logo@1.5x.WEBP photo@3x.jpg") == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["password", "PASSWORD", "Passwd", "pwd", "X-API-Key", "SECRET_KEY", "secret", "CLIENT_SECRET", "refresh_token"],
+)
+@pytest.mark.parametrize("sign", ["=", ": ", '":"'])
+def test_a_value_behind_a_word_for_a_secret_is_found_in_any_case(word, sign):
+    assert "secret" in kinds(f"{word}{sign}hunter2hunter2")

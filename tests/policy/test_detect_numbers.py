@@ -184,10 +184,56 @@ def test_a_card_is_found_before_and_behind_digits_that_are_not_its_own():
     assert detect(f"3782 822463 10005, {card}") == [Finding("payment_card", 0, 17), Finding("payment_card", 19, 38)]
 
 
-@pytest.mark.parametrize("text", ["41111111111", "4" * 20, "4111-1111 1111-1111", "4111 1111 1111 1112 111"])
+@pytest.mark.parametrize("text", ["41111111111", "4" * 20, "41111-111111-11111", "4111 1111 1111 1112 111"])
 def test_digits_of_another_length_or_grouping_are_no_card(text):
     assert detect(text) == []
 
 
 def test_a_number_whose_area_code_only_ends_in_a_bracket_is_found():
     assert detect("tel 089) 534 01747") == [Finding("phone", 4, 18)]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "4111 1111-1111 1111",
+        "4111\t1111\t1111\t1111",
+        "4111/1111/1111/1111",
+        "4111_1111_1111_1111",
+        "41111111 11111111",
+        "411111 1111111111",
+        "3782.822463-10005",
+    ],
+)
+def test_a_card_is_found_however_it_is_grouped(card):
+    # rule 3.7: a known issuer with its length that passes Luhn
+    for text, start in ((card, 0), (f"7,{card},12/27", 2), (f"pays with {card}.", 10)):
+        assert detect(text) == [Finding("payment_card", start, start + len(card))]
+
+
+def test_a_card_on_a_track_of_a_stripe_is_found():
+    assert [each.kind for each in detect("%B4111111111111111^LOVELACE/ADA^2712")] == ["payment_card"]
+    assert [each.kind for each in detect(";4111111111111111=2712")] == ["payment_card"]
+
+
+@pytest.mark.parametrize("ssn", ["123/45/6789", "123_45_6789", "123\t45\t6789"])
+def test_an_ssn_is_found_whatever_parts_its_groups(ssn):
+    assert detect(ssn) == [Finding("us_ssn", 0, 11)]
+
+
+@pytest.mark.parametrize("gap", ["\t", ".", "_", "/"])
+def test_an_iban_is_found_whatever_parts_its_groups(gap):
+    iban = gap.join(["DE89", "3704", "0044", "0532", "0130", "00"])
+    assert detect(f"to {iban}!") == [Finding("iban", 3, 3 + len(iban))]
+
+
+@pytest.mark.parametrize(
+    "number", ["+49\t30\t901820", "+49_30_901820", "+683 7012", "+290 8999", "+690 3123", "+6837012"]
+)
+def test_a_number_with_a_plus_is_found_whatever_parts_it_and_however_short(number, library):
+    assert detect(f"call {number}!") == [Finding("phone", 5, 5 + len(number))]
+
+
+@pytest.mark.parametrize("text", ["555\t123\t4567", "030\t1234567", "12\t3456\t7890", "item_555_123_4567_x"])
+def test_cells_of_a_table_are_no_telephone_number(text):
+    assert detect(text) == []

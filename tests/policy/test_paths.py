@@ -18,6 +18,7 @@ from consentpanel import (
     keep,
     mask,
     pseudonymize,
+    pseudonymous,
     redact,
     refuse,
     transform,
@@ -904,3 +905,34 @@ def test_a_text_of_json_below_a_deep_keep_holds_no_name_that_a_rule_closes(close
     assert outcome(rules, {"payload": '{"nickname": "Ada L"}'})[0] == {}
     assert outcome(rules, {"payload": "%7B%22nickname%22%3A%22Ada%22%7D"})[0] == {}
     assert outcome(rules, {"payload": '{"plan": "pro"}'})[0] == {"payload": '{"plan": "pro"}'}
+
+
+@pytest.mark.parametrize("value", ['{"user": {"id": 7}}', ['{"user": 1}'], {"x": '{"user": 1}'}])
+def test_a_text_of_json_above_a_closed_key_costs_its_property_alone(value):
+    # rule 3.2: with a reason of its own
+    policy = FieldPolicy(events={"plan": keep(), "ctx": keep(deep=True), "ctx.user.email": drop()})
+    result = policy.apply_event("E", {"plan": "pro", "ctx": value})
+    assert result.properties["plan"] == "pro"
+    if not isinstance(value, dict):
+        assert set(result.dropped.values()) == {"not_opened"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"distinct_id":"bob"}',
+        ['{"distinct_id":"bob"}'],
+        {"x": '{"distinct_id":"bob"}'},
+        [[{"x": '[{"$user_id":"bob"}]'}]],
+    ],
+)
+def test_an_id_s_name_in_a_text_of_json_is_closed_at_every_depth(value):
+    # rule 2.7: nobody would map what stands under it
+    registry = MemoryRegistry()
+    registry.grant("user-1")
+    vendor = FakeTransport()
+    policy = FieldPolicy(events={"ctx": keep(deep=True)}, secret=b"0" * 32)
+    mp = Mixpanel("T", vendor, registry=registry, policy=policy, identity=pseudonymous())
+    decision = mp.track("user-1", "E", {"ctx": value})
+    assert "bob" not in vendor.events[0].raw
+    assert "id" in decision.dropped.values()

@@ -380,3 +380,12 @@ def test_the_notice_is_printed_in_a_language_and_form(shop, capsys):
 def test_wrong_usage_of_the_notice_is_told(shop, capsys, command, message):
     assert main(["notice", *command]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_address_under_another_name_breaks_the_promise_too():
+    # rule 6.2
+    policy = FieldPolicy(events={"client": generalize(ip=True), "req": keep(deep=True, detect=False), "plan": keep()})
+    assert places(policy, ("discloses_ip_address", False)) == [
+        ("events['client']", "error"),
+        ("events['req']", "warning"),
+    ]

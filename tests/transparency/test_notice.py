@@ -479,3 +479,50 @@ def test_notices_are_compared_as_they_were_published():
     for wrong in ("{}", "no JSON", {"facts": 5}, {"facts": {"purposes": 5}}):
         with pytest.raises(ConfigurationError, match="compare\\(\\) takes notices"):
             compare(wrong, page())
+
+
+NOT_SENT = "Your IP address is not sent."
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (FieldPolicy(events={"plan": keep()}), NOT_SENT),
+        (FieldPolicy(events={"count": keep(type=int, detect=False)}), NOT_SENT),
+        (FieldPolicy(events={"email": keep(detect=False, personal=True)}), NOT_SENT),
+        (FieldPolicy(events={"client": generalize(ip=True)}), "Your IP address is sent in a coarser form."),
+        (FieldPolicy(events={"client": keep(detect=["-ip_address"])}), "Your IP address is sent."),
+        (FieldPolicy(events={"ip": keep(personal=True)}), "Your IP address is sent."),
+        (FieldPolicy(events={"request": keep(deep=True, detect=False)}), None),
+        (FieldPolicy(events={"note": keep()}, detectors=["-ip_address"]), None),
+        (FieldPolicy(events={"note": keep()}, on_detect={"ip_address": "report"}), None),
+        (FieldPolicy(events={"ip": pseudonymize()}, secret=SECRET), None),
+    ],
+)
+def test_the_notice_says_of_ip_addresses_what_the_policy_does(policy, said):
+    # rule 6.1: and nothing where the policy cannot tell
+    text = notice(policy, contact="c").to_markdown()
+    assert [line for line in text.splitlines() if "IP address" in line and line.endswith(".")] == [said] * (
+        said is not None
+    )
+
+
+def test_what_a_flag_writes_is_told_beside_rules_for_its_event():
+    # rule 1.7: the built-in rules hold for what no rule of that event names
+    policy = FieldPolicy(events={"plan": keep()}).for_event(
+        "$experiment_started", {"plan": keep(), "variant name": drop()}
+    )
+    sent = policy.apply_event(
+        "$experiment_started", {"Experiment name": "x", "Variant name": "v", "plan": 1}
+    ).properties
+    assert sent.keys() <= notice(policy, contact="c").properties
+    assert "Variant name" not in notice(policy, contact="c").properties
+
+
+def test_the_notice_claims_no_removal_where_addresses_are_exempt():
+    policy = FieldPolicy(events={"note": keep()}, detect_allow=["*@gmail.com"])
+    assert "removed before it leaves" not in notice(policy, contact="c").to_markdown()
+
+
+def test_a_notice_of_a_policy_without_personal_data_says_that_ids_are_pseudonyms():
+    assert notice(FieldPolicy.no_personal_data(secret=SECRET), contact="c").facts["identity"] == "pseudonymous"

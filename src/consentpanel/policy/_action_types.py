@@ -118,13 +118,23 @@ class Keep(Action):
         return value
 
     def _accepts(self, value: Any) -> bool:
-        if self.kinds and type(value) not in self.kinds:
-            return False
         if self.one_of is not None and not any(type(each) is type(value) and each == value for each in self.one_of):
+            return False
+        return self._has_shape(value)
+
+    def _has_shape(self, value: Any) -> bool:
+        if self.kinds and type(value) not in self.kinds:
             return False
         if self.match is not None and (not isinstance(value, str) or self.match.fullmatch(value) is None):
             return False
         return self.max_length is None or value is None or len(_text(value)) <= self.max_length
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether no value is within the constraints."""
+        if self.one_of is not None:
+            return not any(map(self._has_shape, self.one_of))
+        return self.match is not None and bool(self.kinds) and str not in self.kinds
 
 
 @attrs.frozen(kw_only=True)

@@ -263,10 +263,18 @@ class Application:
             found = node.closing_keys.get(folded(name))
             if found is not None:
                 action = found[1].action
-                return Cause.NOT_OPENED if action is None else Cause(action.name)
+                return Cause(action.name) if is_closing(action) and action is not None else Cause.NOT_OPENED
             if self.maps_ids and is_id_name(seen(name)):
                 return Cause.ID
         return None
+
+    def _has_id_name(self, text: str) -> bool:
+        """Whether a text of JSON has the name of an id as a key, whose value nobody would map."""
+        return (
+            self.maps_ids
+            and may_be_encoded(text)
+            and any(is_id_name(seen(each)) for each in names_in((text, *forms(text)[0])))
+        )
 
     def _lacks_consent(self, action: Action | None) -> bool:
         return action is not None and action.purpose is not None and action.purpose in self._refused_purposes
@@ -276,7 +284,7 @@ class Application:
             return None
         detection = node.detection
         # What is left of a URL or by a rule's own function is looked into; of other actions what comes in.
-        sees_output = isinstance(action, (Transform, Url))
+        sees_output = isinstance(action, (Transform, Url, Truncate))
         seen = value
         if isinstance(action, Keep):
             kept = action.apply(value, self._keyed)
@@ -388,6 +396,8 @@ class Application:
                 else:
                     self._part(key, item, path, above, kept, detection, closes=closes)
             return kept
+        if isinstance(value, str) and self._has_id_name(value):
+            raise ActionError(Cause.ID)
         return value if detection is None else self._searched(value, path, detection)
 
     def _closes(self, name: str, *, closes: bool) -> bool:

@@ -13,7 +13,7 @@ from consentpanel._mixpanel.names import PERSONAL
 
 _BY_CATEGORY = {
     "user.name": (
-        "name, first name, last name, full name, given name, family name, middle name, surname, forename, maiden name,"
+        "name, first name, name first, name last, last name, full name, given name, family name, middle name, surname, forename, maiden name,"
         " display name, user full name, customer name, contact name, real name, legal name, initials, salutation"
     ),
     "user.contact.email": (
@@ -22,7 +22,7 @@ _BY_CATEGORY = {
     ),
     "user.contact.phone_number": (
         "phone, telephone, tel, mobile, cell, cellphone, fax, phone number, telephone number, mobile number, mobile phone,"
-        " cell phone, fax number, msisdn, whatsapp"
+        " cell phone, fax number, msisdn, whatsapp, phone no, mobile no, tel no, fax no"
     ),
     "user.contact.address": (
         "address, street, street address, address line, address line 1, address line 2, address 1, address 2, line 1,"
@@ -37,25 +37,26 @@ _BY_CATEGORY = {
     "user.demographic.profile": "sexual orientation, political opinion, trade union",
     "user.health_and_medical": "diagnosis, medication, allergies, disability, blood type, patient, patient id",
     "user.government_id": (
-        "ssn, social security number, social security, passport, passport number, national id, tax id, tax number, vat id,"
+        "ssn, ssn last4, ssn last 4, social security number, social security, passport, passport number, national id, tax id, tax number, vat id,"
         " driver license, driving licence, license plate, nin, nhs number, aadhaar, pesel, dni, personnummer"
     ),
     "user.financial": (
-        "iban, bic, account number, bank account, card number, credit card, cc number, card holder, cvv, cvc, salary,"
+        "iban, iban no, bic, account number, account no, card no, card last4, card last 4, bank account, card number, credit card, cc number, card holder, cvv, cvc, salary,"
         " income"
     ),
     "user.unique_id": (
         "user name, username, login, user login, nickname, nick, handle, screen name, user id, userid, uid, customer id,"
-        " client id, member id, account id, person id, employee id, twitter, instagram, facebook id, linkedin, telegram"
+        " client id, visitor id, member id, account id, person id, employee id, twitter, instagram, facebook id, linkedin, telegram"
     ),
-    "user.device.ip_address": "ip, ip address, client ip, remote addr, remote address, x forwarded for, user ip",
-    "user.device.device_id": "device id, idfa, idfv, gaid, advertising id, imei, mac address, android id, udid",
+    "user.device.ip_address": "ip, ip address, ip addr, client ip, remote ip, peer ip, source ip, remote addr, remote address, x forwarded for, user ip",
+    "user.device.device_id": "device id, idfa, idfv, gaid, device uuid, device fingerprint, browser fingerprint, fingerprint,"
+    " advertising id, imei, mac address, android id, udid",
     "user.device.cookie_id": "cookie, session id, session, sid, ga client id, fbclid, gclid",
     "user.authorization.credentials": (
-        "password, passwd, pwd, pass, passphrase, pin, token, access token, refresh token, id token, auth token, auth,"
+        "password, passwd, pwd, pass, passphrase, pin, token, access token, refresh token, id token, auth token, session token, auth,"
         " api key, apikey, secret, client secret, jwt, otp, signature, sig, credentials, authorization"
     ),
-    "user.content": "avatar, photo, picture, portrait, profile picture, selfie, bio, about me",
+    "user.content": "avatar, avatar url, photo url, photo, picture, portrait, profile picture, selfie, bio, about me",
 }
 #: Words that name personal data, in lower case with spaces, and the category of each.
 PERSONAL_NAMES: Mapping[str, str] = MappingProxyType(

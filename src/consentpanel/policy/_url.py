@@ -73,7 +73,9 @@ def _is_host(text: str) -> bool:
 def _kept(query: str, parameters: frozenset[str]) -> str:
     # A semicolon parts parameters as well for some readers (HTML 4.01, B.2.2).
     each = _PARAMETER.findall(f"&{query}")
-    return "".join(one for one in each if unquote_plus(one[1:].partition("=")[0]) in parameters)[1:]
+    kept = [one for one in each if unquote_plus(one[1:].partition("=")[0]) in parameters]
+    # Signs between which there is nothing hold nothing to remove.
+    return query if len(kept) == sum(len(one) > 1 for one in each) else "".join(kept)[1:]
 
 
 def _without_id(segment: str) -> str:

@@ -95,7 +95,8 @@ def keep(
         options: What every rule takes: see `Options`.
 
     Raises:
-        ConfigurationError: An argument has a wrong type, or `deep` stands beside a constraint.
+        ConfigurationError: An argument has a wrong type, or `deep` stands beside a constraint; constraints exclude each
+            other, or an argument has no effect.
 
     Example:
         >>> from consentpanel import FieldPolicy
@@ -123,6 +124,10 @@ def keep(
         raise ConfigurationError(
             "deep=True keeps dicts and lists whole: a constraint needs a rule for the scalar itself"
         )
+    if action.is_impossible:
+        raise ConfigurationError("keep() can never apply: its constraints exclude each other")
+    if action.detect is False and action.on_detect is not None:
+        raise ConfigurationError("on_detect has no effect beside detect=False")
     return action
 
 

@@ -13,10 +13,10 @@ from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy._action_types import Action, Keep, Pseudonymize
+from consentpanel.policy._action_types import Action, Keep, Pseudonymize, Redact
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled, compiled
-from consentpanel.policy._detect.detection import HIDDEN_ID, Detection, OnDetect, shown_name
+from consentpanel.policy._detect.detection import HIDDEN_ID, STANDARD, Detection, OnDetect, shown_name
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._left import all_of, left_of, open_ids
 from consentpanel.policy._paths import category_of_path
@@ -32,7 +32,7 @@ from consentpanel.policy._rules import (
     with_exposure,
     without_personal,
 )
-from consentpanel.policy._secret import Keyed, Secret, fingerprint, keyed_by
+from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 from consentpanel.policy.actions import keep as keep_it
 
 _NAMES_OR_RULES = "several names or a mapping"
@@ -82,6 +82,7 @@ class _Spec:
         for scope, action in actions:
             if (detection := self.detections[scope]) is not None and not self.forbids_personal_data:
                 detection.changed(action.detect, action.on_detect)
+            _refuse_telling(scope, action, detection)
         if any(action.purpose is not None for action in self.rules["groups"].by_path.values()):
             raise ConfigurationError("groups: a rule cannot need consent for a purpose: a group names no person")
 
@@ -99,6 +100,19 @@ class _Spec:
         for name, own in {EXPOSURE_EVENT: None, **self.by_event}.items():
             below = with_exposure(events) if name == EXPOSURE_EVENT else events
             yield ("events", name), compiled("events", self.detections["events"], below, own, is_strict=is_strict)
+
+
+def _refuse_telling(scope: str, action: Action, detection: Detection | None) -> None:
+    """Refuses a fixed text or a prefix in which a detector would find something: what is left never detects again."""
+    if isinstance(action, Redact):
+        name, text = "text", action.text
+    elif isinstance(action, Pseudonymize):
+        name, text = "prefix", action.prefix + "0a" * SECRET_BYTES
+    else:
+        return
+    for each in (STANDARD, detection):
+        if each is not None and (kind := each.kind_in(text)) is not None:
+            raise ConfigurationError(f"{scope}: {name} of {action.name}() is taken for personal data ({kind})")
 
 
 def _specified(

@@ -242,8 +242,12 @@ def _retention(held: _Held, promised: Any) -> Iterator[_Found]:
 def _addresses(held: _Held, _: object) -> Iterator[_Found]:
     yield from _keeps_all(held, "ip")
     for item in held.items:
-        if is_ip(item):
-            yield "error", item.rule, f"IP addresses are sent ({ip_form([item])}).", "Disclose it, or drop the rule."
+        form = ip_form([item], held.given.policy)
+        if form == "unknown":
+            text = "Nobody looks for IP addresses in it, so they may be sent."
+            yield "warning", item.rule, text, "Have detectors look into it, or drop the rule."
+        elif form != "no" or is_ip(item):
+            yield "error", item.rule, f"IP addresses are sent ({form}).", "Disclose it, or drop the rule."
 
 
 def _region(held: _Held, promised: Any) -> Iterator[_Found]:

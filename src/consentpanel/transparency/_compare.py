@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency._disclosures import STRENGTH
+from consentpanel.transparency._disclosures import IP_FORMS, STRENGTH
 from consentpanel.transparency._notice import Notice
 
 
@@ -155,7 +155,7 @@ def _named(key: _Key) -> str:
 _ORDERS: Mapping[str, tuple[str, ...]] = {
     "identity": ("per_subject", "pseudonymous", "plain"),
     "regime": ("opt_in", "by_region", "opt_out"),
-    "ip_address": ("no", "coarse", "yes"),
+    "ip_address": IP_FORMS,
 }
 
 

@@ -105,20 +105,20 @@ def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]]
     found += _items("events", None, policy.rules("events"), purposes.of_scope("events", policy), _closed_with(policy))
     for event in events:
         found += _items("events", event, policy.own_rules(event), purposes.of_event(event), {})
-    if EXPOSURE_EVENT not in events:
-        found += [
-            Item(
-                scope="events",
-                event=EXPOSURE_EVENT,
-                path=name,
-                form="as_is",
-                purposes=purposes.of_event(EXPOSURE_EVENT),
-                reason="which variant of a feature was shown",
-                is_built_in=True,
-            )
-            for name in EXPOSURE
-            if not {name, f"'{name}'"} & policy.rules("events").keys()
-        ]
+    ruled = {_folded(path) for path in (*policy.rules("events"), *policy.own_rules(EXPOSURE_EVENT))}
+    found += [
+        Item(
+            scope="events",
+            event=EXPOSURE_EVENT,
+            path=name,
+            form="as_is",
+            purposes=purposes.of_event(EXPOSURE_EVENT),
+            reason="which variant of a feature was shown",
+            is_built_in=True,
+        )
+        for name in EXPOSURE
+        if (folded(name),) not in ruled
+    ]
     for scope in ("people", "groups", "flags"):
         found += _items(scope, None, policy.rules(scope), purposes.of_scope(scope, policy), {})
     return tuple(found)
@@ -180,12 +180,39 @@ def is_ip(item: Item) -> bool:
     return keys[0] in {"ip", "$ip"} or category_of(keys[-1]) == "user.device.ip_address"
 
 
-def ip_form(items: Iterable[Item]) -> str:
-    """How the IP address leaves: ``"no"``, ``"coarse"`` or ``"yes"``."""
-    forms = {item.form for item in items if is_ip(item)}
-    if forms & TELLS_WHO:
-        return "yes"
-    return "coarse" if "generalized" in forms else "no"
+#: How an IP address may leave, from what tells least to what tells most; of ``"unknown"`` the policy cannot say.
+IP_FORMS = ("no", "coarse", "unknown", "yes")
+
+
+def ip_form(items: Iterable[Item], policy: FieldPolicy) -> str:
+    """How the IP address leaves: the one of `IP_FORMS` that tells most."""
+    return max((_ip_form(item, policy) for item in items), key=IP_FORMS.index, default="no")
+
+
+def _ip_form(item: Item, policy: FieldPolicy) -> str:
+    action = item.action_in(policy)
+    if isinstance(action, Generalize) and action.how == "ip":
+        return "coarse"
+    if is_ip(item):
+        return (
+            "yes"
+            if item.form in TELLS_WHO
+            else {"generalized": "coarse", "pseudonymous": "unknown"}.get(item.form, "no")
+        )
+    is_telling = item.form in TELLS_WHO and not (isinstance(action, Keep) and _takes_no_text(action))
+    is_something_else = category_of(keys_of(item.scope, item.path)[-1]) is not None
+    if action is None or not is_telling or is_something_else or policy.forbids_personal_data:
+        return "no"
+    detection = policy.compiled(item.scope).detection
+    own = None if detection is None else detection.changed(action.detect, action.on_detect)
+    if own is not None and own.removes("ip_address"):
+        return "no"
+    # Whoever leaves this kind out wants addresses to pass.
+    return "yes" if not isinstance(action.detect, bool) and "-ip_address" in action.detect else "unknown"
+
+
+def _takes_no_text(action: Keep) -> bool:
+    return action.one_of is not None or bool(action.kinds and str not in action.kinds)
 
 
 def not_searched(policy: FieldPolicy, items: Iterable[Item]) -> list[str] | None:

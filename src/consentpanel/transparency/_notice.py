@@ -14,7 +14,7 @@ from consentpanel._consent.regime import Regime
 from consentpanel._mixpanel.hosts import REGIONS
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
-from consentpanel.policy import FieldPolicy, Identity, plain
+from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
 from consentpanel.policy._names import words_of
 from consentpanel.transparency._disclosures import NO_PURPOSE, Item, ip_form, items_of, not_searched
 from consentpanel.transparency._page import Entry, Section, as_html, as_markdown
@@ -121,7 +121,7 @@ def notice(
         contact: Where people can say no and ask for erasure: an address or a URL.
         purposes: From purposes to why, in words that a visitor understands: ``{"analytics": "to see what is bought"}``.
         regime: What silence means, as the client has it.
-        identity: How ids leave, as the client has it.
+        identity: How ids leave, as the client has it; when left out as a client without one has it.
         vendor: Who receives the data; Mixpanel in the United States when left out.
         language: ``"en"``, ``"de"`` or ``"fr"``. Reasons and purposes are yours, and in your language.
         strict: Whether a property without a reason, or a purpose without a why, is an error.
@@ -159,9 +159,9 @@ def notice(
         "purposes": [{"purpose": purpose, "why": whys.get(purpose, "")} for purpose in named],
         "items": [item.as_dict() for item in items],
         "regime": regime.value if isinstance(regime, Regime) else "by_region",
-        "identity": (identity or plain()).kind,
+        "identity": (identity or (pseudonymous() if policy.forbids_personal_data else plain())).kind,
         "vendor": attrs.asdict(who),
-        "ip_address": ip_form(items),
+        "ip_address": ip_form(items, policy),
         "not_searched": not_searched(policy, items),
         "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
         "contact": contact,
@@ -202,7 +202,8 @@ def _receiver(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterabl
     yield words(f"identity.{facts['identity']}", vendor=vendor.name)
     yield words("targeting.yes" if vendor.targets_behaviour else "targeting.no")
     yield words("cookies.yes" if vendor.uses_cookies else "cookies.no")
-    yield words(f"ip.{facts['ip_address']}")
+    if facts["ip_address"] != "unknown":
+        yield words(f"ip.{facts['ip_address']}")
     if but is not None:
         yield words("detectors.but", paths=", ".join(but)) if but else words("detectors")
 

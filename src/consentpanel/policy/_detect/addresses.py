@@ -29,7 +29,7 @@ _LOCAL = re.compile(r"[^\s()<>\[\],;:\\\"@/?=&#]{1,64}")
 # RFC 5321, section 4.5.3.1.1.
 _MAX_LOCAL = 64
 _LETTER_OR_DIGIT = re.compile(r"[^\W_]")
-_DENSITY = re.compile(r"@\d(?:\.\d)?x\.[a-z]{3,4}$")
+_DENSITY = re.compile(r"@\d(?:\.\d)?x\.(?:png|jpe?g|gif|webp|avif|heic|svg|bmp|ico|tiff?|psd|pdf)$", re.IGNORECASE)
 
 
 def emails(text: str) -> Iterator[Span]:
@@ -45,11 +45,17 @@ def emails(text: str) -> Iterator[Span]:
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
-_IPV4 = re.compile(rf"(?<![^\W_])(?<!\d[.,]){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![^\W_]|\.\d)", re.ASCII)
+_IPV4 = re.compile(rf"(?<![^\W_])(?<!\d\.){_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?![^\W_]|\.\d)", re.ASCII)
+# Whole groups with two colons in a row, or groups in a row that nothing shortens; a word and a colon may stand before
+# either, a colon behind. How many groups there may be is looked at later.
+_GROUP, _TAIL = "[0-9A-Fa-f]{1,4}", r"(?:(?:\.\d{1,3}){3})?(?![A-Za-z0-9]|\.\d|::)"
 _IPV6 = re.compile(
-    r"(?:(?<![A-Za-z0-9:.])|(?<=[g-zG-Z_]:))[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}\.\d{1,3}\.\d{1,3})?(?![A-Za-z0-9:]|\.\d)",
+    rf"(?<![A-Za-z0-9])(?:(?:{_GROUP}(?::{_GROUP}){{0,6}})?::(?:{_GROUP}(?::{_GROUP}){{0,6}}{_TAIL}|(?![A-Za-z0-9:]))"
+    rf"|{_GROUP}(?::{_GROUP}){{6,}}{_TAIL}(?!:(?:{_GROUP}(?![A-Za-z0-9])|:)))",
     re.ASCII,
 )
+# More of a longer row of groups.
+_GROUP_BEFORE = re.compile(rf"(?:(?<![A-Za-z0-9]){_GROUP}|:):$")
 _VERSION_BEFORE = re.compile(
     r"(?:\b(?:v|rv|ver|version|release|build|firmware|chrome|revision|rev)[ =:/._\-]{1,2}|(?:^|[\s(;,])[A-Za-z][\w.+\-]{1,30}/)$",
     re.IGNORECASE,
@@ -70,7 +76,9 @@ def ipv4_addresses(text: str) -> Iterator[Span]:
 def ipv6_addresses(text: str) -> Iterator[Span]:
     """IPv6 addresses (RFC 4291)."""
     for found in _IPV6.finditer(text):
-        if _is_ipv6(found[0]):
+        before = text[max(0, found.start() - 6) : found.start()]
+        is_more = before.endswith(":") and (found[0][0] == ":" or _GROUP_BEFORE.search(before) is not None)
+        if not is_more and _is_ipv6(found[0]):
             yield found.span()
 
 
@@ -103,8 +111,8 @@ def _secret_pattern() -> re.Pattern[str]:
         r"|npm_[A-Za-z0-9]{30,64}|pypi-[\w\-]{16,512}|hf_[A-Za-z0-9]{30,64}|dop_v1_[0-9a-f]{32,64}"
         r"|shp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w\-]{20,64}|dapi[0-9a-f]{32}|hvs\.[\w\-]{20,256}"
         r"|NRAK-[A-Z0-9]{27}|lin_api_\w{30,64}|glsa_\w{30,64}|\d{8,10}:AA[\w\-]{33}"
-        r"|(?:[Pp]assword|[Pp]asswd|[Ss]ecret|[Aa]pi[ _-]?[Kk]ey|API[ _-]?KEY|[Aa]ccess[_-]?[Tt]oken|[Aa]uth[_-]?[Tt]oken"
-        r"|[Cc]lient[_-]?[Ss]ecret)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
+        r"|(?i:password|passwd|pwd|passphrase|(?:client|app)[ _-]?secret|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
+        r"|(?:access|auth|refresh|session)[ _-]?token)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
         r")",
         re.ASCII,
     )
@@ -150,7 +158,7 @@ def may_hold_secret(text: str, written: bytes) -> bool:
     if "=" not in text and ":" not in text:
         return False
     small = text.lower()
-    return "passw" in small or "secret" in small or "token" in small or "key" in small
+    return any(word in small for word in ("pass", "pwd", "secret", "token", "key"))
 
 
 def secrets(text: str) -> Iterator[Span]:

@@ -160,10 +160,13 @@ class Detection:
 
     @property
     def removes_everything(self) -> bool:
-        """Whether all built-in kinds are looked for, and what is found does not leave."""
-        return set(KINDS) <= {*self._kinds, *self._finders} and all(
-            self._strictness(kind) >= _REDACTS for kind in self._actions
-        )
+        """Whether all built-in kinds are looked for, and what is found does not leave, whatever it is."""
+        is_strict = all(self._strictness(kind) >= _REDACTS for kind in self._actions)
+        return is_strict and all(map(self.removes, KINDS)) and not (self._allowed or self._allowed_domains)
+
+    def removes(self, kind: str) -> bool:
+        """Whether a kind is looked for, and what is found does not leave."""
+        return kind in {*self._kinds, *self._finders} and self._strictness(kind) >= _REDACTS
 
     def changed(
         self, detect: bool | Iterable[str] = True, on_detect: OnDetect | Mapping[str, OnDetect] | None = None
@@ -185,6 +188,12 @@ class Detection:
             kinds = _chosen(several("detect", _VALUES, detect), {*KINDS, *self._finders})
             other._kinds = self._kinds & kinds
             other._finders = {name: find for name, find in self._finders.items() if name in kinds}
+            is_wanted = kinds < {*KINDS, *self._finders} and not all(each.startswith("-") for each in detect)
+            if is_wanted and not other._kinds and not other._finders:
+                raise ConfigurationError(
+                    "detect= looks for nothing: none of its kinds is among the policy's detectors. To have nothing looked for,"
+                    " say detect=False"
+                )
         more = {} if on_detect is None else _actions(on_detect, self._all_kinds())
         other._actions = {**self._actions, **more}
         return other

@@ -13,19 +13,21 @@ from typing import Any
 
 Span = tuple[int, int]
 
-#: What may stand between the digits of a number: space, dot, hyphens, slash, spaces that do not break, dashes, minus.
+#: What may stand between the digits of a number: space, dot, hyphens, slash, spaces that do not break, dashes, minus. Cells of a
+#: table are parted by a tab: that parts only what a plus or a check tells for one number.
 _GAP = r"[ .\-/\u00a0\u2010-\u2015\u202f\u2212]"
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
 
 _IN = r"[ .\-/()\u00a0\u2010-\u2015\u202f\u2212]"
+_WIDE = r"[ .\-/()\t_\u00a0\u2010-\u2015\u202f\u2212]"
 #: Where eight digits with a plus or a gap begin, and no ISO 8601 date. A plus may follow a word (`tel+49...`), but for a
 #: date after it, which is a build's or a campaign's.
 _BEGINS = re.compile(
     r"[+(0-9](?<![^\W_][(0-9])(?<![0-9]\+)"
     r"(?:(?<=\+)(?!(?<=[^\W\d_]\+)(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01]))"
     rf"|(?=[0-9]{{1,5}}{_IN})|(?<=[0178])(?={_IN}{{1,2}}[0-9]{{2}}))"
-    rf"(?=(?:{_IN}{{0,3}}[0-9]){{7}})(?!(?<=[0-9])[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?![0-9]))"
+    rf"(?=(?:{_IN}{{0,3}}[0-9]){{7}}|(?<=\+)(?:{_WIDE}{{0,3}}[0-9]){{7}})(?!(?<=[0-9])[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}(?![0-9]))"
 )
 
 
@@ -34,9 +36,9 @@ def _phone_pattern() -> re.Pattern[str]:
     # Compiled at the first candidate, because that takes milliseconds.
     return re.compile(
         "|".join(
-            pattern.format(GAP=_GAP, IN=_IN, MORE=r"(?:[ ,;]{0,2}(?:x|ext\.?|#)[ ]?\d{1,6})?" + _END)
+            pattern.format(GAP=_GAP, IN=_IN, WIDE=_WIDE, MORE=r"(?:[ ,;]{0,2}(?:x|ext\.?|#)[ ]?\d{1,6})?" + _END)
             for pattern in (
-                r"\+(?P<international>{IN}{{0,2}}\d(?:{IN}{{0,3}}\d){{6,16}})(?!\d){MORE}",
+                r"\+(?P<international>{WIDE}{{0,2}}\d(?:{WIDE}{{0,3}}\d){{6,16}})(?!\d){MORE}",
                 r"(?<![^\W_][.\-+])00(?P<zeros>[1-9]\d{{0,2}}{IN}{{1,3}}\d(?:{IN}{{0,3}}\d){{5,13}})(?!\d){MORE}",
                 # Three, three and four digits: North America, Italy, Turkey.
                 r"(?<![^\W_][.\-+])(?P<area>(?:1{GAP})?(?:\(\d{{3}}\){GAP}?|\d{{3}}{GAP})\d{{3}}{GAP}\d{{4}}){MORE}(?![.\-/]\d)",
@@ -60,6 +62,8 @@ def _phone_pattern() -> re.Pattern[str]:
 _DIGITS = re.compile(r"\d+")
 _GAPS = re.compile(_GAP)
 _FEWEST = 8
+#: Saint Helena, Niue and Tokelau have numbers of four digits behind theirs.
+_SMALLEST = frozenset({"290", "683", "690"})
 #: How many candidates of one text the library is asked about, which takes its time; the rest are judged without it.
 _MOST_ASKED = 256
 
@@ -89,7 +93,8 @@ def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
         if kind == "zeros" and _is_national(found[0], ["00" + groups[0], *groups[1:]]):
             return True
         is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
-        return is_known and len(digits) >= _FEWEST and (not asks or _may_exist(digits))
+        fewest = _FEWEST - (digits[:3] in _SMALLEST)
+        return is_known and len(digits) >= fewest and (not asks or _may_exist(digits))
     return kind != "brackets" or _FEWEST <= len(digits) <= 12
 
 
@@ -143,13 +148,16 @@ def _may_exist(digits: str) -> bool:
     return bool(possible) or "0" in digits[1:5] or len(digits) > 13
 
 
-# 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits; not the
-# digits behind a decimal sign, nor an amount with two decimals.
-_CARD_GAP = r"[ .\-\u00a0\u2010-\u2015\u202f\u2212]"
+# 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, in two halves, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits;
+# behind what begins the track of a stripe (ISO/IEC 7813); not the digits behind a decimal point, nor an amount with two
+# decimals.
+_CARD_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
 _CARD = re.compile(
-    rf"{_START}(?<!\d[.,])(?:\d{{12,19}}|\d{{4}}({_CARD_GAP})\d{{4}}\1\d{{4}}\1\d{{1,7}}(?:\1\d{{1,3}})?"
-    rf"|\d{{4}}({_CARD_GAP})\d{{6}}\2\d{{4,5}}){_END}(?!\.\d{{2}}|\.[1-9])"
+    rf"(?:{_START}(?<!\d\.)|(?<=%B))(?:\d{{12,19}}|\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{1,7}}"
+    rf"(?P<more>{_CARD_GAP}\d{{1,3}})?|\d{{4}}{_CARD_GAP}\d{{6}}{_CARD_GAP}\d{{4,5}}|\d{{8}}{_CARD_GAP}\d{{8}}"
+    rf"|\d{{6}}{_CARD_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
 )
+_CARD_GAPS = re.compile(_CARD_GAP)
 # The first digits that each network has been given (ISO/IEC 7812-1), with the lengths that it issues.
 _ISSUERS = tuple(
     (int(first.ljust(6, "0")), int(last.ljust(6, "9")), frozenset(lengths))
@@ -196,12 +204,11 @@ def payment_cards(text: str) -> Iterator[Span]:
     """Numbers of a known issuer with its length that pass the Luhn check (ISO/IEC 7812-1)."""
     at = 0
     while (found := _CARD.search(text, at)) is not None:
-        gap = found[1] or found[2]
-        digits = found[0].replace(gap, "") if gap else found[0]
+        digits = _CARD_GAPS.sub("", found[0])
         if is_card(digits):
             yield found.span()
             at = found.end()
-        elif found[1] and len(digits) > 16 and is_card(digits[:16]):
+        elif len(digits) > 16 and found[0][4:5] != digits[4:5] and is_card(digits[:16]):
             yield found.start(), found.start() + 19
             at = found.end()
         else:
@@ -229,7 +236,7 @@ def is_card(digits: str) -> bool:
 
 
 # A country and two check digits, followed by more of the number; a letter before would make it a word.
-_IBAN = re.compile(r"([A-Za-z](?<![^\W_].)[A-Za-z])[0-9]{2}(?=[ \-\u00a0]?[A-Za-z0-9]{3})")
+_IBAN = re.compile(r"([A-Za-z](?<![^\W_].)[A-Za-z])[0-9]{2}(?=[ .\-/_\t\u00a0]?[A-Za-z0-9]{3})")
 #: By country (ISO 13616 registry).
 _IBAN_LENGTHS = {
     country: length
@@ -255,7 +262,7 @@ _IBAN_LENGTHS = {
     }.items()
     for country in countries.split()
 }
-_IBAN_GAPS = str.maketrans("", "", " -\u00a0")
+_IBAN_GAPS = str.maketrans("", "", " .-/_\t\u00a0")
 # The check reads letters as the numbers from 10 on (ISO 13616, ISO 7064 MOD 97-10).
 _BASE_36 = {ord(letter): str(value) for value, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 10)}
 
@@ -285,7 +292,7 @@ def ibans(text: str) -> Iterator[Span]:
 
 # No area 000, 666 or 9xx, no group 00, no serial 0000: the Social Security Administration has never issued one.
 _SSN = re.compile(
-    rf"{_START}(?<!\d[.\-/])(?!000|666|9)\d{{3}}([ .\-\u2010-\u2015\u2212])(?!00)\d{{2}}\1(?!0000)\d{{4}}{_END}(?![.\-/]\d)"
+    rf"{_START}(?<!\d[.\-/])(?!000|666|9)\d{{3}}([ .\-/_\t\u2010-\u2015\u2212])(?!00)\d{{2}}\1(?!0000)\d{{4}}{_END}(?![.\-/]\d)"
 )
 
 
