@@ -403,6 +403,17 @@ def test_an_exposure_of_a_remote_flag_is_judged_as_an_event(client, network, reg
     assert mp.stats()["dropped"] == {"no_consent": 1}
 
 
+@pytest.mark.parametrize("kind", [consentpanel.BufferedConsumer, consentpanel.BackgroundConsumer])
+def test_a_buffer_that_is_closed_costs_nobody_a_variant(network, registry, vendor, caplog, kind):
+    # rule 1.8: exposure tracking never raises anything of ours
+    registry.grant("ann-4711")
+    consumer = kind(consumer=vendor)
+    mp = Mixpanel("TOKEN", consumer, registry=registry, remote_flags_config=RemoteFlagsConfig())
+    consumer.close()
+    assert mp.remote_flags.get_variant("new", FALLBACK, {"distinct_id": "ann-4711"}).variant_key == "treatment"
+    assert "the consumer of an exposure failed" in caplog.text
+
+
 def test_no_exposure_is_sent_for_a_fallback(client, network, registry, vendor):
     registry.grant("ann-4711")
     network.get(URL).mock(return_value=httpx.Response(200, json={"code": 200, "flags": {}}))

@@ -374,3 +374,19 @@ def test_a_closed_or_full_output_is_no_traceback(tmp_path, command, redirection)
     done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
     assert done.returncode in {0, 2}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("command", ["preview --policy shop:policy -", "preview --policy shop:policy"])
+def test_a_standard_input_that_is_closed_ends_no_command_with_a_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "shop.py").write_text("from consentpanel import FieldPolicy\npolicy = FieldPolicy()\n")
+    done = subprocess.run(
+        f"{sys.executable} -m consentpanel {command} <&-",
+        check=False,
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -36,6 +36,7 @@ class FaultyVendor:
         self.largest: int | None = None
         self.refuses: Any = None
         self.poison: Any = None
+        self.refusal: Any = (400, {"status": 0, "error": "no"})
         self.open = threading.Event()
         self.open.set()
         self.http = LoopbackServer(self.answer)
@@ -55,7 +56,8 @@ class FaultyVendor:
                 fault = 413
             self.requests.append((ENDPOINTS[path], len(batch), dict(request.headers.items())))
         if fault is None and self.poison is not None and any(map(self.poison, batch)):
-            fault = 400
+            self.reply(request, *self.refusal)
+            return
         if fault == "stall":
             self.open.wait(10)
             fault = None

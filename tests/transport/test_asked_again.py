@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from consentpanel import BackgroundConsumer, BufferedConsumer, Decision, FieldPolicy, Mixpanel, Reason, Regime, keep
 from consentpanel._log import forget_warnings
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import CachedRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
 pytestmark = pytest.mark.usefixtures("_no_pause")
@@ -344,3 +345,19 @@ def test_a_fake_transport_that_does_not_ask_again_takes_it() -> None:
     with app_context():
         assert Mixpanel("T", vendor, registry=needs_context, policy=FieldPolicy()).track("user-1", "Seen")
     assert len(vendor.events) == 1
+
+
+def test_a_flush_over_a_cache_asks_once_for_all_who_are_not_remembered(vendor: FakeTransport) -> None:
+    # rule 8.4
+    registry = Failing()
+    cached = CachedRegistry(registry, ttl=0.001)
+    consumer = BufferedConsumer(max_size=500, consumer=vendor)
+    mp = Mixpanel("T", consumer, registry=cached)
+    for number in range(300):
+        registry.grant(f"user-{number}")
+        mp.track(f"user-{number}", "Viewed")
+    time.sleep(0.01)
+    registry.asked.clear()
+    mp.flush()
+    assert [len(subjects) for subjects in registry.asked] == [300]
+    assert len(vendor.events) == 300

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any
 
 import mixpanel
@@ -575,3 +577,31 @@ def test_a_consumer_that_raises_anything_does_not_end_delivery(registry: MemoryR
         guarded(consumer, registry).track("user-1", "E")
         consumer.flush(20)
     assert len(vendor.events) == 1
+
+
+def test_a_retry_after_may_be_a_date(faulty):
+    # RFC 9110, 10.2.3
+    faulty.faults = [503]
+    faulty.retry_after = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3), usegmt=True)
+    consumer = BackgroundConsumer(**faulty.urls, linger=0.01)
+    began = time.monotonic()
+    consumer.send("events", json.dumps({"event": "E", "properties": {"$insert_id": "1"}}))
+    faulty.wait_for(lambda: len(faulty.requests) == 1)
+    faulty.retry_after = None
+    faulty.wait_for(lambda: len(faulty.records) == 1)
+    assert time.monotonic() - began > 1.9  # seconds of the date are whole
+    consumer.close()
+
+
+@pytest.mark.usefixtures("_no_pause")
+def test_a_refusal_in_the_body_is_halved_to_the_bad_record(faulty):
+    # rule 5.2: the vendor may refuse with status 200
+    faulty.poison = lambda record: record["properties"]["$insert_id"] == "7"
+    faulty.refusal = (200, {"status": 0, "error": "data is bad"})
+    consumer = BackgroundConsumer(**faulty.urls, linger=0.05)
+    for number in range(20):
+        consumer.send("events", json.dumps({"event": "E", "properties": {"$insert_id": str(number)}}))
+    consumer.flush()
+    assert faulty.ids() == {str(number): 1 for number in range(20) if number != 7}
+    assert consumer.dropped == 1
+    consumer.close()

@@ -1012,3 +1012,29 @@ def test_what_waits_in_a_buffer_that_is_collected_is_told(caplog):
     gc.collect()
     assert [str(decision.reason) for decision in told] == ["consent_granted", "not_delivered"]
     assert "1 messages that waited in it were not delivered" in caplog.text
+
+
+def test_a_batch_grows_again_when_the_vendor_takes_small_ones(faulty):
+    # rule 13.2: batches to the documented limits; a proxy's 413 does not hold for good
+    consumer = BufferedConsumer(max_size=50, **faulty.urls)
+
+    def send(count):
+        for number in range(count):
+            consumer.send("events", json.dumps({"event": "E", "properties": {"$insert_id": f"{number}"}}))
+        consumer.flush()
+
+    faulty.largest = 3
+    send(50)
+    faulty.largest = None
+    for _ in range(20):
+        send(49)
+    assert max(count for _, count, _ in faulty.requests[-5:]) > 40
+
+
+def test_pauses_that_the_vendor_asks_for_are_not_slept_out_in_a_request(faulty):
+    # rule 5.2: by the adapter for https, as by that for http
+    consumer = BufferedConsumer(retry_limit=3, **faulty.urls)
+    for address in ("https://", "http://"):
+        retry = consumer._consumer._session.get_adapter(address).max_retries
+        assert not retry.respect_retry_after_header
+        assert not retry.raise_on_status

@@ -150,3 +150,41 @@ def test_what_cannot_be_delivered_at_the_end_is_told(shop: Any, faulty: Any, con
     (line,) = [line for line in errors.splitlines() if line.startswith("the process ends")]
     assert "20" in line
     assert not faulty.records
+
+
+def test_what_is_on_its_way_at_the_end_is_told(shop: Any, consumer: str) -> None:
+    # rule 8.1: nobody will hear what becomes of it
+    if consumer == "buffered":
+        pytest.skip("it has nothing on its way by itself")
+    code = (
+        "import logging, threading, time\nlogging.basicConfig(format='%(message)s')\n"
+        "class Hangs:\n    def send(self, endpoint, message): STARTED.set(); time.sleep(60)\n"
+        "STARTED = threading.Event()\n"
+        "mp = Mixpanel('T', BackgroundConsumer(consumer=Hangs(), exit_timeout=0.2, linger=0.01, max_size=2),\n"
+        "    registry=lambda subject, purpose: True, observers=[lambda decision: print(decision.reason)])\n"
+        "for _ in range(3): mp.track('user-1', 'Visited')\n"
+        "STARTED.wait(30)\n"
+    )
+    with started(shop, code) as process:
+        told, errors = process.communicate(timeout=60)
+    assert told.split() == ["consent_granted"] * 3 + ["not_delivered"] * 3
+    (line,) = [line for line in errors.splitlines() if line.startswith("the process ends")]
+    assert "3 messages were not delivered" in line
+
+
+def test_a_signal_in_the_middle_of_what_the_senders_wait_for_loses_nothing(
+    shop: Any, faulty: Any, consumer: str
+) -> None:
+    # rule 8.5: a lock of anybody's, which the code that was interrupted holds
+    code = (
+        "import os, threading, time\nLOCK = threading.Lock()\n"
+        "def allowed(subject, purpose):\n    with LOCK: return True\n"
+        "mp = Mixpanel('T', CONSUMERS[os.environ['CONSUMER']](), registry=allowed, policy=FieldPolicy.keep_all())\n"
+        "for number in range(20): mp.track('user-1', 'Visited', {'$insert_id': f'visit-{number}'})\n"
+        "with LOCK:\n    os.kill(os.getpid(), 15)\n    time.sleep(0.1)\n"
+        "time.sleep(60)\n"
+    )
+    with started(shop, code) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM, errors
+    assert faulty.ids() == dict.fromkeys(ALL, 1)

@@ -788,4 +788,107 @@ def test_a_session_with_hooks_of_any_form_is_kept_to_its_host(hooks):
     consumer._session.hooks = hooks
     Mixpanel("TOKEN", consumer, registry=MemoryRegistry())
     consentpanel.BufferedConsumer(consumer=consumer)
-    assert len(consumer._session.hooks["response"]) == 1 + callable((hooks or {}).get("response"))
+    assert consumer._session.hooks == hooks
+    consumer._session.hooks = hooks or {}
+    with responses.RequestsMock() as server:
+        server.post("https://api.mixpanel.com/track", status=307, headers={"Location": "https://elsewhere.example/"})
+        with pytest.raises(mixpanel.MixpanelException, match="307"):
+            consumer.send("events", "{}")
+
+
+def test_a_spy_on_send_sees_each_message_once_and_lets_it_pass(client):
+    # rule 1.4
+    class Theirs:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, endpoint, json_message, api_key=None):
+            self.sent.append(json_message)
+
+    consumer = Theirs()
+    mp = client(consumer)
+    with patch.object(mp._consumer, "send", wraps=mp._consumer.send) as spy:
+        assert mp.track("ann", "Signed up")
+    assert spy.call_count == len(consumer.sent) == 1
+    real, seen = mp._consumer.send, []
+
+    def noting(endpoint, json_message, *more):
+        seen.append(endpoint)
+        return real(endpoint, json_message, *more)
+
+    mp._consumer.send = noting
+    assert mp.track("ann", "Signed up")
+    assert seen == ["events"]
+    assert len(consumer.sent) == 2
+    mp._consumer.send("events", '{"event": "By hand", "properties": {"token": "TOKEN", "distinct_id": "nobody"}}')
+    assert len(consumer.sent) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [consentpanel.BackgroundConsumer, consentpanel.BufferedConsumer, mixpanel.Consumer, FakeTransport]
+)
+def test_a_class_in_the_place_of_a_consumer_is_refused(kind):
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match="call it"):
+        Mixpanel("TOKEN", kind, registry=MemoryRegistry())
+
+
+@pytest.mark.parametrize("serializer", [json.JSONEncoder(), "x", 5])
+def test_a_serializer_that_is_no_class_is_refused(serializer):
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match="serializer must be a class"):
+        Mixpanel("TOKEN", FakeTransport(), serializer, registry=MemoryRegistry())
+
+
+@pytest.mark.parametrize("kind", [consentpanel.BackgroundConsumer, consentpanel.BufferedConsumer])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"request_timeout": "x"},
+        {"request_timeout": -5},
+        {"retry_limit": "x"},
+        {"retry_limit": -1},
+        {"retry_backoff_factor": "x"},
+        {"events_url": "x.example/track"},
+        {"people_url": 5},
+        {"credentials": "x"},
+        {"api_host": ""},
+    ],
+)
+def test_an_argument_with_which_nothing_could_be_sent_is_refused(kind, given):
+    # rule 1.8: at construction
+    with pytest.raises(ConfigurationError, match=next(iter(given))):
+        kind(**given)
+
+
+def test_a_withdrawal_at_one_client_leaves_what_another_registry_allows(client):
+    # rule 1.9: two clients know two people by one id
+    vendor = FakeTransport()
+    for consumer in (consentpanel.BufferedConsumer(consumer=vendor), consentpanel.BackgroundConsumer(consumer=vendor)):
+        ours, theirs = MemoryRegistry(), MemoryRegistry()
+        ours.grant("1")
+        theirs.grant("1")
+        one = Mixpanel("ONE", consumer, registry=ours)
+        other = Mixpanel("OTHER", consumer, registry=theirs)
+        third = Mixpanel("THIRD", consumer, registry=ours)
+        for mp in (one, other, third):
+            mp.track("1", "Ordered")
+        consumer.send("events", '{"event": "E", "properties": {"token": "T", "distinct_id": "1"}}')
+        # The one of ours, the third's, and what nobody would judge.
+        assert one.withdraw("1").discarded == 3
+        consumer.flush()
+        assert [each.payload["properties"]["token"] for each in vendor.events] == ["OTHER"]
+        assert other.stats() == {"sent": {"consent_granted": 1}} or other.stats() == {
+            "redacted": {"consent_granted": 1}
+        }
+        vendor.clear()
+
+
+def test_a_purge_by_hand_is_of_all():
+    vendor = FakeTransport()
+    consumer = consentpanel.BufferedConsumer(consumer=vendor)
+    for token in ("ONE", "OTHER"):
+        registry = MemoryRegistry()
+        registry.grant("1")
+        Mixpanel(token, consumer, registry=registry).track("1", "Ordered")
+    assert consumer.purge("1") == 2

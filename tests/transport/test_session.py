@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel import BackgroundConsumer, BufferedConsumer
+from consentpanel.transport._line import pause_after
 from consentpanel.transport._session import form
 
 
@@ -80,3 +81,9 @@ def test_a_connection_is_used_again() -> None:
             assert consumer.dropped == 0
         server.shutdown()
     assert len(KeepAlive.connections) == 1
+
+
+@pytest.mark.parametrize("failures", range(8))
+def test_pauses_lie_between_two_seconds_and_a_minute(failures):
+    # rule 13.2
+    assert 2 <= pause_after(failures) <= 60

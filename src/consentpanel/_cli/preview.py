@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
     if file in {None, "-"}:
-        if file is None and sys.stdin.isatty():
+        # Closed, it is None.
+        if sys.stdin is None or (file is None and sys.stdin.isatty()):
             raise UsageError("name a FILE, or pipe the records to standard input")
         yield sys.stdin.buffer, None
         return

@@ -107,7 +107,8 @@ def _requested(
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:
-    given: Sequence[str] = arguments.ids or (() if sys.stdin.isatty() else _piped())
+    # Closed, it is None.
+    given: Sequence[str] = arguments.ids or (() if sys.stdin is None or sys.stdin.isatty() else _piped())
     ids = list(dict.fromkeys(each for each in given if each.strip()))
     if not ids:
         raise UsageError("name at least one ID, or pipe them to standard input")
@@ -137,7 +138,7 @@ def _agreed(arguments: argparse.Namespace, question: str) -> bool:
         raise UsageError("ids from standard input need --yes, because the answer cannot come from there too")
     try:
         answer = input(f"{question} [y/N] ")
-    except EOFError:
+    except (EOFError, RuntimeError):  # standard input is closed
         answer = ""
     if answer.strip().lower() in {"y", "yes"}:
         return True

@@ -153,7 +153,9 @@ def configure(
     """
     # Nothing else is local here: the keywords are those of `KEYWORDS`.
     given = locals()
-    process.configure(given, checked(given))
+    # A copy, because the caller's own may change.
+    kept = {name: dict(value) if isinstance(value, dict) else value for name, value in given.items()}
+    process.configure(kept, checked(given))
 
 
 def reset() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from typing import Protocol
 
 import attrs
@@ -77,6 +78,9 @@ class Reporter:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, Reason], int] = {}
+        #: What is still to be counted: a signal handler may track in the middle of counting.
+        self._uncounted: deque[tuple[tuple[str, Reason], int]] = deque()
+        self._is_counting = False
         # Re-entrant, because a signal handler may track in the middle of it.
         self._lock = threading.RLock()
         _ALIVE.add(self)
@@ -84,11 +88,13 @@ class Reporter:
     def _restart_in_child(self) -> None:
         # Another thread of the parent may have held the lock, and what waits there is the parent's.
         self._lock = threading.RLock()
+        self._is_counting = False
         self._counts = {key: count for key, count in self._counts.items() if key[0] != QUEUED}
 
     def stats(self) -> dict[str, dict[str, int]]:
         """How many messages came to which end, by outcome and reason; what waits stands under ``queued``."""
         with self._lock:
+            self._count_all()
             counts = dict(self._counts)
         found: dict[str, dict[str, int]] = {}
         for (outcome, reason), count in counts.items():
@@ -185,8 +191,19 @@ class Reporter:
             LOGGER.debug("a buffer cannot raise into the call that made the message")
 
     def _count(self, outcome: str, decision: Decision, change: int) -> None:
-        key = outcome, decision.reason
-        self._counts[key] = self._counts.get(key, 0) + change
+        self._uncounted.append(((outcome, decision.reason), change))
+        self._count_all()
+
+    def _count_all(self) -> None:
+        if self._is_counting:
+            return
+        self._is_counting = True
+        try:
+            while self._uncounted:
+                key, change = self._uncounted.popleft()
+                self._counts[key] = self._counts.get(key, 0) + change
+        finally:
+            self._is_counting = False
 
     def _told(self, decision: Decision, settings: Settings, outlet: Outlet) -> Decision:
         if outlet.observes or process.outbox is not None:

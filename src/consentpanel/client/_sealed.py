@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, ValuesView
 from contextlib import suppress
 from functools import partial
+from inspect import getattr_static, isfunction
 from typing import Any, NoReturn
 
 from consentpanel._checks import NO_HOST
@@ -75,7 +76,8 @@ class SealedTransport:
         if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
         # Existing code puts another session on it; our buffers look for themselves, at each batch.
-        self.__may_change_host = keep_to_its_host(consumer) and not self.__keeps
+        keep_to_its_host(consumer)
+        self.__may_change_host = not self.__keeps and hasattr(consumer, "__dict__")
         # Of a consumer that hands on what it gets.
         self.__inner_buffers: list[Any] = [each for each in senders_in(consumer)[1:] if _is_our_buffer(each)]
         # One of ours or of the vendor's hands on no other text than it gets.
@@ -88,8 +90,23 @@ class SealedTransport:
         """Whether the consumer may keep a message for later, and tells its ticket what becomes of it."""
         return self.__keeps and process.outbox is None
 
-    def deliver(self, endpoint: str, text: str, credentials: object, ticket: Ticket) -> None:
-        """Hands a message that the gate let through to the consumer; raises what it raises, as `stripped` leaves it."""
+    def deliver(
+        self,
+        endpoint: str,
+        text: str,
+        credentials: object,
+        ticket: Ticket,
+        send: Callable[..., object] | None = None,
+    ) -> None:
+        """Hands a message that the gate let through to the consumer; raises what it raises, as `stripped` leaves it.
+
+        Args:
+            endpoint: Where it goes.
+            text: Its JSON.
+            credentials: As the vendor's client hands them over; None for none.
+            ticket: Its ticket.
+            send: The consumer's method, where a caller holds it: somebody may have put a spy over it since.
+        """
         if not isinstance(ticket, Reported):
             raise TypeError("what is delivered needs the ticket of a message that was judged")
         judged = JudgedText(text)
@@ -98,14 +115,15 @@ class SealedTransport:
         failure: Exception | None = None
         try:
             if self.__may_change_host:
+                # Also one that makes its session when it first sends.
                 keep_to_its_host(self.__consumer)
             if outbox is not None:
                 outbox.send(endpoint, judged)
             elif self.__is_plain:
-                self.__send(endpoint, judged, credentials)
+                self.__send(endpoint, judged, credentials, send or self.__consumer.send)
             else:
                 with handing_over(ticket):
-                    self.__send(endpoint, judged, credentials)
+                    self.__send(endpoint, judged, credentials, send or self.__consumer.send)
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             # A buffer sends other messages with this one.
             failure = self.__stripped(error, None if outbox is None and self.__is_other_buffer else text)
@@ -113,11 +131,11 @@ class SealedTransport:
         if failure is not None:
             raise failure
 
-    def __send(self, endpoint: str, text: JudgedText, credentials: object) -> None:
+    def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
         if credentials is None or self.__arguments < 3:
-            refuse_later(self.__consumer.send(endpoint, text))
+            refuse_later(send(endpoint, text))
         else:
-            refuse_later(self.__consumer.send(endpoint, text, credentials))
+            refuse_later(send(endpoint, text, credentials))
 
     def __stripped(self, error: Exception, said: str | None) -> Exception:
         if self.keeps and type(self.__consumer).__module__.partition(".")[0] == "consentpanel":
@@ -157,18 +175,27 @@ class SealedTransport:
         Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
         """
         method: Any = getattr(self.__consumer, "purge", None)
+        registry = self.__guard.settings().registry
         if not callable(method):
-            return sum(each.purge(subject_id, purposes) for each in self.__inner_buffers)
+            return sum(_purger_of(each, registry)(subject_id, purposes) for each in self.__inner_buffers)
+        method = _purger_of(self.__consumer, registry)
         found = self.__call(method, subject_id, purposes) if self.__keeps else self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 
     @property
     def send(self) -> Callable[..., Decision | None]:
         """The consumer's ``send`` behind the gate: a call is judged as `judge` says."""
-        return Method(self.judge, self.__consumer.send)
+        method = self.__consumer.send
+        return Method(partial(self.judge, _send=method), method)
 
     def judge(
-        self, endpoint: str, json_message: str | bytes, api_key: object = None, api_secret: object = None
+        self,
+        endpoint: str,
+        json_message: str | bytes,
+        api_key: object = None,
+        api_secret: object = None,
+        *,
+        _send: Callable[..., object] | None = None,
     ) -> Decision | None:
         """Judges what came by a way that the gate did not see, and sends what may be sent.
 
@@ -194,7 +221,7 @@ class SealedTransport:
             ticket = json_message.ticket
             # The consumer that hands it on may have kept it for a while.
             if ticket.ask_again([ticket]) == [True]:
-                self.deliver(endpoint, json_message, credentials, ticket)
+                self.deliver(endpoint, json_message, credentials, ticket, _send)
             else:
                 ticket.discarded()
             return None
@@ -238,7 +265,7 @@ class SealedTransport:
         if name == "send":
             self.__arguments = _checked_arguments_of(self.__consumer, value)
         setattr(self.__consumer, name, value)
-        self.__may_change_host = keep_to_its_host(self.__consumer) and not self.__keeps
+        keep_to_its_host(self.__consumer)
 
     def __delattr__(self, name: str) -> None:
         delattr(self.__consumer, name)
@@ -325,6 +352,15 @@ def _is_our_buffer(consumer: Any) -> bool:
     return getattr(consumer, "judges_again", False) is True and hasattr(type(consumer), "purge")
 
 
+def _purger_of(consumer: Any, registry: object) -> Callable[..., Any]:
+    """How a consumer discards what waits for a person: where it tells registries apart, of this one alone."""
+    own: Any = getattr(type(consumer), "purge", None)
+    if getattr(own, "__module__", "").startswith("consentpanel.transport."):
+        return partial(consumer.purge_of, registry)
+    purge: Callable[..., Any] = consumer.purge
+    return purge
+
+
 def _name_of(kind: type) -> str:
     module = kind.__module__.partition(".")[0]
     return kind.__name__ if module in {"builtins", "__main__"} else f"{module}.{kind.__name__}"
@@ -332,6 +368,8 @@ def _name_of(kind: type) -> str:
 
 def _checked_arguments_of(consumer: Any, send: Any) -> int:
     """As `arguments_of`, of what can be a consumer."""
+    if isinstance(consumer, type) and isfunction(getattr_static(consumer, "send", None)):
+        raise ConfigurationError(f"consumer must be a consumer, not the class {consumer.__name__}: call it")
     if not callable(send):
         raise ConfigurationError(
             f"consumer must have a method send(endpoint, json_message); {type(consumer).__name__} has none"

@@ -47,6 +47,10 @@ class Ticket(Reported):
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
 
+    def is_judged_by(self, registry: object) -> bool:
+        """Whether a registry is the one that is asked about the message."""
+        return self.settings.registry is registry or self.settings.registry == registry
+
     @staticmethod
     def ask_again(tickets: Sequence[Ticket]) -> list[bool | None]:
         """Whether everybody whom each message names still allows it; None where the registry fails.

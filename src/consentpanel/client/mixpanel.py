@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from consentpanel._checks import host
 from consentpanel._consent.regime import RegimeRule
+from consentpanel._log import note_failure
 from consentpanel._messages.decision import Decision, MessageError, Reason
 from consentpanel._messages.wire import Wire
 from consentpanel._mixpanel import vendor
@@ -101,6 +102,8 @@ class Mixpanel(ConsentCalls):
         if not isinstance(token, str) or not token.strip():
             came = "an empty one" if isinstance(token, str) else type(token).__name__
             raise ConfigurationError(f"token must be the project's token, a non-empty str, not {came}")
+        if not callable(serializer):
+            raise ConfigurationError(f"serializer must be a class of json.JSONEncoder, not {type(serializer).__name__}")
         self._guard = Guard(checked({name: given[name] for name in KEYWORDS}))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}
         if credentials is not None and "ServiceAccountCredentials" not in vendor.NAMES:
@@ -302,8 +305,16 @@ class Mixpanel(ConsentCalls):
 
     def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
         """Tracks what the vendor's flag code reports; nothing of ours may break a flag."""
-        with suppress(MessageError):
+        try:
             self.track(distinct_id, event_name, properties)
+        except MessageError:
+            # Told where it arose.
+            return
+        except vendor.MixpanelException as error:
+            # Of one of our buffers, which is full or closed; another consumer's passes through, as the vendor has it.
+            if not self._sealed.keeps:
+                raise
+            note_failure("the consumer of an exposure", error)
 
     def import_data(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,12 +64,10 @@ _ABOUT_SEVERAL = ("standings", "statuses", *_ABOUT_ONE)
 
 def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
     try:
-        name = offered(registry, _ABOUT_SEVERAL)
-        if name in _ABOUT_ONE or (name is None and not callable(getattr(registry, "statuses", None))):
-            return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
-        ask = getattr(registry, name or "statuses")
-        found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
-        return {subject: found[subject] for subject in subjects if subject in found}
+        found = ask_several(registry, subjects, purpose, moment)
+        if found is not None:
+            return found
+        return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
     # One person may be the cause. If two of them cannot be told alone, the registry is down.
@@ -79,6 +77,22 @@ def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datet
     return tried | {
         subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects if subject not in tried
     }
+
+
+def ask_several(
+    registry: Any, subjects: Sequence[str], purpose: Purpose, moment: datetime | None
+) -> Mapping[str, object] | None:
+    """What a registry answers about several people at once; None from one that is asked about one alone.
+
+    Raises:
+        Exception: Whatever the registry raises.
+    """
+    name = offered(registry, _ABOUT_SEVERAL)
+    if name in _ABOUT_ONE or (name is None and not callable(getattr(registry, "statuses", None))):
+        return None
+    ask = getattr(registry, name or "statuses")
+    found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
+    return {subject: found[subject] for subject in subjects if subject in found}
 
 
 def as_standing(answer: object) -> Standing:

@@ -15,7 +15,7 @@ from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
 from consentpanel._log import note_failure
 from consentpanel.errors import ConsentPanelError
-from consentpanel.registry._lookup import question_to
+from consentpanel.registry._lookup import ask_several, question_to
 from consentpanel.registry._protocol import LacksMethodError, in_time, offered
 from consentpanel.registry._recording import checked_record
 from consentpanel.registry._watching import store_of, watch
@@ -86,15 +86,21 @@ class CachedRegistry:
         if at is not None:
             return self._ask(key, purpose, at)
         purpose = purpose_key(purpose)
+        remembered = self._remembered(key, purpose)
+        if remembered is not None:
+            return remembered
+        writes, until = self._writes, time.monotonic() + self._ttl
+        answer = self._ask(key, purpose, None)
+        self._remember((key, purpose), answer, writes, until)
+        return answer
+
+    def _remembered(self, key: str, purpose: str) -> Any:
         remembered = self._answers.get((key, purpose))
         if remembered is not None and time.monotonic() < remembered[1]:
             end = remembered[2]
             if end is None or now() < end:
                 return remembered[0]
-        writes, until = self._writes, time.monotonic() + self._ttl
-        answer = self._ask(key, purpose, None)
-        self._remember((key, purpose), answer, writes, until)
-        return answer
+        return None
 
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
         """When the grant that decides now ends by itself, from the other registry; None for never, and for no grant.
@@ -122,11 +128,25 @@ class CachedRegistry:
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
     ) -> dict[Any, ConsentStatus]:
         """The status of several people for one purpose, by the ids as they were given."""
-        return {subject: self.status(subject, purpose, at=at) for subject in subject_ids}
+        found = self.standings(subject_ids, purpose, at=at)
+        return {subject: each.status if isinstance(each, Standing) else each for subject, each in found.items()}
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Any]:
-        """The standing of several people for one purpose, by the ids as they were given."""
-        return {subject: self.standing(subject, purpose, at=at) for subject in subject_ids}
+        """The standing of several people for one purpose, by the ids as they were given: those that are not remembered asked at once."""
+        keys = {subject: subject_key(subject) for subject in subject_ids}
+        named = Purpose(purpose)
+        unknown = [
+            key for key in dict.fromkeys(keys.values()) if at is not None or self._remembered(key, named) is None
+        ]
+        writes, until = self._writes, time.monotonic() + self._ttl
+        answers = (ask_several(self._inner, unknown, named, at) if len(unknown) > 1 else None) or {}
+        if at is None:
+            for key, answer in answers.items():
+                self._remember((key, named), _told(answer), writes, until, is_cheap=True)
+        return {
+            subject: _told(answers[key]) if key in answers else self.standing(subject, purpose, at=at)
+            for subject, key in keys.items()
+        }
 
     def record(self, record: ConsentRecord) -> None:
         """Appends a record to the other registry; it shows here at once."""
@@ -166,13 +186,18 @@ class CachedRegistry:
     def _ask(self, key: str, purpose: str, at: datetime | None) -> Any:
         ask = question_to(self._inner)
         answer = ask(key, Purpose(purpose)) if at is None else ask(key, Purpose(purpose), at=at)
-        return Standing.of(answer) if type(answer) is ConsentStatus else in_time(answer, "status")
+        return _told(in_time(answer, "status"))
 
-    def _remember(self, key: tuple[str, str], answer: Any, writes: int, until: float) -> None:
+    def _remember(
+        self, key: tuple[str, str], answer: Any, writes: int, until: float, *, is_cheap: bool = False
+    ) -> None:
         if not isinstance(answer, Standing):
             return
         end = None
         if answer is Standing.GRANTED:
+            if is_cheap and offered(self._inner, ("ends_at", "history", "standing", "status")) not in {"ends_at", None}:
+                # Whole histories, one by one, would cost more than they save.
+                return
             try:
                 end = self.ends_at(*key)
             except ConsentPanelError as error:
@@ -224,6 +249,10 @@ class CachedRegistry:
     def _restart_in_child(self) -> None:
         # Another thread of the parent may have held the lock.
         self._lock = threading.RLock()
+
+
+def _told(answer: Any) -> Any:
+    return Standing.of(answer) if type(answer) is ConsentStatus else answer
 
 
 _ALIVE: Survivors[CachedRegistry] = Survivors(CachedRegistry._restart_in_child)  # noqa: SLF001 - the same file

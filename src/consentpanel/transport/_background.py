@@ -184,6 +184,10 @@ class BackgroundConsumer:
         """
         return self._courier.purge(subject_id, purposes)
 
+    def purge_of(self, registry: object, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """As `purge`, of what is judged by one registry: another one may know another person by the same id; for clients."""
+        return self._courier.purge_of(registry, subject_id, purposes)
+
     def close(self, timeout: float | None = None) -> None:
         """Accept no more, and send what waits. What is left after that time is given up, counted and reported.
 

@@ -12,12 +12,14 @@ from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.transport._delivery import VENDOR_HOST, Buffer
-from consentpanel.transport._ends import has_ended, undisturbed, watch
+from consentpanel.transport._ends import has_ended, watch
 from consentpanel.transport._http import DeliveryError, HttpConsumer
 from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
 
 #: Seconds that a flush waits for the one of another thread, at most.
 _LONGEST_WAIT = 60.0
+#: The same, at the end of the process.
+_LAST_WAIT = 10.0
 
 
 class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
@@ -181,7 +183,10 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         if isinstance(self._consumer, HttpConsumer):
             self._consumer.hurry()
         with suppress(Exception):
-            self.flush()
+            for endpoint in ENDPOINTS:
+                # Nobody waits for a vendor that does not answer once for each endpoint.
+                if self._flush_one(endpoint, _LAST_WAIT) is not None:
+                    break
         self._lose_all("the process ends: %d buffered messages were not delivered")
 
     def __del__(self) -> None:
@@ -230,17 +235,16 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         # By the vendor's name, because subclasses call and override it.
         self._raise_for(endpoint, self._flush_one(endpoint))
 
-    def _flush_one(self, endpoint: str) -> str | None:
+    def _flush_one(self, endpoint: str, patience: float = _LONGEST_WAIT) -> str | None:
         """Flush one endpoint: what failed, or None. It raises nothing itself, because its frames hold the batch."""
         if self._flush_lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - as Condition does
             # This thread is flushing already: a registry, a consumer or a signal handler has called back into the buffer.
             return None
         # A signal handler may have interrupted code that holds what the thread that flushes waits for.
-        if not self._flush_lock.acquire(timeout=0 if self._lock_is_mine() else _LONGEST_WAIT):
+        if not self._flush_lock.acquire(timeout=0 if self._lock_is_mine() else patience):
             return "another thread is flushing"
         try:
-            with undisturbed():
-                return self._flush_alone(endpoint)
+            return self._flush_alone(endpoint)
         finally:
             self._flush_lock.release()
 

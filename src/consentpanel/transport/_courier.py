@@ -115,18 +115,25 @@ class Courier(Buffer):
             given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
             is_taken = self._changed.wait_for(lambda: account.is_closed or self._has_room(), timeout)
             is_taken = is_taken and not account.is_closed
-            message.enter(account)
             if is_taken:
                 queue = self._lines[endpoint].queue
                 if not queue:
                     self._oldest[endpoint] = time.monotonic()
-                queue.append(message)
+                try:
+                    message.enter(account)
+                    queue.append(message)
+                except BaseException:
+                    # A time limit of a job may interrupt at any point: what is counted is there to be settled.
+                    if not any(each is message for each in queue):
+                        settle([message])
+                    raise
                 is_full = len(queue) >= self._sizes[endpoint]
                 if not self._threads or (is_full and not self._idle and len(self._threads) < self._connections):
                     self._start()
                 if len(queue) == 1 or is_full:
                     self._changed.notify_all()
             else:
+                message.enter(account)
                 given_up += settle([message])
             self._count_lost(given_up)
         for each in given_up:
@@ -171,10 +178,10 @@ class Courier(Buffer):
 
     def end(self) -> None:
         """Delivers what waits before the process ends, and reports what could not be. It may go on all the same."""
-        if self.whole.waiting and (problem := self._finish(self.whole, self.exit_timeout)):
+        if self.whole.waiting and (problem := self._finish(self.whole, self.exit_timeout, is_end=True)):
             LOGGER.warning("the process ends: %s", problem)
 
-    def _finish(self, account: Account, timeout: float) -> str:
+    def _finish(self, account: Account, timeout: float, *, is_end: bool = False) -> str:
         """Has what waits for an account sent, and gives up what is left after that time; what was, or nothing."""
         with self._lock:
             self._flushes += 1
@@ -182,8 +189,11 @@ class Courier(Buffer):
             self._changed.wait_for(lambda: not account.waiting, timeout)
             self._flushes -= 1
             left, unanswered = self._leave(account)
-            # What is on its way may still arrive: it is counted when its sending fails.
+            # What is on its way may still arrive: it is counted when its sending fails, if anybody is there then.
             on_its_way = account.waiting
+            if is_end:
+                for endpoint, line in self._lines.items():
+                    left += self._settle(endpoint, line.on_its_way)
             self._count_lost([*left, *unanswered])
             self._changed.notify_all()
         for message in left:
@@ -192,7 +202,8 @@ class Courier(Buffer):
             message.lose(Reason.REGISTRY_ERROR)
         if left or unanswered or on_its_way:
             count = len(left) + len(unanswered)
-            return f"{count} messages were not delivered, and {on_its_way} are still on their way"
+            which = "of these" if is_end else "and"
+            return f"{count} messages were not delivered, {which} {on_its_way} are still on their way"
         return ""
 
     def _wake(self) -> None:
@@ -260,19 +271,25 @@ class Courier(Buffer):
                 self._tried(*found)
         finally:
             with self._lock:
-                self._threads.remove(threading.current_thread())
+                self._leave_threads()
+
+    def _leave_threads(self) -> None:
+        if (mine := threading.current_thread()) in self._threads:
+            self._threads.remove(mine)
 
     def _awaited(self) -> tuple[str, list[Waiting]] | None:
         """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while."""
         with self._lock:
             while (endpoint := self._next()) is None:
                 pause = self._pause()
-                if pause is None and self._may_end():
-                    return None
-                self._idle += 1
-                is_woken = self._changed.wait(_IDLE if pause is None else pause)
-                self._idle -= 1
-                if pause is None and not is_woken and not self.whole.waiting:
+                is_woken = True
+                if not (is_over := pause is None and self._may_end()):
+                    self._idle += 1
+                    is_woken = self._changed.wait(_IDLE if pause is None else pause)
+                    self._idle -= 1
+                if is_over or (pause is None and not is_woken and not self.whole.waiting):
+                    # Before the lock is left: what comes next has to start another one.
+                    self._leave_threads()
                     return None
             return endpoint, self._taken(endpoint)
 
@@ -363,7 +380,7 @@ def courier_of(buffer: type, given: Mapping[str, Any], **settings: Any) -> Couri
     if given["consumer"] is not None or vendor.consumer_put_over() is not None:
         return Courier(buffer, given, **settings)
     credentials = given["credentials"]
-    told = None if credentials is None else (type(credentials), *sorted(vars(credentials).items()))
+    told = None if credentials is None else (type(credentials), *sorted(getattr(credentials, "__dict__", {}).items()))
     named = {**{name: given[name] for name in (*ARGUMENTS, "max_size")}, **settings, "credentials": told}
     key = tuple(sorted(named.items(), key=lambda item: item[0]))
     try:

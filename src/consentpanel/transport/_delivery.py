@@ -28,6 +28,8 @@ from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiti
 
 #: How many refusals of a batch are looked into: enough for several bad messages among 2,000, and an end where all are.
 _MOST_REFUSALS = 64
+#: After how many batches of a size that the vendor asked for a larger one is tried.
+_MANY = 20
 VENDOR_HOST = API_HOSTS["US"]
 
 
@@ -77,6 +79,8 @@ class Buffer:
         self._buffers = {endpoint: line.queue for endpoint, line in self._lines.items()}
         #: The most messages of a batch; fewer than `max_size` when the vendor has asked for fewer.
         self._sizes = dict.fromkeys(ENDPOINTS, self._max_size)
+        #: How many such batches the vendor has taken in a row.
+        self._taken_small = dict.fromkeys(ENDPOINTS, 0)
 
     def _restart_in_child(self) -> None:
         # What waits is sent by the parent, and nobody may share the parent's locks and open connections.
@@ -105,11 +109,25 @@ class Buffer:
             >>> BufferedConsumer().purge("user-1")
             0
         """
+        return self.purge_of(None, subject_id, purposes)
+
+    def purge_of(self, registry: object, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """As `purge`, of what is judged by one registry: another one may know another person by the same id.
+
+        Args:
+            registry: The registry; None for all.
+            subject_id: As for `purge`.
+            purposes: As for `purge`.
+        """
         key = subject_key(subject_id)
         discarded: list[Waiting] = []
+        for line in self._lines.values():
+            for message in line:
+                # Before the lock is taken, because it reads the JSON of what has no ticket.
+                message.names(key)
         with self._lock:
             for line in self._lines.values():
-                discarded += line.purge(lambda message: message.names(key, purposes))
+                discarded += line.purge(lambda each: each.is_judged_by(registry) and each.names(key, purposes))
             self._changed.notify_all()
         for message in discarded:
             message.discard()
@@ -146,10 +164,20 @@ class Buffer:
                 if failure is not None and status not in {400, 413}:
                     return failure
                 self._settle_sent(endpoint, sending, failure)
+                self._try_larger(endpoint, sending, failure)
                 # Where one is bad the next ones may be good, and once nobody looks further they go together.
                 smaller = 2 * smaller if halves else len(batch)
             batch = batch[len(part) :]
         return None
+
+    def _try_larger(self, endpoint: str, sent: Sequence[Waiting], failure: DeliveryError | None) -> None:
+        """Takes larger batches again after many that were as large as the vendor wanted them: it may have been a proxy's word."""
+        with self._lock:
+            if failure is None and len(sent) == self._sizes[endpoint] < self._max_size:
+                self._taken_small[endpoint] += 1
+                if self._taken_small[endpoint] >= _MANY:
+                    self._taken_small[endpoint] = 0
+                    self._sizes[endpoint] = min(2 * self._sizes[endpoint], self._max_size)
 
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
         """Discards what may no longer be sent, and sets aside what nobody could tell of; the others are to be sent."""

@@ -7,8 +7,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
 from types import FrameType
 
 from consentpanel.transport._delivery import ALIVE, Buffer
@@ -23,32 +22,8 @@ def has_ended() -> bool:
 
 def end_all() -> None:
     """Delivers what waits in any buffer of the process, or reports it as lost; raises nothing."""
-    with undisturbed():
-        for each in ALIVE:
-            each.end()
-
-
-class _Busy(threading.local):
-    """What a thread is in the middle of."""
-
-    depth = 0
-    #: The signal that came meanwhile.
-    signal = 0
-
-
-_BUSY = _Busy()
-
-
-@contextmanager
-def undisturbed() -> Generator[None, None, None]:
-    """Has a SIGTERM that comes meanwhile wait: what is being sent would be cut short by it."""
-    _BUSY.depth += 1
-    try:
-        yield
-    finally:
-        _BUSY.depth -= 1
-        if _BUSY.signal and not _BUSY.depth:
-            _terminate(_BUSY.signal, None)
+    for each in ALIVE:
+        each.end()
 
 
 def forget_all() -> None:
@@ -82,14 +57,45 @@ def watch_signal() -> None:
         return
 
 
+#: Seconds that the code which a SIGTERM interrupts stands still while all is delivered; then it goes on until that is done,
+#: because it may hold what those who deliver wait for.
+_STANDSTILL = 1.0
+
+
+class _Ending(threading.Thread):
+    """Delivers what waits, by itself, and then has the process end as the signal would have ended it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name="consentpanel-end", daemon=True)
+        self._number = number
+        self.process = os.getpid()
+        self.is_done = threading.Event()
+
+    def run(self) -> None:
+        end_all()
+        self.is_done.set()
+        main = threading.main_thread().ident
+        # The main thread alone may end the process so, and it may be waiting for something.
+        while main is not None:
+            signal.pthread_kill(main, self._number)
+            time.sleep(0.05)
+
+
+_ending: _Ending | None = None
+
+
 def _terminate(number: int, _: FrameType | None) -> None:
-    if _BUSY.depth:
-        _BUSY.signal = number
-        return
-    _BUSY.signal = 0
-    end_all()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    global _ending  # noqa: PLW0603 - one end of the process
+    if _ending is None or _ending.process != os.getpid():
+        _ending = _Ending(number)
+        try:
+            _ending.start()
+        except RuntimeError:  # the interpreter ends, or the system has no more threads
+            end_all()
+            _ending.is_done.set()
+    if _ending.is_done.wait(_STANDSTILL):
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def _end_with_the_child(buffer: Buffer) -> None:

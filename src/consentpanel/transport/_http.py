@@ -6,16 +6,21 @@ import asyncio
 import gzip
 import inspect
 import threading
+import time
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from requests import Session
 from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url
+from requests.utils import get_auth_from_url, get_netrc_auth
 from typing_extensions import Self
 
-from consentpanel._checks import host
+from consentpanel._checks import host, seconds, whole_number
 from consentpanel._log import cause_of
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
@@ -75,9 +80,10 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         keep_to_its_host(self)
 
     def hurry(self) -> None:
-        """Waits for no answer longer than a while from now on, because the process ends."""
+        """Waits for no answer longer than a while from now on, and tries nothing again, because the process ends."""
         if self._arguments.get("request_timeout") is None:
             self._request_timeout = _LAST_TIMEOUT
+        self._session.hurry()
 
     def anew(self) -> Self:
         """Another one of the same arguments: after a fork nobody may share a connection."""
@@ -140,21 +146,19 @@ def keep_to_its_host(consumer: object) -> bool:
     sessions = [session for each in senders for session in _sessions_of(each)]
     for session in sessions:
         # Not `isinstance`, which a mock passes.
-        if issubclass(type(session), Session):
-            # A hook may be one callable or several, and the mapping may lack it.
-            there = (session.hooks or {}).get("response") or ()
-            hooks = [there] if callable(there) else list(there)
-            if _refuse_redirect not in hooks:
-                session.hooks = {**(session.hooks or {}), "response": [*hooks, _refuse_redirect]}
-                session.auth = session.auth or _auth_of_url
-                # A request with hooks of its own has not this one.
-                session.max_redirects = 0
+        if issubclass(type(session), Session) and "get_redirect_target" not in vars(session):
+            # The application may use it for its own requests, which go on as they did.
+            session.get_redirect_target = partial(_redirect_target, type(session), weakref.ref(session))
+            session.auth = session.auth or partial(_auth_of_url, weakref.ref(session))
     return len(senders) > 1 or bool(sessions)
 
 
 def _sessions_of(sender: object) -> list[Any]:
     """The sessions that a consumer holds under whatever name, and what stands under the vendor's."""
-    found = [value for value in getattr(sender, "__dict__", {}).values() if issubclass(type(value), Session)]
+    held = list(getattr(sender, "__dict__", {}).values())
+    # One that keeps it in a client of its own, too.
+    held += [inside for value in held for inside in getattr(value, "__dict__", {}).values()]
+    found = [value for value in held if issubclass(type(value), Session)]
     vendors: Any = getattr(sender, "_session", None)
     return found if vendors is None or any(vendors is each for each in found) else [*found, vendors]
 
@@ -176,22 +180,35 @@ def senders_in(consumer: object) -> list[object]:
     return found
 
 
-def _refuse_redirect(response: Any, *_: object, **__: object) -> None:
-    if 300 <= response.status_code < 400:
+def _redirect_target(kind: type[Session], session: weakref.ref[Session], response: Any) -> Any:
+    """Where a session is to go on, unless it would carry a body there."""
+    target = kind.get_redirect_target(session(), response)  # type: ignore[arg-type]
+    if target and response.request.body:
         response.close()
         raise DeliveryError(f"HTTP {response.status_code}: a redirect, which is not followed", response.status_code)
+    return target
 
 
-def _auth_of_url(request: Any) -> Any:
-    # Without any auth, requests would look into the `.netrc`.
-    user, password = get_auth_from_url(request.url)
-    return HTTPBasicAuth(user, password)(request) if user or password else request
+def _auth_of_url(session: weakref.ref[Session], request: Any) -> Any:
+    # Without any auth, requests would look into the `.netrc`; so it does for what carries no body.
+    found = get_auth_from_url(request.url)
+    if not any(found) and not request.body and getattr(session(), "trust_env", False):
+        found = get_netrc_auth(request.url) or found
+    return HTTPBasicAuth(*found)(request) if any(found) else request
+
+
+#: The vendor may also refuse with status 200, and say so in the body.
+_REFUSED = "the vendor refused the batch"
+_BAD_REQUEST = 400
+_LONGEST_ASKED = 3600
 
 
 def _failure_of(response: Any, error: Exception | None = None) -> DeliveryError:
     status = response.status_code
     # A refusal in the body of an answer with status 200 has no text but the vendor's, which may quote the batch.
     text = f"HTTP {status}" if error is None or status != 200 else _cause_in(error)
+    if text == _REFUSED:
+        status = _BAD_REQUEST
     return DeliveryError(text, status, _seconds(response.headers.get("Retry-After")), _refused(response))
 
 
@@ -207,12 +224,13 @@ def _refused(response: Any) -> frozenset[int] | None:
 
 
 def _seconds(text: str | None) -> float | None:
-    # Retry-After may be a date as well (RFC 9110, 10.2.3). That, and more than an hour, is left to our own pauses.
-    try:
-        seconds = float(text or "")
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds <= 3600 else None
+    # Retry-After may be a date as well (RFC 9110, 10.2.3). More than an hour is left to our own pauses.
+    found = None
+    with suppress(ValueError, TypeError):
+        found = parsedate_to_datetime(text or "").timestamp() - time.time()
+    with suppress(ValueError):
+        found = float(text or "")
+    return found if found is not None and 0 <= found <= _LONGEST_ASKED else None
 
 
 def understood(error: Exception) -> DeliveryError:
@@ -229,7 +247,7 @@ def _cause_in(error: Exception) -> str:
     """What failed, without a text or an object inside the error: either may quote the batch."""
     text = error.args[0] if error.args else None
     if type(error) is vendor.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:"):
-        return "the vendor refused the batch"
+        return _REFUSED
     return cause_of(error)
 
 
@@ -281,6 +299,24 @@ def refuse_later(answer: object) -> None:
         raise DeliveryError(f"send answered with {type(answer).__name__}, which nobody awaits: nothing was sent")
 
 
+def _refuse_odd(arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments with which no request could be made.
+
+    Raises:
+        ConfigurationError: One is such.
+    """
+    host(arguments["api_host"])
+    for name in ("events_url", "people_url", "import_url", "groups_url"):
+        url = arguments[name]
+        if url is not None and not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+            raise ConfigurationError(f"{name} must be an address that begins with https://, or None")
+    limit = arguments["request_timeout"]
+    if limit is not None and not isinstance(limit, tuple):
+        seconds("request_timeout", limit)
+    whole_number("retry_limit", arguments["retry_limit"], 0)
+    seconds("retry_backoff_factor", arguments["retry_backoff_factor"], may_be_zero=True)
+
+
 def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     """The consumer that was given to a buffer, or a new one of the vendor's arguments.
 
@@ -294,13 +330,16 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     arguments = {name: given[name] for name in ARGUMENTS}
     consumer = given["consumer"]
     if consumer is None:
-        host(arguments["api_host"])
+        _refuse_odd(arguments)
         default = vendor.consumer_put_over()
         kind = default if isinstance(default, type) else vendor.Consumer
         if arguments["credentials"] is None:
             del arguments["credentials"]
         elif "credentials" not in inspect.signature(kind).parameters:
             raise ConfigurationError(f"credentials needs mixpanel 5.2 or newer, not {vendor.NAMES['__version__']}")
+        elif not callable(getattr(arguments["credentials"], "to_http_basic_auth", None)):
+            given_kind = type(arguments["credentials"]).__name__
+            raise ConfigurationError(f"credentials must be ServiceAccountCredentials, not {given_kind}")
         if default is not None:
             del arguments["gzip_imports"]
         return (HttpConsumer if default is None else default)(**arguments)

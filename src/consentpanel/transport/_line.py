@@ -189,5 +189,5 @@ class Line:
 def pause_after(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
     # Jitter, so that many processes do not come back together; it needs no secret randomness.
-    jitter = random.uniform(0.5, 1.0)  # noqa: S311
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(failures, 10))) * jitter
+    jitter = random.uniform(1.0, 1.5)  # noqa: S311
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(failures, 10)) * jitter)

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 from requests import Session
 from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _FORM = "application/x-www-form-urlencoded"
@@ -29,7 +30,15 @@ class BatchSession(Session):
     def __init__(self, other: Session) -> None:
         super().__init__()
         for prefix, adapter in other.adapters.items():
-            self.mount(prefix, _TimedAdapter(max_retries=getattr(adapter, "max_retries", 0)))
+            retry = getattr(adapter, "max_retries", None) or Retry(0, read=False)
+            # What the vendor asks to wait for is left to whoever sends, and so is what it answered at last.
+            self.mount(prefix, _TimedAdapter(retry.new(respect_retry_after_header=False, raise_on_status=False)))
+
+    def hurry(self) -> None:
+        """Tries nothing again from now on."""
+        for adapter in self.adapters.values():
+            if isinstance(adapter, _TimedAdapter):
+                adapter.max_retries = Retry(0, read=False)
 
     def request(self, method: Any, url: Any, *arguments: Any, **keywords: Any) -> Any:
         """Writes a form by itself, in the bytes that `requests` would."""
@@ -143,6 +152,9 @@ _POOLS = {"http": _timed(HTTPConnectionPool), "https": _timed(HTTPSConnectionPoo
 
 
 class _TimedAdapter(HTTPAdapter):
+    def __init__(self, retry: Retry) -> None:
+        super().__init__(max_retries=retry)
+
     def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
         super().init_poolmanager(*arguments, **keywords)
         self.poolmanager.pool_classes_by_scheme = _POOLS

@@ -24,6 +24,10 @@ class Ticket(Protocol):
         """The purposes whose consent the message stands on; none for one that only takes data away."""
         ...
 
+    def is_judged_by(self, registry: object) -> bool:
+        """Whether a registry is the one that is asked about the message."""
+        ...
+
     def take_removal(self) -> str | None:
         """The JSON of the part that only takes data away, which is sent though the rest may not; None for none.
 

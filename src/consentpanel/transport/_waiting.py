@@ -79,6 +79,8 @@ class Waiting:
     is_settled: bool = False
     #: Of the consumer that has queued it; None in a buffer of its own.
     account: Account | None = attrs.field(default=None, repr=False)
+    #: Whom the JSON of one without a ticket names, once somebody has asked.
+    _ids: frozenset[str] | None = attrs.field(default=None, init=False, repr=False)
 
     def enter(self, account: Account) -> None:
         """Counts on an account until it is settled."""
@@ -101,11 +103,13 @@ class Waiting:
             purposes = self.ticket.purposes if purposes is None else set(map(purpose_key, purposes))
             needed = [each for each in self.ticket.purposes if each in purposes]
             return bool(needed) and key in self.ticket.subject_ids
-        try:
-            record = json.loads(self.json_message)
-        except (ValueError, RecursionError):
-            return False
-        return key in map(str, _ids_in(record))
+        if self._ids is None:
+            self._ids = _ids_of(self.json_message)
+        return key in self._ids
+
+    def is_judged_by(self, registry: object) -> bool:
+        """Whether a registry is the one that is asked about the message; any is of one without a ticket."""
+        return self.ticket is None or registry is None or self.ticket.is_judged_by(registry)
 
     def deliver(self) -> None:
         """Tell the ticket that the message has arrived."""
@@ -155,6 +159,14 @@ def vendor_error(endpoint: str | None, text: str) -> Exception:
     error: Exception = vendor.MixpanelException(text)
     error.endpoint = endpoint  # type: ignore[attr-defined]
     return error
+
+
+def _ids_of(text: str) -> frozenset[str]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(map(str, _ids_in(record)))
 
 
 def _ids_in(record: object) -> Iterator[object]:
