@@ -22,6 +22,7 @@ from consentpanel import (
     PrivacyRequests,
     Reason,
     Regime,
+    by_country,
     configure,
     generalize,
     keep,
@@ -145,13 +146,17 @@ def test_an_application_factory_that_builds_all_anew_may_run_twice(tmp_path, ven
             policy=policy,
             identity=pseudonymous(rotate_from=[b"1" * 32]),
             purposes={"Ad clicked": ["targeting"]},
+            regime=by_country(country, opt_out=["US"]),
             privacy=PrivacyRequests("T", "OAUTH"),
             **given,
         )
 
+    def country(subject_id):
+        return "DE"
+
     create_app()
     create_app()
-    for other in ({"secret": b"2" * 32}, {"regime": Regime.OPT_OUT}):
+    for other in ({"secret": b"2" * 32}, {"observers": [print]}):
         with pytest.raises(ConfigurationError, match="other arguments"):
             create_app(**other)
 

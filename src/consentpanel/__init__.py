@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from consentpanel.privacy_requests import PrivacyRequestError, PrivacyRequests, PrivacyTask, TaskStatus
     from consentpanel.registry import carry_over
-    from consentpanel.transport import BackgroundConsumer, BufferedConsumer
+    from consentpanel.transport import BackgroundConsumer, BufferedConsumer, SpoolConsumer
 
     __version__: str
 
@@ -75,6 +75,7 @@ __all__ = [
     "RegistryError",
     "RemoteFlagsConfig",
     "ServiceAccountCredentials",
+    "SpoolConsumer",
     "TaskStatus",
     "Withdrawal",
     "by_country",

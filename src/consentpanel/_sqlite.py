@@ -116,6 +116,11 @@ class Database:
         return self._path
 
     @property
+    def real_path(self) -> str:
+        """The file, through whatever link it was named."""
+        return os.path.realpath(self._path)
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing is read or written any more."""
         return self._closed
@@ -135,12 +140,13 @@ class Database:
         with _GATE:
             return self._use(use)
 
-    def erase(self, use: Callable[[sqlite3.Connection], int], needle: str) -> int:
+    def erase(self, use: Callable[[sqlite3.Connection], int], needle: str, *, may_be_later: bool = False) -> int:
         """Has rows deleted, and overwrites what is left of them in the files.
 
         Args:
             use: Deletes them; how many.
             needle: A text that stands in each of them, such as an id.
+            may_be_later: Whether bytes that somebody who reads keeps in the log may be overwritten at the next use.
 
         Returns:
             How many were deleted.
@@ -160,7 +166,7 @@ class Database:
                 is_gone = _scrub(connection, self._timeout)
             finally:
                 self._owes_erasure = not is_gone
-            if not is_gone:
+            if not (is_gone or may_be_later):
                 raise self._kind.error(
                     f"erased for everybody who asks; but somebody is reading the {self._kind.name} file, so the old bytes stay"
                     " in its write-ahead log until it is next used while nobody reads. Forget again to be sure"
@@ -168,6 +174,15 @@ class Database:
             return count
 
         return self.use(erase)
+
+    def empty_log(self) -> None:
+        """Empties the write-ahead log, unless somebody is reading; what was erased is then in no file any more."""
+
+        def empty(connection: sqlite3.Connection) -> None:
+            with self._without_waiting(connection):
+                self._owes_erasure = not _empties_log(connection, 0)
+
+        self.use(empty)
 
     def _use(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
         problem: Exception | None = None

@@ -215,3 +215,18 @@ def test_a_file_s_density_is_no_domain_and_every_other_is(address):
 @pytest.mark.parametrize("sign", ["=", ": ", '":"'])
 def test_a_value_behind_a_word_for_a_secret_is_found_in_any_case(word, sign):
     assert "secret" in kinds(f"{word}{sign}hunter2hunter2")
+
+
+@pytest.mark.parametrize(
+    "text", ["2001:0db8:85a3:0000:0000:8a2e:0370:7334:443", "12:2001:0db8:85a3:0000:0000:8a2e:0370:7334"]
+)
+def test_a_whole_ipv6_address_beside_a_port_or_a_line_s_number_is_found(text):
+    assert kinds(text) == ["ip_address"]
+    assert kinds("00:11:22:33:44:55:66:77:88") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["PWD=/home/ubuntu/app2024", "pwd=/var/www/releases/20240101", "pwd: ~/src/app-2024-05"]
+)
+def test_a_working_directory_is_no_secret(text):
+    assert kinds(text) == []

@@ -237,3 +237,17 @@ def test_a_number_with_a_plus_is_found_whatever_parts_it_and_however_short(numbe
 @pytest.mark.parametrize("text", ["555\t123\t4567", "030\t1234567", "12\t3456\t7890", "item_555_123_4567_x"])
 def test_cells_of_a_table_are_no_telephone_number(text):
     assert detect(text) == []
+
+
+@pytest.mark.parametrize(
+    "number", ["+14155552671", "+1 415 555 2671", "+44 20 7946 0958", "+683 4002", "0049 30 901820"]
+)
+@pytest.mark.parametrize(
+    "suffix", ["\t42", "\t1\t2", "_1", "_12", " 3 times", " 42 EUR", " 10:30", " (2)", " - 3 items", "/2", "-1"]
+)
+def test_a_number_is_found_before_another_one(number, suffix, library):
+    # rule 3.7
+    places = [each for each in detect(f"call {number}{suffix}") if each.kind == "phone"]
+    assert len(places) == 1
+    assert places[0].start == 5
+    assert places[0].end >= 5 + len(number)

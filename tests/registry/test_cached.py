@@ -321,6 +321,17 @@ def test_what_the_process_writes_past_it_shows_at_once(tmp_path: Path, write: Ca
         assert registry.status("user-1", "analytics") is other.status("user-1", "analytics")
 
 
+def test_a_file_is_the_same_through_a_link(tmp_path: Path) -> None:
+    # rule 2.12
+    inner = SQLiteRegistry(tmp_path / "consent.db")
+    (tmp_path / "current.db").symlink_to(tmp_path / "consent.db")
+    registry = CachedRegistry(inner, ttl=60)
+    registry.grant("user-1")
+    assert registry.status("user-1", "analytics") is GRANTED
+    SQLiteRegistry(tmp_path / "current.db").deny("user-1")
+    assert registry.status("user-1", "analytics") is DENIED
+
+
 def test_what_is_written_to_another_store_makes_it_forget_nothing() -> None:
     inner = Counting()
     registry = CachedRegistry(inner, ttl=60)

@@ -188,3 +188,23 @@ def test_a_signal_in_the_middle_of_what_the_senders_wait_for_loses_nothing(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM, errors
     assert faulty.ids() == dict.fromkeys(ALL, 1)
+
+
+@pytest.mark.parametrize("how", ["by itself", "by SIGTERM"])
+def test_a_buffer_that_fails_at_the_end_leaves_the_others_to_be_delivered(
+    shop: Any, faulty: Any, consumer: str, how: str
+) -> None:
+    # rule 8.1
+    code = (
+        "import os, time, requests\n"
+        "class Odd(BufferedConsumer):\n    def end(self): raise RuntimeError('no')\n"
+        "odd = Odd(**URLS)\n"
+        "other = BufferedConsumer(**URLS)\nother._consumer._session = requests.Session()\n"
+        "mp2 = Mixpanel('T', other, registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())\n"
+        "visits()\nmp2.track('user-1', 'Visited', {'$insert_id': 'visit-more'})\n"
+    )
+    ends = "" if how == "by itself" else "os.kill(os.getpid(), 15)\ntime.sleep(60)\n"
+    with started(shop, code + ends) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == (0 if how == "by itself" else -signal.SIGTERM), errors
+    assert faulty.ids() == dict.fromkeys([*ALL, "visit-more"], 1)

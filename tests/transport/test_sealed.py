@@ -17,7 +17,7 @@ import responses
 
 import consentpanel
 from consentpanel import ConfigurationError, FieldPolicy, MessageError, Mixpanel, Outcome, Reason, keep, pseudonymous
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import CachedRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
 EVENT = {
@@ -786,14 +786,13 @@ def test_a_session_with_hooks_of_any_form_is_kept_to_its_host(hooks):
     # rule 5.1
     consumer = consentpanel.Consumer()
     consumer._session.hooks = hooks
-    Mixpanel("TOKEN", consumer, registry=MemoryRegistry())
-    consentpanel.BufferedConsumer(consumer=consumer)
+    mp = Mixpanel("TOKEN", consumer, registry=lambda subject, purpose: True)
     assert consumer._session.hooks == hooks
     consumer._session.hooks = hooks or {}
     with responses.RequestsMock() as server:
         server.post("https://api.mixpanel.com/track", status=307, headers={"Location": "https://elsewhere.example/"})
         with pytest.raises(mixpanel.MixpanelException, match="307"):
-            consumer.send("events", "{}")
+            mp.track("ann", "Signed up")
 
 
 def test_a_spy_on_send_sees_each_message_once_and_lets_it_pass(client):
@@ -892,3 +891,31 @@ def test_a_purge_by_hand_is_of_all():
         registry.grant("1")
         Mixpanel(token, consumer, registry=registry).track("1", "Ordered")
     assert consumer.purge("1") == 2
+
+
+def test_a_withdrawal_reaches_what_another_registry_over_the_same_table_let_through():
+    # rules 2.11 and 7.1: for the same project, whatever objects ask
+    table = MemoryRegistry()
+
+    class Own:
+        def __init__(self):
+            for name in ("status", "statuses", "record", "history", "forget"):
+                setattr(self, name, getattr(table, name))
+
+    vendor = FakeTransport()
+    table.grant("u")
+    for registry in (Own, lambda: CachedRegistry(Own(), ttl=60), lambda: CachedRegistry(table, ttl=60)):
+        buffer = consentpanel.BufferedConsumer(consumer=vendor)
+        table.grant("u")
+        first = Mixpanel("TOKEN", buffer, registry=registry())
+        first.track("u", "Signed up")
+        assert Mixpanel("TOKEN", buffer, registry=registry()).withdraw("u").discarded == 1
+        buffer.flush()
+    assert vendor.messages == []
+
+
+@pytest.mark.parametrize("given", [{"serializer": None}, {}])
+def test_no_serializer_is_as_with_the_vendor(given):
+    vendor = FakeTransport()
+    mp = Mixpanel("TOKEN", vendor, registry=lambda subject, purpose: True, **given)
+    assert mp.track("u", "E", {"a": 1})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
-from consentpanel._cli import audit, demo, notice, preview, privacy, scan
+from consentpanel._cli import audit, demo, notice, preview, privacy, scan, spool
 from consentpanel._cli._saying import complain
 from consentpanel._cli._usage import UsageError
 from consentpanel.transparency._printable import printable
@@ -84,16 +84,18 @@ def _parser() -> argparse.ArgumentParser:
         ("audit", audit, audit.run, "hold the configuration to what the privacy policy promises"),
         ("erase", privacy, privacy.erase, "ask the vendor to delete all data of people"),
         ("export", privacy, privacy.export, "ask the vendor for all data of people"),
+        ("deliver", spool, spool.deliver, "have what waits in a spool delivered"),
+        ("spool", spool, spool.run, "tell what waits in the file of a spool"),
     ):
         command = commands.add_parser(
             name,
             help=help_text,
-            description=privacy.EXPORT if name == "export" else job.DESCRIPTION,
+            description={"export": privacy.EXPORT, "deliver": spool.DELIVER}.get(name, job.DESCRIPTION),
             epilog=job.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        job.add_arguments(command)
+        (spool.add_deliver_arguments if name == "deliver" else job.add_arguments)(command)
         command.set_defaults(run=run)
     return parser
 

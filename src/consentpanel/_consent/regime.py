@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeAlias, Union
 
+import attrs
+
 from consentpanel._consent.standing import Standing
 from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError
@@ -81,17 +83,22 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
             f"by_country(opt_out=) lists {', '.join(odd)}, where most others ask for opt-in: see that you mean it"
         )
 
-    def regime(subject_id: str) -> Regime:
-        """The regime of a person."""
-        code = country_of(subject_id)
+    return _ByCountry(country_of, frozenset(listed))
+
+
+@attrs.frozen
+class _ByCountry:
+    """The regime of a person by country; `opt_out` so that an audit can see whom it lets be opt-out."""
+
+    _country_of: Callable[[str], str | None] = attrs.field(repr=False)
+    opt_out: frozenset[str]
+
+    def __call__(self, subject_id: str) -> Regime:
+        code = self._country_of(subject_id)
         if not isinstance(code, str):
             return Regime.OPT_IN
         code = code.strip().upper()
-        return Regime.OPT_OUT if code in listed or _country(code) in listed else Regime.OPT_IN
-
-    # So that an audit can see whom it lets be opt-out.
-    regime.opt_out = frozenset(listed)  # type: ignore[attr-defined]
-    return regime
+        return Regime.OPT_OUT if code in self.opt_out or _country(code) in self.opt_out else Regime.OPT_IN
 
 
 def _country(code: str) -> str:

@@ -98,10 +98,14 @@ class Reason(_Word):
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     #: Dropped after it was buffered: the vendor refused it for good (HTTP 400, or 413 for it alone).
     REJECTED_BY_VENDOR = "rejected_by_vendor"
-    #: Dropped: the queue of a `BackgroundConsumer` had no room within its time-out.
+    #: Dropped: the queue of a `BackgroundConsumer` had no room within its time-out, or the file of a `SpoolConsumer` none.
     QUEUE_FULL = "queue_full"
     #: Dropped after it was buffered: the vendor could not be reached before the process ended.
     NOT_DELIVERED = "not_delivered"
+    #: Dropped: the file of a `SpoolConsumer` could not be written.
+    NOT_KEPT = "not_kept"
+    #: Dropped after it was buffered: it has waited longer than `keep_for` of a `SpoolConsumer`.
+    TOO_OLD = "too_old"
     #: Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message.
     TOO_LARGE = "too_large"
 
@@ -123,6 +127,8 @@ _ERRORS = frozenset(
         Reason.REJECTED_BY_VENDOR,
         Reason.QUEUE_FULL,
         Reason.NOT_DELIVERED,
+        Reason.NOT_KEPT,
+        Reason.TOO_OLD,
         Reason.TOO_LARGE,
     }
 )

@@ -37,6 +37,11 @@ class Outlet(Protocol):
         """Hands a message over; raises what the consumer raises."""
 
     @property
+    def own_token(self) -> str:
+        """The token of the client's project."""
+        ...
+
+    @property
     def keeps(self) -> bool:
         """Whether the consumer may keep a message for later, and tells its ticket what becomes of it."""
         ...

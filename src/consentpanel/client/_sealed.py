@@ -18,16 +18,17 @@ from consentpanel._messages.wire import Wire, parsed
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.client._reporter import Reported
+from consentpanel.client._ticket import Restorer
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._failures import stripped
 from consentpanel.transport._http import (
     DEEPEST,
     arguments_of,
-    keep_to_its_host,
     refuse_coroutine,
     refuse_later,
     senders_in,
 )
+from consentpanel.transport._redirects import kept_to_its_host
 from consentpanel.transport._ticket import JudgedText, Ticket, handing_over
 
 _OTHER_BUFFER = (
@@ -75,13 +76,14 @@ class SealedTransport:
         self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
         if self.__is_other_buffer:
             warn_once(_OTHER_BUFFER % _name_of(type(consumer)))
-        # Existing code puts another session on it; our buffers look for themselves, at each batch.
-        keep_to_its_host(consumer)
-        self.__may_change_host = not self.__keeps and hasattr(consumer, "__dict__")
         # Of a consumer that hands on what it gets.
         self.__inner_buffers: list[Any] = [each for each in senders_in(consumer)[1:] if _is_our_buffer(each)]
         # One of ours or of the vendor's hands on no other text than it gets.
         self.__is_plain = type(consumer).__module__.partition(".")[0] in {"consentpanel", "mixpanel"}
+        self.__restorer = Restorer(guard, self)
+        for each in self.own_spools:
+            # It goes on with what other processes have written for this project.
+            each.attach(self.__restorer)
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -89,6 +91,17 @@ class SealedTransport:
     def keeps(self) -> bool:
         """Whether the consumer may keep a message for later, and tells its ticket what becomes of it."""
         return self.__keeps and process.outbox is None
+
+    @property
+    def own_spools(self) -> list[Any]:
+        """The consumers among those inside that keep messages for other processes."""
+        attaching = ((each, getattr(type(each), "attach", None)) for each in senders_in(self.__consumer))
+        return [each for each, attach in attaching if isfunction(attach) and attach.__module__ == _SPOOLS]
+
+    @property
+    def own_token(self) -> str:
+        """The token of the client's project."""
+        return str(self.__default_of("token"))
 
     def deliver(
         self,
@@ -114,9 +127,6 @@ class SealedTransport:
         outbox = process.outbox
         failure: Exception | None = None
         try:
-            if self.__may_change_host:
-                # Also one that makes its session when it first sends.
-                keep_to_its_host(self.__consumer)
             if outbox is not None:
                 outbox.send(endpoint, judged)
             elif self.__is_plain:
@@ -132,10 +142,11 @@ class SealedTransport:
             raise failure
 
     def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
-        if credentials is None or self.__arguments < 3:
-            refuse_later(send(endpoint, text))
-        else:
-            refuse_later(send(endpoint, text, credentials))
+        with kept_to_its_host():
+            if credentials is None or self.__arguments < 3:
+                refuse_later(send(endpoint, text))
+            else:
+                refuse_later(send(endpoint, text, credentials))
 
     def __stripped(self, error: Exception, said: str | None) -> Exception:
         if self.keeps and type(self.__consumer).__module__.partition(".")[0] == "consentpanel":
@@ -146,7 +157,8 @@ class SealedTransport:
 
     def __call(self, method: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
         try:
-            return method(*arguments, **keywords)
+            with kept_to_its_host():
+                return method(*arguments, **keywords)
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             failure = self.__stripped(error, None)
         raise failure
@@ -175,10 +187,9 @@ class SealedTransport:
         Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
         """
         method: Any = getattr(self.__consumer, "purge", None)
-        registry = self.__guard.settings().registry
         if not callable(method):
-            return sum(_purger_of(each, registry)(subject_id, purposes) for each in self.__inner_buffers)
-        method = _purger_of(self.__consumer, registry)
+            return sum(_purger_of(each, self.__restorer)(subject_id, purposes) for each in self.__inner_buffers)
+        method = _purger_of(self.__consumer, self.__restorer)
         found = self.__call(method, subject_id, purposes) if self.__keeps else self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 
@@ -265,7 +276,6 @@ class SealedTransport:
         if name == "send":
             self.__arguments = _checked_arguments_of(self.__consumer, value)
         setattr(self.__consumer, name, value)
-        keep_to_its_host(self.__consumer)
 
     def __delattr__(self, name: str) -> None:
         delattr(self.__consumer, name)
@@ -306,6 +316,8 @@ class Method:
         setattr(self.__method, name, value)
 
 
+#: Where the consumers are written that keep messages for other processes.
+_SPOOLS = "consentpanel.transport._spooling"
 #: How Python spells the private attributes of a seal.
 _OWN = "_SealedTransport__"
 
@@ -352,11 +364,11 @@ def _is_our_buffer(consumer: Any) -> bool:
     return getattr(consumer, "judges_again", False) is True and hasattr(type(consumer), "purge")
 
 
-def _purger_of(consumer: Any, registry: object) -> Callable[..., Any]:
-    """How a consumer discards what waits for a person: where it tells registries apart, of this one alone."""
+def _purger_of(consumer: Any, client: Restorer) -> Callable[..., Any]:
+    """How a consumer discards what waits for a person: where it tells clients apart, of this one's project and registry."""
     own: Any = getattr(type(consumer), "purge", None)
     if getattr(own, "__module__", "").startswith("consentpanel.transport."):
-        return partial(consumer.purge_of, registry)
+        return partial(consumer.purge_of, client)
     purge: Callable[..., Any] = consumer.purge
     return purge
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,8 +15,14 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import refusal_of
 from consentpanel._log import error_once, note_failure
 from consentpanel._messages.decision import Decision, Outcome, Reason
-from consentpanel.client._reporter import Reported, Reporter
+from consentpanel.client._reporter import Outlet, Reported, Reporter
 from consentpanel.registry._lookup import regimes_known, standings_of
+from consentpanel.registry._watching import store_of
+from consentpanel.transport import _ticket as transport
+from consentpanel.transport._ticket import Kept
+
+if TYPE_CHECKING:
+    from consentpanel.client._guard import Guard
 
 
 @attrs.define(eq=False, repr=False)
@@ -47,9 +54,16 @@ class Ticket(Reported):
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
 
-    def is_judged_by(self, registry: object) -> bool:
-        """Whether a registry is the one that is asked about the message."""
-        return self.settings.registry is registry or self.settings.registry == registry
+    def is_of_client(self, client: transport.Restorer) -> bool:
+        """Whether it is of a client's project, or judged by its registry."""
+        return self.outlet.own_token == client.token or client.is_judged_by(self.settings.registry)
+
+    def kept(self) -> Kept:
+        """What a spool keeps of it."""
+        removal = None if self._removal is None else self._removal[0]
+        return Kept(
+            self.outlet.own_token, self._persons, self._devices, tuple(map(str, self.purposes)), self._event, removal
+        )
 
     @staticmethod
     def ask_again(tickets: Sequence[Ticket]) -> list[bool | None]:
@@ -111,6 +125,65 @@ class Ticket(Reported):
             status=status,
         )
         self._reporter.lost(self, loss)
+
+
+class _Restored(Ticket):
+    """The ticket of a message that another process has written: that one has counted it."""
+
+    def delivered(self) -> None:
+        """Nothing is left to be told."""
+
+
+class Restorer:
+    """A client, to a spool (`consentpanel.transport._ticket.Restorer`).
+
+    Args:
+        guard: The client's guard.
+        outlet: Where its messages go.
+    """
+
+    def __init__(self, guard: Guard, outlet: Outlet) -> None:
+        self._guard = guard
+        self._outlet = outlet
+
+    @property
+    def token(self) -> str:
+        """The project's token."""
+        return self._outlet.own_token
+
+    def is_judged_by(self, registry: object) -> bool:
+        """Whether a registry is the client's."""
+        own = self._guard.settings().registry
+        return own is registry or own == registry or store_of(own) == store_of(registry)
+
+    def shares_registry(self, other: transport.Restorer) -> bool:
+        """Whether another client is judged by the same registry."""
+        return other.is_judged_by(self._guard.settings().registry)
+
+    def restored(self, endpoint: str, kept: Kept) -> Ticket:
+        """A ticket, of what was kept of one."""
+        purposes = tuple(map(Purpose, kept.purposes))
+        before = Decision(
+            outcome=Outcome.SENT,
+            reason=Reason.CONSENT_GRANTED,
+            endpoint=endpoint,
+            event=kept.event,
+            purpose=next(iter(purposes), None),
+        )
+        alone = attrs.evolve(before, reason=Reason.REMOVAL, purpose=None)
+        ticket = _Restored(
+            self._outlet,
+            self._guard.settings(),
+            self._guard.reporter,
+            endpoint,
+            kept.event,
+            kept.persons,
+            kept.devices,
+            purposes,
+            None if kept.removal is None else (kept.removal, alone),
+        )
+        ticket.outcome = before
+        return ticket
 
 
 class _Answers:

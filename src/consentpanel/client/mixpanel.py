@@ -102,7 +102,7 @@ class Mixpanel(ConsentCalls):
         if not isinstance(token, str) or not token.strip():
             came = "an empty one" if isinstance(token, str) else type(token).__name__
             raise ConfigurationError(f"token must be the project's token, a non-empty str, not {came}")
-        if not callable(serializer):
+        if serializer is not None and not callable(serializer):
             raise ConfigurationError(f"serializer must be a class of json.JSONEncoder, not {type(serializer).__name__}")
         self._guard = Guard(checked({name: given[name] for name in KEYWORDS}))
         vendors: dict[str, Any] = {} if credentials is None else {"credentials": credentials}

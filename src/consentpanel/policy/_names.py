@@ -76,7 +76,7 @@ _MOST_WORDS = 4
 # Alone they are personal; behind another word they are most often a thing's: `plan_name`, `page_address`, `event_age`.
 _ONLY_ALONE = frozenset(
     "name mail address age line1 line2 pass pin session born sex race photo picture about handle cell street tel bio"
-    " recipient token secret auth sig signature initials cookie nick lat lon lng gps uid sid ip zip income patient".split()
+    " recipient token secret auth sig signature initials cookie nick lat lon lng gps uid sid ip zip income patient namefirst namelast".split()
 )
 _PEOPLE = frozenset(
     "user customer client person people member visitor subscriber contact owner author sender recipient patient student"

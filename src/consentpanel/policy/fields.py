@@ -16,8 +16,9 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy._action_types import Action, Keep, Pseudonymize, Redact
 from consentpanel.policy._apply import Application, RefusedError
 from consentpanel.policy._compile import Compiled, compiled
-from consentpanel.policy._detect.detection import HIDDEN_ID, STANDARD, Detection, OnDetect, shown_name
+from consentpanel.policy._detect.detection import DETECTOR_FAILED, HIDDEN_ID, Detection, OnDetect, shown_name
 from consentpanel.policy._detect.ids import Ids
+from consentpanel.policy._detect.matchers import KINDS
 from consentpanel.policy._left import all_of, left_of, open_ids
 from consentpanel.policy._paths import category_of_path
 from consentpanel.policy._rules import (
@@ -110,9 +111,10 @@ def _refuse_telling(scope: str, action: Action, detection: Detection | None) -> 
         name, text = "prefix", action.prefix + "0a" * SECRET_BYTES
     else:
         return
-    for each in (STANDARD, detection):
-        if each is not None and (kind := each.kind_in(text)) is not None:
-            raise ConfigurationError(f"{scope}: {name} of {action.name}() is taken for personal data ({kind})")
+    kind = None if detection is None else detection.kind_in(text)
+    # Detectors of the user's may look for anything, and fail.
+    if kind in KINDS or (kind not in {None, DETECTOR_FAILED} and isinstance(action, Redact)):
+        raise ConfigurationError(f"{scope}: {name} of {action.name}() is taken for personal data ({kind})")
 
 
 def _specified(

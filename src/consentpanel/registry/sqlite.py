@@ -217,7 +217,7 @@ class SQLiteRegistry(RecordingRegistry):
 
     @property
     def _store(self) -> str:
-        return self._database.path
+        return self._database.real_path
 
     def __repr__(self) -> str:
         return f"<SQLiteRegistry{' (closed)' if self._database.is_closed else ''}>"

@@ -9,8 +9,11 @@ from consentpanel._exports import at_first_use
 if TYPE_CHECKING:
     from consentpanel.transport._background import BackgroundConsumer
     from consentpanel.transport._buffered import BufferedConsumer
+    from consentpanel.transport._spooling import SpoolConsumer
 
-__all__ = ["BackgroundConsumer", "BufferedConsumer"]
+__all__ = ["BackgroundConsumer", "BufferedConsumer", "SpoolConsumer"]
 
 # At first use: a client that sends at once need not load what threads and processes need.
-__getattr__, __dir__ = at_first_use(globals(), {"BackgroundConsumer": "_background", "BufferedConsumer": "_buffered"})
+__getattr__, __dir__ = at_first_use(
+    globals(), {"BackgroundConsumer": "_background", "BufferedConsumer": "_buffered", "SpoolConsumer": "_spooling"}
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -11,6 +11,9 @@ from consentpanel._checks import seconds, whole_number
 from consentpanel.transport._courier import courier_of
 from consentpanel.transport._delivery import VENDOR_HOST
 from consentpanel.transport._waiting import vendor_error, waiting_message
+
+if TYPE_CHECKING:
+    from consentpanel.transport._ticket import Restorer
 
 
 class BackgroundConsumer:
@@ -184,9 +187,9 @@ class BackgroundConsumer:
         """
         return self._courier.purge(subject_id, purposes)
 
-    def purge_of(self, registry: object, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        """As `purge`, of what is judged by one registry: another one may know another person by the same id; for clients."""
-        return self._courier.purge_of(registry, subject_id, purposes)
+    def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """As `purge`, of a client's project and registry: others may know another person by the same id; for clients."""
+        return self._courier.purge_of(client, subject_id, purposes)
 
     def close(self, timeout: float | None = None) -> None:
         """Accept no more, and send what waits. What is left after that time is given up, counted and reported.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
@@ -19,12 +19,15 @@ from consentpanel.transport._http import (
     HttpConsumer,
     arguments_of,
     consumer_of,
-    keep_to_its_host,
     refuse_later,
     understood,
 )
 from consentpanel.transport._line import Line
+from consentpanel.transport._redirects import kept_to_its_host
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
+
+if TYPE_CHECKING:
+    from consentpanel.transport._ticket import Restorer
 
 #: How many refusals of a batch are looked into: enough for several bad messages among 2,000, and an end where all are.
 _MOST_REFUSALS = 64
@@ -38,11 +41,11 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     body = f"[{','.join(message.json_message for message in batch)}]"
     credentials = batch[0].credentials
     try:
-        keep_to_its_host(consumer)
-        if credentials == (None, None) or arguments_of(consumer.send) < 3:
-            refuse_later(consumer.send(endpoint, body))
-        else:
-            refuse_later(consumer.send(endpoint, body, credentials))
+        with kept_to_its_host():
+            if credentials == (None, None) or arguments_of(consumer.send) < 3:
+                refuse_later(consumer.send(endpoint, body))
+            else:
+                refuse_later(consumer.send(endpoint, body, credentials))
     except Exception as error:  # noqa: BLE001 - any consumer may stand here
         pass_deadline(error)
         return understood(error)
@@ -111,11 +114,11 @@ class Buffer:
         """
         return self.purge_of(None, subject_id, purposes)
 
-    def purge_of(self, registry: object, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        """As `purge`, of what is judged by one registry: another one may know another person by the same id.
+    def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """As `purge`, of a client's project and registry: others may know another person by the same id.
 
         Args:
-            registry: The registry; None for all.
+            client: The client; None for all.
             subject_id: As for `purge`.
             purposes: As for `purge`.
         """
@@ -127,7 +130,7 @@ class Buffer:
                 message.names(key)
         with self._lock:
             for line in self._lines.values():
-                discarded += line.purge(lambda each: each.is_judged_by(registry) and each.names(key, purposes))
+                discarded += line.purge(lambda each: each.is_of_client(client) and each.names(key, purposes))
             self._changed.notify_all()
         for message in discarded:
             message.discard()

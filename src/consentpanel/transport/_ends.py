@@ -10,6 +10,7 @@ import threading
 import time
 from types import FrameType
 
+from consentpanel._log import note_failure
 from consentpanel.transport._delivery import ALIVE, Buffer
 
 _HAS_ENDED = threading.Event()
@@ -23,7 +24,11 @@ def has_ended() -> bool:
 def end_all() -> None:
     """Delivers what waits in any buffer of the process, or reports it as lost; raises nothing."""
     for each in ALIVE:
-        each.end()
+        # One that fails leaves the others to be delivered.
+        try:
+            each.end()
+        except Exception as error:  # noqa: BLE001 - a consumer is anybody's
+            note_failure("the end of a buffer", error)
 
 
 def forget_all() -> None:
@@ -72,8 +77,13 @@ class _Ending(threading.Thread):
         self.is_done = threading.Event()
 
     def run(self) -> None:
-        end_all()
-        self.is_done.set()
+        try:
+            end_all()
+        finally:
+            self.is_done.set()
+            self._have_it_end()
+
+    def _have_it_end(self) -> None:
         main = threading.main_thread().ident
         # The main thread alone may end the process so, and it may be waiting for something.
         while main is not None:

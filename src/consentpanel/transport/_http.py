@@ -7,17 +7,13 @@ import gzip
 import inspect
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 
 from requests import Session
-from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url, get_netrc_auth
 from typing_extensions import Self
 
 from consentpanel._checks import host, seconds, whole_number
@@ -77,13 +73,14 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         vendors: Session = vars(self)["_session"]
         self._session = BatchSession(vendors)
         self._session.hooks["response"].append(self._note)
-        keep_to_its_host(self)
 
     def hurry(self) -> None:
         """Waits for no answer longer than a while from now on, and tries nothing again, because the process ends."""
+        # Existing code puts another session on it.
+        if isinstance(self._session, BatchSession):
+            self._session.hurry()
         if self._arguments.get("request_timeout") is None:
             self._request_timeout = _LAST_TIMEOUT
-        self._session.hurry()
 
     def anew(self) -> Self:
         """Another one of the same arguments: after a fork nobody may share a connection."""
@@ -134,35 +131,6 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         return True
 
 
-def keep_to_its_host(consumer: object) -> bool:
-    """Has a consumer, and each that it holds, follow no redirect and take nothing from a ``.netrc``.
-
-    Proxies and certificates of the environment hold as ever, and so does what stands in a URL.
-
-    Returns:
-        Whether it could have another session later: whether there is one, or a consumer inside.
-    """
-    senders = senders_in(consumer)
-    sessions = [session for each in senders for session in _sessions_of(each)]
-    for session in sessions:
-        # Not `isinstance`, which a mock passes.
-        if issubclass(type(session), Session) and "get_redirect_target" not in vars(session):
-            # The application may use it for its own requests, which go on as they did.
-            session.get_redirect_target = partial(_redirect_target, type(session), weakref.ref(session))
-            session.auth = session.auth or partial(_auth_of_url, weakref.ref(session))
-    return len(senders) > 1 or bool(sessions)
-
-
-def _sessions_of(sender: object) -> list[Any]:
-    """The sessions that a consumer holds under whatever name, and what stands under the vendor's."""
-    held = list(getattr(sender, "__dict__", {}).values())
-    # One that keeps it in a client of its own, too.
-    held += [inside for value in held for inside in getattr(value, "__dict__", {}).values()]
-    found = [value for value in held if issubclass(type(value), Session)]
-    vendors: Any = getattr(sender, "_session", None)
-    return found if vendors is None or any(vendors is each for each in found) else [*found, vendors]
-
-
 def senders_in(consumer: object) -> list[object]:
     """A consumer and those inside, under whatever name it holds them."""
     found = [consumer]
@@ -178,23 +146,6 @@ def senders_in(consumer: object) -> list[object]:
         level = [each for each in held if not any(each is known for known in found)]
         found += level
     return found
-
-
-def _redirect_target(kind: type[Session], session: weakref.ref[Session], response: Any) -> Any:
-    """Where a session is to go on, unless it would carry a body there."""
-    target = kind.get_redirect_target(session(), response)  # type: ignore[arg-type]
-    if target and response.request.body:
-        response.close()
-        raise DeliveryError(f"HTTP {response.status_code}: a redirect, which is not followed", response.status_code)
-    return target
-
-
-def _auth_of_url(session: weakref.ref[Session], request: Any) -> Any:
-    # Without any auth, requests would look into the `.netrc`; so it does for what carries no body.
-    found = get_auth_from_url(request.url)
-    if not any(found) and not request.body and getattr(session(), "trust_env", False):
-        found = get_netrc_auth(request.url) or found
-    return HTTPBasicAuth(*found)(request) if any(found) else request
 
 
 #: The vendor may also refuse with status 200, and say so in the body.
@@ -308,12 +259,13 @@ def _refuse_odd(arguments: Mapping[str, Any]) -> None:
     host(arguments["api_host"])
     for name in ("events_url", "people_url", "import_url", "groups_url"):
         url = arguments[name]
-        if url is not None and not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+        if url is not None and not (isinstance(url, str) and url.lower().startswith(("https://", "http://"))):
             raise ConfigurationError(f"{name} must be an address that begins with https://, or None")
     limit = arguments["request_timeout"]
     if limit is not None and not isinstance(limit, tuple):
         seconds("request_timeout", limit)
-    whole_number("retry_limit", arguments["retry_limit"], 0)
+    if arguments["retry_limit"] is not None:
+        whole_number("retry_limit", arguments["retry_limit"], 0)
     seconds("retry_backoff_factor", arguments["retry_backoff_factor"], may_be_zero=True)
 
 
@@ -356,5 +308,4 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     beside = [name for name, value in arguments.items() if value != defaults[name].default]
     if beside:
         raise ConfigurationError(f"{', '.join(beside)}: set on the consumer that is given, not beside it")
-    keep_to_its_host(consumer)
     return consumer

@@ -2,13 +2,68 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
 if TYPE_CHECKING:
     from consentpanel._messages.decision import Reason
+
+
+@attrs.frozen(repr=False)
+class Kept:
+    """What is kept on the disk of a ticket, of which another process makes one again.
+
+    Attributes:
+        token: Of the client.
+        persons: Look-up keys of those whose consent is needed.
+        devices: Look-up keys of their second ids.
+        purposes: On which the message stands.
+        event: The event's name, as it may be told; None for a profile.
+        removal: The JSON of the part that only takes data away; None for none.
+    """
+
+    token: str
+    persons: tuple[str, ...]
+    devices: tuple[str, ...]
+    purposes: tuple[str, ...]
+    event: str | None
+    removal: str | None
+
+    def as_json(self) -> str:
+        """This as JSON."""
+        return json.dumps([self.token, self.persons, self.devices, self.purposes, self.event, self.removal])
+
+    @classmethod
+    def of_json(cls, text: str) -> Kept:
+        """What was written by `as_json`."""
+        token, persons, devices, purposes, event, removal = json.loads(text)
+        return cls(token, tuple(persons), tuple(devices), tuple(purposes), event, removal)
+
+
+class Restorer(Protocol):
+    """A client, to a spool: it judges what other processes have written for the same project."""
+
+    @property
+    def token(self) -> str:
+        """The project's token."""
+        ...
+
+    def is_judged_by(self, registry: object) -> bool:
+        """Whether a registry is the client's."""
+        ...
+
+    def shares_registry(self, other: Restorer) -> bool:
+        """Whether another client is judged by the same registry."""
+        ...
+
+    def restored(self, endpoint: str, kept: Kept) -> Ticket:
+        """A ticket, of what was kept of one."""
+        ...
 
 
 class Ticket(Protocol):
@@ -24,8 +79,12 @@ class Ticket(Protocol):
         """The purposes whose consent the message stands on; none for one that only takes data away."""
         ...
 
-    def is_judged_by(self, registry: object) -> bool:
-        """Whether a registry is the one that is asked about the message."""
+    def is_of_client(self, client: Restorer) -> bool:
+        """Whether it is of a client's project, or judged by its registry."""
+        ...
+
+    def kept(self) -> Kept:
+        """What a spool keeps of it."""
         ...
 
     def take_removal(self) -> str | None:

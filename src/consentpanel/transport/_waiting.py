@@ -16,7 +16,7 @@ from consentpanel.transport._ticket import ticket_of
 
 if TYPE_CHECKING:
     from consentpanel._messages.decision import Reason
-    from consentpanel.transport._ticket import Ticket
+    from consentpanel.transport._ticket import Restorer, Ticket
 
 #: Messages and JSON bytes of a request (https://docs.mixpanel.com/troubleshooting/errors/413-payload-too-large). Of
 #: updates of profiles the vendor names the bytes of one alone, and a batch of them here has no more than that
@@ -103,13 +103,17 @@ class Waiting:
             purposes = self.ticket.purposes if purposes is None else set(map(purpose_key, purposes))
             needed = [each for each in self.ticket.purposes if each in purposes]
             return bool(needed) and key in self.ticket.subject_ids
+        return key in self.ids()
+
+    def ids(self) -> frozenset[str]:
+        """Whom the JSON of one without a ticket names."""
         if self._ids is None:
             self._ids = _ids_of(self.json_message)
-        return key in self._ids
+        return self._ids
 
-    def is_judged_by(self, registry: object) -> bool:
-        """Whether a registry is the one that is asked about the message; any is of one without a ticket."""
-        return self.ticket is None or registry is None or self.ticket.is_judged_by(registry)
+    def is_of_client(self, client: Restorer | None) -> bool:
+        """Whether it is of a client's project, or judged by its registry; of one without a ticket nobody knows."""
+        return self.ticket is None or client is None or self.ticket.is_of_client(client)
 
     def deliver(self) -> None:
         """Tell the ticket that the message has arrived."""

@@ -78,8 +78,18 @@ def ipv6_addresses(text: str) -> Iterator[Span]:
     for found in _IPV6.finditer(text):
         before = text[max(0, found.start() - 6) : found.start()]
         is_more = before.endswith(":") and (found[0][0] == ":" or _GROUP_BEFORE.search(before) is not None)
-        if not is_more and _is_ipv6(found[0]):
+        if not is_more and (_is_ipv6(found[0]) or _has_ipv6(found[0])):
             yield found.span()
+
+
+def _has_ipv6(text: str) -> bool:
+    """Whether groups in a row are a whole address and one more: a port, the number of a line."""
+    groups = text.split(":")
+    # Bytes of a fingerprint have two letters.
+    return len(groups) == _GROUPS + 1 and "" not in groups and any(len(group) > 2 for group in groups)
+
+
+_GROUPS = 8
 
 
 def _is_ipv6(text: str) -> bool:
@@ -111,7 +121,7 @@ def _secret_pattern() -> re.Pattern[str]:
         r"|npm_[A-Za-z0-9]{30,64}|pypi-[\w\-]{16,512}|hf_[A-Za-z0-9]{30,64}|dop_v1_[0-9a-f]{32,64}"
         r"|shp(?:at|ss|ca|pa)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w\-]{20,64}|dapi[0-9a-f]{32}|hvs\.[\w\-]{20,256}"
         r"|NRAK-[A-Z0-9]{27}|lin_api_\w{30,64}|glsa_\w{30,64}|\d{8,10}:AA[\w\-]{33}"
-        r"|(?i:password|passwd|pwd|passphrase|(?:client|app)[ _-]?secret|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
+        r"|(?i:password|passwd|pwd(?=[\"']?[ ]?[:=][ ]?[\"']?[^\s/~.])|passphrase|(?:client|app)[ _-]?secret|secret(?:[ _-]?key)?|api[ _-]?key|access[ _-]?key"
         r"|(?:access|auth|refresh|session)[ _-]?token)[\"']?[ ]?[:=][ ]?[\"']?(?=[^\s\"'&]{0,64}\d)[^\s\"'&]{12,256}"
         r")",
         re.ASCII,

@@ -74,28 +74,39 @@ def phones(text: str) -> Iterator[Span]:
     for count, begun in enumerate(_BEGINS.finditer(text)):
         if begun.start() >= end:
             found = _phone_pattern().match(text, begun.start())
-            if found is not None and _is_phone(found.lastgroup or "", found, asks=count < _MOST_ASKED):
-                end = found.end()
-                if text[end - 1] == ")" and found[0].count(")") > found[0].count("("):
+            stop = None if found is None else _end_of_phone(found.lastgroup or "", found, asks=count < _MOST_ASKED)
+            if found is not None and stop is not None:
+                end = stop
+                number = text[found.start() : end]
+                if number.endswith(")") and number.count(")") > number.count("("):
                     end -= 1
                 yield found.start(), end
 
 
-def _is_phone(kind: str, found: re.Match[str], *, asks: bool) -> bool:
+def _end_of_phone(kind: str, found: re.Match[str], *, asks: bool) -> int | None:
+    """Where a number ends that has been found; None when it is none."""
     number = found[kind]
     if number.count("(") > 2:
-        return False  # nobody writes one so
+        return None  # nobody writes one so
     groups = _DIGITS.findall(number)
     if kind == "trunk":
-        return _is_national(number, groups)
-    digits = "".join(groups)
+        return found.end() if _is_national(number, groups) else None
     if kind in {"international", "zeros"}:
         if kind == "zeros" and _is_national(found[0], ["00" + groups[0], *groups[1:]]):
-            return True
-        is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
-        fewest = _FEWEST - (digits[:3] in _SMALLEST)
-        return is_known and len(digits) >= fewest and (not asks or _may_exist(digits))
-    return kind != "brackets" or _FEWEST <= len(digits) <= 12
+            return found.end()
+        if _is_international("".join(groups), asks=asks):
+            return found.end()
+        # Another number may follow it: a count, a cell of a table.
+        ends = [found.start(kind) + each.end() for each in _DIGITS.finditer(number)]
+        shorter = range(len(groups) - 1, 0, -1)
+        return next((ends[most - 1] for most in shorter if _is_international("".join(groups[:most]), asks=asks)), None)
+    return found.end() if kind != "brackets" or _FEWEST <= sum(map(len, groups)) <= 12 else None
+
+
+def _is_international(digits: str, *, asks: bool) -> bool:
+    is_known = digits[:1] in _CODES or digits[:2] in _CODES or digits[:3] in _CODES
+    fewest = _FEWEST - (digits[:3] in _SMALLEST)
+    return is_known and len(digits) >= fewest and (not asks or _may_exist(digits))
 
 
 def _is_national(number: str, groups: list[str]) -> bool:

@@ -1,0 +1,143 @@
+"""`deliver` has what waits in a spool delivered; `spool` tells what waits in a file, and nothing of the messages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from types import FrameType
+
+import consentpanel
+from consentpanel._cli._loading import load
+from consentpanel._cli._saying import complain, say, say_json
+from consentpanel._cli._usage import UsageError, usable
+from consentpanel.errors import ConfigurationError
+
+DESCRIPTION = (
+    "Tell how much waits in the file of a spool, since when, and why it was not delivered; nothing of the messages."
+)
+DELIVER = (
+    "Deliver what waits in the file of a client's SpoolConsumer, as a process of its own: until it is told to end (SIGTERM,\n"
+    "Ctrl-C), or once. The client has the registry, the addresses and the credentials; the file has none of them."
+)
+EPILOG = "exit codes: 0 all is right; 1 something waits that could not be delivered, or there are dead letters; 2 wrong usage."
+#: Seconds between looks.
+_LOOK = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``spool``."""
+    parser.add_argument("path", metavar="PATH", help="the file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_deliver_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``deliver``."""
+    parser.add_argument("--client", required=True, metavar="MODULE:ATTRIBUTE", help="the client with the SpoolConsumer")
+    parser.add_argument("--once", action="store_true", help="deliver what waits now, and end")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="with --once: how long to try (60)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tells what waits in a file.
+
+    Args:
+        arguments: The parsed options.
+
+    Returns:
+        0, or 1 when there are dead letters.
+
+    Raises:
+        UsageError: There is no such file, or it is no spool.
+    """
+    from consentpanel.transport._spool_file import SpoolFile, present
+
+    path: str = arguments.path
+    # Opening would make the file.
+    if not os.path.isfile(path) or os.path.islink(path):  # noqa: PTH113, PTH114 - the path is a text
+        raise UsageError(f"{path}: there is no such file, or it is a link")
+    with usable(path, ConfigurationError, consentpanel.MixpanelException):
+        file = SpoolFile(path)
+        summary = file.summary()
+        file.close()
+    seconds = None if summary.oldest is None else max(0, present() - summary.oldest) // 1000
+    if arguments.json:
+        said = {
+            "waiting": summary.waiting,
+            "bytes": summary.size,
+            "oldest_seconds": seconds,
+            "last_failure": summary.failure,
+            "dead_letters": summary.dead,
+        }
+        say_json(said)
+    else:
+        age = "" if seconds is None else f", the oldest for {_duration(seconds)}"
+        say(f"{summary.waiting:,} messages wait ({summary.size:,} bytes){age}")
+        say(f"{summary.dead:,} dead letters, which the vendor has refused for good")
+        if summary.failure:
+            say(f"last failure: {summary.failure}")
+    return 1 if summary.dead else 0
+
+
+def deliver(arguments: argparse.Namespace) -> int:
+    """Delivers what waits.
+
+    Args:
+        arguments: The parsed options.
+
+    Returns:
+        0, or 1 when something could not be delivered.
+
+    Raises:
+        UsageError: There is no such client, or it has no `SpoolConsumer`.
+    """
+    client = load("--client", arguments.client, consentpanel.Mixpanel)
+    spools = client._sealed.own_spools  # noqa: SLF001 - the package's own
+    if not spools:
+        raise UsageError(f"--client: {arguments.client} has no SpoolConsumer")
+    if arguments.once:
+        return _once(spools, arguments.timeout)
+    is_over = threading.Event()
+
+    def end(_: int, __: FrameType | None) -> None:
+        is_over.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    say("delivering")
+    said = ""
+    while not is_over.wait(_LOOK):
+        problem = _problem_of(spools, 30.0)
+        if problem != said:
+            complain(problem or "all is delivered again")
+            said = problem
+    return 0
+
+
+def _once(spools: list[consentpanel.SpoolConsumer], timeout: float) -> int:
+    problem = _problem_of(spools, timeout)
+    if problem:
+        complain(problem)
+        return 1
+    left = sum(each.waiting for each in spools)
+    say(f"{left:,} messages wait for an answer of the registry or for another project" if left else "all is delivered")
+    return 0
+
+
+def _problem_of(spools: list[consentpanel.SpoolConsumer], timeout: float) -> str:
+    try:
+        for each in spools:
+            each.flush(timeout)
+    except consentpanel.MixpanelException as error:
+        return str(error)
+    return ""
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,481 @@
+"""Delivers what waits in the file of a spool: one for all consumers of a process with equal arguments."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from consentpanel._consent.ids import subject_key
+from consentpanel._log import LOGGER, note_failure, warn_rarely
+from consentpanel._messages.decision import Reason
+from consentpanel._mixpanel import vendor
+from consentpanel.transport._delivery import Buffer
+from consentpanel.transport._ends import has_ended, watch, watch_signal
+from consentpanel.transport._http import DeliveryError, HttpConsumer, understood
+from consentpanel.transport._line import pause_after
+from consentpanel.transport._spool_file import Row, SpoolFile, present
+from consentpanel.transport._ticket import Kept, Restorer, Ticket
+from consentpanel.transport._waiting import (
+    ENDPOINTS,
+    MAX_BATCH_BYTES,
+    Waiting,
+    answers_about,
+    settle,
+)
+
+#: Seconds after which a thread looks for what other processes have written, and for what has grown too old.
+_LOOK = 1.0
+#: Seconds between looks for what only few messages meet.
+_SELDOM = 30.0
+#: Seconds that a lease is longer than a request may take.
+_MARGIN = 20.0
+#: After how many messages the size of the file is looked at.
+_MEASURED = 50
+#: How many tickets of its own a process remembers, for its counts.
+_MOST_REMEMBERED = 100_000
+
+
+@attrs.define(eq=False)
+class Spooled(Waiting):
+    """One message of the file, on its way."""
+
+    number: int = 0
+    lease: int = 0
+    #: What is to become of its row: None to wait again, True to be erased, or why it failed for good.
+    fate: bool | str | None = None
+    is_reduced: bool = False
+
+    def deliver(self) -> None:
+        """Tell the ticket that the message has arrived."""
+        self.fate = True
+        super().deliver()
+
+    def reduce(self) -> bool:
+        """Leaves of a message that may not go what only takes data away; whether there is something."""
+        self.is_reduced = super().reduce() or self.is_reduced
+        return self.is_reduced and not self.is_settled
+
+    def discard(self) -> None:
+        """Tell the ticket that the message, or all of it but a removal, was thrown away for want of consent."""
+        self.fate = self.fate or self.is_settled or None
+        super().discard()
+
+    def lose(self, reason: Reason) -> None:
+        """Tell the ticket that the message will never be sent, for another reason."""
+        self.fate = reason.value if reason is Reason.REJECTED_BY_VENDOR else True
+        super().lose(reason)
+
+
+class Spool(Buffer):
+    """The messages of one file, and threads that deliver them.
+
+    Each thread leases a batch, which nobody else sends meanwhile, judges it again, sends it, and erases it.
+
+    Args:
+        buffer: The class that takes the arguments, and knows their defaults.
+        given: The arguments by name.
+        file: Where the messages are.
+        linger: Seconds that a batch waits to become full.
+        connections: The most threads.
+        keep_for: Seconds after which a message is too old.
+        max_bytes: Bytes of the file from which on no message is taken.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+
+    def __init__(
+        self,
+        buffer: type,
+        given: Mapping[str, Any],
+        file: SpoolFile,
+        *,
+        linger: float,
+        connections: int,
+        keep_for: float,
+        max_bytes: int,
+    ) -> None:
+        self._open(buffer, given)
+        self._file = file
+        self._linger, self._connections = linger, connections
+        self._keep_for, self._max_bytes = keep_for, max_bytes
+        limit = given["request_timeout"]
+        tries = 1 + given["retry_limit"]
+        self._leased_for = (limit * tries if isinstance(limit, (int, float)) else 60.0) + _MARGIN
+        self._clients: weakref.WeakSet[Restorer] = weakref.WeakSet()
+        self.exit_timeout = 0.0
+        self._reset()
+        watch(self)
+
+    def _reset(self) -> None:
+        super()._reset()
+        #: Of the messages that this process has written, by their numbers.
+        self._tickets: dict[int, Ticket] = {}
+        self._threads: list[threading.Thread] = []
+        self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
+        self._failures = dict.fromkeys(ENDPOINTS, 0)
+        self.last_cause = ""
+        self.dropped = 0
+        #: How many messages came since somebody looked, and how many wait for a flush.
+        self._fresh = 0
+        self._flushes = 0
+        self._is_used = False
+        #: How many batches are on their way, and whether no thread may take one more.
+        self._on_their_way = 0
+        self._is_ending = False
+        self._is_full = False
+        self._count = itertools.count()
+        self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0}
+
+    def attach(self, client: Restorer) -> None:
+        """Lets messages of a client's project be delivered by this process, whoever wrote them."""
+        self._clients.add(client)
+
+    @property
+    def consumer(self) -> Any:
+        """The consumer that sends the batches."""
+        return self._consumer
+
+    def waiting(self) -> int:
+        """How many messages wait in the file.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        return self._file.waiting()
+
+    def put(self, endpoint: str, message: Waiting) -> None:
+        """Writes a message, which is on the disk when this returns; where it cannot be, its ticket is told."""
+        self._is_used, self._is_ending = True, False
+        reason = self._written(endpoint, message)
+        if reason is not None:
+            with self._lock:
+                self.dropped += 1
+            message.lose(reason)
+
+    def _written(self, endpoint: str, message: Waiting) -> Reason | None:
+        ticket = message.ticket
+        token, subjects, kept = None, tuple(sorted(message.ids())) if ticket is None else (), "{}"
+        if ticket is not None:
+            what = ticket.kept()
+            token, subjects, kept = what.token, (*what.persons, *what.devices), what.as_json()
+        try:
+            if next(self._count) % _MEASURED == 0:
+                self._is_full = self._file.size() >= self._max_bytes
+            if self._is_full:
+                return Reason.QUEUE_FULL
+            # Under the lock, or a thread could deliver it before its ticket is known.
+            with self._lock:
+                number = self._file.append(endpoint, token, subjects, kept, message.json_message, message.size)
+                if ticket is not None and len(self._tickets) < _MOST_REMEMBERED:
+                    self._tickets[number] = ticket
+                self._fresh += 1
+                if not self._threads:
+                    self._start()
+                if self._fresh == 1 or self._fresh >= self._max_size:
+                    self._changed.notify_all()
+        except vendor.MixpanelException as error:
+            note_failure("the spool", error)
+            return Reason.NOT_KEPT
+        return None
+
+    def flush(self, timeout: float) -> bool:
+        """Delivers what waits now; whether all of it has arrived, or waits for the registry alone.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        self._is_used = True
+        until = time.monotonic() + timeout
+        last = self._file.last_number()
+        with self._lock:
+            self._flushes += 1
+            self._changed.notify_all()
+        try:
+            while True:
+                has_sent = True in [self._deliver_one(endpoint) for endpoint in ENDPOINTS]
+                is_over = time.monotonic() >= until or (not has_sent and self._is_pausing())
+                if not self._file.waiting(self._known(), last, heard=False):
+                    self._file.tidy()
+                    return True
+                if is_over:
+                    return False
+                if not has_sent:
+                    with self._lock:
+                        self._changed.wait(0.05)
+        finally:
+            with self._lock:
+                self._flushes -= 1
+
+    def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
+        """Erases what waits for a person, whichever process wrote it.
+
+        Raises:
+            MixpanelException: The file fails. To a client that is told in the log alone: its denial is recorded, by which
+                what is left is discarded.
+        """
+        in_memory = super().purge_of(client, subject_id, purposes)
+        tokens = None
+        if client is not None:
+            tokens = {client.token, *(each.token for each in self._clients if each.shares_registry(client))}
+        key = subject_key(subject_id)
+        try:
+            changed = self._file.purge(key, tokens, lambda row: _left_of(row, purposes))
+        except vendor.MixpanelException as error:
+            if client is None:
+                raise
+            note_failure("the spool", error)
+            return in_memory
+        for row, left in changed:
+            ticket = self._tickets.pop(row.number, None) or self._restored(row)
+            if ticket is not None:
+                if left is not None:
+                    ticket.take_removal()
+                ticket.discarded()
+        return in_memory + len(changed)
+
+    def discard_all(self) -> None:
+        """Forgets what this process knows of messages; they stay in the file."""
+        with self._lock:
+            self._tickets.clear()
+            self._is_used = False
+
+    def end(self) -> None:
+        """Delivers what waits before the process ends, as long as it may; what does not arrive stays in the file."""
+        if not self._is_used:
+            return
+        if isinstance(self._consumer, HttpConsumer):
+            self._consumer.hurry()
+        until = time.monotonic() + self.exit_timeout
+        # What a thread has begun to send when the process ends would be sent again by another.
+        self._is_ending = True
+        with suppress(Exception):
+            self.flush(self.exit_timeout)
+        with self._lock:
+            self._changed.wait_for(lambda: not self._on_their_way, max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """Flushes."""
+        self.end()
+
+    def _known(self) -> dict[str, Restorer]:
+        """The clients of this process by the tokens of their projects."""
+        return {client.token: client for client in self._clients}
+
+    def _is_pausing(self) -> bool:
+        return any(time.monotonic() < each for each in self._not_before.values())
+
+    def _start(self) -> None:
+        if has_ended() or len(self._threads) >= self._connections:
+            return
+        watch_signal()
+        name = f"consentpanel-spool-{len(self._threads)}"
+        thread = threading.Thread(target=_work, args=(weakref.ref(self),), name=name, daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter ends, or the system has no more threads; the next message tries again.
+            self._threads.remove(thread)
+
+    def work(self) -> None:
+        """Waits for messages, a while at most, and delivers what there is: one turn of a thread."""
+        with self._lock:
+            if not self._fresh:
+                self._changed.wait(_LOOK)
+            if self._fresh:
+                self._changed.wait_for(lambda: self._fresh >= self._max_size or self._flushes, self._linger)
+            self._fresh = 0
+        has_sent = False
+        for endpoint in ENDPOINTS:
+            while not self._is_ending and self._deliver_one(endpoint):
+                has_sent = True
+        if has_sent:
+            self._file.tidy()
+        self._look_after_the_old()
+
+    def leave(self) -> None:
+        """Takes the present thread out of the list of those that deliver."""
+        with self._lock:
+            if (mine := threading.current_thread()) in self._threads:
+                self._threads.remove(mine)
+
+    def _deliver_one(self, endpoint: str) -> bool:
+        """Delivers one batch; whether there was one that arrived."""
+        if time.monotonic() < self._not_before[endpoint]:
+            return False
+        with self._lock:
+            self._on_their_way += 1
+        try:
+            return self._sent_one(endpoint)
+        finally:
+            with self._lock:
+                self._on_their_way -= 1
+                self._changed.notify_all()
+
+    def _sent_one(self, endpoint: str) -> bool:
+        known = self._known()
+        lease, rows = self._file.claim(
+            endpoint,
+            known,
+            most=self._sizes[endpoint],
+            most_bytes=MAX_BATCH_BYTES[endpoint],
+            in_order=self._lines[endpoint].keeps_order,
+            until=self._until(),
+        )
+        if not rows:
+            return False
+        with self._lock:
+            if len(rows) == self._max_size:
+                # Where there is more than one batch another thread helps.
+                self._start()
+            batch = [self._on_its_way(row, lease) for row in rows]
+            self._lines[endpoint].on_its_way += batch
+        try:
+            failure: BaseException | None = self._deliver(endpoint, batch)
+        except BaseException as error:  # noqa: BLE001 - a thread that ends would end delivery; the batch is kept
+            failure = error
+        return self._finished(endpoint, lease, batch, failure)
+
+    def _until(self) -> int:
+        return present() + int(self._leased_for * 1000)
+
+    def _on_its_way(self, row: Row, lease: int) -> Spooled:
+        ticket = self._tickets.get(row.number) or self._restored(row)
+        return Spooled(row.message, (None, None), ticket, row.size, number=row.number, lease=lease)
+
+    def _restored(self, row: Row) -> Ticket | None:
+        """A ticket of a message that another process has written; None for one without, and of another project."""
+        client = self._known().get(row.token or "")
+        return None if client is None or row.token is None else client.restored(row.endpoint, Kept.of_json(row.kept))
+
+    def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
+        """As of any buffer; what somebody has purged meanwhile, or leased after this lease was over, is left alone."""
+        rows = [each for each in part if isinstance(each, Spooled)]
+        held = self._file.renew(rows[0].lease, [each.number for each in rows], self._until())
+        lost = [each for each in rows if each.number not in held]
+        for each in lost:
+            each.fate = each.fate or True
+        self._settle(endpoint, lost)
+        return super()._judge_again(endpoint, part)
+
+    def _finished(self, endpoint: str, lease: int, batch: Sequence[Spooled], failure: BaseException | None) -> bool:
+        """Writes into the file what became of a batch; whether anything arrived or was given up."""
+        cause = (
+            None
+            if failure is None
+            else understood(failure)
+            if isinstance(failure, Exception)
+            else DeliveryError(type(failure).__name__)
+        )
+        with self._lock:
+            unwanted = self._take_back(endpoint, batch)
+            settled = settle(batch)
+            left = [each for each in batch if any(each is other for other in settled)]
+            line = self._lines[endpoint]
+            silent = {each.number for each in left if each.is_unanswered}
+            line.sweep()
+            line.ask_again()
+            if cause is not None:
+                self.last_cause = str(cause)
+                self._not_before[endpoint] = time.monotonic() + (
+                    cause.retry_after or pause_after(self._failures[endpoint])
+                )
+                self._failures[endpoint] += 1
+        for each in unwanted:
+            each.discard()
+        later = present() + int(1000 * pause_after(0))
+        left = [each for each in left if not each.fate]
+        self._file.finish(
+            lease,
+            [each.number for each in batch if each.fate is True],
+            [(each.number, each.fate) for each in batch if isinstance(each.fate, str)],
+            [
+                (
+                    each.number,
+                    later if each.number in silent else 0,
+                    Reason.REGISTRY_ERROR.value if each.number in silent else self.last_cause,
+                    each.json_message if each.is_reduced else None,
+                )
+                for each in left
+            ],
+        )
+        with self._lock:
+            for each in batch:
+                if each.fate:
+                    self._tickets.pop(each.number, None)
+            self._changed.notify_all()
+        if cause is not None:
+            LOGGER.debug("a batch to %s was not delivered and is kept: %s", endpoint, cause)
+        return len(left) < len(batch)
+
+    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
+        del failure  # each message that it concerns is told of it
+        self._failures[endpoint] = 0
+        self._not_before[endpoint] = 0.0
+
+    def _is_due(self, look: str, pause: float) -> bool:
+        with self._lock:
+            due = time.monotonic() >= self._next_look[look]
+            if due:
+                self._next_look[look] = time.monotonic() + pause
+            return due
+
+    def _look_after_the_old(self) -> None:
+        """Loses what is too old, and, seldom, looks at what failed for good and at what other processes have delivered."""
+        if self._is_due("old", _LOOK):
+            self._lose(self._file.expire(present() - int(self._keep_for * 1000)))
+        if not self._is_due("rare", _SELDOM):
+            return
+        dead = [(row.number, self._restored(row)) for row in self._file.dead_letters(self._known())]
+        judged = [Waiting("", (None, None), ticket, 0) for _, ticket in dead]
+        denied = [number for (number, _), answer in zip(dead, answers_about(judged), strict=True) if answer is False]
+        self._file.forget_dead(denied)
+        with self._lock:
+            remembered = list(self._tickets)
+        for number in set(remembered) - self._file.among(remembered):
+            # Another process has told what became of it.
+            ticket = self._tickets.pop(number, None)
+            if ticket is not None:
+                ticket.delivered()
+
+    def _lose(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            ticket = self._tickets.pop(row.number, None) or self._restored(row)
+            if ticket is not None:
+                ticket.lost(Reason.REGISTRY_ERROR if row.failure == Reason.REGISTRY_ERROR.value else Reason.TOO_OLD)
+        if rows:
+            with self._lock:
+                self.dropped += len(rows)
+            LOGGER.warning("%d messages in a spool were older than keep_for, and are erased", len(rows))
+
+
+def _work(reference: weakref.ref[Spool]) -> None:
+    """Delivers for a spool as long as somebody holds it."""
+    while (spool := reference()) is not None and not has_ended():
+        try:
+            spool.work()
+        except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery
+            warn_rarely("the spool failed, and is tried again: %s", str(understood(error)))
+            time.sleep(_LOOK)
+        del spool
+    if spool is not None:
+        spool.leave()
+
+
+def _left_of(row: Row, purposes: Collection[str] | None) -> str | bool:
+    """What a withdrawal leaves of a message: True for all, False for nothing, or its JSON."""
+    if row.token is None:
+        return False
+    kept = Kept.of_json(row.kept)
+    # A message without a purpose only takes data away, and that is never discarded.
+    if not any(purposes is None or each in purposes for each in kept.purposes):
+        return True
+    return kept.removal or False

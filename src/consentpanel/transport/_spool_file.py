@@ -1,0 +1,482 @@
+"""The file of a spool: messages that wait on the disk, for many processes. It knows rows, and sends nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from consentpanel._sqlite import Database, Kind, transaction
+from consentpanel.transport._waiting import vendor_error
+
+#: "CNSS" in the header of the file.
+_APPLICATION_ID = 0x434E5353
+
+_MIGRATIONS = (
+    (
+        # Times are milliseconds since 1970 UTC. AUTOINCREMENT, so that no number is ever given twice.
+        """CREATE TABLE spooled (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            endpoint TEXT NOT NULL,
+            token TEXT,
+            subject TEXT,
+            kept TEXT NOT NULL,
+            message TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            available INTEGER NOT NULL DEFAULT 0,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            leased_until INTEGER NOT NULL DEFAULT 0,
+            lease INTEGER NOT NULL DEFAULT 0,
+            failure TEXT
+        )""",
+        "CREATE INDEX spooled_in_order ON spooled (endpoint, number)",
+        "CREATE INDEX spooled_by_subject ON spooled (subject)",
+        # What fails for good.
+        """CREATE TABLE dead_letter (
+            number INTEGER PRIMARY KEY,
+            endpoint TEXT NOT NULL,
+            token TEXT,
+            subject TEXT,
+            kept TEXT NOT NULL,
+            message TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            created INTEGER NOT NULL,
+            failure TEXT
+        )""",
+        "CREATE INDEX dead_letter_by_subject ON dead_letter (subject)",
+        # Of messages that name more than one person: the others.
+        "CREATE TABLE also_named (subject TEXT, number INTEGER, PRIMARY KEY (subject, number)) WITHOUT ROWID",
+        "CREATE TABLE fence (last INTEGER NOT NULL)",
+        "INSERT INTO fence VALUES (0)",
+    ),
+)
+#: How sure a message is when `append` returns: of the end of the process, or of a power cut too.
+DURABILITIES = {"process": "NORMAL", "full": "FULL"}
+
+_FIELDS = "number, endpoint, token, kept, message, size, created, failure"
+_TABLES = ("spooled", "dead_letter")
+
+
+class Row(NamedTuple):
+    """One message in the file.
+
+    Attributes:
+        number: Its place in the order of writing.
+        endpoint: Where it goes.
+        token: Of the client that judges it again; None for one that nobody judges.
+        kept: What its ticket is made of again, as JSON.
+        message: Its own JSON.
+        size: Bytes of that.
+        created: When it was written.
+        failure: Why it was not delivered so far, as a code; None for nothing.
+    """
+
+    number: int
+    endpoint: str
+    token: str | None
+    kept: str
+    message: str
+    size: int
+    created: int
+    failure: str | None
+
+    def __repr__(self) -> str:
+        # The JSON holds what somebody did.
+        return f"Row({self.number}, {self.endpoint!r})"
+
+
+class Summary(NamedTuple):
+    """What a file holds, and nothing of the messages."""
+
+    waiting: int
+    dead: int
+    size: int
+    oldest: int | None
+    failure: str | None
+
+
+class SpoolFile:
+    """Messages that wait in a SQLite file.
+
+    Args:
+        path: The file; made when it does not exist.
+        durability: One of `DURABILITIES`.
+        timeout: Seconds to wait for another writer.
+
+    Raises:
+        ConfigurationError: The file cannot be opened, or is of another kind.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durability: str = "process", timeout: float = 5.0) -> None:
+        kind = Kind("spool", _APPLICATION_ID, _MIGRATIONS, partial(vendor_error, None), DURABILITIES[durability])
+        self._database = Database(path, kind, timeout)
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._database.path
+
+    def append(
+        self, endpoint: str, token: str | None, subjects: Sequence[str], kept: str, message: str, size: int
+    ) -> int:
+        """Writes a message; its number.
+
+        Raises:
+            MixpanelException: The file cannot be written.
+        """
+        first, others = (subjects[0], subjects[1:]) if subjects else (None, ())
+        values = (endpoint, token, first, kept, message, size, present())
+
+        def insert(connection: sqlite3.Connection) -> int:
+            if not others:
+                # One statement is a transaction of its own, at half the cost.
+                return connection.execute(_INSERT, values).lastrowid or 0
+            with transaction(connection):
+                number = connection.execute(_INSERT, values).lastrowid or 0
+                rows = [(other, number) for other in others]
+                connection.executemany("INSERT OR IGNORE INTO also_named VALUES (?, ?)", rows)
+            return number
+
+        return self._database.use(insert)
+
+    def claim(
+        self,
+        endpoint: str,
+        tokens: Collection[str],
+        *,
+        most: int,
+        most_bytes: int,
+        in_order: bool,
+        until: int,
+    ) -> tuple[int, list[Row]]:
+        """Leases messages to this caller: the first that wait, and that nobody else has leased.
+
+        Args:
+            endpoint: Where they go.
+            tokens: Of the clients that can judge them; those without a token are anybody's.
+            most: The most messages.
+            most_bytes: The most bytes of JSON; of a larger one that alone.
+            in_order: Whether the messages of one person have to leave in their order: then one caller at a time leases.
+            until: When the lease ends by itself.
+
+        Returns:
+            The number of the lease, which grows with each, and the rows.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        mine = _OF.format(",".join("?" * len(tokens)))
+        is_there = f"SELECT 1 FROM spooled WHERE endpoint = ? AND {mine} LIMIT 1"  # noqa: S608 - constants
+
+        def lease(connection: sqlite3.Connection) -> tuple[int, list[Row]]:
+            now = present()
+            # A look before the lock for writing: most often nothing waits.
+            if connection.execute(is_there, (endpoint, *tokens)).fetchone() is None:
+                return 0, []
+            with transaction(connection):
+                if in_order and connection.execute(_IS_LEASED, (endpoint, now)).fetchone() is not None:
+                    return 0, []
+                found = connection.execute(
+                    f"SELECT {_FIELDS}, available, subject FROM spooled WHERE endpoint = ? AND {mine}"  # noqa: S608 - constants
+                    f" AND leased_until <= ?{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?",
+                    (endpoint, *tokens, now, *(() if in_order else (now,)), most),
+                ).fetchall()
+                rows = _chosen(connection, found, now, most_bytes)
+                if not rows:
+                    return 0, []
+                connection.execute("UPDATE fence SET last = last + 1")
+                ((number,),) = connection.execute("SELECT last FROM fence").fetchall()
+                connection.executemany(
+                    "UPDATE spooled SET lease = ?, leased_until = ?, attempts = attempts + 1 WHERE number = ?",
+                    [(number, until, row.number) for row in rows],
+                )
+            return number, rows
+
+        return self._database.use(lease)
+
+    def renew(self, lease: int, numbers: Iterable[int], until: int) -> set[int]:
+        """Lengthens a lease; the numbers that are still there and still under it.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        asked = [(until, number, lease) for number in numbers]
+
+        def lengthen(connection: sqlite3.Connection) -> set[int]:
+            with transaction(connection):
+                connection.executemany("UPDATE spooled SET leased_until = ? WHERE number = ? AND lease = ?", asked)
+                rows = connection.execute("SELECT number FROM spooled WHERE lease = ?", (lease,)).fetchall()
+            return {number for (number,) in rows}
+
+        return self._database.use(lengthen)
+
+    def finish(
+        self,
+        lease: int,
+        done: Iterable[int],
+        dead: Iterable[tuple[int, str]],
+        back: Iterable[tuple[int, int, str | None, str | None]],
+    ) -> None:
+        """Ends a lease.
+
+        Args:
+            lease: Its number: what another caller has leased since is left alone.
+            done: What is to be erased.
+            dead: What failed for good, and why.
+            back: What waits again: its number, when it may be tried, why it failed, and its new JSON where less is left.
+
+        Raises:
+            MixpanelException: The file fails; then the lease ends by itself.
+        """
+
+        def end(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                for number, failure in dead:
+                    connection.execute(_BURY, (failure, number, lease))
+                gone = [*done, *(number for number, _ in dead)]
+                connection.executemany(
+                    "DELETE FROM spooled WHERE number = ? AND lease = ?", [(each, lease) for each in gone]
+                )
+                connection.executemany("DELETE FROM also_named WHERE number = ?", [(each,) for each in done])
+                for number, available, why, left in back:
+                    connection.execute(_BACK, (available, why, number, lease))
+                    if left is not None:
+                        connection.execute(_REDUCE.format("spooled"), (left, len(left), number))
+
+        dead, back = list(dead), list(back)
+        self._database.use(end)
+
+    def purge(
+        self, subject: str, tokens: Collection[str] | None, left_of: Callable[[Row], str | bool]
+    ) -> list[tuple[Row, str | None]]:
+        """Takes out, for good, what says something about a person, whoever wrote it.
+
+        Args:
+            subject: The person's look-up key.
+            tokens: Of the clients whose messages are meant; None for everybody's.
+            left_of: Of a row: True to keep it, False to take it out, or the JSON that is left of it.
+
+        Returns:
+            The rows that were taken out or reduced, with what is left of each.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        changed: list[tuple[Row, str | None]] = []
+
+        def delete(connection: sqlite3.Connection) -> int:
+            changed.clear()
+            count = 0
+            for table in _TABLES:
+                rows = connection.execute(_ABOUT.format(table), (subject, subject)).fetchall()
+                for row in map(Row._make, rows):
+                    left = True if tokens is not None and row.token not in {None, *tokens} else left_of(row)
+                    if left is True:
+                        continue
+                    count += 1
+                    if isinstance(left, str):
+                        connection.execute(_REDUCE.format(table), (left, len(left), row.number))
+                    else:
+                        _erase(connection, table, row.number)
+                    if table == "spooled":
+                        changed.append((row, left if isinstance(left, str) else None))
+            return count
+
+        self._database.erase(delete, subject, may_be_later=True)
+        return changed
+
+    def expire(self, before: int) -> list[Row]:
+        """Takes out what is older, unless somebody is sending it; the rows of which nobody has heard so far.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+
+        def delete(connection: sqlite3.Connection) -> list[Row]:
+            now = present()
+            if connection.execute(_IS_OLD, (before, now, before)).fetchone() is None:
+                return []
+            with transaction(connection):
+                rows = connection.execute(_OLD, (before, now)).fetchall()
+                dead = connection.execute("SELECT number FROM dead_letter WHERE created < ?", (before,)).fetchall()
+                for row in rows:
+                    _erase(connection, "spooled", row[0])
+                for (number,) in dead:
+                    _erase(connection, "dead_letter", number)
+            return list(map(Row._make, rows))
+
+        return self._database.use(delete)
+
+    def dead_letters(self, tokens: Collection[str]) -> list[Row]:
+        """What failed for good, of some clients.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        rows = self._database.use(lambda connection: connection.execute(_DEAD).fetchall())
+        return [row for row in map(Row._make, rows) if row.token in tokens]
+
+    def forget_dead(self, numbers: Iterable[int]) -> None:
+        """Erases some of what failed for good.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        numbers = list(numbers)
+
+        def delete(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                for number in numbers:
+                    _erase(connection, "dead_letter", number)
+
+        if numbers:
+            self._database.use(delete)
+
+    def among(self, numbers: Iterable[int]) -> set[int]:
+        """Which of some numbers wait in the file.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        asked = list(numbers)
+
+        def look(connection: sqlite3.Connection) -> set[int]:
+            return {each for each in asked if connection.execute(_IS_THERE, (each,)).fetchone() is not None}
+
+        return self._database.use(look)
+
+    def waiting(self, tokens: Collection[str] | None = None, last: int | None = None, *, heard: bool = True) -> int:
+        """How many messages wait.
+
+        Args:
+            tokens: Only those of some clients and of none.
+            last: Only those up to a number.
+            heard: Whether those count of which a registry could not tell.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        wanted, given = ["1"], []
+        if tokens is not None:
+            wanted.append(_OF.format(",".join("?" * len(tokens))))
+            given += [*tokens]
+        if last is not None:
+            wanted.append("number <= ?")
+            given += [last]  # type: ignore[list-item]
+        if not heard:
+            wanted.append("coalesce(failure, '') <> 'registry_error'")
+        query = f"SELECT count(*) FROM spooled WHERE {' AND '.join(wanted)}"  # noqa: S608 - constants
+        count: int = self._database.use(lambda connection: connection.execute(query, given).fetchone()[0])
+        return count
+
+    def last_number(self) -> int:
+        """The number of the message that was written last; 0 for none.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        last = self._database.use(
+            lambda connection: connection.execute("SELECT max(number) FROM spooled").fetchone()[0]
+        )
+        return int(last or 0)
+
+    def size(self) -> int:
+        """Bytes of the file that are in use.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+
+        def ask(connection: sqlite3.Connection) -> int:
+            pages, free, size = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+            return int((pages - free) * size)
+
+        return self._database.use(ask)
+
+    def summary(self) -> Summary:
+        """What the file holds, and nothing of the messages.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+
+        def ask(connection: sqlite3.Connection) -> Summary:
+            waiting, size, oldest = connection.execute(
+                "SELECT count(*), coalesce(sum(size), 0), min(created) FROM spooled"
+            ).fetchone()
+            (dead,) = connection.execute("SELECT count(*) FROM dead_letter").fetchone()
+            last = connection.execute(
+                "SELECT failure FROM spooled WHERE failure IS NOT NULL ORDER BY available DESC, number DESC LIMIT 1"
+            ).fetchone()
+            return Summary(waiting, dead, size, oldest, None if last is None else last[0])
+
+        return self._database.use(ask)
+
+    def tidy(self) -> None:
+        """Empties the log, in which bytes of what is erased would stay, unless somebody is reading."""
+        self._database.empty_log()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+
+def present() -> int:
+    """Now, in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _chosen(connection: sqlite3.Connection, found: Iterable[tuple[Any, ...]], now: int, most_bytes: int) -> list[Row]:
+    """The rows that one request can carry; none of a person of whom an earlier one has to wait."""
+    rows: list[Row] = []
+    blocked: set[str] = set()
+    size = 0
+    for *fields, available, subject in found:
+        row = Row._make(fields)
+        subjects = {subject, *(each for (each,) in connection.execute(_OTHERS, (row.number,)))} - {None}
+        if available > now or not blocked.isdisjoint(subjects):
+            blocked |= subjects
+            continue
+        size += row.size + 1
+        if rows and size >= most_bytes:
+            break
+        rows.append(row)
+    return rows
+
+
+def _erase(connection: sqlite3.Connection, table: str, number: int) -> None:
+    connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - constants
+    connection.execute("DELETE FROM also_named WHERE number = ?", (number,))
+
+
+_OF = "(token IS NULL OR token IN ({}))"
+_INSERT = "INSERT INTO spooled (endpoint, token, subject, kept, message, size, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_IS_LEASED = "SELECT 1 FROM spooled WHERE endpoint = ? AND leased_until > ? LIMIT 1"
+_BURY = (
+    "INSERT INTO dead_letter SELECT number, endpoint, token, subject, kept, message, size, created, ? FROM spooled"
+    " WHERE number = ? AND lease = ?"
+)
+_BACK = "UPDATE spooled SET leased_until = 0, available = ?, failure = ? WHERE number = ? AND lease = ?"
+#: Of what is left nobody need be asked: no purposes and no removal, by their places in `Kept.as_json`.
+_REDUCE = (
+    "UPDATE {} SET message = ?, size = ?, kept = json_set(kept, '$[3]', json('[]'), '$[5]', NULL) WHERE number = ?"
+)
+_ABOUT = (
+    f"SELECT {_FIELDS} FROM {{0}} WHERE subject = ?"  # noqa: S608 - constants
+    f" UNION SELECT {_FIELDS} FROM {{0}} WHERE number IN (SELECT number FROM also_named WHERE subject = ?) ORDER BY number"
+)
+_IS_OLD = (
+    "SELECT 1 WHERE EXISTS (SELECT 1 FROM spooled WHERE created < ? AND leased_until <= ?)"
+    " OR EXISTS (SELECT 1 FROM dead_letter WHERE created < ?)"
+)
+_OLD = f"SELECT {_FIELDS} FROM spooled WHERE created < ? AND leased_until <= ? ORDER BY number"  # noqa: S608 - constants
+_DEAD = f"SELECT {_FIELDS} FROM dead_letter ORDER BY number"  # noqa: S608 - constants
+_IS_THERE = "SELECT 1 FROM spooled WHERE number = ?"
+_OTHERS = "SELECT subject FROM also_named WHERE number = ?"
