@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -71,8 +72,11 @@ def client(path: Path, registry: MemoryRegistry, vendor: FakeTransport) -> Itera
         return Mixpanel(token, consumers[-1], **mine)  # type: ignore[arg-type]
 
     yield build
+    # Whoever is collected has no thread any more.
     for each in consumers:
-        each._spool._file.close()
+        each._spool.discard_all()
+    consumers.clear()
+    gc.collect()
 
 
 def spool_of(mp: Mixpanel) -> Any:

@@ -12,17 +12,16 @@ from typing import Any
 from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.transport._delivery import Buffer
-from consentpanel.transport._ends import has_ended, watch, watch_signal
-from consentpanel.transport._http import ARGUMENTS, DeliveryError, understood
-from consentpanel.transport._line import pause_after
+from consentpanel.transport._ends import has_ended, watch
+from consentpanel.transport._http import ARGUMENTS
+from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
 
 #: Seconds after which a thread that has nothing to do ends; the next message starts one.
 _IDLE = 2.0
 
 
-class Courier(Buffer):
+class Courier(ThreadedBuffer):
     """One queue, and threads that send from it, for all background consumers of equal settings.
 
     A thread starts when there is something to send, more when there is more, and ends when there is nothing.
@@ -53,31 +52,19 @@ class Courier(Buffer):
         self._buffer = buffer
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
         self._linger, self._connections = linger, connections
-        #: The seconds that the end of the process waits.
-        self.exit_timeout = 0.0
         self._accounts: weakref.WeakSet[Account] = weakref.WeakSet()
         self._reset()
         watch(self)
 
     def _reset(self) -> None:
         super()._reset()
-        #: By endpoint: when it may be tried again, how often it has failed in a row, since when a batch waits.
-        self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
-        self._failures = dict.fromkeys(ENDPOINTS, 0)
+        #: By endpoint: since when a batch waits.
         self._oldest = dict.fromkeys(ENDPOINTS, 0.0)
-        self.last_cause = ""
-        self._flushes = 0
-        self._threads: list[threading.Thread] = []
         self._idle = 0
         #: What all of its consumers have queued.
         self.whole = Account()
         for account in self._accounts:
             account.begin(self.whole)
-
-    @property
-    def consumer(self) -> Any:
-        """The consumer that sends the batches."""
-        return self._consumer
 
     def with_consumer(self, consumer: Any) -> Courier:
         """This courier with another consumer; one of its own when other consumers share this one."""
@@ -128,7 +115,7 @@ class Courier(Buffer):
                         settle([message])
                     raise
                 is_full = len(queue) >= self._sizes[endpoint]
-                if not self._threads or (is_full and not self._idle and len(self._threads) < self._connections):
+                if not self._threads or (is_full and not self._idle):
                     self._start()
                 if len(queue) == 1 or is_full:
                     self._changed.notify_all()
@@ -252,30 +239,15 @@ class Courier(Buffer):
         """Whether no consumer could queue more, and nothing waits."""
         return not self.whole.waiting and self._is_closed()
 
-    def _start(self) -> None:
-        if has_ended():
-            return
-        # Only the main thread can, which may not have been the one that made the consumer.
-        watch_signal()
-        thread = threading.Thread(target=self._work, name=f"consentpanel-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        try:
-            thread.start()
-        except RuntimeError:
-            # The interpreter ends, or the system has no more threads; the next message tries again.
-            self._threads.remove(thread)
+    def _new_thread(self, name: str) -> threading.Thread:
+        return threading.Thread(target=self._work, name=name, daemon=True)
 
     def _work(self) -> None:
         try:
             while (found := self._awaited()) is not None:
                 self._tried(*found)
         finally:
-            with self._lock:
-                self._leave_threads()
-
-    def _leave_threads(self) -> None:
-        if (mine := threading.current_thread()) in self._threads:
-            self._threads.remove(mine)
+            self.leave()
 
     def _awaited(self) -> tuple[str, list[Waiting]] | None:
         """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while."""
@@ -289,7 +261,7 @@ class Courier(Buffer):
                     self._idle -= 1
                 if is_over or (pause is None and not is_woken and not self.whole.waiting):
                     # Before the lock is left: what comes next has to start another one.
-                    self._leave_threads()
+                    self.leave()
                     return None
             return endpoint, self._taken(endpoint)
 
@@ -337,24 +309,15 @@ class Courier(Buffer):
         # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None
 
-    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
-        del failure  # each message that it concerns is told of it
-        self._failures[endpoint] = 0
-        self._not_before[endpoint] = 0.0
-
     def _keep(self, endpoint: str, batch: Sequence[Waiting], error: BaseException) -> None:
         """Puts back what could not be sent, at the front, and pauses."""
-        failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
         with self._lock:
             unwanted = self._take_back(endpoint, batch)
             gone = [message for message in batch if message.account is not None and message.account.is_gone]
             given_up = self._settle(endpoint, gone)
             self._count_lost(given_up)
             self._lines[endpoint].put_back(batch)
-            self.last_cause = str(failure)
-            pause = failure.retry_after or pause_after(self._failures[endpoint])
-            self._not_before[endpoint] = time.monotonic() + pause
-            self._failures[endpoint] += 1
+            failure = self._note_failure(endpoint, error)
             self._changed.notify_all()
         for message in unwanted:
             message.discard()

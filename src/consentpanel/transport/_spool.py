@@ -16,11 +16,11 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._log import LOGGER, note_failure, warn_rarely
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.transport._delivery import Buffer
-from consentpanel.transport._ends import has_ended, watch, watch_signal
-from consentpanel.transport._http import DeliveryError, HttpConsumer, understood
+from consentpanel.transport._ends import has_ended, watch
+from consentpanel.transport._http import HttpConsumer, understood
 from consentpanel.transport._line import pause_after
 from consentpanel.transport._spool_file import Row, SpoolFile, present
+from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._ticket import Kept, Restorer, Ticket
 from consentpanel.transport._waiting import (
     ENDPOINTS,
@@ -73,7 +73,7 @@ class Spooled(Waiting):
         super().lose(reason)
 
 
-class Spool(Buffer):
+class Spool(ThreadedBuffer):
     """The messages of one file, and threads that deliver them.
 
     Each thread leases a batch, which nobody else sends meanwhile, judges it again, sends it, and erases it.
@@ -110,7 +110,6 @@ class Spool(Buffer):
         tries = 1 + given["retry_limit"]
         self._leased_for = (limit * tries if isinstance(limit, (int, float)) else 60.0) + _MARGIN
         self._clients: weakref.WeakSet[Restorer] = weakref.WeakSet()
-        self.exit_timeout = 0.0
         self._reset()
         watch(self)
 
@@ -118,14 +117,9 @@ class Spool(Buffer):
         super()._reset()
         #: Of the messages that this process has written, by their numbers.
         self._tickets: dict[int, Ticket] = {}
-        self._threads: list[threading.Thread] = []
-        self._not_before = dict.fromkeys(ENDPOINTS, 0.0)
-        self._failures = dict.fromkeys(ENDPOINTS, 0)
-        self.last_cause = ""
         self.dropped = 0
-        #: How many messages came since somebody looked, and how many wait for a flush.
+        #: How many messages came since somebody looked.
         self._fresh = 0
-        self._flushes = 0
         self._is_used = False
         #: How many batches are on their way, and whether no thread may take one more.
         self._on_their_way = 0
@@ -137,11 +131,6 @@ class Spool(Buffer):
     def attach(self, client: Restorer) -> None:
         """Lets messages of a client's project be delivered by this process, whoever wrote them."""
         self._clients.add(client)
-
-    @property
-    def consumer(self) -> Any:
-        """The consumer that sends the batches."""
-        return self._consumer
 
     def waiting(self) -> int:
         """How many messages wait in the file.
@@ -272,18 +261,8 @@ class Spool(Buffer):
     def _is_pausing(self) -> bool:
         return any(time.monotonic() < each for each in self._not_before.values())
 
-    def _start(self) -> None:
-        if has_ended() or len(self._threads) >= self._connections:
-            return
-        watch_signal()
-        name = f"consentpanel-spool-{len(self._threads)}"
-        thread = threading.Thread(target=_work, args=(weakref.ref(self),), name=name, daemon=True)
-        self._threads.append(thread)
-        try:
-            thread.start()
-        except RuntimeError:
-            # The interpreter ends, or the system has no more threads; the next message tries again.
-            self._threads.remove(thread)
+    def _new_thread(self, name: str) -> threading.Thread:
+        return threading.Thread(target=_work, args=(weakref.ref(self),), name=name, daemon=True)
 
     def work(self) -> None:
         """Waits for messages, a while at most, and delivers what there is: one turn of a thread."""
@@ -300,12 +279,6 @@ class Spool(Buffer):
         if has_sent:
             self._file.tidy()
         self._look_after_the_old()
-
-    def leave(self) -> None:
-        """Takes the present thread out of the list of those that deliver."""
-        with self._lock:
-            if (mine := threading.current_thread()) in self._threads:
-                self._threads.remove(mine)
 
     def _deliver_one(self, endpoint: str) -> bool:
         """Delivers one batch; whether there was one that arrived."""
@@ -368,27 +341,15 @@ class Spool(Buffer):
 
     def _finished(self, endpoint: str, lease: int, batch: Sequence[Spooled], failure: BaseException | None) -> bool:
         """Writes into the file what became of a batch; whether anything arrived or was given up."""
-        cause = (
-            None
-            if failure is None
-            else understood(failure)
-            if isinstance(failure, Exception)
-            else DeliveryError(type(failure).__name__)
-        )
         with self._lock:
             unwanted = self._take_back(endpoint, batch)
-            settled = settle(batch)
-            left = [each for each in batch if any(each is other for other in settled)]
+            left = [each for each in batch if not each.is_settled]
+            settle(left)
             line = self._lines[endpoint]
             silent = {each.number for each in left if each.is_unanswered}
             line.sweep()
             line.ask_again()
-            if cause is not None:
-                self.last_cause = str(cause)
-                self._not_before[endpoint] = time.monotonic() + (
-                    cause.retry_after or pause_after(self._failures[endpoint])
-                )
-                self._failures[endpoint] += 1
+            cause = None if failure is None else self._note_failure(endpoint, failure)
         for each in unwanted:
             each.discard()
         later = present() + int(1000 * pause_after(0))
@@ -415,11 +376,6 @@ class Spool(Buffer):
         if cause is not None:
             LOGGER.debug("a batch to %s was not delivered and is kept: %s", endpoint, cause)
         return len(left) < len(batch)
-
-    def _note_sent(self, endpoint: str, failure: DeliveryError | None) -> None:
-        del failure  # each message that it concerns is told of it
-        self._failures[endpoint] = 0
-        self._not_before[endpoint] = 0.0
 
     def _is_due(self, look: str, pause: float) -> bool:
         with self._lock:
