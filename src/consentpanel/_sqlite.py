@@ -175,12 +175,16 @@ class Database:
 
         return self.use(erase)
 
-    def empty_log(self) -> None:
-        """Empties the write-ahead log, unless somebody is reading; what was erased is then in no file any more."""
+    def empty_log(self, timeout: float = 0.0) -> None:
+        """Empties the write-ahead log, unless somebody is reading; what was erased is then in no file any more.
+
+        Args:
+            timeout: Seconds to wait for whoever reads; then it is done at the next use.
+        """
 
         def empty(connection: sqlite3.Connection) -> None:
             with self._without_waiting(connection):
-                self._owes_erasure = not _empties_log(connection, 0)
+                self._owes_erasure = not _empties_log(connection, timeout)
 
         self.use(empty)
 

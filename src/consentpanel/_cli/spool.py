@@ -57,8 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     path: str = arguments.path
     # Opening would make the file.
-    if not os.path.isfile(path) or os.path.islink(path):  # noqa: PTH113, PTH114 - the path is a text
-        raise UsageError(f"{path}: there is no such file, or it is a link")
+    if not os.path.isfile(path) or not os.path.getsize(path):  # noqa: PTH113, PTH202 - the path is a text
+        raise UsageError(f"{path}: there is no such file, or it is empty")
     with usable(path, ConfigurationError, consentpanel.MixpanelException):
         file = SpoolFile(path)
         summary = file.summary()
@@ -123,7 +123,10 @@ def _once(spools: list[consentpanel.SpoolConsumer], timeout: float) -> int:
         complain(problem)
         return 1
     left = sum(each.waiting for each in spools)
-    say(f"{left:,} messages wait for an answer of the registry or for another project" if left else "all is delivered")
+    if left:
+        complain(f"{left:,} messages wait for an answer of the registry, or for another project")
+        return 1
+    say("all is delivered")
     return 0
 
 

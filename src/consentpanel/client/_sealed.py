@@ -80,10 +80,9 @@ class SealedTransport:
         self.__inner_buffers: list[Any] = [each for each in senders_in(consumer)[1:] if _is_our_buffer(each)]
         # One of ours or of the vendor's hands on no other text than it gets.
         self.__is_plain = type(consumer).__module__.partition(".")[0] in {"consentpanel", "mixpanel"}
-        self.__restorer = Restorer(guard, self)
         for each in self.own_spools:
             # It goes on with what other processes have written for this project.
-            each.attach(self.__restorer)
+            each.attach(self)
         if any(address.count("://") > 1 for address in self.addresses):
             raise ConfigurationError(NO_HOST)
 
@@ -97,6 +96,11 @@ class SealedTransport:
         """The consumers among those inside that keep messages for other processes."""
         attaching = ((each, getattr(type(each), "attach", None)) for each in senders_in(self.__consumer))
         return [each for each, attach in attaching if isfunction(attach) and attach.__module__ == _SPOOLS]
+
+    @property
+    def own_restorer(self) -> Restorer:
+        """The client, to a spool."""
+        return Restorer(self.__guard, self)
 
     @property
     def own_token(self) -> str:
@@ -188,8 +192,8 @@ class SealedTransport:
         """
         method: Any = getattr(self.__consumer, "purge", None)
         if not callable(method):
-            return sum(_purger_of(each, self.__restorer)(subject_id, purposes) for each in self.__inner_buffers)
-        method = _purger_of(self.__consumer, self.__restorer)
+            return sum(_purger_of(each, self.own_restorer)(subject_id, purposes) for each in self.__inner_buffers)
+        method = _purger_of(self.__consumer, self.own_restorer)
         found = self.__call(method, subject_id, purposes) if self.__keeps else self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 

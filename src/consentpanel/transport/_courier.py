@@ -13,7 +13,7 @@ from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.transport._ends import has_ended, watch
-from consentpanel.transport._http import ARGUMENTS
+from consentpanel.transport._http import compared
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
 
@@ -342,9 +342,7 @@ def courier_of(buffer: type, given: Mapping[str, Any], **settings: Any) -> Couri
     """
     if given["consumer"] is not None or vendor.consumer_put_over() is not None:
         return Courier(buffer, given, **settings)
-    credentials = given["credentials"]
-    told = None if credentials is None else (type(credentials), *sorted(getattr(credentials, "__dict__", {}).items()))
-    named = {**{name: given[name] for name in (*ARGUMENTS, "max_size")}, **settings, "credentials": told}
+    named = {**compared(given), "max_size": given["max_size"], **settings}
     key = tuple(sorted(named.items(), key=lambda item: item[0]))
     try:
         found = _SHARED.get(key)

@@ -269,6 +269,13 @@ def _refuse_odd(arguments: Mapping[str, Any]) -> None:
     seconds("retry_backoff_factor", arguments["retry_backoff_factor"], may_be_zero=True)
 
 
+def compared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The vendor's arguments as they are compared, to see whether two consumers may send together."""
+    credentials = given["credentials"]
+    told = None if credentials is None else (type(credentials), *sorted(getattr(credentials, "__dict__", {}).items()))
+    return {**{name: given[name] for name in ARGUMENTS}, "credentials": told}
+
+
 def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     """The consumer that was given to a buffer, or a new one of the vendor's arguments.
 

@@ -16,12 +16,13 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._log import LOGGER, note_failure, warn_rarely
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
+from consentpanel.errors import InvalidRecordError
 from consentpanel.transport._ends import has_ended, watch
 from consentpanel.transport._http import HttpConsumer, understood
 from consentpanel.transport._line import pause_after
 from consentpanel.transport._spool_file import Row, SpoolFile, present
 from consentpanel.transport._threaded import ThreadedBuffer
-from consentpanel.transport._ticket import Kept, Restorer, Ticket
+from consentpanel.transport._ticket import Client, Kept, Restorer, Ticket
 from consentpanel.transport._waiting import (
     ENDPOINTS,
     MAX_BATCH_BYTES,
@@ -34,10 +35,12 @@ from consentpanel.transport._waiting import (
 _LOOK = 1.0
 #: Seconds between looks for what only few messages meet.
 _SELDOM = 30.0
+#: Seconds that a flush waits for whoever reads, so that what was delivered is in no file any more.
+_PATIENCE = 1.0
 #: Seconds that a lease is longer than a request may take.
 _MARGIN = 20.0
-#: After how many messages the size of the file is looked at.
-_MEASURED = 50
+#: After how many messages, or bytes, the size of the file is looked at.
+_MEASURED, _MEASURED_BYTES = 50, 1_000_000
 #: How many tickets of its own a process remembers, for its counts.
 _MOST_REMEMBERED = 100_000
 
@@ -51,6 +54,8 @@ class Spooled(Waiting):
     #: What is to become of its row: None to wait again, True to be erased, or why it failed for good.
     fate: bool | str | None = None
     is_reduced: bool = False
+    #: Of one that another process has written: of what its ticket was made.
+    kept: Kept | None = attrs.field(default=None, repr=False)
 
     def deliver(self) -> None:
         """Tell the ticket that the message has arrived."""
@@ -109,7 +114,9 @@ class Spool(ThreadedBuffer):
         limit = given["request_timeout"]
         tries = 1 + given["retry_limit"]
         self._leased_for = (limit * tries if isinstance(limit, (int, float)) else 60.0) + _MARGIN
-        self._clients: weakref.WeakSet[Restorer] = weakref.WeakSet()
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
+        #: The consumers that may send: without one no thread has to look.
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         self._reset()
         watch(self)
 
@@ -121,16 +128,18 @@ class Spool(ThreadedBuffer):
         #: How many messages came since somebody looked.
         self._fresh = 0
         self._is_used = False
-        #: How many batches are on their way, and whether no thread may take one more.
+        #: How many batches are on their way, and while the process ends the last message that may be.
         self._on_their_way = 0
-        self._is_ending = False
+        self._last: int | None = None
         self._is_full = False
+        self._unmeasured = 0
         self._count = itertools.count()
         self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0}
 
-    def attach(self, client: Restorer) -> None:
+    def attach(self, client: Client) -> None:
         """Lets messages of a client's project be delivered by this process, whoever wrote them."""
-        self._clients.add(client)
+        with self._lock:
+            self._clients.add(client)
 
     def waiting(self) -> int:
         """How many messages wait in the file.
@@ -142,7 +151,7 @@ class Spool(ThreadedBuffer):
 
     def put(self, endpoint: str, message: Waiting) -> None:
         """Writes a message, which is on the disk when this returns; where it cannot be, its ticket is told."""
-        self._is_used, self._is_ending = True, False
+        self._is_used, self._last = True, None
         reason = self._written(endpoint, message)
         if reason is not None:
             with self._lock:
@@ -156,7 +165,9 @@ class Spool(ThreadedBuffer):
             what = ticket.kept()
             token, subjects, kept = what.token, (*what.persons, *what.devices), what.as_json()
         try:
-            if next(self._count) % _MEASURED == 0:
+            self._unmeasured += message.size
+            if self._is_full or self._unmeasured >= _MEASURED_BYTES or next(self._count) % _MEASURED == 0:
+                self._unmeasured = 0
                 self._is_full = self._file.size() >= self._max_bytes
             if self._is_full:
                 return Reason.QUEUE_FULL
@@ -170,7 +181,7 @@ class Spool(ThreadedBuffer):
                     self._start()
                 if self._fresh == 1 or self._fresh >= self._max_size:
                     self._changed.notify_all()
-        except vendor.MixpanelException as error:
+        except (vendor.MixpanelException, InvalidRecordError) as error:
             note_failure("the spool", error)
             return Reason.NOT_KEPT
         return None
@@ -182,19 +193,26 @@ class Spool(ThreadedBuffer):
             MixpanelException: The file fails.
         """
         self._is_used = True
-        until = time.monotonic() + timeout
-        last = self._file.last_number()
+        return self._flushed(self._file.last_number(), time.monotonic() + timeout)
+
+    def _flushed(self, last: int, until: float) -> bool:
+        self._look_after_the_old()
+        self._file.ask_again(last)
         with self._lock:
             self._flushes += 1
+            if not self._threads:
+                self._start()
             self._changed.notify_all()
         try:
             while True:
-                has_sent = True in [self._deliver_one(endpoint) for endpoint in ENDPOINTS]
-                is_over = time.monotonic() >= until or (not has_sent and self._is_pausing())
+                with self._lock:
+                    has_thread = bool(self._threads)
+                has_sent = not has_thread and True in [self._deliver_one(endpoint) for endpoint in ENDPOINTS]
+                is_pausing = self._is_pausing()
                 if not self._file.waiting(self._known(), last, heard=False):
-                    self._file.tidy()
+                    self._file.tidy(_PATIENCE)
                     return True
-                if is_over:
+                if time.monotonic() >= until or (is_pausing and not self._on_their_way):
                     return False
                 if not has_sent:
                     with self._lock:
@@ -213,11 +231,11 @@ class Spool(ThreadedBuffer):
         in_memory = super().purge_of(client, subject_id, purposes)
         tokens = None
         if client is not None:
-            tokens = {client.token, *(each.token for each in self._clients if each.shares_registry(client))}
+            tokens = {client.token, *(each.token for each in self._known().values() if each.shares_registry(client))}
         key = subject_key(subject_id)
         try:
-            changed = self._file.purge(key, tokens, lambda row: _left_of(row, purposes))
-        except vendor.MixpanelException as error:
+            count, changed = self._file.purge(key, tokens, lambda row: _left_of(row, purposes))
+        except (vendor.MixpanelException, InvalidRecordError) as error:
             if client is None:
                 raise
             note_failure("the spool", error)
@@ -228,7 +246,7 @@ class Spool(ThreadedBuffer):
                 if left is not None:
                     ticket.take_removal()
                 ticket.discarded()
-        return in_memory + len(changed)
+        return in_memory + count
 
     def discard_all(self) -> None:
         """Forgets what this process knows of messages; they stay in the file."""
@@ -243,10 +261,10 @@ class Spool(ThreadedBuffer):
         if isinstance(self._consumer, HttpConsumer):
             self._consumer.hurry()
         until = time.monotonic() + self.exit_timeout
-        # What a thread has begun to send when the process ends would be sent again by another.
-        self._is_ending = True
         with suppress(Exception):
-            self.flush(self.exit_timeout)
+            # What a thread has begun to send when the process ends would be sent again by another.
+            self._last = self._file.last_number()
+            self._flushed(self._last, until)
         with self._lock:
             self._changed.wait_for(lambda: not self._on_their_way, max(0.0, until - time.monotonic()))
 
@@ -256,7 +274,12 @@ class Spool(ThreadedBuffer):
 
     def _known(self) -> dict[str, Restorer]:
         """The clients of this process by the tokens of their projects."""
-        return {client.token: client for client in self._clients}
+        return {each.token: each for each in self._restorers()}
+
+    def _restorers(self) -> list[Restorer]:
+        with self._lock:
+            clients = list(self._clients)
+        return [client.own_restorer for client in clients]
 
     def _is_pausing(self) -> bool:
         return any(time.monotonic() < each for each in self._not_before.values())
@@ -267,17 +290,18 @@ class Spool(ThreadedBuffer):
     def work(self) -> None:
         """Waits for messages, a while at most, and delivers what there is: one turn of a thread."""
         with self._lock:
-            if not self._fresh:
-                self._changed.wait(_LOOK)
+            self._changed.wait_for(lambda: self._fresh or self._flushes, _LOOK)
             if self._fresh:
                 self._changed.wait_for(lambda: self._fresh >= self._max_size or self._flushes, self._linger)
             self._fresh = 0
         has_sent = False
         for endpoint in ENDPOINTS:
-            while not self._is_ending and self._deliver_one(endpoint):
+            while self._deliver_one(endpoint):
                 has_sent = True
         if has_sent:
             self._file.tidy()
+        elif self._flushes:
+            time.sleep(0.02)
         self._look_after_the_old()
 
     def _deliver_one(self, endpoint: str) -> bool:
@@ -302,6 +326,7 @@ class Spool(ThreadedBuffer):
             most_bytes=MAX_BATCH_BYTES[endpoint],
             in_order=self._lines[endpoint].keeps_order,
             until=self._until(),
+            last=self._last,
         )
         if not rows:
             return False
@@ -309,7 +334,7 @@ class Spool(ThreadedBuffer):
             if len(rows) == self._max_size:
                 # Where there is more than one batch another thread helps.
                 self._start()
-            batch = [self._on_its_way(row, lease) for row in rows]
+            batch = [self._on_its_way(row, lease, known) for row in rows]
             self._lines[endpoint].on_its_way += batch
         try:
             failure: BaseException | None = self._deliver(endpoint, batch)
@@ -320,9 +345,13 @@ class Spool(ThreadedBuffer):
     def _until(self) -> int:
         return present() + int(self._leased_for * 1000)
 
-    def _on_its_way(self, row: Row, lease: int) -> Spooled:
-        ticket = self._tickets.get(row.number) or self._restored(row)
-        return Spooled(row.message, (None, None), ticket, row.size, number=row.number, lease=lease)
+    def _on_its_way(self, row: Row, lease: int, known: Mapping[str, Restorer]) -> Spooled:
+        # What has a token is never sent without a ticket, by which it is judged.
+        ticket, kept = self._tickets.get(row.number), None
+        if ticket is None and row.token is not None:
+            kept = Kept.of_json(row.kept)
+            ticket = known[row.token].restored(row.endpoint, kept)
+        return Spooled(row.message, (None, None), ticket, row.size, number=row.number, lease=lease, kept=kept)
 
     def _restored(self, row: Row) -> Ticket | None:
         """A ticket of a message that another process has written; None for one without, and of another project."""
@@ -337,7 +366,19 @@ class Spool(ThreadedBuffer):
         for each in lost:
             each.fate = each.fate or True
         self._settle(endpoint, lost)
+        self._ask_the_others(endpoint, rows)
         return super()._judge_again(endpoint, part)
+
+    def _ask_the_others(self, endpoint: str, rows: Sequence[Spooled]) -> None:
+        """Marks as unwanted what another client of its project denies, where that asks another registry."""
+        known = self._known()
+        for client in self._restorers():
+            theirs = [(row, row.kept) for row in rows if row.kept is not None and row.kept.token == client.token]
+            if not theirs or known[client.token].shares_registry(client):
+                continue
+            asked = [Waiting("", (None, None), client.restored(endpoint, kept), 0) for _, kept in theirs]
+            for (row, _), answer in zip(theirs, answers_about(asked), strict=True):
+                row.is_unwanted = row.is_unwanted or answer is False
 
     def _finished(self, endpoint: str, lease: int, batch: Sequence[Spooled], failure: BaseException | None) -> bool:
         """Writes into the file what became of a batch; whether anything arrived or was given up."""
@@ -387,7 +428,7 @@ class Spool(ThreadedBuffer):
     def _look_after_the_old(self) -> None:
         """Loses what is too old, and, seldom, looks at what failed for good and at what other processes have delivered."""
         if self._is_due("old", _LOOK):
-            self._lose(self._file.expire(present() - int(self._keep_for * 1000)))
+            self._lose(self._file.expire(present() - int(self._keep_for * 1000), self._known()))
         if not self._is_due("rare", _SELDOM):
             return
         dead = [(row.number, self._restored(row)) for row in self._file.dead_letters(self._known())]
@@ -415,7 +456,7 @@ class Spool(ThreadedBuffer):
 
 def _work(reference: weakref.ref[Spool]) -> None:
     """Delivers for a spool as long as somebody holds it."""
-    while (spool := reference()) is not None and not has_ended():
+    while (spool := reference()) is not None and spool.users and not has_ended():
         try:
             spool.work()
         except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery

@@ -50,6 +50,7 @@ _MIGRATIONS = (
         "CREATE INDEX dead_letter_by_subject ON dead_letter (subject)",
         # Of messages that name more than one person: the others.
         "CREATE TABLE also_named (subject TEXT, number INTEGER, PRIMARY KEY (subject, number)) WITHOUT ROWID",
+        "CREATE INDEX also_named_by_number ON also_named (number)",
         "CREATE TABLE fence (last INTEGER NOT NULL)",
         "INSERT INTO fence VALUES (0)",
     ),
@@ -152,6 +153,7 @@ class SpoolFile:
         most_bytes: int,
         in_order: bool,
         until: int,
+        last: int | None = None,
     ) -> tuple[int, list[Row]]:
         """Leases messages to this caller: the first that wait, and that nobody else has leased.
 
@@ -162,6 +164,7 @@ class SpoolFile:
             most_bytes: The most bytes of JSON; of a larger one that alone.
             in_order: Whether the messages of one person have to leave in their order: then one caller at a time leases.
             until: When the lease ends by itself.
+            last: The number up to which messages are taken; None for all.
 
         Returns:
             The number of the lease, which grows with each, and the rows.
@@ -182,8 +185,8 @@ class SpoolFile:
                     return 0, []
                 found = connection.execute(
                     f"SELECT {_FIELDS}, available, subject FROM spooled WHERE endpoint = ? AND {mine}"  # noqa: S608 - constants
-                    f" AND leased_until <= ?{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?",
-                    (endpoint, *tokens, now, *(() if in_order else (now,)), most),
+                    f" AND number <= ? AND leased_until <= ?{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?",
+                    (endpoint, *tokens, _LAST if last is None else last, now, *(() if in_order else (now,)), most),
                 ).fetchall()
                 rows = _chosen(connection, found, now, most_bytes)
                 if not rows:
@@ -214,6 +217,20 @@ class SpoolFile:
 
         return self._database.use(lengthen)
 
+    def ask_again(self, last: int) -> None:
+        """Lets messages up to a number be tried now of which a registry could not tell.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+
+        def release(connection: sqlite3.Connection) -> None:
+            if connection.execute(_IS_UNHEARD, (last,)).fetchone() is not None:
+                with transaction(connection):
+                    connection.execute(_ASK_AGAIN, (last,))
+
+        self._database.use(release)
+
     def finish(
         self,
         lease: int,
@@ -241,18 +258,19 @@ class SpoolFile:
                 connection.executemany(
                     "DELETE FROM spooled WHERE number = ? AND lease = ?", [(each, lease) for each in gone]
                 )
-                connection.executemany("DELETE FROM also_named WHERE number = ?", [(each,) for each in done])
+                # What another caller has leased since still names whom it names.
+                connection.executemany(_UNNAME, [(each,) for each in done])
                 for number, available, why, left in back:
-                    connection.execute(_BACK, (available, why, number, lease))
-                    if left is not None:
+                    is_mine = connection.execute(_BACK, (available, why, number, lease)).rowcount
+                    if is_mine and left is not None:
                         connection.execute(_REDUCE.format("spooled"), (left, len(left), number))
 
-        dead, back = list(dead), list(back)
+        done, dead, back = list(done), list(dead), list(back)
         self._database.use(end)
 
     def purge(
         self, subject: str, tokens: Collection[str] | None, left_of: Callable[[Row], str | bool]
-    ) -> list[tuple[Row, str | None]]:
+    ) -> tuple[int, list[tuple[Row, str | None]]]:
         """Takes out, for good, what says something about a person, whoever wrote it.
 
         Args:
@@ -261,7 +279,8 @@ class SpoolFile:
             left_of: Of a row: True to keep it, False to take it out, or the JSON that is left of it.
 
         Returns:
-            The rows that were taken out or reduced, with what is left of each.
+            How many were taken out or reduced; and of those of which nobody has heard so far, the rows, with what is left of
+            each. Of one on its way whoever sends it hears.
 
         Raises:
             MixpanelException: The file fails.
@@ -271,45 +290,58 @@ class SpoolFile:
         def delete(connection: sqlite3.Connection) -> int:
             changed.clear()
             count = 0
+            now = present()
             for table in _TABLES:
                 rows = connection.execute(_ABOUT.format(table), (subject, subject)).fetchall()
                 for row in map(Row._make, rows):
                     left = True if tokens is not None and row.token not in {None, *tokens} else left_of(row)
                     if left is True:
                         continue
-                    count += 1
+                    is_waiting = False
+                    if table == "spooled":
+                        (until,) = connection.execute(_LEASED_UNTIL, (row.number,)).fetchone()
+                        is_waiting = until <= now
                     if isinstance(left, str):
                         connection.execute(_REDUCE.format(table), (left, len(left), row.number))
                     else:
                         _erase(connection, table, row.number)
-                    if table == "spooled":
+                    count += is_waiting or table != "spooled"
+                    if is_waiting:
                         changed.append((row, left if isinstance(left, str) else None))
             return count
 
-        self._database.erase(delete, subject, may_be_later=True)
-        return changed
+        return self._database.erase(delete, subject, may_be_later=True), changed
 
-    def expire(self, before: int) -> list[Row]:
+    def expire(self, before: int, tokens: Collection[str]) -> list[Row]:
         """Takes out what is older, unless somebody is sending it; the rows of which nobody has heard so far.
+
+        Args:
+            before: When, in milliseconds since 1970 UTC.
+            tokens: Of the clients whose messages are meant, and those of none.
 
         Raises:
             MixpanelException: The file fails.
         """
+        mine = _OF.format(",".join("?" * len(tokens)))
+        old = f"SELECT {_FIELDS} FROM spooled WHERE created < ? AND leased_until <= ? AND {mine} ORDER BY number"  # noqa: S608 - constants
+        dead = f"SELECT number FROM dead_letter WHERE created < ? AND {mine}"  # noqa: S608 - constants
 
         def delete(connection: sqlite3.Connection) -> list[Row]:
             now = present()
-            if connection.execute(_IS_OLD, (before, now, before)).fetchone() is None:
+            if connection.execute(_IS_OLD, (before, before)).fetchone() is None:
                 return []
             with transaction(connection):
-                rows = connection.execute(_OLD, (before, now)).fetchall()
-                dead = connection.execute("SELECT number FROM dead_letter WHERE created < ?", (before,)).fetchall()
+                rows = connection.execute(old, (before, now, *tokens)).fetchall()
+                buried = connection.execute(dead, (before, *tokens)).fetchall()
                 for row in rows:
                     _erase(connection, "spooled", row[0])
-                for (number,) in dead:
+                for (number,) in buried:
                     _erase(connection, "dead_letter", number)
             return list(map(Row._make, rows))
 
-        return self._database.use(delete)
+        rows = self._database.use(delete)
+        self.tidy()
+        return rows
 
     def dead_letters(self, tokens: Collection[str]) -> list[Row]:
         """What failed for good, of some clients.
@@ -335,6 +367,7 @@ class SpoolFile:
 
         if numbers:
             self._database.use(delete)
+            self.tidy()
 
     def among(self, numbers: Iterable[int]) -> set[int]:
         """Which of some numbers wait in the file.
@@ -419,9 +452,9 @@ class SpoolFile:
 
         return self._database.use(ask)
 
-    def tidy(self) -> None:
-        """Empties the log, in which bytes of what is erased would stay, unless somebody is reading."""
-        self._database.empty_log()
+    def tidy(self, timeout: float = 0.0) -> None:
+        """Empties the log, in which bytes of what is erased would stay; waits so many seconds for whoever is reading."""
+        self._database.empty_log(timeout)
 
     def close(self) -> None:
         """Closes the file."""
@@ -472,11 +505,16 @@ _ABOUT = (
     f"SELECT {_FIELDS} FROM {{0}} WHERE subject = ?"  # noqa: S608 - constants
     f" UNION SELECT {_FIELDS} FROM {{0}} WHERE number IN (SELECT number FROM also_named WHERE subject = ?) ORDER BY number"
 )
-_IS_OLD = (
-    "SELECT 1 WHERE EXISTS (SELECT 1 FROM spooled WHERE created < ? AND leased_until <= ?)"
-    " OR EXISTS (SELECT 1 FROM dead_letter WHERE created < ?)"
+_IS_OLD = "SELECT 1 WHERE EXISTS (SELECT 1 FROM spooled WHERE created < ?) OR EXISTS (SELECT 1 FROM dead_letter WHERE created < ?)"
+_IS_UNHEARD = "SELECT 1 FROM spooled WHERE failure = 'registry_error' AND number <= ? LIMIT 1"
+_ASK_AGAIN = "UPDATE spooled SET failure = NULL, available = 0 WHERE failure = 'registry_error' AND number <= ?"
+_LEASED_UNTIL = "SELECT leased_until FROM spooled WHERE number = ?"
+_UNNAME = (
+    "DELETE FROM also_named WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM spooled WHERE number = ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE number = ?1)"
 )
-_OLD = f"SELECT {_FIELDS} FROM spooled WHERE created < ? AND leased_until <= ? ORDER BY number"  # noqa: S608 - constants
+#: More than any number.
+_LAST = 2**63 - 1
 _DEAD = f"SELECT {_FIELDS} FROM dead_letter ORDER BY number"  # noqa: S608 - constants
 _IS_THERE = "SELECT 1 FROM spooled WHERE number = ?"
 _OTHERS = "SELECT subject FROM also_named WHERE number = ?"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from typing_extensions import Self
 
 from consentpanel._checks import seconds, whole_number
+from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import VENDOR_HOST
-from consentpanel.transport._http import ARGUMENTS
+from consentpanel.transport._http import compared
 from consentpanel.transport._spool import Spool
 from consentpanel.transport._spool_file import DURABILITIES, SpoolFile
-from consentpanel.transport._ticket import Restorer
+from consentpanel.transport._ticket import Client, Restorer
 from consentpanel.transport._waiting import vendor_error, waiting_message
 
 _DAY = 86_400.0
@@ -129,11 +130,12 @@ class SpoolConsumer:
         self._spool.exit_timeout = max(self._spool.exit_timeout, seconds("exit_timeout", exit_timeout))
         self._exit_timeout = exit_timeout
         self._is_closed = False
+        self._spool.users.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' (closed)' if self._is_closed else ''}>"
 
-    def attach(self, client: Restorer) -> None:
+    def attach(self, client: Client) -> None:
         """Lets messages of a client's project be delivered by this process; called by the client.
 
         Args:
@@ -227,7 +229,13 @@ class SpoolConsumer:
             MixpanelException: Something is left in the file.
         """
         self._is_closed = True
-        self.flush(self._exit_timeout if timeout is None else timeout)
+        try:
+            self.flush(self._exit_timeout if timeout is None else timeout)
+        finally:
+            self._spool.users.discard(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SpoolConsumer cannot be pickled or copied: build it in the worker, on the same file")
 
     def __enter__(self) -> Self:
         return self
@@ -241,8 +249,12 @@ _SHARED: weakref.WeakValueDictionary[tuple[object, ...], Spool] = weakref.WeakVa
 
 def _spool_of(given: dict[str, Any], file: SpoolFile, settings: dict[str, Any]) -> Spool:
     """The spool of all consumers with the same file and arguments; one of its own for a consumer that was given."""
-    if given["consumer"] is not None or given["credentials"] is not None:
+    if given["consumer"] is not None or vendor.consumer_put_over() is not None:
         return Spool(SpoolConsumer, given, file, **settings)
-    named = {**{name: given[name] for name in (*ARGUMENTS, "max_size", "durability")}, **settings}
-    key = (file.path, *sorted(named.items()))
-    return _SHARED.get(key) or _SHARED.setdefault(key, Spool(SpoolConsumer, given, file, **settings))
+    named = {**compared(given), "max_size": given["max_size"], "durability": given["durability"], **settings}
+    key = (file.path, *sorted(named.items(), key=lambda item: item[0]))
+    try:
+        found = _SHARED.get(key)
+    except TypeError:  # an argument that has no hash
+        return Spool(SpoolConsumer, given, file, **settings)
+    return found or _SHARED.setdefault(key, Spool(SpoolConsumer, given, file, **settings))

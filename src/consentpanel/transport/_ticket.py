@@ -45,6 +45,15 @@ class Kept:
         return cls(token, tuple(persons), tuple(devices), tuple(purposes), event, removal)
 
 
+class Client(Protocol):
+    """A client, as a spool holds it without keeping it alive."""
+
+    @property
+    def own_restorer(self) -> Restorer:
+        """What judges for it."""
+        ...
+
+
 class Restorer(Protocol):
     """A client, to a spool: it judges what other processes have written for the same project."""
 
