@@ -28,7 +28,7 @@ from consentpanel.transport._http import (
     refuse_later,
     senders_in,
 )
-from consentpanel.transport._redirects import kept_to_its_host
+from consentpanel.transport._redirects import KEPT_TO_ITS_HOST
 from consentpanel.transport._ticket import JudgedText, Ticket, handing_over
 
 _OTHER_BUFFER = (
@@ -146,7 +146,7 @@ class SealedTransport:
             raise failure
 
     def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
-        with kept_to_its_host():
+        with KEPT_TO_ITS_HOST:
             if credentials is None or self.__arguments < 3:
                 refuse_later(send(endpoint, text))
             else:
@@ -161,7 +161,7 @@ class SealedTransport:
 
     def __call(self, method: Callable[..., Any], *arguments: object, **keywords: object) -> Any:
         try:
-            with kept_to_its_host():
+            with KEPT_TO_ITS_HOST:
                 return method(*arguments, **keywords)
         except Exception as error:  # noqa: BLE001 - any consumer may stand here
             failure = self.__stripped(error, None)

@@ -23,7 +23,7 @@ from consentpanel.transport._http import (
     understood,
 )
 from consentpanel.transport._line import Line
-from consentpanel.transport._redirects import kept_to_its_host
+from consentpanel.transport._redirects import KEPT_TO_ITS_HOST
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
     body = f"[{','.join(message.json_message for message in batch)}]"
     credentials = batch[0].credentials
     try:
-        with kept_to_its_host():
+        with KEPT_TO_ITS_HOST:
             if credentials == (None, None) or arguments_of(consumer.send) < 3:
                 refuse_later(consumer.send(endpoint, body))
             else:

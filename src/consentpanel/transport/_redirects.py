@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 from requests import sessions
@@ -26,14 +24,19 @@ class _Sending(threading.local):
 _SENDING = _Sending()
 
 
-@contextmanager
-def kept_to_its_host() -> Generator[None, None, None]:
-    """Has what this thread sends meanwhile stay where it was sent to."""
-    _SENDING.depth += 1
-    try:
-        yield
-    finally:
+class _KeptToItsHost:
+    """Has what this thread sends meanwhile stay where it was sent to. A class, because each message passes it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        _SENDING.depth += 1
+
+    def __exit__(self, *_: object) -> None:
         _SENDING.depth -= 1
+
+
+KEPT_TO_ITS_HOST = _KeptToItsHost()
 
 
 def _watch(find_target: Any, find_credentials: Any) -> None:
