@@ -13,6 +13,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import mkdtemp
 from time import perf_counter, sleep
 from typing import Any
 
@@ -75,12 +77,17 @@ def consumers(urls: dict[str, Any]) -> dict[str, tuple[Callable[[], Any], int]]:
         "mixpanel.Consumer": (lambda: mixpanel.Consumer(**urls), 20),
         "mixpanel.BufferedConsumer (50)": (lambda: mixpanel.BufferedConsumer(50, **urls), 1),
         "consentpanel.BufferedConsumer (50)": (lambda: consentpanel.BufferedConsumer(50, **urls), 1),
+        "consentpanel.BufferedConsumer (500)": (lambda: consentpanel.BufferedConsumer(500, **urls), 1),
         "consentpanel.BufferedConsumer (2,000)": (lambda: consentpanel.BufferedConsumer(2_000, **urls), 1),
         "consentpanel.BackgroundConsumer (2,000)": (
             lambda: consentpanel.BackgroundConsumer(2_000, **urls, max_queued=1_000_000),
             1,
         ),
     }
+    found["consentpanel.SpoolConsumer (500)"] = (
+        lambda: consentpanel.SpoolConsumer(Path(mkdtemp()) / "spool.db", 500, **urls, flush_timeout=30),
+        1,
+    )
     try:
         from mixpanel_async import AsyncBufferedConsumer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
@@ -110,14 +117,15 @@ def rate(server: Server, make: Callable[[], Any], messages: Sequence[str]) -> fl
     return len(messages) / elapsed
 
 
-def stalled(server: Server, calls: int) -> tuple[float, float]:
-    """Microseconds of a `track` into nothing, and into a `BackgroundConsumer` whose vendor does not answer."""
+def stalled(server: Server, calls: int) -> list[float]:
+    """Microseconds of a `track` into nothing, and into threaded consumers whose vendor does not answer."""
     registry = MemoryRegistry()
     registry.grant(PERSON)
     policy = consentpanel.FieldPolicy(events=KEEP_LIST)
     background = consentpanel.BackgroundConsumer(50, **server.urls, max_queued=calls * 10, exit_timeout=30)
+    spool = consentpanel.SpoolConsumer(Path(mkdtemp()) / "spool.db", 50, **server.urls, exit_timeout=30)
     times = []
-    for consumer in (NullTransport(), background):
+    for consumer in (NullTransport(), background, spool):
         mp = consentpanel.Mixpanel("T", consumer, registry=registry, policy=policy)
         mp.track(PERSON, "Ordered", PROPERTIES)
         server.open.clear()
@@ -130,7 +138,8 @@ def stalled(server: Server, calls: int) -> tuple[float, float]:
         server.open.set()
         times.append(statistics.median(rounds))
     background.close()
-    return times[0], times[1]
+    spool.close()
+    return times
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,12 +170,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'consumer':42} {'messages/s':>10} {'ratio':>7}")
     for name, values in rates.items():
         print(f"{name:42} {statistics.median(values):10,.0f} {statistics.median(values) / base:7.2f}")
-    null, background = stalled(server, 2_000)
+    null, background, spool = stalled(server, 2_000)
     print(
         f"\ntrack, null transport {null:.1f} us; BackgroundConsumer while the vendor is stalled {background:.1f} us:",
         end=" ",
     )
     print(f"ratio {background / null:.2f} (goal 2)")
+    print(f"SpoolConsumer {spool:.1f} us, ratio to BackgroundConsumer {spool / background:.2f} (goal 3)")
     return 0
 
 
