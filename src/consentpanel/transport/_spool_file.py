@@ -510,8 +510,8 @@ _IS_UNHEARD = "SELECT 1 FROM spooled WHERE failure = 'registry_error' AND number
 _ASK_AGAIN = "UPDATE spooled SET failure = NULL, available = 0 WHERE failure = 'registry_error' AND number <= ?"
 _LEASED_UNTIL = "SELECT leased_until FROM spooled WHERE number = ?"
 _UNNAME = (
-    "DELETE FROM also_named WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM spooled WHERE number = ?1)"
-    " AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE number = ?1)"
+    "DELETE FROM also_named WHERE number = ? AND NOT EXISTS (SELECT 1 FROM spooled WHERE spooled.number = also_named.number)"
+    " AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.number = also_named.number)"
 )
 #: More than any number.
 _LAST = 2**63 - 1
