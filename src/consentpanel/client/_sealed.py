@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, ValuesView
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from inspect import getattr_static, isfunction
 from typing import Any, NoReturn
@@ -94,8 +94,7 @@ class SealedTransport:
     @property
     def own_spools(self) -> list[Any]:
         """The consumers among those inside that keep messages for other processes."""
-        attaching = ((each, getattr(type(each), "attach", None)) for each in senders_in(self.__consumer))
-        return [each for each, attach in attaching if isfunction(attach) and attach.__module__ == _SPOOLS]
+        return [each for each in senders_in(self.__consumer) if getattr(each, "keeps_for_others", False) is True]
 
     @property
     def own_restorer(self) -> Restorer:
@@ -146,7 +145,8 @@ class SealedTransport:
             raise failure
 
     def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
-        with KEPT_TO_ITS_HOST:
+        # Our buffers see to it themselves, when a batch leaves.
+        with nullcontext() if self.__keeps and self.__is_plain else KEPT_TO_ITS_HOST:
             if credentials is None or self.__arguments < 3:
                 refuse_later(send(endpoint, text))
             else:
@@ -191,9 +191,10 @@ class SealedTransport:
         Of a buffer of somebody else's, which knows no purposes, all that waits for the person.
         """
         method: Any = getattr(self.__consumer, "purge", None)
+        client = self.own_restorer
         if not callable(method):
-            return sum(_purger_of(each, self.own_restorer)(subject_id, purposes) for each in self.__inner_buffers)
-        method = _purger_of(self.__consumer, self.own_restorer)
+            return sum(_purger_of(each, client)(subject_id, purposes) for each in self.__inner_buffers)
+        method = _purger_of(self.__consumer, client)
         found = self.__call(method, subject_id, purposes) if self.__keeps else self.__call(method, subject_id)
         return found if isinstance(found, int) else 0
 
@@ -320,8 +321,6 @@ class Method:
         setattr(self.__method, name, value)
 
 
-#: Where the consumers are written that keep messages for other processes.
-_SPOOLS = "consentpanel.transport._spooling"
 #: How Python spells the private attributes of a seal.
 _OWN = "_SealedTransport__"
 

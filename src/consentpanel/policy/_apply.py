@@ -264,9 +264,7 @@ class Application:
             if found is not None:
                 action = found[1].action
                 return Cause(action.name) if is_closing(action) and action is not None else Cause.NOT_OPENED
-            if self.maps_ids and is_id_name(seen(name)):
-                return Cause.ID
-        return None
+        return Cause.ID if self._has_id_name(text) else None
 
     def _has_id_name(self, text: str) -> bool:
         """Whether a text of JSON has the name of an id as a key, whose value nobody would map."""

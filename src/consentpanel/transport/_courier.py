@@ -11,9 +11,8 @@ from typing import Any
 
 from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
-from consentpanel._mixpanel import vendor
 from consentpanel.transport._ends import has_ended, watch
-from consentpanel.transport._http import compared
+from consentpanel.transport._http import shared
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
 
@@ -340,13 +339,4 @@ def courier_of(buffer: type, given: Mapping[str, Any], **settings: Any) -> Couri
     Raises:
         ConfigurationError: An argument cannot work.
     """
-    if given["consumer"] is not None or vendor.consumer_put_over() is not None:
-        return Courier(buffer, given, **settings)
-    named = {**compared(given), "max_size": given["max_size"], **settings}
-    key = tuple(sorted(named.items(), key=lambda item: item[0]))
-    try:
-        found = _SHARED.get(key)
-    except TypeError:  # an argument that has no hash
-        return Courier(buffer, given, **settings)
-    # Two threads may both build one; each works.
-    return found or _SHARED.setdefault(key, Courier(buffer, given, **settings))
+    return shared(_SHARED, given, lambda: Courier(buffer, given, **settings), **settings)

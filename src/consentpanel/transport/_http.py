@@ -7,11 +7,11 @@ import gzip
 import inspect
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from concurrent.futures import Future
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from requests import Session
 from typing_extensions import Self
@@ -22,6 +22,8 @@ from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 from consentpanel.registry._protocol import is_coroutine_function, is_late
 from consentpanel.transport._session import BatchSession
+
+_T = TypeVar("_T")
 
 #: How many consumers may stand one inside the other: a buffer, and what it sends with.
 DEEPEST = 3
@@ -148,8 +150,6 @@ def senders_in(consumer: object) -> list[object]:
     return found
 
 
-#: The vendor may also refuse with status 200, and say so in the body.
-_REFUSED = "the vendor refused the batch"
 _BAD_REQUEST = 400
 _LONGEST_ASKED = 3600
 
@@ -158,7 +158,7 @@ def _failure_of(response: Any, error: Exception | None = None) -> DeliveryError:
     status = response.status_code
     # A refusal in the body of an answer with status 200 has no text but the vendor's, which may quote the batch.
     text = f"HTTP {status}" if error is None or status != 200 else _cause_in(error)
-    if text == _REFUSED:
+    if error is not None and status == 200 and _is_refusal(error):
         status = _BAD_REQUEST
     return DeliveryError(text, status, _seconds(response.headers.get("Retry-After")), _refused(response))
 
@@ -196,10 +196,13 @@ def understood(error: Exception) -> DeliveryError:
 
 def _cause_in(error: Exception) -> str:
     """What failed, without a text or an object inside the error: either may quote the batch."""
+    return "the vendor refused the batch" if _is_refusal(error) else cause_of(error)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the vendor has refused a batch in the body of its answer, whatever the status."""
     text = error.args[0] if error.args else None
-    if type(error) is vendor.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:"):
-        return _REFUSED
-    return cause_of(error)
+    return type(error) is vendor.MixpanelException and isinstance(text, str) and text.startswith("Mixpanel error:")
 
 
 ARGUMENTS = (
@@ -269,11 +272,32 @@ def _refuse_odd(arguments: Mapping[str, Any]) -> None:
     seconds("retry_backoff_factor", arguments["retry_backoff_factor"], may_be_zero=True)
 
 
-def compared(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The vendor's arguments as they are compared, to see whether two consumers may send together."""
+def shared(
+    known: MutableMapping[tuple[object, ...], _T], given: Mapping[str, Any], make: Callable[[], _T], **settings: object
+) -> _T:
+    """What sends for all consumers of equal arguments; one of its own for each that was given a consumer.
+
+    Args:
+        known: What there is, by what is compared; weakly, so that nobody keeps it alive.
+        given: The arguments that all buffers have, by name.
+        make: Makes one.
+        settings: What else is compared.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+    if given["consumer"] is not None or vendor.consumer_put_over() is not None:
+        return make()
     credentials = given["credentials"]
     told = None if credentials is None else (type(credentials), *sorted(getattr(credentials, "__dict__", {}).items()))
-    return {**{name: given[name] for name in ARGUMENTS}, "credentials": told}
+    named = {**{name: given[name] for name in ("max_size", *ARGUMENTS)}, "credentials": told, **settings}
+    key = tuple(sorted(named.items()))
+    try:
+        found = known.get(key)
+    except TypeError:  # an argument that has no hash
+        return make()
+    # Two threads may both build one; each works.
+    return found or known.setdefault(key, make())
 
 
 def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:

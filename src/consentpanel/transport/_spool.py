@@ -240,8 +240,9 @@ class Spool(ThreadedBuffer):
                 raise
             note_failure("the spool", error)
             return in_memory
+        known = self._known()
         for row, left in changed:
-            ticket = self._tickets.pop(row.number, None) or self._restored(row)
+            ticket = self._tickets.pop(row.number, None) or _restored(row, known)
             if ticket is not None:
                 if left is not None:
                     ticket.take_removal()
@@ -353,11 +354,6 @@ class Spool(ThreadedBuffer):
             ticket = known[row.token].restored(row.endpoint, kept)
         return Spooled(row.message, (None, None), ticket, row.size, number=row.number, lease=lease, kept=kept)
 
-    def _restored(self, row: Row) -> Ticket | None:
-        """A ticket of a message that another process has written; None for one without, and of another project."""
-        client = self._known().get(row.token or "")
-        return None if client is None or row.token is None else client.restored(row.endpoint, Kept.of_json(row.kept))
-
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
         """As of any buffer; what somebody has purged meanwhile, or leased after this lease was over, is left alone."""
         rows = [each for each in part if isinstance(each, Spooled)]
@@ -427,11 +423,12 @@ class Spool(ThreadedBuffer):
 
     def _look_after_the_old(self) -> None:
         """Loses what is too old, and, seldom, looks at what failed for good and at what other processes have delivered."""
+        known = self._known()
         if self._is_due("old", _LOOK):
-            self._lose(self._file.expire(present() - int(self._keep_for * 1000), self._known()))
+            self._lose(self._file.expire(present() - int(self._keep_for * 1000), known), known)
         if not self._is_due("rare", _SELDOM):
             return
-        dead = [(row.number, self._restored(row)) for row in self._file.dead_letters(self._known())]
+        dead = [(row.number, _restored(row, known)) for row in self._file.dead_letters(known)]
         judged = [Waiting("", (None, None), ticket, 0) for _, ticket in dead]
         denied = [number for (number, _), answer in zip(dead, answers_about(judged), strict=True) if answer is False]
         self._file.forget_dead(denied)
@@ -443,15 +440,21 @@ class Spool(ThreadedBuffer):
             if ticket is not None:
                 ticket.delivered()
 
-    def _lose(self, rows: Sequence[Row]) -> None:
+    def _lose(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
         for row in rows:
-            ticket = self._tickets.pop(row.number, None) or self._restored(row)
+            ticket = self._tickets.pop(row.number, None) or _restored(row, known)
             if ticket is not None:
                 ticket.lost(Reason.REGISTRY_ERROR if row.failure == Reason.REGISTRY_ERROR.value else Reason.TOO_OLD)
         if rows:
             with self._lock:
                 self.dropped += len(rows)
             LOGGER.warning("%d messages in a spool were older than keep_for, and are erased", len(rows))
+
+
+def _restored(row: Row, known: Mapping[str, Restorer]) -> Ticket | None:
+    """A ticket of a message that another process has written; None for one without, and of another project."""
+    client = known.get(row.token or "")
+    return None if client is None else client.restored(row.endpoint, Kept.of_json(row.kept))
 
 
 def _work(reference: weakref.ref[Spool]) -> None:

@@ -15,38 +15,30 @@ from consentpanel.transport._waiting import vendor_error
 #: "CNSS" in the header of the file.
 _APPLICATION_ID = 0x434E5353
 
+#: Of each table of messages. Times are milliseconds since 1970 UTC.
+_COLUMNS = """
+    endpoint TEXT NOT NULL,
+    token TEXT,
+    subject TEXT,
+    kept TEXT NOT NULL,
+    message TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    failure TEXT
+"""
 _MIGRATIONS = (
     (
-        # Times are milliseconds since 1970 UTC. AUTOINCREMENT, so that no number is ever given twice.
-        """CREATE TABLE spooled (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
-            endpoint TEXT NOT NULL,
-            token TEXT,
-            subject TEXT,
-            kept TEXT NOT NULL,
-            message TEXT NOT NULL,
-            size INTEGER NOT NULL,
-            created INTEGER NOT NULL,
+        # AUTOINCREMENT, so that no number is ever given twice.
+        f"""CREATE TABLE spooled (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, {_COLUMNS},
             available INTEGER NOT NULL DEFAULT 0,
-            attempts INTEGER NOT NULL DEFAULT 0,
             leased_until INTEGER NOT NULL DEFAULT 0,
-            lease INTEGER NOT NULL DEFAULT 0,
-            failure TEXT
+            lease INTEGER NOT NULL DEFAULT 0
         )""",
         "CREATE INDEX spooled_in_order ON spooled (endpoint, number)",
         "CREATE INDEX spooled_by_subject ON spooled (subject)",
         # What fails for good.
-        """CREATE TABLE dead_letter (
-            number INTEGER PRIMARY KEY,
-            endpoint TEXT NOT NULL,
-            token TEXT,
-            subject TEXT,
-            kept TEXT NOT NULL,
-            message TEXT NOT NULL,
-            size INTEGER NOT NULL,
-            created INTEGER NOT NULL,
-            failure TEXT
-        )""",
+        f"CREATE TABLE dead_letter (number INTEGER PRIMARY KEY, {_COLUMNS})",
         "CREATE INDEX dead_letter_by_subject ON dead_letter (subject)",
         # Of messages that name more than one person: the others.
         "CREATE TABLE also_named (subject TEXT, number INTEGER, PRIMARY KEY (subject, number)) WITHOUT ROWID",
@@ -194,7 +186,7 @@ class SpoolFile:
                 connection.execute("UPDATE fence SET last = last + 1")
                 ((number,),) = connection.execute("SELECT last FROM fence").fetchall()
                 connection.executemany(
-                    "UPDATE spooled SET lease = ?, leased_until = ?, attempts = attempts + 1 WHERE number = ?",
+                    "UPDATE spooled SET lease = ?, leased_until = ? WHERE number = ?",
                     [(number, until, row.number) for row in rows],
                 )
             return number, rows
@@ -468,12 +460,18 @@ def present() -> int:
 
 def _chosen(connection: sqlite3.Connection, found: Iterable[tuple[Any, ...]], now: int, most_bytes: int) -> list[Row]:
     """The rows that one request can carry; none of a person of whom an earlier one has to wait."""
+    found = list(found)
+    numbers = [number for number, *_ in found]
+    others: dict[int, set[str]] = {}
+    if numbers:
+        for number, other in connection.execute(_OTHERS, (numbers[0], numbers[-1])):
+            others.setdefault(number, set()).add(other)
     rows: list[Row] = []
     blocked: set[str] = set()
     size = 0
     for *fields, available, subject in found:
         row = Row._make(fields)
-        subjects = {subject, *(each for (each,) in connection.execute(_OTHERS, (row.number,)))} - {None}
+        subjects = others.get(row.number, set()) | ({subject} - {None})
         if available > now or not blocked.isdisjoint(subjects):
             blocked |= subjects
             continue
@@ -517,4 +515,4 @@ _UNNAME = (
 _LAST = 2**63 - 1
 _DEAD = f"SELECT {_FIELDS} FROM dead_letter ORDER BY number"  # noqa: S608 - constants
 _IS_THERE = "SELECT 1 FROM spooled WHERE number = ?"
-_OTHERS = "SELECT subject FROM also_named WHERE number = ?"
+_OTHERS = "SELECT number, subject FROM also_named WHERE number BETWEEN ? AND ?"

@@ -10,10 +10,9 @@ from typing import Any, NoReturn
 from typing_extensions import Self
 
 from consentpanel._checks import seconds, whole_number
-from consentpanel._mixpanel import vendor
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import VENDOR_HOST
-from consentpanel.transport._http import compared
+from consentpanel.transport._http import shared
 from consentpanel.transport._spool import Spool
 from consentpanel.transport._spool_file import DURABILITIES, SpoolFile
 from consentpanel.transport._ticket import Client, Restorer
@@ -84,6 +83,8 @@ class SpoolConsumer:
     sends_by_itself = True
     #: Tells a client that consent is asked for again before a message leaves.
     judges_again = True
+    #: Tells a client that it keeps messages for other processes, which judge them again.
+    keeps_for_others = True
 
     def __init__(
         self,
@@ -126,7 +127,14 @@ class SpoolConsumer:
         }
         file = SpoolFile(path, durability, seconds("timeout", timeout))
         self._takes_credentials = consumer is not None or credentials is not None
-        self._spool = _spool_of(given, file, settings)
+        self._spool = shared(
+            _SHARED,
+            given,
+            lambda: Spool(SpoolConsumer, given, file, **settings),
+            path=file.path,
+            durability=durability,
+            **settings,
+        )
         self._spool.exit_timeout = max(self._spool.exit_timeout, seconds("exit_timeout", exit_timeout))
         self._exit_timeout = exit_timeout
         self._is_closed = False
@@ -245,16 +253,3 @@ class SpoolConsumer:
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[object, ...], Spool] = weakref.WeakValueDictionary()
-
-
-def _spool_of(given: dict[str, Any], file: SpoolFile, settings: dict[str, Any]) -> Spool:
-    """The spool of all consumers with the same file and arguments; one of its own for a consumer that was given."""
-    if given["consumer"] is not None or vendor.consumer_put_over() is not None:
-        return Spool(SpoolConsumer, given, file, **settings)
-    named = {**compared(given), "max_size": given["max_size"], "durability": given["durability"], **settings}
-    key = (file.path, *sorted(named.items(), key=lambda item: item[0]))
-    try:
-        found = _SHARED.get(key)
-    except TypeError:  # an argument that has no hash
-        return Spool(SpoolConsumer, given, file, **settings)
-    return found or _SHARED.setdefault(key, Spool(SpoolConsumer, given, file, **settings))

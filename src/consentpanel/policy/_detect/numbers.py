@@ -165,7 +165,7 @@ def _may_exist(digits: str) -> bool:
 _CARD_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
 _CARD = re.compile(
     rf"(?:{_START}(?<!\d\.)|(?<=%B))(?:\d{{12,19}}|\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{1,7}}"
-    rf"(?P<more>{_CARD_GAP}\d{{1,3}})?|\d{{4}}{_CARD_GAP}\d{{6}}{_CARD_GAP}\d{{4,5}}|\d{{8}}{_CARD_GAP}\d{{8}}"
+    rf"(?:{_CARD_GAP}\d{{1,3}})?|\d{{4}}{_CARD_GAP}\d{{6}}{_CARD_GAP}\d{{4,5}}|\d{{8}}{_CARD_GAP}\d{{8}}"
     rf"|\d{{6}}{_CARD_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
 )
 _CARD_GAPS = re.compile(_CARD_GAP)
