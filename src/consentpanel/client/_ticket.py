@@ -50,20 +50,23 @@ class Ticket(Reported):
         return self._persons if self.purposes else ()
 
     @property
+    def token(self) -> str:
+        """The token of the client's project."""
+        return self.outlet.own_token
+
+    @property
     def subject_ids(self) -> frozenset[str]:
         """Lookup keys of all whom the message names."""
         return frozenset(self._persons + self._devices)
 
     def is_of_client(self, client: transport.Restorer) -> bool:
         """Whether it is of a client's project, or judged by its registry."""
-        return self.outlet.own_token == client.token or client.is_judged_by(self.settings.registry)
+        return self.token == client.token or client.is_judged_by(self.settings.registry)
 
     def kept(self) -> Kept:
         """What a spool keeps of it."""
         removal = None if self._removal is None else self._removal[0]
-        return Kept(
-            self.outlet.own_token, self._persons, self._devices, tuple(map(str, self.purposes)), self._event, removal
-        )
+        return Kept(self.token, self._persons, self._devices, tuple(map(str, self.purposes)), self._event, removal)
 
     @staticmethod
     def ask_again(tickets: Sequence[Ticket]) -> list[bool | None]:

@@ -48,7 +48,11 @@ class BackgroundConsumer:
         verify_cert: Whether the vendor's certificate is verified.
         credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
         consumer: The consumer that sends the batches, instead of the vendor's over HTTP; then none of the arguments
-            from `events_url` to `credentials`, nor `gzip_imports`, may be given. Threads call it at the same time.
+            from `events_url` to `credentials`, nor `gzip_imports` and `project_secret`, may be given. Threads call it at the same time.
+        endpoint: Where events go: ``"track"``, as the vendor's consumers send them, or ``"import"``, which the vendor recommends
+            for servers: compressed JSON with ``strict=1``, so that it checks each event and names what it refuses, which gives the
+            observers a second `Decision`. With `credentials`, or `project_secret`, or else the project's token.
+        project_secret: The project's secret for imports, which the vendor retires in March 2027 in favour of `credentials`.
         gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``, to which the vendor answers for
             each record. Needs a service account or an API secret.
         max_queued: The most messages that wait or are on their way.
@@ -92,6 +96,8 @@ class BackgroundConsumer:
         credentials: Any = None,
         *,
         consumer: Any = None,
+        endpoint: str = "track",
+        project_secret: str | None = None,
         gzip_imports: bool = False,
         max_queued: int = 10_000,
         max_queued_bytes: int = 256_000_000,

@@ -52,9 +52,13 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         verify_cert: Whether the vendor's certificate is verified.
         credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
         consumer: The consumer that sends the batches, instead of a new `mixpanel.Consumer`; then none of the
-            arguments from `events_url` to `credentials`, nor `gzip_imports`, may be given.
+            arguments from `events_url` to `credentials`, nor `gzip_imports` and `project_secret`, may be given.
         max_buffered: The most messages of one endpoint that wait at a time, at least `max_size`. When they are
             reached and a flush frees nothing, `send` raises and does not accept the message.
+        endpoint: Where events go: ``"track"``, as the vendor's consumers send them, or ``"import"``, which the vendor recommends
+            for servers: compressed JSON with ``strict=1``, so that it checks each event and names what it refuses, which gives the
+            observers a second `Decision`. With `credentials`, or `project_secret`, or else the project's token.
+        project_secret: The project's secret for imports, which the vendor retires in March 2027 in favour of `credentials`.
         gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``, to which the vendor answers for
             each record. Needs a service account or an API secret.
 
@@ -88,6 +92,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         credentials: Any = None,
         *,
         consumer: Any = None,
+        endpoint: str = "track",
+        project_secret: str | None = None,
         max_buffered: int = 10_000,
         gzip_imports: bool = False,
     ) -> None:

@@ -71,7 +71,8 @@ class Courier(ThreadedBuffer):
             self._consumer = consumer
             return self
         defaults = {name: each.default for name, each in inspect.signature(self._buffer).parameters.items()}
-        given = {**defaults, "max_size": self._max_size, "consumer": consumer}
+        endpoint = "import" if self._imports_events else "track"
+        given = {**defaults, "max_size": self._max_size, "consumer": consumer, "endpoint": endpoint}
         apart = Courier(
             self._buffer,
             given,

@@ -22,6 +22,7 @@ from consentpanel.transport._http import (
     refuse_later,
     understood,
 )
+from consentpanel.transport._importing import alike, as_import, target, token_of
 from consentpanel.transport._line import Line
 from consentpanel.transport._redirects import KEPT_TO_ITS_HOST
 from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
@@ -38,7 +39,10 @@ VENDOR_HOST = API_HOSTS["US"]
 
 def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
     """Sends a batch of equal credentials; what failed. It raises nothing itself, because its frames hold the batch."""
-    body = f"[{','.join(message.json_message for message in batch)}]"
+    texts = [message.json_message for message in batch]
+    if batch[0].is_imported:
+        endpoint, texts = "imports", [as_import(text) for text in texts]
+    body = f"[{','.join(texts)}]"
     credentials = batch[0].credentials
     try:
         with KEPT_TO_ITS_HOST:
@@ -55,6 +59,8 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
 class Buffer:
     """Messages that wait by endpoint, and a consumer that sends them in batches."""
 
+    #: Whether events go to ``/import``.
+    _imports_events = False
     #: Tells a client that consent is asked for again at the flush.
     judges_again = True
     _consumer: Any
@@ -69,8 +75,24 @@ class Buffer:
         Raises:
             ConfigurationError: An argument cannot work.
         """
+        self._imports_events = target(given["endpoint"]) == "import"
         self._consumer = consumer_of(buffer, given)
         self._max_size = whole_number("max_size", given["max_size"], 1, MAX_BATCH_MESSAGES)
+
+    def _is_imported(self, message: Waiting) -> bool:  # noqa: ARG002 - a spool looks at it
+        """Whether an event goes to ``/import``."""
+        return self._imports_events
+
+    def _routed(self, endpoint: str, batch: Sequence[Waiting]) -> Sequence[Waiting]:
+        """Notes which events are imported, and with what; those that can go in one request then stand together."""
+        if endpoint != "events":
+            return batch
+        imported = [message for message in batch if self._is_imported(message)]
+        for message in imported:
+            message.is_imported = True
+            if getattr(self._consumer, "needs_token", True):
+                message.credentials = (None, token_of(message))
+        return sorted(batch, key=lambda each: (each.is_imported, str(each.credentials[1]))) if imported else batch
 
     def _reset(self) -> None:
         """Begins with nothing that waits."""
@@ -145,10 +167,11 @@ class Buffer:
         Returns:
             A failure that is worth another try: the messages that are not settled are then to be put back.
         """
+        batch = self._routed(endpoint, batch)
         halves = _MOST_REFUSALS
         smaller = len(batch)
         while batch:
-            part = batch[: min(self._sizes[endpoint], smaller)]
+            part = alike(batch[: min(self._sizes[endpoint], smaller)])
             sending = self._judge_again(endpoint, part)
             if sending:
                 failure = hand_over(self._consumer, endpoint, sending)

@@ -62,14 +62,16 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
 
     Args:
         gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``, to which the vendor answers for
-            each record. Needs a service account or an API secret; without either they go in the vendor's form.
+            each record. Needs a service account or a secret; without either they go in the vendor's form.
+        project_secret: The project's secret, for imports that come without one; None for none.
         arguments: Those of `mixpanel.Consumer`.
     """
 
-    def __init__(self, *, gzip_imports: bool = False, **arguments: Any) -> None:
+    def __init__(self, *, gzip_imports: bool = False, project_secret: str | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._arguments = arguments
         self._gzip_imports = gzip_imports
+        self._secret = project_secret
         # The vendor's `send` raises without the status. Several threads may send at a time.
         self._last = threading.local()
         vendors: Session = vars(self)["_session"]
@@ -86,13 +88,24 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
 
     def anew(self) -> Self:
         """Another one of the same arguments: after a fork nobody may share a connection."""
-        return type(self)(gzip_imports=self._gzip_imports, **self._arguments)
+        return type(self)(gzip_imports=self._gzip_imports, project_secret=self._secret, **self._arguments)
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether an event can be imported with the token of its project alone."""
+        return self._secret is None and not getattr(self, "_credentials", None)
 
     def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
         self._last.answer = None
+        if endpoint == "imports" and api_secret is None and (api_key is None or api_key == (None, None)):
+            api_secret = self._secret
         failure: DeliveryError | None = None
         try:
-            if not (self._gzip_imports and endpoint == "imports" and self._send_compressed(json_message, api_key)):
+            if not (
+                self._gzip_imports
+                and endpoint == "imports"
+                and self._send_compressed(json_message, api_key, api_secret)
+            ):
                 super().send(endpoint, json_message, api_key, api_secret)
         except DeliveryError:
             raise
@@ -106,11 +119,11 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
     def _note(self, response: Any, *_: object, **__: object) -> None:
         self._last.answer = response
 
-    def _send_compressed(self, json_message: str, api_key: Any) -> bool:
+    def _send_compressed(self, json_message: str, api_key: Any, api_secret: Any) -> bool:
         # https://developer.mixpanel.com/reference/import-events
         parameters: dict[str, Any] = {"strict": 1}
         credentials = getattr(self, "_credentials", None)
-        secret = api_key[1] if isinstance(api_key, tuple) and len(api_key) == 2 else None
+        secret = api_key[1] if isinstance(api_key, tuple) and len(api_key) == 2 else api_secret
         if credentials:
             auth = credentials.to_http_basic_auth()
             parameters["project_id"] = credentials.project_id
@@ -207,7 +220,7 @@ def _is_refusal(error: Exception) -> bool:
 
 ARGUMENTS = (
     "events_url people_url import_url request_timeout groups_url api_host retry_limit retry_backoff_factor verify_cert "
-    "credentials gzip_imports".split()
+    "credentials gzip_imports project_secret".split()
 )
 
 
@@ -267,6 +280,9 @@ def _refuse_odd(arguments: Mapping[str, Any]) -> None:
     limit = arguments["request_timeout"]
     if limit is not None and not isinstance(limit, tuple):
         seconds("request_timeout", limit)
+    secret = arguments["project_secret"]
+    if secret is not None and not (isinstance(secret, str) and secret):
+        raise ConfigurationError(f"project_secret must be a non-empty str, not {type(secret).__name__}")
     if arguments["retry_limit"] is not None:
         whole_number("retry_limit", arguments["retry_limit"], 0)
     seconds("retry_backoff_factor", arguments["retry_backoff_factor"], may_be_zero=True)
@@ -290,7 +306,7 @@ def shared(
         return make()
     credentials = given["credentials"]
     told = None if credentials is None else (type(credentials), *sorted(getattr(credentials, "__dict__", {}).items()))
-    named = {**{name: given[name] for name in ("max_size", *ARGUMENTS)}, "credentials": told, **settings}
+    named = {**{name: given[name] for name in ("max_size", "endpoint", *ARGUMENTS)}, "credentials": told, **settings}
     key = tuple(sorted(named.items()))
     try:
         found = known.get(key)
@@ -314,6 +330,8 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     consumer = given["consumer"]
     if consumer is None:
         _refuse_odd(arguments)
+        # What is checked record by record is sent so.
+        arguments["gzip_imports"] = arguments["gzip_imports"] or given["endpoint"] == "import"
         default = vendor.consumer_put_over()
         kind = default if isinstance(default, type) else vendor.Consumer
         if arguments["credentials"] is None:
@@ -324,7 +342,7 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
             given_kind = type(arguments["credentials"]).__name__
             raise ConfigurationError(f"credentials must be ServiceAccountCredentials, not {given_kind}")
         if default is not None:
-            del arguments["gzip_imports"]
+            del arguments["gzip_imports"], arguments["project_secret"]
         return (HttpConsumer if default is None else default)(**arguments)
     if not callable(getattr(consumer, "send", None)):
         raise ConfigurationError(f"consumer must have a method send(), which {type(consumer).__name__} has not")

@@ -19,6 +19,7 @@ from consentpanel._mixpanel import vendor
 from consentpanel.errors import InvalidRecordError
 from consentpanel.transport._ends import has_ended, watch
 from consentpanel.transport._http import HttpConsumer, understood
+from consentpanel.transport._importing import TRACK_TAKES
 from consentpanel.transport._line import pause_after
 from consentpanel.transport._spool_file import Row, SpoolFile, present
 from consentpanel.transport._threaded import ThreadedBuffer
@@ -51,6 +52,8 @@ class Spooled(Waiting):
 
     number: int = 0
     lease: int = 0
+    #: When it was written, in milliseconds since 1970 UTC.
+    created: int = 0
     #: What is to become of its row: None to wait again, True to be erased, or why it failed for good.
     fate: bool | str | None = None
     is_reduced: bool = False
@@ -352,7 +355,15 @@ class Spool(ThreadedBuffer):
         if ticket is None and row.token is not None:
             kept = Kept.of_json(row.kept)
             ticket = known[row.token].restored(row.endpoint, kept)
-        return Spooled(row.message, (None, None), ticket, row.size, number=row.number, lease=lease, kept=kept)
+        return Spooled(
+            row.message, (None, None), ticket, row.size, number=row.number, lease=lease, created=row.created, kept=kept
+        )
+
+    def _is_imported(self, message: Waiting) -> bool:
+        if super()._is_imported(message):
+            return True
+        is_old = isinstance(message, Spooled) and present() - message.created >= TRACK_TAKES * 1000
+        return is_old and isinstance(self._consumer, HttpConsumer)
 
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
         """As of any buffer; what somebody has purged meanwhile, or leased after this lease was over, is left alone."""

@@ -52,10 +52,14 @@ class SpoolConsumer:
         verify_cert: Whether the vendor's certificate is verified.
         credentials: A `mixpanel.ServiceAccountCredentials`, used for imports. Needs mixpanel 5.2 or newer.
         consumer: The consumer that sends the batches, instead of the vendor's over HTTP; then none of the arguments
-            from `events_url` to `credentials`, nor `gzip_imports`, may be given. Threads call it at the same time.
+            from `events_url` to `credentials`, nor `gzip_imports` and `project_secret`, may be given. Threads call it at the same time.
+        endpoint: Where events go: ``"track"``, as the vendor's consumers send them, or ``"import"``, which the vendor recommends
+            for servers: compressed JSON with ``strict=1``, so that it checks each event and names what it refuses, which gives the
+            observers a second `Decision`. With `credentials`, or `project_secret`, or else the project's token.
+        project_secret: The project's secret for imports, which the vendor retires in March 2027 in favour of `credentials`.
         gzip_imports: Whether imports are sent as compressed JSON with ``strict=1``. Needs `credentials`.
-        keep_for: Seconds after which a message is lost: 5 days unless told otherwise, as long as the vendor takes events
-            for new ones.
+        keep_for: Seconds after which a message is lost: 5 days unless told otherwise, as long as the vendor's ``/track`` takes
+            events. With more, an event that has waited longer goes to ``/import``, with the project's token if with nothing else.
         max_bytes: Bytes of the file from which on `send` drops messages, which their `Decision` says (``queue_full``).
         durability: ``"process"``: a message survives the end of the process, and those of the last moments may be gone after a
             power cut. ``"full"``: it survives a power cut too; each call then waits for the disk.
@@ -102,6 +106,8 @@ class SpoolConsumer:
         credentials: Any = None,
         *,
         consumer: Any = None,
+        endpoint: str = "track",
+        project_secret: str | None = None,
         gzip_imports: bool = False,
         keep_for: float = 5 * _DAY,
         max_bytes: int = 1_000_000_000,
@@ -126,7 +132,7 @@ class SpoolConsumer:
             "max_bytes": whole_number("max_bytes", max_bytes, 1_000_000),
         }
         file = SpoolFile(path, durability, seconds("timeout", timeout))
-        self._takes_credentials = consumer is not None or credentials is not None
+        self._takes_credentials = any(each is not None for each in (consumer, credentials, project_secret))
         self._spool = shared(
             _SHARED,
             given,
@@ -181,13 +187,13 @@ class SpoolConsumer:
 
         Raises:
             MixpanelException: The endpoint is unknown, the message is no text, or the consumer is closed; or an import comes
-                with credentials of its own to a consumer without `credentials`.
+                with credentials of its own to a consumer without `credentials` or `project_secret`.
         """
         message = waiting_message(endpoint, json_message, api_key, api_secret)
         if self._is_closed:
             raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
         if endpoint == "imports" and not self._takes_credentials:
-            text = "a spool keeps no credentials: imports need SpoolConsumer(credentials=), or a consumer that has them"
+            text = "a spool keeps no credentials: imports need SpoolConsumer(credentials=) or project_secret=, or a consumer that has them"
             raise vendor_error(endpoint, f"{endpoint}: {text}")
         self._spool.put(endpoint, message)
 

@@ -79,6 +79,11 @@ class Ticket(Protocol):
     """What a buffer asks of a message that the gate let through."""
 
     @property
+    def token(self) -> str:
+        """The token of the client's project."""
+        ...
+
+    @property
     def subject_ids(self) -> frozenset[str]:
         """Lookup keys of all whom the message names; never to be printed."""
         ...

@@ -77,6 +77,8 @@ class Waiting:
     is_unwanted: bool = False
     #: Delivered, discarded or given up. Set once, under the lock, by whoever then tells the ticket.
     is_settled: bool = False
+    #: An event that goes to ``/import``.
+    is_imported: bool = False
     #: Of the consumer that has queued it; None in a buffer of its own.
     account: Account | None = attrs.field(default=None, repr=False)
     #: Whom the JSON of one without a ticket names, once somebody has asked.
