@@ -173,7 +173,7 @@ class Courier(ThreadedBuffer):
         with self._lock:
             self._flushes += 1
             self._wake()
-            self._changed.wait_for(lambda: not account.waiting, timeout)
+            self._changed.wait_for(lambda: not account.waiting and self._is_told(), timeout)
             self._flushes -= 1
             left, unanswered = self._leave(account)
             # What is on its way may still arrive: it is counted when its sending fails, if anybody is there then.
@@ -224,7 +224,7 @@ class Courier(ThreadedBuffer):
     def _is_flushed(self, account: Account) -> bool:
         """Whether nothing of an account waits but for an answer of the registry."""
         if not account.waiting:
-            return True
+            return self._is_told()
         return not any(
             message.account is account and not message.is_settled
             for line in self._lines.values()

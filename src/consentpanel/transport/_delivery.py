@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
@@ -104,6 +105,8 @@ class Buffer:
         self._buffers = {endpoint: line.queue for endpoint, line in self._lines.items()}
         #: The most messages of a batch; fewer than `max_size` when the vendor has asked for fewer.
         self._sizes = dict.fromkeys(ENDPOINTS, self._max_size)
+        #: The threads that tell tickets what became of their messages, which are settled already.
+        self._telling: list[int] = []
         #: How many such batches the vendor has taken in a row.
         self._taken_small = dict.fromkeys(ENDPOINTS, 0)
 
@@ -231,9 +234,25 @@ class Buffer:
                 sending.append(message)
             self._settle(endpoint, ())
             line.leave_unanswered(unanswered, all_of_batch=not (sending or discarded))
-        for message in discarded:
-            message.discard()
+            self._telling.append(threading.get_ident())
+        with self._told():
+            for message in discarded:
+                message.discard()
         return sending
+
+    @contextmanager
+    def _told(self) -> Generator[None, None, None]:
+        """Until this ends, the tickets of what is settled are being told; whoever waits for that waits for this."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._telling.remove(threading.get_ident())
+                self._changed.notify_all()
+
+    def _is_told(self) -> bool:
+        """Whether each ticket knows what became of its message, unless this thread is just telling it."""
+        return all(each == threading.get_ident() for each in self._telling)
 
     def _settle_sent(self, endpoint: str, batch: Sequence[Waiting], failure: DeliveryError | None) -> None:
         """Tells each message of a batch that needs no other try what became of it."""
@@ -243,10 +262,12 @@ class Buffer:
             refused = self._settle(endpoint, named)
             self._count_lost(refused)
             arrived = self._settle(endpoint, batch)
-        for message in refused:
-            message.lose(Reason.REJECTED_BY_VENDOR)
-        for message in arrived:
-            message.deliver()
+            self._telling.append(threading.get_ident())
+        with self._told():
+            for message in refused:
+                message.lose(Reason.REJECTED_BY_VENDOR)
+            for message in arrived:
+                message.deliver()
 
     def _take_back(self, endpoint: str, messages: Iterable[Waiting]) -> list[Waiting]:
         """As `take_back`, of those on their way that are unwanted; each is then to be told of. Under the lock."""
