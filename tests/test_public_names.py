@@ -12,7 +12,19 @@ import pytest
 
 import consentpanel
 
-OURS = ["registry", "policy", "identity", "regime", "purposes", "on_error", "observers", "privacy", "context"]
+OURS = [
+    "registry",
+    "policy",
+    "identity",
+    "regime",
+    "purposes",
+    "on_error",
+    "observers",
+    "privacy",
+    "context",
+    "while_unknown",
+    "hold_for",
+]
 NAMED_BY_THE_CONTRACT = [
     "Mixpanel",
     "Consumer",

@@ -15,6 +15,7 @@ import pytest
 
 from consentpanel import FieldPolicy, Mixpanel, SpoolConsumer
 from consentpanel._cli import main
+from consentpanel.registry import MemoryRegistry
 
 WHO = "ada-lovelace-4711"
 SHOP = """
@@ -66,8 +67,21 @@ def test_spool_tells_numbers_and_nothing_of_the_messages(folder: Path, capsys: A
     assert main(["spool", "spool.db", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["waiting"], told["dead_letters"], told["last_failure"]) == (3, 0, None)
+    assert told["held"] == 0
     assert told["bytes"] > 300
     assert told["oldest_seconds"] >= 0
+
+
+def test_spool_tells_how_many_messages_are_held(folder: Path, capsys: Any) -> None:
+    # rule 8.10
+    consumer = SpoolConsumer(folder / "held.db", consumer=Refusing(), linger=9)
+    mp = Mixpanel("T", consumer, registry=MemoryRegistry(), policy=FieldPolicy(), while_unknown="hold")
+    assert mp.track(WHO, "Signed up").outcome == "held"
+    consumer._spool.discard_all()
+    assert main(["spool", "held.db"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("0 messages wait (0 bytes)")
+    assert "1 messages are held for people who were never asked" in said
 
 
 @pytest.mark.parametrize("name", ["nothing.db", ".", "shop.py", "empty.db"])

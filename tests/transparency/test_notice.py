@@ -98,6 +98,7 @@ def test_the_version_is_of_the_facts_and_equal_in_all_languages():
         {"vendor": Vendor()},
         {"purposes": {"analytics": "for other things"}},
         {"purpose_map": {"Order placed": "targeting"}},
+        {"hold_for": 600},
     ],
 )
 def test_another_fact_is_another_version(other):
@@ -124,6 +125,8 @@ def test_a_user_s_own_texts_take_the_place_of_ours():
         ({"regime": Regime.OPT_IN}, TEXTS["basis.opt_in"], TEXTS["basis.opt_out"]),
         ({"regime": Regime.OPT_OUT}, TEXTS["basis.opt_out"], TEXTS["choices.opt_in"]),
         ({"regime": by_country({}.get)}, TEXTS["basis.by_region"], TEXTS["basis.opt_in"]),
+        ({"hold_for": 1750}, "waits for at most 30 minutes", "random number"),  # rule 8.10
+        ({"hold_for": None}, TEXTS["choices.no"], "before you have answered"),
         ({"identity": None}, "by the id that our service gave you", "random code"),
         ({"identity": pseudonymous(SECRET)}, "we could compute the code again", "by the id that"),
         ({"identity": per_subject({})}, "random code", "by the id that"),
@@ -182,6 +185,7 @@ def test_a_policy_that_keeps_everything_has_no_notice():
         ({"contact": " "}, "contact must say"),
         ({"language": "es"}, "language must be one of en, de, fr"),
         ({"purposes": "analytics"}, "purposes must be a mapping"),
+        ({"hold_for": -1}, "hold_for must be a number of seconds"),
     ],
 )
 def test_wrong_arguments_are_refused(more, message):
@@ -439,6 +443,7 @@ def test_what_was_left_out_and_is_not_needs_consent():
             True,
         ),
         ({"contact": "x"}, "the contact is another", False),
+        ({"hold_for": 600}, "what people do before they have answered is kept for another time, or no longer", True),
     ],
 )
 def test_other_facts_that_change_are_told(more, text, needs):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import mixpanel
 import pytest
 
+import consentpanel
 from consentpanel import (
     BackgroundConsumer,
     BufferedConsumer,
@@ -33,13 +34,21 @@ needs_accounts = pytest.mark.skipif(
 
 
 @pytest.fixture(params=["buffered", "background", "spool"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    made = []
     kinds: dict[str, Callable[..., Any]] = {
         "buffered": BufferedConsumer,
         "background": BackgroundConsumer,
         "spool": lambda **given: SpoolConsumer(tmp_path / "spool.db", **given),
     }
-    return kinds[request.param]
+
+    def build(**given: Any) -> Any:
+        made.append(kinds[request.param](**given))
+        return made[-1]
+
+    yield build
+    for each in made:
+        each.close()
 
 
 def client(consumer: Any, *, told: list[Decision] | None = None, token: str = "TOKEN") -> Mixpanel:
@@ -121,6 +130,7 @@ def test_what_the_vendor_refuses_by_name_is_a_decision_of_that_message_and_the_o
 def test_a_token_that_is_refused_is_told_once_as_an_error_and_what_waits_is_kept(
     faulty: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    consentpanel.reset()
     consumer = BackgroundConsumer(endpoint="import", linger=0.01, **faulty.urls)
     mp = client(consumer)
     faulty.faults = [401, 401]
@@ -181,7 +191,8 @@ def test_a_wrong_argument_is_a_configuration_error(make: Any, arguments: Any) ->
 def test_an_event_that_track_would_no_longer_take_is_imported(
     tmp_path: Path, faulty: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mp = client(SpoolConsumer(tmp_path / "spool.db", keep_for=30 * DAY, linger=9, **faulty.urls))
+    consumer = SpoolConsumer(tmp_path / "spool.db", keep_for=30 * DAY, linger=9, **faulty.urls)
+    mp = client(consumer)
     with monkeypatch.context() as patch:
         patch.setattr(_spool_file, "present", lambda: int(time.time() - 6 * DAY) * 1000)
         mp.track("user-1", "Old")
@@ -191,3 +202,4 @@ def test_an_event_that_track_would_no_longer_take_is_imported(
     (old,) = (request for request in faulty.requests if request[0] == "imports")
     assert authorization(old) == "TOKEN:"
     assert {record["event"] for record in faulty.records} == {"Old", "New"}
+    consumer.close()

@@ -71,12 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
             "oldest_seconds": seconds,
             "last_failure": summary.failure,
             "dead_letters": summary.dead,
+            "held": summary.held,
         }
         say_json(said)
     else:
         age = "" if seconds is None else f", the oldest for {_duration(seconds)}"
         say(f"{summary.waiting:,} messages wait ({summary.size:,} bytes){age}")
         say(f"{summary.dead:,} dead letters, which the vendor has refused for good")
+        if summary.held:
+            say(f"{summary.held:,} messages are held for people who were never asked")
         if summary.failure:
             say(f"last failure: {summary.failure}")
     return 1 if summary.dead else 0

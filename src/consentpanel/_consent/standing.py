@@ -109,6 +109,27 @@ def in_order(records: Iterable[ConsentRecord]) -> list[ConsentRecord]:
     return [record for _, record in sorted(placed, key=itemgetter(0))]
 
 
+#: Stands in the evidence of a grant that covers what was held before the person was asked.
+COVERS_HELD = "held"
+
+
+def covers_held(records: Iterable[ConsentRecord]) -> dict[Purpose, bool]:
+    """By purpose, whether a person agreed that what was held before the question may leave; nothing where that was not said.
+
+    Who has ever said no has not: when it was held there was no answer, so that the no came after it.
+
+    Args:
+        records: The person's records.
+    """
+    said: dict[Purpose, bool] = {}
+    for record in records:
+        if record.status is ConsentStatus.DENIED:
+            said[record.purpose] = False
+        elif record.status is ConsentStatus.GRANTED and record.evidence.get(COVERS_HELD) is True:
+            said.setdefault(record.purpose, True)
+    return said
+
+
 def moment_of(record: ConsentRecord, latest: datetime | None) -> datetime:
     """From when a record counts that is written after the records of its purpose up to a moment (see `in_order`)."""
     if latest is None or record.status is not ConsentStatus.DENIED:

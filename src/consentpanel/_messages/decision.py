@@ -41,6 +41,8 @@ class Outcome(_Word):
     REDACTED = "redacted"
     #: Not handed to the transport.
     DROPPED = "dropped"
+    #: Kept back until the person answers, for a while at most: a second decision says what became of it.
+    HELD = "held"
 
 
 class Reason(_Word):
@@ -63,6 +65,10 @@ class Reason(_Word):
     #: Sent: the message only takes data away from the vendor.
     REMOVAL = "removal"
 
+    #: Held: somebody whom the message names was never asked (``while_unknown="hold"``).
+    AWAITING_CONSENT = "awaiting_consent"
+    #: Dropped after it was held: nobody answered within `hold_for`, before the buffer ended, or before others needed its room.
+    NOT_ANSWERED = "not_answered"
     #: Dropped: somebody whom the message names has not granted consent.
     NO_CONSENT = "no_consent"
     #: Dropped: somebody whom the message names has said no, or has withdrawn a consent.
@@ -115,6 +121,7 @@ class Reason(_Word):
         return self in _ERRORS
 
 
+_SENT = frozenset({Outcome.SENT, Outcome.REDACTED})
 _ERRORS = frozenset(
     {
         Reason.NOT_CONFIGURED,
@@ -285,7 +292,7 @@ class Decision:
     problem: str = ""
 
     def __bool__(self) -> bool:
-        return self.outcome is not Outcome.DROPPED
+        return self.outcome in _SENT
 
     def as_dict(self) -> dict[str, Any]:
         """The decision as JSON: each field by its name, every word as a plain str, for a log or the result of a task.

@@ -150,7 +150,8 @@ class ConsentCalls(VendorCalls):
             subject_id: The person: a `str`, `int` or `UUID`.
             purposes: What for; the three built-in purposes when left out.
             properties: Properties of the event, which the policy judges.
-            fields: More about the grant, such as ``source="cookie-banner"``: those of `ConsentRecord`.
+            fields: More about the grant, such as ``source="cookie-banner"``: those of `ConsentRecord`; and ``covers_held=True``
+                when the person agrees that what was held before the question may leave.
 
         Returns:
             The decision about the event.
@@ -161,6 +162,8 @@ class ConsentCalls(VendorCalls):
             mixpanel.MixpanelException: As the consumer raises it; the grant is recorded.
         """
         self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes or BUILT_IN_PURPOSES), fields)
+        if fields.get("covers_held"):
+            self._sealed.release()
         return self.track(subject_id, "$opt_in", properties)
 
     def _record_consent(

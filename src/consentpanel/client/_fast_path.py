@@ -200,6 +200,8 @@ class FastPath:
             self._guard.warn_of_ids(subject)
         standing = standing_of_one(settings.registry, subject, purpose)
         if standing not in settings.allowing:
+            if standing is Standing.NOT_RECORDED and settings.holds:
+                return None, standing
             return self._guard.reporter.settle(plan.decision(standing, may_go=False), settings, outlet), standing
         try:
             judged = self._judged(client, plan, standing, subject, event, given) if plan.may_send else None
@@ -259,6 +261,8 @@ class FastPath:
             self._guard.warn_of_ids(subject)
         standing = standing_of_one(settings.registry, subject, Purpose.PROFILES)
         if standing not in settings.allowing:
+            if standing is Standing.NOT_RECORDED and settings.holds:
+                return None, standing
             return self._guard.reporter.settle(_REFUSED[standing], settings, outlet), standing
         text: str | None = None
         if standing is Standing.GRANTED and settings.may_take_fast_path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import attrs
 
 from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
 from consentpanel._gate.consent import bound_purposes, questions
@@ -31,6 +31,12 @@ from consentpanel.policy.identity import with_pseudonyms
 from consentpanel.registry._lookup import regimes_of, standings_of
 
 _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseudonymous() or per_subject(store) would keep them here"
+
+
+CANNOT_HOLD = (
+    'while_unknown="hold" needs a BufferedConsumer, BackgroundConsumer or SpoolConsumer of consentpanel, which keep messages '
+    "back; with any other consumer the messages of somebody who was never asked are dropped"
+)
 
 
 class Guard:
@@ -69,9 +75,18 @@ class Guard:
         """
         settings = self.settings()
         self.warn_of_ids(*message.subjects)
-        verdict, purposes = _judged(message, settings, partial(_answered, known=known))
+        ask = _Asked(known)
+        verdict, purposes = _judged(message, settings, ask)
+        decision, hold_for = verdict.decision, None
+        if decision.reason is Reason.NO_CONSENT and verdict.text is None and settings.holds:
+            verdict, purposes = self._as_granted(message, settings, ask, outlet) or (verdict, purposes)
+            if verdict.text is not None:
+                hold_for = settings.hold_for
+                decision = attrs.evolve(
+                    verdict.decision, outcome=Outcome.HELD, reason=Reason.AWAITING_CONSENT, status=ConsentStatus.UNKNOWN
+                )
         if verdict.text is None:
-            return self.reporter.settle(verdict.decision, settings, outlet)
+            return self.reporter.settle(decision, settings, outlet)
         needed = purposes if verdict.needs_consent else ()
         event, who = verdict.decision.event, (message.persons, message.devices)
         removal = None
@@ -80,12 +95,34 @@ class Guard:
             alone, _ = _judged(message, settings, _as_withdrawn)
             removal = None if alone.text is None else (alone.text, alone.decision)
         ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed, removal)
+        if hold_for is not None:
+            ticket.hold(hold_for, verdict.decision)
         try:
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
         except BaseException:
-            self.reporter.raised(ticket, verdict.decision)
+            self.reporter.raised(ticket, decision)
             raise
-        return self.reporter.answer(ticket, verdict.decision)
+        return self.reporter.answer(ticket, decision)
+
+    def _as_granted(
+        self, message: Message, settings: Settings, asked: _Asked, outlet: Outlet
+    ) -> tuple[Verdict, tuple[Purpose, ...]] | None:
+        """What would be sent if those who were never asked had agreed; None where nobody could keep it back."""
+        if not outlet.holds:
+            warn_once(CANNOT_HOLD)
+            return None
+        purposes = settings.purposes.of(message)
+
+        def ask(*_: object) -> _Answers:
+            # What a property alone is bound to nobody is taken to have agreed to.
+            return {
+                question: Standing.GRANTED
+                if standing is Standing.NOT_RECORDED and question[1] in purposes
+                else standing
+                for question, standing in asked.standings.items()
+            }, asked.regime
+
+        return _judged(message, settings, ask)
 
     def warn_of_ids(self, *subjects: str) -> None:
         """Warns, once in the process, of an id that says who somebody is."""
@@ -118,7 +155,7 @@ class Guard:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         message = take_apart(Captured(FLAGS, context, Wire()))
-        verdict, _ = _judged(message, self.settings(), _answered)
+        verdict, _ = _judged(message, self.settings(), _Asked())
         self.reporter.settle(verdict.decision, self.settings(), outlet)
         left: dict[str, Any] | None = None if verdict.text is None else json.loads(verdict.text)
         return left
@@ -174,18 +211,30 @@ def _judged(message: Message, settings: Settings, ask: Callable[..., _Answers]) 
     return verdict, (*purposes, *verdict.bound)
 
 
-def _answered(
-    settings: Settings, message: Message, asked: Sequence[Question], known: Standing | None = None
-) -> _Answers:
-    """What registry and regime say now; `known` as for `Guard.submit`."""
-    standings = {}
-    if known is not None and asked and len(message.subjects) == 1:
-        # Asked a moment ago: one look-up for each purpose is enough.
-        standings[asked[0]] = known
-        asked = asked[1:]
-    if asked:
-        standings.update(standings_of(settings.registry, asked))
-    return standings, regimes_of(settings.regime, message.persons)
+class _Asked:
+    """Asks what registry and regime say now, and keeps the answers.
+
+    Args:
+        known: As for `Guard.submit`.
+    """
+
+    __slots__ = ("_known", "regime", "standings")
+
+    regime: Regime | Callable[[str], Regime]
+
+    def __init__(self, known: Standing | None = None) -> None:
+        self._known = known
+        self.standings: dict[Question, Standing] = {}
+
+    def __call__(self, settings: Settings, message: Message, asked: Sequence[Question]) -> _Answers:
+        if self._known is not None and asked and len(message.subjects) == 1:
+            # Asked a moment ago: one look-up for each purpose is enough.
+            self.standings[asked[0]] = self._known
+            asked = asked[1:]
+        if asked:
+            self.standings.update(standings_of(settings.registry, asked))
+        self.regime = regimes_of(settings.regime, message.persons)
+        return self.standings, self.regime
 
 
 def _as_withdrawn(_: Settings, __: Message, asked: Sequence[Question]) -> _Answers:

@@ -17,6 +17,7 @@ from consentpanel.client._settings import (
     OnError,
     RegistryLike,
     Settings,
+    WhileUnknown,
     checked,
     lacks_secret,
 )
@@ -124,6 +125,8 @@ def configure(
     observers: Iterable[Observer] | None = None,
     privacy: PrivacyRequests | None = None,
     context: Context | None = None,
+    while_unknown: WhileUnknown | None = None,
+    hold_for: float | None = None,
 ) -> None:
     """Sets, once at start-up, what every client of the process uses unless its constructor says otherwise.
 
@@ -141,6 +144,8 @@ def configure(
         observers: Callables that get each `Decision`.
         privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
         context: Gives what surrounds the questions that are asked outside of a call, such as Flask's ``app.app_context``.
+        while_unknown: ``"drop"`` (the default) or ``"hold"``: what becomes of the messages of somebody who was never asked.
+        hold_for: The most seconds that these are held; half an hour when left out.
 
     Raises:
         ConfigurationError: An argument cannot work, the process is configured otherwise, or a message came before.

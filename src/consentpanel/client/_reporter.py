@@ -47,6 +47,11 @@ class Outlet(Protocol):
         ...
 
     @property
+    def holds(self) -> bool:
+        """Whether the consumer keeps back what has a ticket with `hold_for`."""
+        ...
+
+    @property
     def observes(self) -> bool:
         """Whether the consumer wants to know of decisions."""
         ...
@@ -122,7 +127,8 @@ class Reporter:
         with self._lock:
             decision = self._decided(message, decision)
             if message.counted is None:
-                self._recount(message, QUEUED if message.outlet.keeps else decision.outcome)
+                waits = message.outlet.keeps and decision.outcome is not Outcome.HELD
+                self._recount(message, QUEUED if waits else decision.outcome)
         return self._told(decision, message.settings, message.outlet)
 
     def raised(self, message: Reported, decision: Decision) -> None:
@@ -154,7 +160,7 @@ class Reporter:
         self._told_quietly(loss, message)
 
     def reduced(self, message: Reported, reduction: Decision) -> None:
-        """Counts and tells that less of a message is sent than the gate decided; as `lost`."""
+        """Counts and tells that less of a message is sent than was decided, or that one that was held is; as `lost`."""
         with self._lock:
             message.reduction = reduction
             before = message.outcome
@@ -163,7 +169,8 @@ class Reporter:
             if message.counted is not None:
                 self._count(message.counted, before, -1)
                 # What is delivered by now was counted as the whole.
-                message.counted = message.counted if message.counted == QUEUED else reduction.outcome
+                waits = message.counted in {QUEUED, Outcome.HELD} and message.outlet.keeps
+                message.counted = QUEUED if waits else reduction.outcome
                 self._count(message.counted, reduction, 1)
             message.outcome = reduction
         self._told_quietly(reduction, message)

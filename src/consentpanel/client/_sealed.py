@@ -92,6 +92,19 @@ class SealedTransport:
         return self.__keeps and process.outbox is None
 
     @property
+    def holds(self) -> bool:
+        """Whether the consumer keeps back what has a ticket with `hold_for`."""
+        consumer = self.__consumer if process.outbox is None else process.outbox
+        # Of exactly that class: what a subclass of somebody's sends, it may send at once.
+        return vars(type(consumer)).get("holds_back") is True
+
+    def release(self) -> None:
+        """Has the consumer look at once whether what it holds may leave."""
+        look = getattr(self.__consumer, "look_at_held", None)
+        if process.outbox is None and self.holds and callable(look):
+            self.__call(look)
+
+    @property
     def own_spools(self) -> list[Any]:
         """The consumers among those inside that keep messages for other processes."""
         return [each for each in senders_in(self.__consumer) if getattr(each, "keeps_for_others", False) is True]

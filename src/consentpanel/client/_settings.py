@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
 import attrs
 
+from consentpanel._checks import seconds
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime, RegimeRule
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 OnError: TypeAlias = Literal["drop", "raise"]
+WhileUnknown: TypeAlias = Literal["drop", "hold"]
 Observer: TypeAlias = Callable[[Decision], object]
 #: A function that returns a context manager, such as Flask's ``app.app_context``.
 Context: TypeAlias = Callable[[], AbstractContextManager[object]]
@@ -50,6 +53,9 @@ class Settings:
     privacy: PrivacyRequests | None = None
     #: Gives what surrounds the questions that are asked outside of a call.
     context: Context = nullcontext
+    #: What becomes of the messages of somebody who was never asked, and how many seconds they are held.
+    while_unknown: WhileUnknown = "drop"
+    hold_for: float = 1800.0
     #: Of which configuration of the process this is.
     generation: int
     #: Whether the present standing of one person answers whether a message may be sent.
@@ -70,6 +76,11 @@ class Settings:
         is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
         for name, value in (("asks_one", asks_one), ("allowing", allowing), ("may_take_fast_path", is_usual)):
             object.__setattr__(self, name, value)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the messages of somebody who was never asked are held."""
+        return self.while_unknown == "hold"
 
     def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:
         """Every id by which the vendor may know a person."""
@@ -139,6 +150,12 @@ def _on_error(value: Any) -> OnError:
     return value  # type: ignore[no-any-return]
 
 
+def _while_unknown(value: Any) -> WhileUnknown:
+    if value not in ("drop", "hold"):
+        raise ConfigurationError("while_unknown must be 'drop' or 'hold'")
+    return value  # type: ignore[no-any-return]
+
+
 def _observers(value: Any) -> tuple[Observer, ...]:
     if callable(value) or isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(f"observers must be several callables, such as [observer], not {type(value).__name__}")
@@ -169,6 +186,8 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "on_error": _on_error,
     "observers": _observers,
     "context": _context,
+    "while_unknown": _while_unknown,
+    "hold_for": partial(seconds, "hold_for"),
 }
 #: The keywords that a client and `configure` have in common.
 KEYWORDS = frozenset(_CHECKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import attrs
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
-from consentpanel._consent.standing import Question, Standing
+from consentpanel._consent.standing import Question, Standing, covers_held
 from consentpanel._gate.consent import refusal_of
 from consentpanel._log import error_once, note_failure
 from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel.client._reporter import Outlet, Reported, Reporter
 from consentpanel.registry._lookup import regimes_known, standings_of
 from consentpanel.registry._watching import store_of
+from consentpanel.registry._writing import records_known
 from consentpanel.transport import _ticket as transport
 from consentpanel.transport._ticket import Kept
 
@@ -40,6 +41,9 @@ class Ticket(Reported):
     _refusal: Standing = attrs.field(default=Standing.WITHDRAWN, init=False)
     #: Once that part is all there is left, until somebody is told.
     _left: Decision | None = attrs.field(default=None, init=False)
+    #: Of a message that is held: for how many seconds, and what is decided once it may leave.
+    hold_for: float | None = attrs.field(default=None, init=False)
+    _verdict: Decision | None = attrs.field(default=None, init=False)
 
     def questions(self) -> list[Question]:
         """What is asked of the registry before it leaves."""
@@ -48,6 +52,21 @@ class Ticket(Reported):
     def persons(self) -> tuple[str, ...]:
         """Lookup keys of those whose consent is needed; of nobody for what only takes data away."""
         return self._persons if self.purposes else ()
+
+    def hold(self, hold_for: float, verdict: Decision) -> None:
+        """Has the message wait for an answer of somebody who was never asked.
+
+        Args:
+            hold_for: Seconds.
+            verdict: What is decided once there is one that lets it leave.
+        """
+        self.hold_for, self._verdict = hold_for, verdict
+
+    def release(self) -> None:
+        """Lets a message leave that was held, and reports it."""
+        self.hold_for = None
+        if self._verdict is not None:
+            self._reporter.reduced(self, self._verdict)
 
     @property
     def token(self) -> str:
@@ -88,7 +107,11 @@ class Ticket(Reported):
         who = self._persons, self._devices
         doubtful = refusal_of(*who, (None,), self.purposes, answered.standings, answered.regime)
         if doubtful is None:
-            return True
+            return True if self.hold_for is None else answered.cover(self._persons, self.purposes)
+        if self.hold_for is not None and doubtful.standing is Standing.NOT_RECORDED:
+            doubtful = refusal_of(*who, (None,), self.purposes, answered.if_asked, answered.regime)
+            if doubtful is None:
+                return None
         # What nobody could tell is no denial: the message waits, unless somebody else's answer is one.
         sure = refusal_of(*who, (None,), self.purposes, answered.at_best, answered.regime_at_best)
         self._refusal = (sure or doubtful).standing
@@ -163,7 +186,7 @@ class Restorer:
         """Whether another client is judged by the same registry."""
         return other.is_judged_by(self._guard.settings().registry)
 
-    def restored(self, endpoint: str, kept: Kept) -> Ticket:
+    def restored(self, endpoint: str, kept: Kept, *, is_held: bool = False) -> Ticket:
         """A ticket, of what was kept of one."""
         purposes = tuple(map(Purpose, kept.purposes))
         before = Decision(
@@ -186,6 +209,8 @@ class Restorer:
             None if kept.removal is None else (kept.removal, alone),
         )
         ticket.outcome = before
+        if is_held:
+            ticket.hold(self._guard.settings().hold_for, before)
         return ticket
 
 
@@ -209,6 +234,33 @@ class _Answers:
             self.standings, self._regimes = dict.fromkeys(asked, Standing.UNAVAILABLE), {}
         if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
             error_once(_UNANSWERED)
+
+        self._registry, self._context = settings.registry, settings.context
+        self._covered: dict[str, Mapping[Purpose, bool]] = {}
+
+    def cover(self, persons: Iterable[str], purposes: Iterable[Purpose]) -> bool | None:
+        """Whether all these persons agreed that what was held before they were asked may leave; None where one has not said."""
+        answers: set[bool | None] = set()
+        for person in persons:
+            if person not in self._covered:
+                try:
+                    with self._context():
+                        self._covered[person] = covers_held(records_known(self._registry, person))
+                except Exception as error:  # noqa: BLE001 - the context is the user's
+                    note_failure("context", error)
+                    return None
+            answers |= {self._covered[person].get(purpose) for purpose in purposes}
+        if False in answers:
+            return False
+        return None if None in answers else True
+
+    @cached_property
+    def if_asked(self) -> dict[Question, Standing]:
+        """The standings, if those who were never asked had agreed."""
+        return {
+            question: Standing.GRANTED if standing is Standing.NOT_RECORDED else standing
+            for question, standing in self.standings.items()
+        }
 
     @cached_property
     def at_best(self) -> dict[Question, Standing]:

@@ -20,9 +20,9 @@ from consentpanel._mixpanel.hosts import host_of
 from consentpanel._mixpanel.names import TIMES
 from consentpanel.client._capture import captured, plain, problem_of
 from consentpanel.client._consent_calls import ConsentCalls
-from consentpanel.client._guard import Guard
+from consentpanel.client._guard import CANNOT_HOLD, Guard
 from consentpanel.client._sealed import SealedTransport
-from consentpanel.client._settings import KEYWORDS, Context, Observer, OnError, RegistryLike, checked
+from consentpanel.client._settings import KEYWORDS, Context, Observer, OnError, RegistryLike, WhileUnknown, checked
 from consentpanel.client._signatures import refuse_unknown_calls
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
@@ -62,6 +62,10 @@ class Mixpanel(ConsentCalls):
         privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
         context: A function that returns a context manager, such as Flask's ``app.app_context``: it surrounds each question
             to the registry and the regime that is asked outside of a call, when what waited is to leave.
+        while_unknown: What becomes of the messages of somebody who was never asked, where the regime is opt-in. ``"drop"``
+            (default), or ``"hold"``: a `BufferedConsumer`, `BackgroundConsumer` or `SpoolConsumer` keeps them back, and they
+            leave only after a grant that says ``covers_held=True``.
+        hold_for: The most seconds that these are held; half an hour when left out.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -97,6 +101,8 @@ class Mixpanel(ConsentCalls):
         observers: Iterable[Observer] | None = None,
         privacy: PrivacyRequests | None = None,
         context: Context | None = None,
+        while_unknown: WhileUnknown | None = None,
+        hold_for: float | None = None,
     ) -> None:
         given = locals()
         if not isinstance(token, str) or not token.strip():
@@ -119,6 +125,8 @@ class Mixpanel(ConsentCalls):
             found = self.__dict__.pop("_consumer", getattr(self, "_consumer", None))
             if found is not None:
                 self._seal(found)
+        if while_unknown == "hold" and not getattr(getattr(self, "_sealed", None), "holds", False):
+            raise ConfigurationError(CANNOT_HOLD)
         if "_wire" not in vars(self):
             self._write_with(self.__dict__.pop("_serializer", serializer))
         if local_flags_config or remote_flags_config:

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict, Unpack
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, refuse_future, utc
-from consentpanel._consent.standing import Standing
+from consentpanel._consent.standing import COVERS_HELD, Standing
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.registry._protocol import offered
 from consentpanel.registry._watching import tell
@@ -27,6 +27,7 @@ class Fields(TypedDict, total=False):
     source: str | None
     jurisdiction: str | None
     evidence: Mapping[str, Any] | None
+    covers_held: bool | None
 
 
 class RecordingRegistry(ABC):
@@ -123,7 +124,8 @@ class RecordingRegistry(ABC):
             subject_id: The data subject: a `str`, `int` or `UUID`.
             purposes: The purposes; the three built-in ones when none is named.
             fields: More about what was said, each as in `ConsentRecord`: `recorded_at`, `expires_at`, `policy_version`,
-                `source`, `jurisdiction`, `evidence`. Without `recorded_at` it is now, or the time of the person's latest
+                `source`, `jurisdiction`, `evidence`; and `covers_held=True` when the person agrees that what was held
+                before the question (``while_unknown="hold"``) may leave, which the evidence then says. Without `recorded_at` it is now, or the time of the person's latest
                 record when that is later, so that a clock that is behind cannot make a grant outlive a denial.
 
         Raises:
@@ -186,11 +188,30 @@ def records_of(
         rule = "grant" if status is ConsentStatus.GRANTED else "deny"
         raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
     given: dict[str, Any] = {"recorded_at": now()}
-    given.update((name, value) for name, value in fields.items() if value is not None)
+    given.update((name, value) for name, value in in_evidence(status, fields).items() if value is not None)
     named = dict.fromkeys(map(Purpose, purposes)) or BUILT_IN_PURPOSES
     records = [ConsentRecord(subject_id, purpose, status, **given) for purpose in named]
     refuse_future(records[0].recorded_at)
     return records
+
+
+def in_evidence(status: ConsentStatus, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as a record has them: that a grant covers what was held is a part of its evidence.
+
+    Raises:
+        InvalidRecordError: `covers_held` is no bool, or stands beside a denial.
+    """
+    left = dict(fields)
+    covers = left.pop("covers_held", None)
+    if covers is None or covers is False:
+        return left
+    if covers is not True:
+        raise InvalidRecordError(f"covers_held must be True, False or None, not {type(covers).__name__}")
+    if status is not ConsentStatus.GRANTED:
+        raise InvalidRecordError("covers_held is said with a grant: a denial lets nothing leave that was held")
+    evidence = left.get("evidence") or {}
+    # What is no mapping is refused by the record.
+    return {**left, "evidence": {**evidence, COVERS_HELD: True} if isinstance(evidence, Mapping) else evidence}
 
 
 def is_stamped_here(fields: Mapping[str, Any]) -> bool:

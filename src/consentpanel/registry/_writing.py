@@ -11,7 +11,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
-from consentpanel.registry._recording import is_stamped_here, latest_of, not_before, records_of
+from consentpanel.registry._recording import in_evidence, is_stamped_here, latest_of, not_before, records_of
 
 _NONE = object()
 
@@ -137,6 +137,8 @@ def say(
         RegistryError: As `record_all`.
         InvalidRecordError: An argument is malformed.
     """
+    # A registry of anybody's knows the fields of a record alone.
+    fields = in_evidence(status, fields)
     records = records_of(status, subject_id, purposes, fields)
     name = "grant" if status is ConsentStatus.GRANTED else "deny"
     if offered(registry, (name, "record_many", "record")) == name and callable(getattr(registry, name, None)):

@@ -11,7 +11,9 @@ from consentpanel._mixpanel import vendor
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
+from consentpanel.transport._holding import MOST_HELD, Holding
 from consentpanel.transport._ticket import Ticket, ticket_of
+from consentpanel.transport._waiting import waiting_message
 
 
 class FakeTransport:
@@ -41,9 +43,13 @@ class FakeTransport:
         >>> vendor.assert_nothing_sent("user-2")
     """
 
+    #: Tells a client that messages of people who were never asked are kept back here.
+    holds_back = True
+
     def __init__(self, *, asks_again: bool = True) -> None:
         self._asks_again = asks_again
         self._lock = threading.RLock()
+        self._holding = Holding(self._lock, MOST_HELD)
         self._messages: list[SentMessage] = []
         self._decisions: list[Decision] = []
         self._failures: int | None = 0
@@ -69,12 +75,22 @@ class FakeTransport:
         if error is not None:
             raise error
         messages = received(endpoint, json_message)
-        ticket = ticket_of(json_message) if self._asks_again else None
+        ticket = ticket_of(json_message)
+        if ticket is not None and ticket.hold_for is not None:
+            self._holding.add(endpoint, waiting_message(endpoint, json_message, None, None))
+            return
+        ticket = ticket if self._asks_again else None
         if ticket is not None and ticket.purposes and _fails_elsewhere(ticket):
             ticket.lost(Reason.REGISTRY_ERROR)
             return
         with self._lock:
             self._messages += messages
+
+    def look_at_held(self) -> None:
+        """Take what people have agreed to by now of what is held for them; for clients, and before messages are looked at."""
+        for held in self._holding.answered():
+            with self._lock:
+                self._messages += received(held.endpoint, held.message.json_message)
 
     def observe(self, decision: Decision) -> None:
         """Keep a `Decision`; the client tells each one that it makes."""
@@ -107,11 +123,13 @@ class FakeTransport:
         """Forget all messages and decisions, and the failures asked for."""
         with self._lock:
             self._messages, self._decisions = [], []
+            self._holding.take(lambda _: True)
             self._failures, self._error = 0, None
 
     @property
     def messages(self) -> list[SentMessage]:
         """All messages, in the order of arrival."""
+        self.look_at_held()
         with self._lock:
             return list(self._messages)
 
@@ -138,6 +156,7 @@ class FakeTransport:
     @property
     def decisions(self) -> list[Decision]:
         """Each `Decision` of the clients that write here, in order."""
+        self.look_at_held()
         with self._lock:
             return list(self._decisions)
 

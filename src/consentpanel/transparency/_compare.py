@@ -175,6 +175,10 @@ def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         was, now = before[name], after[name]
         if was != now:
             yield Change(text, needs_consent=was is not None and (now is None or not set(now) <= set(was)))
+    was, now = before.get("held_for"), after.get("held_for")
+    if was != now:
+        text = "what people do before they have answered is kept for another time, or no longer"
+        yield Change(text, needs_consent=now is not None and (was is None or now > was))
     if before["contact"] != after["contact"]:
         yield Change("the contact is another", needs_consent=False)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from consentpanel._checks import several
+from consentpanel._checks import seconds, several
 from consentpanel._consent.regime import Regime
 from consentpanel._mixpanel.hosts import REGIONS
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
@@ -113,6 +114,7 @@ def notice(
     strict: bool = False,
     purpose_map: Mapping[str, str | Iterable[str]] | None = None,
     texts: Mapping[str, str] | None = None,
+    hold_for: float | None = None,
 ) -> Notice:
     """Writes, from the live policy, what is shared with the vendor, what for, and what people can do about it.
 
@@ -127,6 +129,8 @@ def notice(
         strict: Whether a property without a reason, or a purpose without a why, is an error.
         purpose_map: The purposes of events and calls, where the client has a map of them.
         texts: Texts of your own in the place of `TEXTS`, by their names.
+        hold_for: The most seconds that messages of somebody who was never asked are held, where the client has
+            ``while_unknown="hold"``; None where it has not.
 
     Returns:
         The notice.
@@ -155,7 +159,7 @@ def notice(
     named = list(dict.fromkeys((*whys, *served)))
     if strict:
         _refuse_gaps(items, named, whys)
-    facts = {
+    facts: dict[str, Any] = {
         "purposes": [{"purpose": purpose, "why": whys.get(purpose, "")} for purpose in named],
         "items": [item.as_dict() for item in items],
         "regime": regime.value if isinstance(regime, Regime) else "by_region",
@@ -166,6 +170,8 @@ def notice(
         "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
         "contact": contact,
     }
+    if hold_for is not None:
+        facts["held_for"] = seconds("hold_for", hold_for)
     version = "n1_" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     words = Words(language, texts)
     return Notice(
@@ -211,6 +217,8 @@ def _receiver(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterabl
 def _choices(facts: Mapping[str, Any], vendor: Vendor, words: Words, version: str) -> Iterable[str]:
     yield words("choices.opt_out" if facts["regime"] == "opt_out" else "choices.opt_in")
     yield words("choices.no")
+    if "held_for" in facts:
+        yield words("choices.held", minutes=str(math.ceil(facts["held_for"] / 60)))
     if vendor.allows_erasure:
         yield words("choices.erase", vendor=vendor.name)
     yield words("choices.contact", contact=facts["contact"])

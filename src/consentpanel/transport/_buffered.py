@@ -77,6 +77,9 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         1
     """
 
+    #: Tells a client that what may not leave yet is kept back. Asked of this very class: a subclass may send by itself.
+    holds_back = True
+
     def __init__(
         self,
         max_size: int = 50,
@@ -98,7 +101,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         gzip_imports: bool = False,
     ) -> None:
         self._open(BufferedConsumer, locals())
-        self._max_buffered = whole_number("max_buffered", max_buffered, self._max_size)
+        self._max_buffered = self._most_held = whole_number("max_buffered", max_buffered, self._max_size)
         self._is_closed = False
         self._reset()
         watch(self)
@@ -133,6 +136,11 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 message is then not accepted), or the flush failed (the message is then kept).
         """
         message = waiting_message(endpoint, json_message, api_key, api_secret)
+        if message.hold_for:
+            with self._lock:
+                self._refuse_closed(endpoint)
+            self._holding.add(endpoint, message)
+            return
         waiting = self._add(endpoint, message)
         if waiting is None:
             failure = self._flush_one(endpoint)
@@ -149,6 +157,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
                 raise vendor_error(endpoint, f"{endpoint}: {text}")
         # Whoever flushes already will find it, or leaves it to the next.
+        if self._holding.is_due():
+            self.look_at_held()
         if waiting >= self._max_size and not self._lines[endpoint].is_quiet() and self._may_flush():
             self._flush_endpoint(endpoint)
         elif has_ended():
@@ -165,6 +175,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 `endpoint` names the endpoint. Unlike the vendor's, it does not carry the batch: a batch is full of
                 personal data, and error reports travel.
         """
+        self.look_at_held()
         failures = [(endpoint, self._flush_one(endpoint)) for endpoint in ENDPOINTS]
         for endpoint, failure in failures:
             self._raise_for(endpoint, failure)
@@ -181,14 +192,16 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         with self._lock:
             self._is_closed = True
         self.flush()
+        self._holding.end()
 
     def end(self) -> None:
         """Flushes before the process ends, and reports as lost what was not delivered."""
-        if not any(map(len, self._lines.values())):
+        if not any(map(len, self._lines.values())) and not self._holding:
             return
         if isinstance(self._consumer, HttpConsumer):
             self._consumer.hurry()
         with suppress(Exception):
+            self.look_at_held()
             for endpoint in ENDPOINTS:
                 # Nobody waits for a vendor that does not answer once for each endpoint.
                 if self._flush_one(endpoint, _LAST_WAIT) is not None:
@@ -207,6 +220,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             left = settle(message for line in lines for message in line.queue)
             for line in lines:
                 line.sweep()
+        self._holding.end()
         for reason, lost in ((Reason.REGISTRY_ERROR, unanswered), (Reason.NOT_DELIVERED, left)):
             for message in lost:
                 message.lose(reason)
@@ -226,11 +240,14 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         if cause is not None:
             raise vendor_error(endpoint, f"{endpoint}: a batch was not delivered and {fate} ({cause})")
 
+    def _refuse_closed(self, endpoint: str) -> None:
+        if self._is_closed:
+            raise vendor_error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
+
     def _add(self, endpoint: str, message: Waiting) -> int | None:
         """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
         with self._lock:
-            if self._is_closed:
-                raise vendor_error(endpoint, f"{endpoint}: the buffer is closed; this message is not accepted")
+            self._refuse_closed(endpoint)
             line = self._lines[endpoint]
             if len(line) >= self._max_buffered:
                 return None

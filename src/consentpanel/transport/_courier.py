@@ -12,6 +12,7 @@ from typing import Any
 from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
 from consentpanel.transport._ends import has_ended, watch
+from consentpanel.transport._holding import Held
 from consentpanel.transport._http import shared
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
@@ -50,6 +51,7 @@ class Courier(ThreadedBuffer):
         self._open(buffer, given)
         self._buffer = buffer
         self._max_queued, self._max_queued_bytes = max_queued, max_queued_bytes
+        self._most_held = max_queued
         self._linger, self._connections = linger, connections
         self._accounts: weakref.WeakSet[Account] = weakref.WeakSet()
         self._reset()
@@ -99,6 +101,14 @@ class Courier(ThreadedBuffer):
         with self._lock:
             if account.is_closed:
                 raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
+            if message.hold_for and not self._threads:
+                self._start()
+        if message.hold_for:
+            self._holding.add(endpoint, message, account)
+            with self._lock:
+                self._changed.notify_all()
+            return
+        with self._lock:
             given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
             is_taken = self._changed.wait_for(lambda: account.is_closed or self._has_room(), timeout)
             is_taken = is_taken and not account.is_closed
@@ -134,6 +144,7 @@ class Courier(ThreadedBuffer):
 
     def flush(self, account: Account, timeout: float) -> bool:
         """Sends what waits now; whether all that an account has queued has arrived, or waits for the registry alone."""
+        self.look_at_held()
         with self._lock:
             self._flushes += 1
             self._wake()
@@ -152,6 +163,8 @@ class Courier(ThreadedBuffer):
             timeout: Seconds.
         """
         account.is_closed = True
+        self.look_at_held()
+        self._holding.end(lambda each: each.account is account)
         problem = self._finish(account, timeout)
         with self._lock:
             account.is_gone = True
@@ -165,6 +178,9 @@ class Courier(ThreadedBuffer):
 
     def end(self) -> None:
         """Delivers what waits before the process ends, and reports what could not be. It may go on all the same."""
+        if self._holding:
+            self.look_at_held()
+            self._holding.end()
         if self.whole.waiting and (problem := self._finish(self.whole, self.exit_timeout, is_end=True)):
             LOGGER.warning("the process ends: %s", problem)
 
@@ -192,6 +208,15 @@ class Courier(ThreadedBuffer):
             which = "of these" if is_end else "and"
             return f"{count} messages were not delivered, {which} {on_its_way} are still on their way"
         return ""
+
+    def _take_released(self, held: Held) -> None:
+        with self._lock:
+            if held.account is not None:
+                held.message.enter(held.account)
+            super()._take_released(held)
+            if not self._threads:
+                self._start()
+            self._changed.notify_all()
 
     def _wake(self) -> None:
         """Has what waits sent now: by a thread, or here where the system gives none. Under the lock."""
@@ -245,14 +270,22 @@ class Courier(ThreadedBuffer):
     def _work(self) -> None:
         try:
             while (found := self._awaited()) is not None:
-                self._tried(*found)
+                if found[1]:
+                    self._tried(*found)
+                else:
+                    self.look_at_held()
         finally:
             self.leave()
 
     def _awaited(self) -> tuple[str, list[Waiting]] | None:
-        """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while."""
+        """Waits for a batch that may go now, and takes it; None when there was nothing to do for a while.
+
+        An empty one when it is time to look at what is held.
+        """
         with self._lock:
             while (endpoint := self._next()) is None:
+                if self._holding.is_due():
+                    return "", []
                 pause = self._pause()
                 is_woken = True
                 if not (is_over := pause is None and self._may_end()):
@@ -305,6 +338,8 @@ class Courier(ThreadedBuffer):
             for endpoint, line in self._lines.items()
             if line.queue and not line.is_silent
         ]
+        if self._holding:
+            ready.append(self._holding.look_at)
         ready += [line.ask_at for line in self._lines.values() if line.unanswered or line.is_silent]
         # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None

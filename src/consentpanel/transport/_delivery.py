@@ -15,6 +15,7 @@ from consentpanel._forks import Survivors
 from consentpanel._log import pass_deadline
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
+from consentpanel.transport._holding import MOST_HELD, Held, Holding
 from consentpanel.transport._http import (
     DeliveryError,
     HttpConsumer,
@@ -26,7 +27,14 @@ from consentpanel.transport._http import (
 from consentpanel.transport._importing import alike, as_import, target, token_of
 from consentpanel.transport._line import Line
 from consentpanel.transport._redirects import KEPT_TO_ITS_HOST
-from consentpanel.transport._waiting import ENDPOINTS, MAX_BATCH_MESSAGES, Waiting, answers_about, settle, take_back
+from consentpanel.transport._waiting import (
+    ENDPOINTS,
+    MAX_BATCH_MESSAGES,
+    Waiting,
+    answers_about,
+    settle,
+    take_back,
+)
 
 if TYPE_CHECKING:
     from consentpanel.transport._ticket import Restorer
@@ -60,6 +68,8 @@ def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> Deliver
 class Buffer:
     """Messages that wait by endpoint, and a consumer that sends them in batches."""
 
+    #: The most messages that are held.
+    _most_held = MOST_HELD
     #: Whether events go to ``/import``.
     _imports_events = False
     #: Tells a client that consent is asked for again at the flush.
@@ -105,6 +115,8 @@ class Buffer:
         self._buffers = {endpoint: line.queue for endpoint, line in self._lines.items()}
         #: The most messages of a batch; fewer than `max_size` when the vendor has asked for fewer.
         self._sizes = dict.fromkeys(ENDPOINTS, self._max_size)
+        #: What waits for people who were never asked.
+        self._holding = Holding(self._lock, self._most_held)
         #: The threads that tell tickets what became of their messages, which are settled already.
         self._telling: list[int] = []
         #: How many such batches the vendor has taken in a row.
@@ -156,10 +168,23 @@ class Buffer:
         with self._lock:
             for line in self._lines.values():
                 discarded += line.purge(lambda each: each.is_of_client(client) and each.names(key, purposes))
+            held = self._holding.take(
+                lambda each: each.message.is_of_client(client) and each.message.names(key, purposes)
+            )
+            discarded += [each.message for each in held]
             self._changed.notify_all()
         for message in discarded:
             message.discard()
         return len(discarded)
+
+    def look_at_held(self) -> None:
+        """Has leave what people have agreed to by now, and gives up what they have not, or not in time."""
+        for held in self._holding.answered():
+            self._take_released(held)
+
+    def _take_released(self, held: Held) -> None:
+        """Lets what was held wait for its turn, as any other message."""
+        self._lines[held.endpoint].queue.append(held.message)
 
     def _deliver(self, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
         """Hands a batch over, in parts as small as the vendor wants them, and tells the tickets what became of it.
@@ -307,6 +332,7 @@ class Buffer:
             for line in self._lines.values():
                 settle([*line.queue, *line.unanswered])
                 line.sweep()
+            self._holding.take(lambda _: True)
             self._changed.notify_all()
 
     def end(self) -> None:

@@ -27,6 +27,7 @@ from consentpanel.transport._ticket import Client, Kept, Restorer, Ticket
 from consentpanel.transport._waiting import (
     ENDPOINTS,
     MAX_BATCH_BYTES,
+    MAX_BATCH_MESSAGES,
     Waiting,
     answers_about,
     settle,
@@ -40,6 +41,8 @@ _SELDOM = 30.0
 _PATIENCE = 1.0
 #: Seconds that a lease is longer than a request may take.
 _MARGIN = 20.0
+#: How many times as long as a look at what is held took nobody looks again.
+_RELAXED = 20.0
 #: After how many messages, or bytes, the size of the file is looked at.
 _MEASURED, _MEASURED_BYTES = 50, 1_000_000
 #: How many tickets of its own a process remembers, for its counts.
@@ -135,9 +138,11 @@ class Spool(ThreadedBuffer):
         self._on_their_way = 0
         self._last: int | None = None
         self._is_full = False
+        #: The number after which the next look at what is held goes on.
+        self._held_at = 0
         self._unmeasured = 0
         self._count = itertools.count()
-        self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0}
+        self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0, "held": 0.0}
 
     def attach(self, client: Client) -> None:
         """Lets messages of a client's project be delivered by this process, whoever wrote them."""
@@ -176,10 +181,12 @@ class Spool(ThreadedBuffer):
                 return Reason.QUEUE_FULL
             # Under the lock, or a thread could deliver it before its ticket is known.
             with self._lock:
-                number = self._file.append(endpoint, token, subjects, kept, message.json_message, message.size)
+                number = self._file.append(
+                    endpoint, token, subjects, kept, message.json_message, message.size, message.hold_for
+                )
                 if ticket is not None and len(self._tickets) < _MOST_REMEMBERED:
                     self._tickets[number] = ticket
-                self._fresh += 1
+                self._fresh += not message.hold_for
                 if not self._threads:
                     self._start()
                 if self._fresh == 1 or self._fresh >= self._max_size:
@@ -201,6 +208,7 @@ class Spool(ThreadedBuffer):
     def _flushed(self, last: int, until: float) -> bool:
         self._look_after_the_old()
         self._file.ask_again(last)
+        self.look_at_held()
         with self._lock:
             self._flushes += 1
             if not self._threads:
@@ -425,6 +433,33 @@ class Spool(ThreadedBuffer):
             LOGGER.debug("a batch to %s was not delivered and is kept: %s", endpoint, cause)
         return len(left) < len(batch)
 
+    def look_at_held(self) -> None:
+        """Has leave what people have agreed to by now, and erases what they have not, or not in time."""
+        known = self._known()
+        for row in self._file.end_holding():
+            if (ticket := self._tickets.pop(row.number, None) or _restored(row, known, is_held=True)) is not None:
+                ticket.lost(Reason.NOT_ANSWERED)
+        begun = time.monotonic()
+        rows = self._file.held(known, self._held_at, MAX_BATCH_MESSAGES) if known else []
+        # The next look goes on behind the last one of a page, and begins anew after the last page.
+        self._held_at = rows[-1].number if len(rows) == MAX_BATCH_MESSAGES else 0
+        tickets = [self._tickets.get(row.number) or _restored(row, known, is_held=True) for row in rows]
+        answers = answers_about([Waiting("", (None, None), ticket, 0) for ticket in tickets])
+        by_number = {row.number: (ticket, answer) for row, ticket, answer in zip(rows, tickets, answers, strict=True)}
+        released = self._file.release(number for number, (_, answer) in by_number.items() if answer)
+        denied = self._file.end_holding(number for number, (_, answer) in by_number.items() if answer is False)
+        for number in released:
+            if (ticket := by_number[number][0]) is not None:
+                ticket.release()
+        for row in denied:
+            ticket, answer = by_number.get(row.number, (None, None))
+            self._tickets.pop(row.number, None)
+            if ticket is not None and answer is False:
+                ticket.discarded()
+        with self._lock:
+            self._next_look["held"] = time.monotonic() + max(_LOOK, _RELAXED * (time.monotonic() - begun))
+            self._fresh += len(released)
+
     def _is_due(self, look: str, pause: float) -> bool:
         with self._lock:
             due = time.monotonic() >= self._next_look[look]
@@ -437,6 +472,8 @@ class Spool(ThreadedBuffer):
         known = self._known()
         if self._is_due("old", _LOOK):
             self._lose(self._file.expire(present() - int(self._keep_for * 1000), known), known)
+        if self._is_due("held", _LOOK):
+            self.look_at_held()
         if not self._is_due("rare", _SELDOM):
             return
         dead = [(row.number, _restored(row, known)) for row in self._file.dead_letters(known)]
@@ -448,7 +485,7 @@ class Spool(ThreadedBuffer):
         for number in set(remembered) - self._file.among(remembered):
             # Another process has told what became of it.
             ticket = self._tickets.pop(number, None)
-            if ticket is not None:
+            if ticket is not None and ticket.hold_for is None:
                 ticket.delivered()
 
     def _lose(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
@@ -462,10 +499,10 @@ class Spool(ThreadedBuffer):
             LOGGER.warning("%d messages in a spool were older than keep_for, and are erased", len(rows))
 
 
-def _restored(row: Row, known: Mapping[str, Restorer]) -> Ticket | None:
+def _restored(row: Row, known: Mapping[str, Restorer], *, is_held: bool = False) -> Ticket | None:
     """A ticket of a message that another process has written; None for one without, and of another project."""
     client = known.get(row.token or "")
-    return None if client is None else client.restored(row.endpoint, Kept.of_json(row.kept))
+    return None if client is None else client.restored(row.endpoint, Kept.of_json(row.kept), is_held=is_held)
 
 
 def _work(reference: weakref.ref[Spool]) -> None:

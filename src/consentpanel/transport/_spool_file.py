@@ -39,6 +39,10 @@ _MIGRATIONS = (
         "CREATE INDEX spooled_by_subject ON spooled (subject)",
         # What fails for good.
         f"CREATE TABLE dead_letter (number INTEGER PRIMARY KEY, {_COLUMNS})",
+        # Of people who were never asked; `until` is when it is given up.
+        f"CREATE TABLE held (number INTEGER PRIMARY KEY, {_COLUMNS}, until INTEGER NOT NULL)",
+        "CREATE INDEX held_by_subject ON held (subject)",
+        "CREATE INDEX held_by_end ON held (until)",
         "CREATE INDEX dead_letter_by_subject ON dead_letter (subject)",
         # Of messages that name more than one person: the others.
         "CREATE TABLE also_named (subject TEXT, number INTEGER, PRIMARY KEY (subject, number)) WITHOUT ROWID",
@@ -50,8 +54,9 @@ _MIGRATIONS = (
 #: How sure a message is when `append` returns: of the end of the process, or of a power cut too.
 DURABILITIES = {"process": "NORMAL", "full": "FULL"}
 
+_ALL = "number, endpoint, token, subject, kept, message, size, created, failure"
 _FIELDS = "number, endpoint, token, kept, message, size, created, failure"
-_TABLES = ("spooled", "dead_letter")
+_TABLES = ("spooled", "dead_letter", "held")
 
 
 class Row(NamedTuple):
@@ -87,6 +92,7 @@ class Summary(NamedTuple):
 
     waiting: int
     dead: int
+    held: int
     size: int
     oldest: int | None
     failure: str | None
@@ -114,9 +120,16 @@ class SpoolFile:
         return self._database.path
 
     def append(
-        self, endpoint: str, token: str | None, subjects: Sequence[str], kept: str, message: str, size: int
+        self,
+        endpoint: str,
+        token: str | None,
+        subjects: Sequence[str],
+        kept: str,
+        message: str,
+        size: int,
+        hold_for: float = 0.0,
     ) -> int:
-        """Writes a message; its number.
+        """Writes a message; its number. With `hold_for` it is held for so many seconds.
 
         Raises:
             MixpanelException: The file cannot be written.
@@ -125,16 +138,81 @@ class SpoolFile:
         values = (endpoint, token, first, kept, message, size, present())
 
         def insert(connection: sqlite3.Connection) -> int:
-            if not others:
+            if not others and not hold_for:
                 # One statement is a transaction of its own, at half the cost.
                 return connection.execute(_INSERT, values).lastrowid or 0
             with transaction(connection):
                 number = connection.execute(_INSERT, values).lastrowid or 0
                 rows = [(other, number) for other in others]
                 connection.executemany("INSERT OR IGNORE INTO also_named VALUES (?, ?)", rows)
+                if hold_for:
+                    # By way of the other table, which gives the number.
+                    connection.execute(_HOLD, (present() + int(hold_for * 1000), number))
+                    connection.execute("DELETE FROM spooled WHERE number = ?", (number,))
             return number
 
         return self._database.use(insert)
+
+    def held(self, tokens: Collection[str], after: int, most: int) -> list[Row]:
+        """Some of what is held for people who were never asked.
+
+        Args:
+            tokens: Of the clients that can judge them.
+            after: The number after which they are wanted.
+            most: The most rows.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        asked = ",".join("?" * len(tokens))
+        query = f"SELECT {_FIELDS} FROM held WHERE number > ? AND token IN ({asked}) ORDER BY number LIMIT ?"  # noqa: S608 - constants
+        rows = self._database.use(lambda connection: connection.execute(query, (after, *tokens, most)).fetchall())
+        return list(map(Row._make, rows))
+
+    def release(self, numbers: Iterable[int]) -> set[int]:
+        """Lets messages wait for delivery that were held; which of them were still there.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+
+        def move(connection: sqlite3.Connection) -> set[int]:
+            moved = set()
+            with transaction(connection):
+                for number in asked:
+                    if connection.execute(_RELEASE, (number,)).rowcount:
+                        connection.execute("DELETE FROM held WHERE number = ?", (number,))
+                        moved.add(number)
+            return moved
+
+        asked = list(numbers)
+        return self._database.use(move) if asked else set()
+
+    def end_holding(self, numbers: Iterable[int] = ()) -> list[Row]:
+        """Erases what was held for too long, whoever wrote it, and some that may not be sent; what was still there.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        asked = list(numbers)
+
+        def erase(connection: sqlite3.Connection) -> list[Row]:
+            over = connection.execute("SELECT 1 FROM held WHERE until <= ? LIMIT 1", (present(),)).fetchone()
+            if over is None and not asked:
+                return []
+            with transaction(connection):
+                rows = connection.execute(f"SELECT {_FIELDS} FROM held WHERE until <= ?", (present(),)).fetchall()  # noqa: S608 - constants
+                for number in asked:
+                    rows += connection.execute(f"SELECT {_FIELDS} FROM held WHERE number = ?", (number,)).fetchall()  # noqa: S608 - constants
+                gone = {row[0]: Row._make(row) for row in rows}
+                for number in gone:
+                    _erase(connection, "held", number)
+            return list(gone.values())
+
+        rows = self._database.use(erase)
+        if rows:
+            self.tidy()
+        return rows
 
     def claim(
         self,
@@ -289,7 +367,7 @@ class SpoolFile:
                     left = True if tokens is not None and row.token not in {None, *tokens} else left_of(row)
                     if left is True:
                         continue
-                    is_waiting = False
+                    is_waiting = table == "held"
                     if table == "spooled":
                         (until,) = connection.execute(_LEASED_UNTIL, (row.number,)).fetchone()
                         is_waiting = until <= now
@@ -297,7 +375,7 @@ class SpoolFile:
                         connection.execute(_REDUCE.format(table), (left, len(left), row.number))
                     else:
                         _erase(connection, table, row.number)
-                    count += is_waiting or table != "spooled"
+                    count += is_waiting or table == "dead_letter"
                     if is_waiting:
                         changed.append((row, left if isinstance(left, str) else None))
             return count
@@ -362,7 +440,7 @@ class SpoolFile:
             self.tidy()
 
     def among(self, numbers: Iterable[int]) -> set[int]:
-        """Which of some numbers wait in the file.
+        """Which of some numbers wait, or are held, in the file.
 
         Raises:
             MixpanelException: The file fails.
@@ -370,7 +448,7 @@ class SpoolFile:
         asked = list(numbers)
 
         def look(connection: sqlite3.Connection) -> set[int]:
-            return {each for each in asked if connection.execute(_IS_THERE, (each,)).fetchone() is not None}
+            return {each for each in asked if connection.execute(_IS_THERE, (each, each)).fetchone() is not None}
 
         return self._database.use(look)
 
@@ -404,10 +482,11 @@ class SpoolFile:
         Raises:
             MixpanelException: The file fails.
         """
+        # Of what is held too, which keeps its number.
         last = self._database.use(
-            lambda connection: connection.execute("SELECT max(number) FROM spooled").fetchone()[0]
+            lambda connection: connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'spooled'").fetchone()
         )
-        return int(last or 0)
+        return 0 if last is None else int(last[0])
 
     def size(self) -> int:
         """Bytes of the file that are in use.
@@ -437,10 +516,11 @@ class SpoolFile:
                 "SELECT count(*), coalesce(sum(size), 0), min(created) FROM spooled"
             ).fetchone()
             (dead,) = connection.execute("SELECT count(*) FROM dead_letter").fetchone()
+            (held,) = connection.execute("SELECT count(*) FROM held").fetchone()
             last = connection.execute(
                 "SELECT failure FROM spooled WHERE failure IS NOT NULL ORDER BY available DESC, number DESC LIMIT 1"
             ).fetchone()
-            return Summary(waiting, dead, size, oldest, None if last is None else last[0])
+            return Summary(waiting, dead, held, size, oldest, None if last is None else last[0])
 
         return self._database.use(ask)
 
@@ -510,9 +590,12 @@ _LEASED_UNTIL = "SELECT leased_until FROM spooled WHERE number = ?"
 _UNNAME = (
     "DELETE FROM also_named WHERE number = ? AND NOT EXISTS (SELECT 1 FROM spooled WHERE spooled.number = also_named.number)"
     " AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.number = also_named.number)"
+    " AND NOT EXISTS (SELECT 1 FROM held WHERE held.number = also_named.number)"
 )
 #: More than any number.
 _LAST = 2**63 - 1
 _DEAD = f"SELECT {_FIELDS} FROM dead_letter ORDER BY number"  # noqa: S608 - constants
-_IS_THERE = "SELECT 1 FROM spooled WHERE number = ?"
+_IS_THERE = "SELECT 1 FROM spooled WHERE number = ? UNION ALL SELECT 1 FROM held WHERE number = ?"
+_HOLD = f"INSERT INTO held SELECT {_ALL}, ? FROM spooled WHERE number = ?"  # noqa: S608 - constants
+_RELEASE = f"INSERT INTO spooled ({_ALL}) SELECT {_ALL} FROM held WHERE number = ?"  # noqa: S608 - constants
 _OTHERS = "SELECT number, subject FROM also_named WHERE number BETWEEN ? AND ?"

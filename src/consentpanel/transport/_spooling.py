@@ -87,6 +87,8 @@ class SpoolConsumer:
     sends_by_itself = True
     #: Tells a client that consent is asked for again before a message leaves.
     judges_again = True
+    #: Tells a client that what may not leave yet is kept back. Asked of this very class: a subclass may send by itself.
+    holds_back = True
     #: Tells a client that it keeps messages for other processes, which judge them again.
     keeps_for_others = True
 
@@ -196,6 +198,10 @@ class SpoolConsumer:
             text = "a spool keeps no credentials: imports need SpoolConsumer(credentials=) or project_secret=, or a consumer that has them"
             raise vendor_error(endpoint, f"{endpoint}: {text}")
         self._spool.put(endpoint, message)
+
+    def look_at_held(self) -> None:
+        """Have leave what people have agreed to by now; for clients."""
+        self._spool.look_at_held()
 
     def flush(self, timeout: float | None = None) -> None:
         """Deliver what waits now, and wait until it has arrived.

@@ -70,7 +70,7 @@ class Restorer(Protocol):
         """Whether another client is judged by the same registry."""
         ...
 
-    def restored(self, endpoint: str, kept: Kept) -> Ticket:
+    def restored(self, endpoint: str, kept: Kept, *, is_held: bool = False) -> Ticket:
         """A ticket, of what was kept of one."""
         ...
 
@@ -93,6 +93,14 @@ class Ticket(Protocol):
         """The purposes whose consent the message stands on; none for one that only takes data away."""
         ...
 
+    @property
+    def hold_for(self) -> float | None:
+        """Seconds that the message is held, for somebody who was never asked; None for one that may leave."""
+        ...
+
+    def release(self) -> None:
+        """Lets a message leave that was held, and reports it; never raises."""
+
     def is_of_client(self, client: Restorer) -> bool:
         """Whether it is of a client's project, or judged by its registry."""
         ...
@@ -112,7 +120,8 @@ class Ticket(Protocol):
     def ask_again(tickets: Sequence[Any]) -> list[bool | None]:
         """Whether each of some messages may still be sent, asked now: one question for each purpose, each person once.
 
-        None for one of which nobody could tell, because the registry fails. It never raises.
+        None for one of which nobody could tell, because the registry fails, or of a held one the person has not answered. It
+        never raises.
 
         Args:
             tickets: The tickets of the messages, all of this class.

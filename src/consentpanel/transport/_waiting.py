@@ -98,6 +98,11 @@ class Waiting:
         """Lookup keys of all whom its client says that it names."""
         return frozenset() if self.ticket is None else self.ticket.subject_ids
 
+    @property
+    def hold_for(self) -> float:
+        """Seconds that it is held before it may leave; 0 for one that may."""
+        return getattr(self.ticket, "hold_for", None) or 0.0
+
     def names(self, key: str, purposes: Collection[str] | None = None) -> bool:
         """Whether the message says something about the person with this look-up key, for one of these purposes."""
         if self.ticket is not None:
