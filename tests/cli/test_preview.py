@@ -174,6 +174,15 @@ def test_groups_need_no_person(capsys) -> None:
     assert counts(capsys) == {"plan": {"kept": 1}}
 
 
+def test_an_event_in_whose_name_the_id_of_its_person_stands_is_not_named(capsys) -> None:
+    # rule 4.2
+    record = {"event": "For visitor-4711", "properties": {"distinct_id": "visitor-4711", "plan": "pro"}}
+    assert preview(ndjson(record), "--by-event") == 0
+    said = capsys.readouterr().out
+    assert "visitor-4711" not in said
+    assert "<id>: 1 record" in said
+
+
 def test_events_are_counted_apart_on_demand(capsys) -> None:
     records = ndjson(export("A", plan="pro"), export("B", plan="pro"), export("B", note="x"))
     assert preview(records, "--by-event") == 0

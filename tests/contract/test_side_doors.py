@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
+import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from email.message import Message
 from enum import Enum
 from typing import Any
+from urllib.error import HTTPError
 
 import attrs
 import mixpanel
@@ -968,3 +972,42 @@ def test_the_fast_path_tells_no_name_that_the_gate_would_not(subject: str, event
     mp, _, registry = build()
     registry.grant(subject)
     assert mp.track(subject, event).event == mp.track(subject, event, meta={"q": 1}).event == "<id>"
+
+
+class OfUrllib:
+    """What `urllib.request.urlopen` raises: its attributes come from what it holds."""
+
+    def send(self, endpoint: str, message: str) -> None:
+        raise HTTPError("https://api.mixpanel.com/track", 503, "busy", Message(), io.BytesIO(b"busy"))
+
+
+def test_an_exception_that_answers_from_what_it_held_can_still_be_looked_at() -> None:
+    # rules 1.8 and 5.1
+    _, _, registry = build()
+    mp = Mixpanel("TOKEN", OfUrllib(), registry=registry, policy=FieldPolicy.keep_all())
+    with pytest.raises(Exception, match="HTTPError") as raised:
+        mp.track("user-1", "Paid")
+    assert not hasattr(raised.value, "anything")
+    assert "HTTPError" in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("given", [(), [], "", {}, 0, False])
+def test_false_properties_of_an_event_are_none_as_to_the_vendor(given: Any) -> None:
+    # rule 1.3
+    mp, sink, _ = build()
+    assert mp.track("user-1", "Paid", given)
+    assert len(sink.texts) == 1
+
+
+@pytest.mark.parametrize("host", ["", None, "api-eu.mixpanel.com/", "a b", "https://api.mixpanel.com"])
+def test_a_consumer_of_the_vendor_s_with_no_host_is_refused(host: Any) -> None:
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match="api_host"):
+        Mixpanel("TOKEN", mixpanel.Consumer(api_host=host))
+
+
+@pytest.mark.parametrize("token", ["T\n", " T", "\tT", " ", ""])
+def test_a_token_with_white_space_around_it_is_refused(token: str) -> None:
+    # rule 1.8
+    with pytest.raises(ConfigurationError, match="token must be"):
+        Mixpanel(token)

@@ -395,6 +395,7 @@ def test_the_list_of_sensitive_names_is_public():
         ({"params": ["a b"]}, "https://s.example/?a+b=1&a%20b=2&ab=3", "https://s.example/?a+b=1&a%20b=2"),
         ({"fragment": True}, "https://s.example/#a", "https://s.example/#a"),
         ({"path": "ids"}, "https://s.example/u/42/x/7f3e4d5c-1111-2222-3333-444455556666", "https://s.example/u/*/x/*"),
+        ({"path": "ids"}, "https://s.example/u/-12/x/12.5/12%20/v2.1", "https://s.example/u/*/x/*/*/v2.1"),
         ({"path": "ids"}, "/u/ada@b.example/ada%40b.example/ada%252540b.example/v2", "/u/*/*/*/v2"),
         ({}, "mailto:ada@mail.example", "not_a_url"),
         ({}, "javascript:alert(1)", "not_a_url"),

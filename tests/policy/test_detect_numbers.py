@@ -251,3 +251,26 @@ def test_a_number_is_found_before_another_one(number, suffix, library):
     assert len(places) == 1
     assert places[0].start == 5
     assert places[0].end >= 5 + len(number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111  1111  1111  1111",
+        "4111 1111 11111111",
+        "4111 111111111111",
+        "6011 111111111117",
+        "411111 111111 1111",
+        "4111-11111111-1111",
+        "4111 - 1111 - 1111 - 1111",
+        "3782  822463 - 10005",
+        "3782 82246310005",
+    ],
+)
+def test_a_card_is_found_with_gaps_that_are_wide_or_forgotten(text):
+    # rule 3.7
+    assert detect(f"card {text} ok") == [Finding("payment_card", 5, 5 + len(text))]
+
+
+def test_of_a_card_with_wide_gaps_and_digits_behind_it_the_card_is_the_hit():
+    assert detect("4111  1111  1111  1111  123") == [Finding("payment_card", 0, 22)]

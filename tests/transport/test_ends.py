@@ -208,3 +208,28 @@ def test_a_buffer_that_fails_at_the_end_leaves_the_others_to_be_delivered(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == (0 if how == "by itself" else -signal.SIGTERM), errors
     assert faulty.ids() == dict.fromkeys([*ALL, "visit-more"], 1)
+
+
+@pytest.mark.parametrize("run", range(4))
+def test_what_daemon_threads_track_while_the_process_ends_arrives_or_is_told(
+    shop: Any, faulty: Any, consumer: str, run: int
+) -> None:
+    # rule 8.1: in the middle of what such a thread does the interpreter stops it, but not before an answer is kept
+    code = (
+        "import itertools, os, threading, time\n"
+        "def note(name):\n"
+        "    file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n    os.write(file, b'x')\n    os.close(file)\n"
+        "mp = Mixpanel('T', CONSUMERS[os.environ['CONSUMER']](), registry=lambda subject, purpose: True,\n"
+        "    policy=FieldPolicy.keep_all(), observers=[lambda decision: decision or note('lost')])\n"
+        "def work():\n"
+        "    while True:\n        if mp.track('user-1', 'Visited'): note('answered')\n"
+        "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(0.05)\n"
+    )
+    with started(shop, code) as process:
+        process.communicate(timeout=60)
+    sizes = {
+        name: len((shop.folder / name).read_bytes()) for name in ("answered", "lost") if (shop.folder / name).exists()
+    }
+    assert set(faulty.ids().values()) == {1}
+    assert sizes["answered"] <= len(faulty.ids()) + sizes.get("lost", 0)

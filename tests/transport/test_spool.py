@@ -688,3 +688,17 @@ def test_many_messages_that_name_two_people_are_claimed_as_fast_as_others(path: 
 
     # Ten times as many waiting; a look at each for each would take a hundred times as long.
     assert min(seconds(20_000), seconds(20_001)) < 10 * max(seconds(2_000), 0.02)
+
+
+def test_what_is_left_of_a_message_after_a_withdrawal_is_counted_when_it_has_arrived(
+    client: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    # rules 2.9 and 4.4
+    registry.grant(WHO)
+    mp = client(policy=FieldPolicy(people={"plan": keep()}))
+    mp.people_update({"$distinct_id": WHO, "$set": {"plan": "pro"}, "$unset": ["old"]})
+    mp.withdraw(WHO)
+    assert mp.stats() == {"queued": {"removal": 1}}
+    mp.flush()
+    assert [message.properties for message in vendor.people] == [{"$unset": ["old"]}]
+    assert mp.stats() == {"redacted": {"removal": 1}}

@@ -20,6 +20,19 @@ def host_of(address: str) -> str:
     return address.partition("://")[2].partition("/")[0]
 
 
+def is_odd(address: str) -> bool:
+    """Whether an address cannot be one: without a host, with two schemes, or with white space in it.
+
+    Example:
+        >>> is_odd("https://api.mixpanel.com/track"), is_odd("https:///track"), is_odd("https://a b/track")
+        (False, True, True)
+    """
+    _, scheme, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    has_no_host = bool(scheme) and host in {"", "None"}
+    return has_no_host or "://" in rest or path.startswith("/") or any(map(str.isspace, address))
+
+
 def region_of(host: str | None, hosts: Mapping[str, str]) -> str | None:
     """The region to which one of these hosts belongs; None for another host."""
     return next((region for region, each in hosts.items() if each == host), None)

@@ -80,9 +80,11 @@ def captured(
     problem = ""
     # Suppressed, because mapping and hooks are the user's and their exceptions may hold values.
     with suppress(Exception):
+        # The vendor's client ignores what is false, of properties those of an event.
         problem = problem_of("meta", meta)
-        # The vendor's client ignores what is false.
         meta = meta or None
+        problem = problem_of(_NOUNS[endpoint], properties)
+        properties = (properties or None) if endpoint == "events" else properties
         problem = problem_of("meta", meta) or problem_of(_NOUNS[endpoint], properties)
         # Copies, because the caller's own may change in another thread: what is judged is what is sent.
         said, more = plain(properties), plain(meta)

@@ -15,6 +15,7 @@ from consentpanel._messages.decision import Decision, Reason
 from consentpanel._messages.message import ENDPOINTS, Captured, take_apart
 from consentpanel._messages.shapes import DefaultOf
 from consentpanel._messages.wire import Wire, parsed
+from consentpanel._mixpanel.hosts import is_odd
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.client._reporter import Reported
@@ -83,7 +84,7 @@ class SealedTransport:
         for each in self.own_spools:
             # It goes on with what other processes have written for this project.
             each.attach(self)
-        if any(address.count("://") > 1 for address in self.addresses):
+        if any(map(is_odd, self.addresses)):
             raise ConfigurationError(NO_HOST)
 
     @property

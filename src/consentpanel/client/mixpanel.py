@@ -105,8 +105,9 @@ class Mixpanel(ConsentCalls):
         hold_for: float | None = None,
     ) -> None:
         given = locals()
-        if not isinstance(token, str) or not token.strip():
-            came = "an empty one" if isinstance(token, str) else type(token).__name__
+        if not isinstance(token, str) or not token.strip() or token != token.strip():
+            came = "one with white space around it" if isinstance(token, str) and token.strip() else "an empty one"
+            came = came if isinstance(token, str) else type(token).__name__
             raise ConfigurationError(f"token must be the project's token, a non-empty str, not {came}")
         if serializer is not None and not callable(serializer):
             raise ConfigurationError(f"serializer must be a class of json.JSONEncoder, not {type(serializer).__name__}")

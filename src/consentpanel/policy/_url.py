@@ -21,7 +21,7 @@ _USER_INSIDE = re.compile(r"[/\\:][/\\][^/\\?#]*@")
 _SESSION = re.compile(r"(?:;|%(?:25)*3b)[^/]+", re.IGNORECASE)
 _PARAMETER = re.compile(r"[&;][^&;]*")
 # A number, or a UUID with or without its hyphens (RFC 9562, 4).
-_ID = re.compile(r"\d+|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+_ID = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)*\s*|[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 # HTTP asks servers to take URLs of at least 8,000 octets (RFC 9110, 4.1).
 _LONGEST = 8_192
 

@@ -78,7 +78,7 @@ class _Ending(threading.Thread):
 
     def run(self) -> None:
         try:
-            end_all()
+            _end_for_good()
         finally:
             self.is_done.set()
             self._have_it_end()
@@ -101,7 +101,7 @@ def _terminate(number: int, _: FrameType | None) -> None:
         try:
             _ending.start()
         except RuntimeError:  # the interpreter ends, or the system has no more threads
-            end_all()
+            _end_for_good()
             _ending.is_done.set()
     if _ending.is_done.wait(_STANDSTILL):
         signal.signal(number, signal.SIG_DFL)
@@ -117,8 +117,9 @@ def _end_with_the_child(buffer: Buffer) -> None:
 
 
 def _end_for_good() -> None:
-    end_all()
+    # First, so that what another thread still tracks is sent by that thread, before its call returns.
     _HAS_ENDED.set()
+    end_all()
 
 
 atexit.register(_end_for_good)

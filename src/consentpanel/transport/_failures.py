@@ -56,6 +56,8 @@ def stripped(error: Exception, said: str | None) -> Exception:
         new.args = arguments
         vars(new).clear()
         vars(new).update({name: value for name, value in held.items() if is_plain(value)})
+        # One that answers for attributes from what it held would raise in whoever looks at it.
+        hasattr(new, "__notes__")
         # Handlers ask for these of an error of requests or httpx.
         vars(new).update({name: None for name in ("request", "response") if name in held})
     except Exception:  # noqa: BLE001 - the type is anybody's

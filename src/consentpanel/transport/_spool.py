@@ -253,7 +253,8 @@ class Spool(ThreadedBuffer):
             return in_memory
         known = self._known()
         for row, left in changed:
-            ticket = self._tickets.pop(row.number, None) or _restored(row, known)
+            own = self._tickets.get(row.number) if left is not None else self._tickets.pop(row.number, None)
+            ticket = own or _restored(row, known)
             if ticket is not None:
                 if left is not None:
                     ticket.take_removal()

@@ -74,6 +74,8 @@ class Record:
     line: int
     event: str | None
     properties: dict[str, Any] = attrs.field(repr=False)
+    #: The person's id as text; empty where it is none, and of a group.
+    subject: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -138,16 +140,19 @@ class _UnusableError(Exception):
 
 def _record(value: dict[str, Any], line: int, scope: Scope, paths: RecordPaths) -> Record:
     event = _event(value, paths.event) if scope is Scope.EVENTS else None
+    subject = ""
     if scope is not Scope.GROUPS:
-        _check_id(_at(value, paths.distinct_id), paths.distinct_id)
+        who = _at(value, paths.distinct_id)
+        _check_id(who, paths.distinct_id)
+        subject = str(who) if isinstance(who, (str, int)) else ""
     if scope is not Scope.EVENTS:
         operators = {name: value[name] for name in value.keys() & _OPERATORS}
         if operators:
-            return Record(line, event, operators)
+            return Record(line, event, operators, subject)
     properties = _at(value, paths.properties)
     if not isinstance(properties, dict):
         raise _UnusableError(f"no object of properties at {paths.properties!r}: {_kind(properties)}")
-    return Record(line, event, properties if scope is Scope.EVENTS else {"$set": properties})
+    return Record(line, event, properties if scope is Scope.EVENTS else {"$set": properties}, subject)
 
 
 def _event(value: dict[str, Any], path: str) -> str:

@@ -12,6 +12,7 @@ import attrs
 
 from consentpanel._cli._preview.records import Record, Scope, Unjudged
 from consentpanel.policy import FieldPolicy, PolicyResult
+from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._paths import written
 from consentpanel.transparency._printable import printable
 
@@ -117,7 +118,7 @@ class Tally:
         result = self._judge(record)
         self.judged += 1
         self.refused += result.refused
-        event = _shown_name(record.event) if self.by_event and record.event is not None else None
+        event = _shown_event(record.event, record.subject) if self.by_event and record.event is not None else None
         if event is not None:
             event = event if event in self.events or len(self.events) < self.max_properties else _OTHER_EVENTS
             self.events[event] += 1
@@ -227,6 +228,11 @@ def _shown_step(step: str) -> str:
 
 def _shown_name(name: str) -> str:
     return "<e-mail>" if "@" in name else _shown_step(_cut(name))
+
+
+def _shown_event(event: str, subject: str) -> str:
+    """The name of an event, unless the id of its person stands in it."""
+    return "<id>" if subject and Ids((subject,)).are_in(event) else _shown_name(event)
 
 
 def _shown_value(value: object) -> str:

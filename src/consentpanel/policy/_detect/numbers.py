@@ -159,16 +159,18 @@ def _may_exist(digits: str) -> bool:
     return bool(possible) or "0" in digits[1:5] or len(digits) > 13
 
 
-# 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, in two halves, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits;
-# behind what begins the track of a stripe (ISO/IEC 7813); not the digits behind a decimal point, nor an amount with two
+# 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, in two halves, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits,
+# with up to three signs where there is a gap, and with a gap forgotten; behind what begins the track of a stripe (ISO/IEC 7813); not the digits behind a decimal point, nor an amount with two
 # decimals.
-_CARD_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
+_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
 _CARD = re.compile(
-    rf"(?:{_START}(?<!\d\.)|(?<=%B))(?:\d{{12,19}}|\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{4}}{_CARD_GAP}\d{{1,7}}"
-    rf"(?:{_CARD_GAP}\d{{1,3}})?|\d{{4}}{_CARD_GAP}\d{{6}}{_CARD_GAP}\d{{4,5}}|\d{{8}}{_CARD_GAP}\d{{8}}"
-    rf"|\d{{6}}{_CARD_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
+    rf"(?:{_START}(?<!\d\.)|(?<=%B))(?:\d{{12,19}}"
+    rf"|\d{{4}}{_GAP}{{0,3}}\d{{4}}{_GAP}{{0,3}}\d{{4}}{_GAP}{{0,3}}\d{{1,7}}(?:{_GAP}\d{{1,3}})?"
+    rf"|\d{{4}}{_GAP}{{0,3}}\d{{6}}{_GAP}{{0,3}}\d{{4,5}}|\d{{6}}{_GAP}{{1,3}}\d{{6}}{_GAP}{{0,3}}\d{{1,7}}"
+    rf"|\d{{6}}{_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
 )
-_CARD_GAPS = re.compile(_CARD_GAP)
+_CARD_GAPS = re.compile(_GAP)
+_SIXTEEN = re.compile(rf"(?:\d{_GAP}*){{15}}\d")
 # The first digits that each network has been given (ISO/IEC 7812-1), with the lengths that it issues.
 _ISSUERS = tuple(
     (int(first.ljust(6, "0")), int(last.ljust(6, "9")), frozenset(lengths))
@@ -219,8 +221,8 @@ def payment_cards(text: str) -> Iterator[Span]:
         if is_card(digits):
             yield found.span()
             at = found.end()
-        elif len(digits) > 16 and found[0][4:5] != digits[4:5] and is_card(digits[:16]):
-            yield found.start(), found.start() + 19
+        elif len(digits) > 16 and len(found[0]) > len(digits) and is_card(digits[:16]):
+            yield found.start(), found.start() + _SIXTEEN.match(found[0]).end()  # type: ignore[union-attr]
             at = found.end()
         else:
             at = found.start() + 1
