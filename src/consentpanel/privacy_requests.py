@@ -186,9 +186,9 @@ class PrivacyRequests:
         """
         return self.create_deletion_of(self._mapped(subject_ids))
 
-    def create_deletion_of(self, vendor_ids: Iterable[str]) -> tuple[PrivacyTask, ...]:
-        """As `create_deletion`, by the ids that the vendor knows."""
-        return self._create("deletion", vendor_ids, {})
+    def create_deletion_of(self, vendor_ids: Iterable[str], *, waits: bool = True) -> tuple[PrivacyTask, ...]:
+        """As `create_deletion`, by the ids that the vendor knows; `waits` says whether for a vendor that is too busy."""
+        return self._create("deletion", vendor_ids, {}, waits=waits)
 
     def look_up_deletion(self, task_id: str) -> PrivacyTask:
         """How far a deletion is.
@@ -245,14 +245,16 @@ class PrivacyRequests:
         keys = [subject_key(each) for each in ((subject_ids,) if is_one else subject_ids)]
         return [each for key in keys for each in self._identity.all_of(key, self._keyed)]
 
-    def _create(self, kind: str, vendor_ids: Iterable[str], more: Mapping[str, str]) -> tuple[PrivacyTask, ...]:
+    def _create(
+        self, kind: str, vendor_ids: Iterable[str], more: Mapping[str, str], *, waits: bool = True
+    ) -> tuple[PrivacyTask, ...]:
         ids = list(dict.fromkeys(vendor_ids))
         created: list[PrivacyTask] = []
         for at in range(0, len(ids), MAX_IDS):
             some = ids[at : at + MAX_IDS]
             body = {"distinct_ids": some, "compliance_type": self._compliance_type, **more}
             try:
-                results = self._ask("POST", _PATHS[kind], body, expected=201)
+                results = self._ask("POST", _PATHS[kind], body, expected=201, tries=_TRIES if waits else 1)
                 task_id = results.get("task_id") or results.get("tracking_id")
             except PrivacyRequestError as error:
                 raise PrivacyRequestError(str(error), error.status, tuple(created)) from None
@@ -274,11 +276,13 @@ class PrivacyRequests:
             link=link if isinstance(link, str) and link else None,
         )
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, expected: int) -> Mapping[str, Any]:
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, expected: int, tries: int = _TRIES
+    ) -> Mapping[str, Any]:
         import requests
 
         waited = 0.0
-        for attempt in range(_TRIES):
+        for attempt in range(tries):
             answer: requests.Response | None = None
             problem = ""
             try:
@@ -296,7 +300,7 @@ class PrivacyRequests:
             if answer is None:
                 # Its exception would hold the address with the token, and the ids.
                 raise PrivacyRequestError(f"no answer from the vendor: {problem}")
-            if answer.status_code != _TOO_FAST or attempt == _TRIES - 1 or waited >= _LONGEST_WAIT:
+            if answer.status_code != _TOO_FAST or attempt == tries - 1 or waited >= _LONGEST_WAIT:
                 return _results(answer, expected)
             pause = min(_seconds(answer.headers.get("Retry-After"), 2.0**attempt), _LONGEST_WAIT - waited)
             waited += pause

@@ -57,6 +57,8 @@ def erase(arguments: argparse.Namespace) -> int:
                 complain(f"the client's consumer failed: {type(error).__name__}")
             else:
                 _print(done.erasure)
+                if done.is_erasure_kept:
+                    complain("the vendor has not taken a request yet: it is kept in the spool, and tried again")
         if failed:
             raise ConsentPanelError(f"{failed} of {len(ids)} were not asked for; the denials are recorded: try again")
 

@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             "last_failure": summary.failure,
             "dead_letters": summary.dead,
             "held": summary.held,
+            "erasures": summary.erasures,
         }
         say_json(said)
     else:
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{summary.dead:,} dead letters, which the vendor has refused for good")
         if summary.held:
             say(f"{summary.held:,} messages are held for people who were never asked")
+        if summary.erasures:
+            say(f"{summary.erasures:,} requests to erase a person, which the vendor has not taken yet")
         if summary.failure:
             say(f"last failure: {summary.failure}")
     return 1 if summary.dead else 0

@@ -11,6 +11,9 @@ import attrs
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
+from consentpanel._mixpanel import vendor
+from consentpanel.client._erasure import Erasure
+from consentpanel.client._process import process
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._writing import not_outlived, purposes_known, say
@@ -31,12 +34,15 @@ class Withdrawal:
         discarded: How many messages waited for the person and were discarded.
         profile: The decisions on the deletion of charges and profile; empty when it was not asked for.
         erasure: The requests to the vendor to delete all data of the person; empty when it was not asked for.
+        is_erasure_kept: Whether such a request waits in the file of a `SpoolConsumer`, because the vendor has not taken it yet:
+            it is tried again until it does, and its number is then written to the person's record.
     """
 
     purposes: tuple[Purpose, ...]
     discarded: int
     profile: tuple[Decision, ...]
     erasure: tuple[PrivacyTask, ...] = ()
+    is_erasure_kept: bool = False
 
 
 class ConsentCalls(VendorCalls):
@@ -77,7 +83,8 @@ class ConsentCalls(VendorCalls):
                 person is discarded all the same. Nothing else was done: withdraw again.
             InvalidRecordError: An argument is malformed: nothing was done.
             ConfigurationError: `erase` is asked for, and the client has no `privacy=`: nothing was done.
-            PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again.
+            PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again. With a
+                `SpoolConsumer` it is kept instead, and tried again.
             mixpanel.MixpanelException: As the consumer raises it; the denial is recorded.
 
         Example:
@@ -109,17 +116,25 @@ class ConsentCalls(VendorCalls):
         deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
         profile = tuple(each(subject_id) for each in deletions)
         erasure: tuple[PrivacyTask, ...] = ()
-        if erase and privacy is not None:
-            erasure = privacy.create_deletion_of(settings.vendor_ids(subject_id))
-            numbers = [task.task_id for task in erasure]
-            evidence = {**(fields.get("evidence") or {}), "deletion_requests": numbers}
-            try:
-                self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
-            except InvalidRecordError:
-                # There is no room for both, and the numbers are needed to follow the requests up.
-                evidence = {"deletion_requests": numbers}
-                self._record_consent(ConsentStatus.DENIED, subject_id, said, {**fields, "evidence": evidence})
-        return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure)
+        waits = False
+        if erase:
+            erasure, waits = self._erased(settings, subject_id, said, fields)
+        return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure, is_erasure_kept=waits)
+
+    def _erased(
+        self, settings: Settings, subject_id: Any, purposes: tuple[Purpose, ...], fields: Mapping[str, Any]
+    ) -> tuple[tuple[PrivacyTask, ...], bool]:
+        """What was asked of the vendor, and whether the request waits in a spool because the vendor has not taken it."""
+        fields = not_outlived(settings.registry, subject_id, fields)
+        erasure = Erasure(subject_key(subject_id), settings.vendor_ids(subject_id), purposes, fields)
+        for spool in self._sealed.own_spools[:1] if process.outbox is None else ():
+            # Where the file fails the vendor is asked as without one.
+            with suppress(vendor.MixpanelException):
+                made = spool.erase(self._sealed, erasure.as_json())
+                return made or (), made is None
+        tasks = erasure.ask(settings)
+        erasure.note(settings, [task.task_id for task in tasks])
+        return tasks, False
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
         """Opts a person out of everything, as the vendor's client-side libraries do.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,6 +15,7 @@ from consentpanel._consent.standing import Question, Standing, covers_held
 from consentpanel._gate.consent import refusal_of
 from consentpanel._log import error_once, note_failure
 from consentpanel._messages.decision import Decision, Outcome, Reason
+from consentpanel.client._erasure import carry_out
 from consentpanel.client._reporter import Outlet, Reported, Reporter
 from consentpanel.registry._lookup import regimes_known, standings_of
 from consentpanel.registry._watching import store_of
@@ -185,6 +186,15 @@ class Restorer:
     def shares_registry(self, other: transport.Restorer) -> bool:
         """Whether another client is judged by the same registry."""
         return other.is_judged_by(self._guard.settings().registry)
+
+    @property
+    def can_erase(self) -> bool:
+        """Whether the client can ask the vendor to erase people."""
+        return self._guard.settings().privacy is not None
+
+    def erase(self, asked: str, numbers: list[str] | None, taken: Callable[[list[str]], None]) -> Any:
+        """Does what is left of an erasure that was kept (`consentpanel.client._erasure.carry_out`)."""
+        return carry_out(self._guard.settings(), asked, numbers, taken)
 
     def restored(self, endpoint: str, kept: Kept, *, is_held: bool = False) -> Ticket:
         """A ticket, of what was kept of one."""

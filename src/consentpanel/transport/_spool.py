@@ -142,7 +142,7 @@ class Spool(ThreadedBuffer):
         self._held_at = 0
         self._unmeasured = 0
         self._count = itertools.count()
-        self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0, "held": 0.0}
+        self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0, "held": 0.0, "erasures": 0.0}
 
     def attach(self, client: Client) -> None:
         """Lets messages of a client's project be delivered by this process, whoever wrote them."""
@@ -208,6 +208,7 @@ class Spool(ThreadedBuffer):
     def _flushed(self, last: int, until: float) -> bool:
         self._look_after_the_old()
         self._file.ask_again(last)
+        self._file.erasures.carry_out(self._restorers(), present(), all_now=True)
         self.look_at_held()
         with self._lock:
             self._flushes += 1
@@ -260,6 +261,22 @@ class Spool(ThreadedBuffer):
                     ticket.take_removal()
                 ticket.discarded()
         return in_memory + count
+
+    def erase(self, client: Client, asked: str) -> Any:
+        """Keeps a request to erase a person, and tries it once now: the requests that were made, or None while it waits.
+
+        Raises:
+            MixpanelException: The file fails: nothing is kept.
+        """
+        mine = client.own_restorer
+        number = self._file.erasures.keep(mine.token, asked)
+        with self._lock:
+            self._is_used = True
+            if not self._threads:
+                self._start()
+        with suppress(vendor.MixpanelException):
+            return self._file.erasures.carry_out([mine], present(), only=number)
+        return None
 
     def discard_all(self) -> None:
         """Forgets what this process knows of messages; they stay in the file."""
@@ -473,6 +490,8 @@ class Spool(ThreadedBuffer):
         known = self._known()
         if self._is_due("old", _LOOK):
             self._lose(self._file.expire(present() - int(self._keep_for * 1000), known), known)
+        if self._is_due("erasures", _LOOK):
+            self._file.erasures.carry_out(self._restorers(), present())
         if self._is_due("held", _LOOK):
             self.look_at_held()
         if not self._is_due("rare", _SELDOM):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from consentpanel._sqlite import Database, Kind, transaction
+from consentpanel.transport import _erasures as erasures
 from consentpanel.transport._waiting import vendor_error
 
 #: "CNSS" in the header of the file.
@@ -49,6 +50,7 @@ _MIGRATIONS = (
         "CREATE INDEX also_named_by_number ON also_named (number)",
         "CREATE TABLE fence (last INTEGER NOT NULL)",
         "INSERT INTO fence VALUES (0)",
+        *erasures.SCHEMA,
     ),
 )
 #: How sure a message is when `append` returns: of the end of the process, or of a power cut too.
@@ -93,6 +95,7 @@ class Summary(NamedTuple):
     waiting: int
     dead: int
     held: int
+    erasures: int
     size: int
     oldest: int | None
     failure: str | None
@@ -113,6 +116,8 @@ class SpoolFile:
     def __init__(self, path: str | os.PathLike[str], durability: str = "process", timeout: float = 5.0) -> None:
         kind = Kind("spool", _APPLICATION_ID, _MIGRATIONS, partial(vendor_error, None), DURABILITIES[durability])
         self._database = Database(path, kind, timeout)
+        #: The requests to erase people that wait.
+        self.erasures = erasures.Erasures(self._database)
 
     @property
     def path(self) -> str:
@@ -520,7 +525,8 @@ class SpoolFile:
             last = connection.execute(
                 "SELECT failure FROM spooled WHERE failure IS NOT NULL ORDER BY available DESC, number DESC LIMIT 1"
             ).fetchone()
-            return Summary(waiting, dead, held, size, oldest, None if last is None else last[0])
+            (asked,) = connection.execute("SELECT count(*) FROM erasure").fetchone()
+            return Summary(waiting, dead, held, asked, size, oldest, None if last is None else last[0])
 
         return self._database.use(ask)
 

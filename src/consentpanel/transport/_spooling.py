@@ -199,6 +199,21 @@ class SpoolConsumer:
             raise vendor_error(endpoint, f"{endpoint}: {text}")
         self._spool.put(endpoint, message)
 
+    def erase(self, client: Client, asked: str) -> Any:
+        """Keep a request to erase a person until the vendor has taken it, and try it once now; for clients.
+
+        Args:
+            client: The client.
+            asked: What is kept of it.
+
+        Returns:
+            The requests that were made; None for one that waits.
+
+        Raises:
+            MixpanelException: The file fails: nothing is kept.
+        """
+        return self._spool.erase(client, asked)
+
     def look_at_held(self) -> None:
         """Have leave what people have agreed to by now; for clients."""
         self._spool.look_at_held()

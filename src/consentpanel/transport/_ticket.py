@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,6 +68,24 @@ class Restorer(Protocol):
 
     def shares_registry(self, other: Restorer) -> bool:
         """Whether another client is judged by the same registry."""
+        ...
+
+    @property
+    def can_erase(self) -> bool:
+        """Whether the client can ask the vendor to erase people."""
+        ...
+
+    def erase(self, asked: str, numbers: list[str] | None, taken: Callable[[list[str]], None]) -> Any:
+        """Does what is left of an erasure that was kept; the requests that were made.
+
+        Args:
+            asked: What was kept of it.
+            numbers: The vendor's, when it has taken the request before.
+            taken: Is told these as soon as they are known.
+
+        Raises:
+            Exception: It has to be tried again.
+        """
         ...
 
     def restored(self, endpoint: str, kept: Kept, *, is_held: bool = False) -> Ticket:

@@ -162,15 +162,15 @@ def _may_exist(digits: str) -> bool:
 # 12 to 19 digits (ISO/IEC 7812-1) in one piece, in fours, in two halves, or in 4-6-4 and 4-6-5 as on cards of 14 and 15 digits,
 # with up to three signs where there is a gap, and with a gap forgotten; behind what begins the track of a stripe (ISO/IEC 7813); not the digits behind a decimal point, nor an amount with two
 # decimals.
-_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
+_CARD_GAP = r"[ .\-/_\t\u00a0\u2010-\u2015\u202f\u2212]"
 _CARD = re.compile(
     rf"(?:{_START}(?<!\d\.)|(?<=%B))(?:\d{{12,19}}"
-    rf"|\d{{4}}{_GAP}{{0,3}}\d{{4}}{_GAP}{{0,3}}\d{{4}}{_GAP}{{0,3}}\d{{1,7}}(?:{_GAP}\d{{1,3}})?"
-    rf"|\d{{4}}{_GAP}{{0,3}}\d{{6}}{_GAP}{{0,3}}\d{{4,5}}|\d{{6}}{_GAP}{{1,3}}\d{{6}}{_GAP}{{0,3}}\d{{1,7}}"
-    rf"|\d{{6}}{_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
+    rf"|\d{{4}}{_CARD_GAP}{{0,3}}\d{{4}}{_CARD_GAP}{{0,3}}\d{{4}}{_CARD_GAP}{{0,3}}\d{{1,7}}(?:{_CARD_GAP}\d{{1,3}})?"
+    rf"|\d{{4}}{_CARD_GAP}{{0,3}}\d{{6}}{_CARD_GAP}{{0,3}}\d{{4,5}}|\d{{6}}{_CARD_GAP}{{1,3}}\d{{6}}{_CARD_GAP}{{0,3}}\d{{1,7}}"
+    rf"|\d{{6}}{_CARD_GAP}\d{{10,13}}){_END}(?!\.\d{{2}}|\.[1-9])"
 )
-_CARD_GAPS = re.compile(_GAP)
-_SIXTEEN = re.compile(rf"(?:\d{_GAP}*){{15}}\d")
+_CARD_GAPS = re.compile(_CARD_GAP)
+_SIXTEEN = re.compile(rf"(?:\d{_CARD_GAP}*){{15}}\d")
 # The first digits that each network has been given (ISO/IEC 7812-1), with the lengths that it issues.
 _ISSUERS = tuple(
     (int(first.ljust(6, "0")), int(last.ljust(6, "9")), frozenset(lengths))

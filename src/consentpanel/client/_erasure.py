@@ -1,0 +1,126 @@
+"""What is asked of the vendor when all data of a person is to be erased, and noted in the person's record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._log import LOGGER
+from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.registry._protocol import LacksMethodError
+from consentpanel.registry._writing import history_of, say
+
+if TYPE_CHECKING:
+    from consentpanel.client._settings import Settings
+    from consentpanel.privacy_requests import PrivacyTask
+
+#: Stands in the evidence of a denial for the vendor's numbers of the requests.
+NUMBERS = "deletion_requests"
+#: The fields of a denial that are kept with the request.
+_KEPT = ("policy_version", "source", "jurisdiction", "evidence")
+
+
+@attrs.frozen(repr=False)
+class Erasure:
+    """A request to erase a person.
+
+    Attributes:
+        subject: The person's look-up key.
+        vendor_ids: By which the vendor knows the person. Kept, because a salt may be gone when the request is made again.
+        purposes: Of the denial that it came with.
+        fields: Of that denial, for the one that names the vendor's numbers.
+    """
+
+    subject: str
+    vendor_ids: tuple[str, ...]
+    purposes: tuple[Purpose, ...]
+    fields: Mapping[str, Any]
+
+    def as_json(self) -> str:
+        """This as JSON."""
+        fields = {name: self.fields[name] for name in _KEPT if self.fields.get(name) is not None}
+        return json.dumps([self.subject, self.vendor_ids, self.purposes, fields])
+
+    @classmethod
+    def of_json(cls, text: str) -> Erasure:
+        """What was written by `as_json`."""
+        subject, vendor_ids, purposes, fields = json.loads(text)
+        return cls(subject, tuple(vendor_ids), tuple(map(Purpose, purposes)), fields)
+
+    def ask(self, settings: Settings, *, waits: bool = True) -> tuple[PrivacyTask, ...]:
+        """Asks the vendor.
+
+        Args:
+            settings: Of the client.
+            waits: Whether a vendor that is too busy is waited for.
+
+        Raises:
+            PrivacyRequestError: The vendor did not take it.
+            ConfigurationError: The client has no `privacy=`.
+        """
+        if settings.privacy is None:
+            raise ConfigurationError("an erasure needs privacy=PrivacyRequests(...) in the client or configure()")
+        return settings.privacy.create_deletion_of(self.vendor_ids, waits=waits)
+
+    def note(self, settings: Settings, numbers: Sequence[str]) -> None:
+        """Writes the vendor's numbers into the person's record.
+
+        Raises:
+            RegistryError: The registry failed.
+        """
+        evidence = {**(self.fields.get("evidence") or {}), NUMBERS: list(numbers)}
+        try:
+            self._deny(settings, evidence)
+        except InvalidRecordError:
+            # There is no room for both, and the numbers are needed to follow the requests up.
+            self._deny(settings, {NUMBERS: list(numbers)})
+
+    def _deny(self, settings: Settings, evidence: Mapping[str, Any]) -> None:
+        fields = {**self.fields, "evidence": evidence}
+        say(settings.registry, ConsentStatus.DENIED, self.subject, self.purposes, fields)
+
+
+def carry_out(settings: Settings, asked: str, numbers: Sequence[str] | None, taken: Callable[[list[str]], None]) -> Any:
+    """Does what is left of an erasure that was kept.
+
+    Args:
+        settings: Of the client.
+        asked: What `Erasure.as_json` wrote.
+        numbers: The vendor's numbers, when it has taken the request before and only the record is missing.
+        taken: Is told these numbers as soon as they are known.
+
+    Returns:
+        The `PrivacyTask` of each request that was made now.
+
+    Raises:
+        PrivacyRequestError: The vendor did not take it.
+        RegistryError: The registry failed.
+    """
+    erasure = Erasure.of_json(asked)
+    tasks: tuple[PrivacyTask, ...] = ()
+    if numbers is None:
+        tasks = erasure.ask(settings, waits=False)
+        numbers = [task.task_id for task in tasks]
+        taken([*numbers])
+    with settings.context():
+        if _is_known(settings.registry, erasure.subject):
+            erasure.note(settings, numbers)
+        else:
+            # Somebody who was forgotten meanwhile gets no new record.
+            LOGGER.info(
+                "the vendor has taken requests to erase somebody of whom no record is left: %s", ", ".join(numbers)
+            )
+    return tasks
+
+
+def _is_known(registry: Any, subject: str) -> bool:
+    """Whether there is a record of somebody, as far as the registry can tell."""
+    try:
+        return bool(history_of(registry, subject))
+    except LacksMethodError:
+        return True
