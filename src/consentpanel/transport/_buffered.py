@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -136,7 +137,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 message is then not accepted), or the flush failed (the message is then kept).
         """
         message = waiting_message(endpoint, json_message, api_key, api_secret)
-        if message.hold_for:
+        if message.ticket is not None and message.hold_for:
             with self._lock:
                 self._refuse_closed(endpoint)
             self._holding.add(endpoint, message)
@@ -157,7 +158,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 text = f"{self._max_buffered} messages wait already; this one is not accepted{cause}"
                 raise vendor_error(endpoint, f"{endpoint}: {text}")
         # Whoever flushes already will find it, or leaves it to the next.
-        if self._holding.is_due():
+        if self._holding and self._holding.is_due():
             self.look_at_held()
         if waiting >= self._max_size and not self._lines[endpoint].is_quiet() and self._may_flush():
             self._flush_endpoint(endpoint)
@@ -247,12 +248,15 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
     def _add(self, endpoint: str, message: Waiting) -> int | None:
         """How many messages wait for a flush that has not begun, with this one; None when there is no room for it."""
         with self._lock:
-            self._refuse_closed(endpoint)
+            if self._is_closed:
+                self._refuse_closed(endpoint)
             line = self._lines[endpoint]
-            if len(line) >= self._max_buffered:
+            waiting = line.waiting
+            if waiting + len(line.on_its_way) + len(line.unanswered) >= self._max_buffered:
                 return None
-            line.queue.append(message)
-            return line.waiting - (self._left if self._flushing == endpoint else 0)
+            # Not the queue's own method, which takes texts as well.
+            deque.append(line.queue, message)
+            return waiting + 1 - (self._left if self._flushing == endpoint else 0)
 
     def _flush_endpoint(self, endpoint: str) -> None:
         # By the vendor's name, because subclasses call and override it.

@@ -70,8 +70,8 @@ class Buffer:
 
     #: The most messages that are held.
     _most_held = MOST_HELD
-    #: Whether events go to ``/import``.
-    _imports_events = False
+    #: Whether events go to ``/import``; and whether some may.
+    _imports_events = _may_import = False
     #: Tells a client that consent is asked for again at the flush.
     judges_again = True
     _consumer: Any
@@ -86,7 +86,7 @@ class Buffer:
         Raises:
             ConfigurationError: An argument cannot work.
         """
-        self._imports_events = target(given["endpoint"]) == "import"
+        self._imports_events = self._may_import = target(given["endpoint"]) == "import"
         self._consumer = consumer_of(buffer, given)
         self._max_size = whole_number("max_size", given["max_size"], 1, MAX_BATCH_MESSAGES)
 
@@ -96,7 +96,7 @@ class Buffer:
 
     def _routed(self, endpoint: str, batch: Sequence[Waiting]) -> Sequence[Waiting]:
         """Notes which events are imported, and with what; those that can go in one request then stand together."""
-        if endpoint != "events":
+        if endpoint != "events" or not self._may_import:
             return batch
         imported = [message for message in batch if self._is_imported(message)]
         for message in imported:
@@ -199,7 +199,9 @@ class Buffer:
         halves = _MOST_REFUSALS
         smaller = len(batch)
         while batch:
-            part = alike(batch[: min(self._sizes[endpoint], smaller)])
+            part = batch[: min(self._sizes[endpoint], smaller)]
+            if part[-1].is_imported:
+                part = alike(part)
             sending = self._judge_again(endpoint, part)
             if sending:
                 failure = hand_over(self._consumer, endpoint, sending)

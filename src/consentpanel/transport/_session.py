@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.client
 import io
+import os
 import socket
 import string
 import time
@@ -20,6 +21,24 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 _FORM = "application/x-www-form-urlencoded"
 
 
+#: What `requests` looks for in the environment.
+_ENVIRONMENT = tuple(
+    name
+    for each in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "requests_ca_bundle",
+        "curl_ca_bundle",
+        "request_method",
+    )
+    for name in (each, each.upper())
+)
+#: Seconds.
+_REMEMBERED = 10
+
+
 class BatchSession(Session):
     """As the session of another consumer, with its adapters' retries.
 
@@ -29,6 +48,8 @@ class BatchSession(Session):
 
     def __init__(self, other: Session) -> None:
         super().__init__()
+        #: For what the environment was asked, and what it said.
+        self._environment: tuple[Any, Any] = (None, None)
         for prefix, adapter in other.adapters.items():
             retry = getattr(adapter, "max_retries", None) or Retry(0, read=False)
             # What the vendor asks to wait for is left to whoever sends, and so is what it answered at last.
@@ -39,6 +60,17 @@ class BatchSession(Session):
         for adapter in self.adapters.values():
             if isinstance(adapter, _TimedAdapter):
                 adapter.max_retries = Retry(0, read=False)
+
+    def merge_environment_settings(self, url: Any, proxies: Any, *arguments: Any, **keywords: Any) -> Any:
+        """As `requests` does, which reads the whole environment for each request, while what it looks for there stays as it is."""
+        names = tuple(map(os.environ.get, _ENVIRONMENT))
+        # Systems that keep proxies elsewhere too are asked again after a while.
+        asked = (url, str(proxies), arguments, sorted(keywords.items()), names, time.monotonic() // _REMEMBERED)
+        known, settings = self._environment
+        if known != asked:
+            settings = super().merge_environment_settings(url, proxies, *arguments, **keywords)
+            self._environment = asked, settings
+        return {**settings, "proxies": settings["proxies"].copy()}
 
     def request(self, method: Any, url: Any, *arguments: Any, **keywords: Any) -> Any:
         """Writes a form by itself, in the bytes that `requests` would."""

@@ -114,6 +114,8 @@ class Spool(ThreadedBuffer):
         max_bytes: int,
     ) -> None:
         self._open(buffer, given)
+        # One that has waited for long.
+        self._may_import = True
         self._file = file
         self._linger, self._connections = linger, connections
         self._keep_for, self._max_bytes = keep_for, max_bytes
