@@ -2,7 +2,7 @@
 
     python scripts/services.py redis
 
-starts them, says where they are, and ends them on Ctrl-C. The programs are those of Debian's packages (redis-server).
+starts them, says where they are, and ends them on Ctrl-C. The programs are those of Debian's packages (redis-server, postgresql).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class MissingError(Exception):
@@ -59,6 +60,60 @@ def redis() -> Iterator[str]:
         with _running(command, folder):
             _wait_for(port)
             yield f"redis://127.0.0.1:{port}/0"
+
+
+class PostgreSQL:
+    """A PostgreSQL server that can be restarted.
+
+    Args:
+        programs: Where its programs are.
+        folder: Its own.
+    """
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        self._port = free_port()
+        self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions")
+
+    @property
+    def url(self) -> str:
+        """As SQLAlchemy takes it, with psycopg 3."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -c unix_socket_directories=''"
+        self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
+
+    def stop(self) -> None:
+        """Ends it; what is connected loses its connection."""
+        self._run("pg_ctl", "stop", "-w", "-D", "data", "-m", "fast")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(
+            command, cwd=self._folder, user=_ordinary_user(), check=True, stdout=subprocess.DEVNULL, timeout=120
+        )
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server.
+
+    Raises:
+        MissingError: There is none on this machine.
+    """
+    # Debian puts the programs of each version into a folder of its own.
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or [Path(shutil.which("pg_ctl") or "")]
+    if not found[-1].is_file():
+        raise MissingError("PostgreSQL is not installed (Debian's package postgresql)")
+    with _folder() as folder:
+        server = PostgreSQL(found[-1].parent, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
@@ -107,14 +162,15 @@ def _wait_for(port: int) -> None:
             return
 
 
-SERVICES = {"redis": redis}
+SERVICES: dict[str, Callable[[], AbstractContextManager[Any]]] = {"redis": redis, "postgresql": postgresql}
 
 
 def main(names: list[str]) -> int:
     """Starts the servers that are named, or all."""
     with ExitStack() as stack:
         for name in names or SERVICES:
-            print(name, stack.enter_context(SERVICES[name]()), flush=True)
+            server = stack.enter_context(SERVICES[name]())
+            print(name, getattr(server, "url", server), flush=True)
         try:
             while True:
                 time.sleep(3600)

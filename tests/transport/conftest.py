@@ -138,13 +138,14 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SHOP = """
 import json, os
-from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel, SpoolConsumer
 
 URLS = json.loads(os.environ["VENDOR_URLS"])
 # Nothing leaves by itself before the process ends.
 CONSUMERS = {
     "background": lambda: BackgroundConsumer(**URLS, linger=600),
     "buffered": lambda: BufferedConsumer(**URLS, max_size=500),
+    "spool": lambda: SpoolConsumer("spool.db", **URLS, linger=600),
 }
 mp = Mixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
 
@@ -180,6 +181,18 @@ def shop(tmp_path: Path, faulty: FaultyVendor, consumer: str) -> Shop:
     shop = Shop(tmp_path, env)
     shop.write("shop", SHOP)
     return shop
+
+
+@pytest.fixture(scope="session")
+def services() -> Any:
+    """The module that starts servers, `scripts/services.py`."""
+    path = Path(__file__).parents[2] / "scripts" / "services.py"
+    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -43,13 +43,7 @@ def visit(number):
 
 
 @pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    path = Path(__file__).parents[2] / "scripts" / "services.py"
-    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
-    assert spec is not None
-    assert spec.loader is not None
-    services = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(services)
+def redis_url(services: Any) -> Iterator[str]:
     try:
         with services.redis() as url:
             yield url
@@ -119,6 +113,44 @@ def test_under_celery(
     finally:
         said = ended(worker)
     assert faulty.ids() == {f"visit-{number}": 1 for number in range(count)}, said.decode()[-2000:]
+
+
+DELIVER = [sys.executable, "-m", "consentpanel", "deliver", "--client", "shop:mp", "--once"]
+
+
+@pytest.mark.parametrize("consumer", ["spool"])
+@pytest.mark.parametrize("options", [POOLS["prefork"], POOLS["threads"]], ids=["prefork", "threads"])
+def test_a_celery_worker_that_is_killed_has_kept_all_in_its_spool(
+    tmp_path: Path, shop: Any, faulty: Any, needs: Any, redis_url: str, options: list[str]
+) -> None:
+    # rule 8.2
+    needs("celery", "redis")
+    shop.write("shop_tasks", CELERY)
+    env = {**shop.env, "REDIS": redis_url, "QUEUE": tmp_path.name}
+    send = "import os\nfrom shop_tasks import visit\nfor number in range(50): visit.apply_async([number], queue=os.environ['QUEUE'])\n"
+    subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
+    command = [
+        "celery",
+        "-A",
+        "shop_tasks",
+        "worker",
+        "-Q",
+        tmp_path.name,
+        *options,
+        "--without-mingle",
+        "--without-gossip",
+    ]
+    with (tmp_path / "worker.log").open("w") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for_jobs(tmp_path, 50, worker)
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    subprocess.run(DELIVER, cwd=tmp_path, env=env, check=True, timeout=60)
+    assert faulty.ids() == {f"visit-{number}": 1 for number in range(50)}
 
 
 @pytest.mark.parametrize(
