@@ -22,6 +22,13 @@ def visits():
     for number in range(20):
         visit(number)
 
+def again_and_wait():
+    import time
+    for number in range(20, 25):
+        visit(number)
+    open("visited", "w").close()
+    time.sleep(60)
+
 """
 ALL = {f"visit-{number}" for number in range(20)}
 WAITS = "\nprint('ready', flush=True)\nimport time\ntime.sleep(60)\n"
@@ -96,6 +103,13 @@ POOLS = {
     "Pool recycled": (
         "    pool = context.Pool(2, maxtasksperchild=3)\n    pids = pool.map(visit, range(20), 1)\n    pool.close()\n    pool.join()\n"
     ),
+    "Pool ended by with": "    with context.Pool(2) as pool:\n        pids = pool.map(visit, range(20), 1)\n",
+    "Process terminated": (
+        "    child = context.Process(target=visits)\n    child.start()\n    child.join(60)\n"
+        "    child = context.Process(target=again_and_wait)\n    child.start()\n    import time\n"
+        "    while not os.path.exists('visited'): time.sleep(0.01)\n    child.terminate()\n    child.join()\n"
+        "    assert child.exitcode == -15, child.exitcode\n"
+    ),
     "Process": (
         "    children = [context.Process(target=visit, args=(number,)) for number in range(20)]\n"
         "    for child in children: child.start()\n    for child in children: child.join()\n"
@@ -117,7 +131,8 @@ def test_the_processes_of_a_pool_have_delivered(shop: Any, faulty: Any, consumer
     with started(shop, text) as process:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert faulty.ids() == dict.fromkeys(ALL, 1)
+    more = {f"visit-{number}" for number in range(20, 25)} if "again" in code else set()
+    assert faulty.ids() == dict.fromkeys(ALL | more, 1)
 
 
 def test_a_first_message_while_the_interpreter_ends_neither_hangs_nor_raises(
