@@ -125,7 +125,7 @@ def test_a_user_s_own_texts_take_the_place_of_ours():
         ({"regime": Regime.OPT_IN}, TEXTS["basis.opt_in"], TEXTS["basis.opt_out"]),
         ({"regime": Regime.OPT_OUT}, TEXTS["basis.opt_out"], TEXTS["choices.opt_in"]),
         ({"regime": by_country({}.get)}, TEXTS["basis.by_region"], TEXTS["basis.opt_in"]),
-        ({"hold_for": 1750}, "waits for at most 30 minutes", "random number"),  # rule 8.10
+        ({"hold_for": 1750}, "waits for at most 30 min.", "random number"),  # rule 8.10
         ({"hold_for": None}, TEXTS["choices.no"], "before you have answered"),
         ({"identity": None}, "by the id that our service gave you", "random code"),
         ({"identity": pseudonymous(SECRET)}, "we could compute the code again", "by the id that"),

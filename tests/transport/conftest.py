@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ class FaultyVendor:
         self.retry_after: str | None = None
         self.largest: int | None = None
         self.refuses: Any = None
+        self.refuses_credentials: Any = None
         self.poison: Any = None
         self.refusal: Any = (400, {"status": 0, "error": "no"})
         self.open = threading.Event()
@@ -55,6 +57,9 @@ class FaultyVendor:
             if fault is None and self.largest is not None and len(batch) > self.largest:
                 fault = 413
             self.requests.append((ENDPOINTS[path], len(batch), dict(request.headers.items())))
+        if self.refuses_credentials is not None:
+            signed = b64decode(request.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+            fault = 401 if self.refuses_credentials(signed) else fault
         if fault is None and self.poison is not None and any(map(self.poison, batch)):
             self.reply(request, *self.refusal)
             return

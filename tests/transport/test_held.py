@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -246,13 +250,11 @@ def test_what_only_takes_data_away_is_sent_at_once(shop: Shop) -> None:
 
 
 @every_kind
-def test_an_event_of_the_past_of_somebody_never_asked_waits_too(shop: Shop) -> None:
+def test_an_event_of_the_past_is_not_held_because_consent_must_have_held_then(shop: Shop) -> None:
     # rule 2.8
     mp = shop.client()
-    assert mp.track(WHO, "Viewed", {"time": time.time() - 3600}).outcome == "held"
-    shop.registry.grant(WHO, covers_held=True)
-    mp.flush()
-    shop.vendor.assert_tracked("Viewed")
+    assert mp.track(WHO, "Viewed", {"time": time.time() - 3600}).outcome == "dropped"
+    assert mp.import_data("key", WHO, "Viewed", time.time() - 400 * 86_400).outcome == "dropped"
 
 
 @every_kind
@@ -494,3 +496,332 @@ def test_a_registry_of_five_methods_is_told_and_asked_in_its_own_words(shop: Sho
     mp.opt_in(WHO, covers_held=True)
     mp.flush()
     assert {message.event for message in shop.vendor.events} == {"Viewed", "$opt_in"}
+
+
+@every_kind
+def test_an_answer_that_a_registry_of_five_methods_no_longer_tells_is_no_silence(shop: Shop) -> None:
+    # By rule 2.4 a grant that has expired is unknown.
+    registry = FiveMethods()
+    past = datetime.now(timezone.utc) - timedelta(days=400)
+    registry.inner.grant(WHO, covers_held=True, recorded_at=past, expires_at=past + timedelta(days=365))
+    mp = shop.client(registry=registry)
+    assert mp.track(WHO, "Viewed").reason == "no_consent"
+    shop.registry.record(ConsentRecord(WHO, Purpose.ANALYTICS, ConsentStatus.UNKNOWN))
+    assert shop.client().track(WHO, "Viewed").reason == "no_consent"
+
+
+class NoHistory:
+    def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
+        return ConsentStatus.UNKNOWN
+
+
+@every_kind
+@pytest.mark.parametrize("registry", [NoHistory(), lambda subject, purpose: None], ids=["class", "function"])
+def test_a_registry_without_a_history_holds_nothing_and_says_so_once(
+    shop: Shop, registry: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    consentpanel.reset()
+    mp = shop.client(registry=registry)
+    for _ in range(3):
+        assert mp.track(WHO, "Viewed").reason == "no_consent"
+    assert len([record for record in caplog.records if "history(subject_id)" in record.getMessage()]) == 1
+
+
+@every_kind
+def test_a_no_after_the_release_and_before_the_sending_counts_though_a_yes_follows(shop: Shop) -> None:
+    if isinstance(shop.build(), FakeTransport):
+        pytest.skip("it sends at once")
+    mp = shop.client()
+    mp.track(WHO, "Viewed")
+    shop.registry.grant(WHO, covers_held=True)
+    shop.vendor.fail(times=None)
+    with suppress(mixpanel.MixpanelException):
+        mp.flush()
+    shop.registry.deny(WHO)
+    shop.registry.grant(WHO)
+    shop.vendor.fail(times=0)
+    end = time.monotonic() + 10
+    while shop.said()[-1] != ("dropped", "withdrawn") and time.monotonic() < end:
+        with suppress(mixpanel.MixpanelException):
+            mp.flush()
+    assert shop.vendor.messages == []
+    assert shop.said()[-1] == ("dropped", "withdrawn")
+
+
+@every_kind
+def test_who_had_agreed_before_need_not_say_so_again(shop: Shop) -> None:
+    mp = shop.client(purposes={"Ad clicked": ("analytics", "targeting")})
+    shop.registry.grant(WHO, "analytics")
+    shop.registry.grant("account")
+    assert mp.track(WHO, "Ad clicked").outcome == "held"
+    assert mp.alias("account", "visitor").outcome == "held"
+    shop.registry.grant(WHO, "targeting", covers_held=True)
+    shop.registry.grant("visitor", covers_held=True)
+    mp.flush()
+    assert {message.event for message in shop.vendor.events} == {"Ad clicked", "$create_alias"}
+
+
+@every_kind
+def test_a_registry_that_fails_for_one_of_two_questions_loses_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rules 2.6 and 8.4
+    mp = shop.client(purposes={"Ad clicked": ("analytics", "targeting")})
+    mp.track(WHO, "Ad clicked")
+    real = MemoryRegistry.standing
+
+    def fail(self: Any, subject_id: Any, purpose: str, **keywords: Any) -> Any:
+        if purpose == "targeting":
+            raise OSError("down")
+        return real(self, subject_id, purpose, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryRegistry, "standing", fail)
+        patch.setattr(MemoryRegistry, "standings", None)
+        mp.flush()
+    assert shop.said() == [("held", "awaiting_consent")]
+    shop.registry.grant(WHO, "analytics", "targeting", covers_held=True)
+    mp.flush()
+    shop.vendor.assert_tracked("Ad clicked")
+
+
+@every_kind
+def test_an_answer_that_came_in_time_counts_when_it_is_looked_at_later(shop: Shop) -> None:
+    mp = shop.client(hold_for=0.5)
+    mp.track(WHO, "Viewed")
+    shop.registry.grant(WHO, covers_held=True)
+    time.sleep(0.6)
+    mp.flush()
+    shop.vendor.assert_tracked("Viewed")
+
+
+@every_kind
+def test_of_two_updates_of_a_profile_the_later_one_arrives_later(shop: Shop) -> None:
+    # rule 8.2
+    mp = shop.client()
+    mp.people_set(WHO, {"plan": "free"})
+    shop.registry.grant(WHO, covers_held=True)
+    mp.people_set(WHO, {"plan": "pro"})
+    mp.flush()
+    said = [message.properties["$set"]["plan"] for message in shop.vendor.people]
+    assert said == (["pro", "free"] if isinstance(mp._consumer, FakeTransport) else ["free", "pro"])
+
+
+@every_kind
+def test_a_profile_that_was_deleted_does_not_come_back(shop: Shop) -> None:
+    mp = shop.client()
+    if isinstance(mp._consumer, FakeTransport):
+        pytest.skip("it keeps no order")
+    mp.people_set(WHO, {"plan": "free"})
+    mp.people_delete(WHO)
+    shop.registry.grant(WHO, covers_held=True)
+    mp.flush()
+    assert [list(message.properties) for message in shop.vendor.people] == [["$delete"]]
+    assert ("dropped", "not_answered") in shop.said()
+
+
+@pytest.mark.parametrize("where", ["instance", "seal", "class"])
+@pytest.mark.parametrize("shop", ["buffered", "background", "spool"], indirect=True)
+def test_nothing_is_held_by_a_consumer_whose_send_somebody_has_replaced(
+    shop: Shop, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A copy of the text would be sent at once, or without anybody being asked again.
+    mp = shop.client()
+    consumer = mp._sealed._SealedTransport__consumer  # type: ignore[attr-defined]
+    real = type(consumer).send
+
+    def copies(*arguments: Any) -> None:
+        *mine, endpoint, text = arguments[:3] if where == "class" else (consumer, *arguments[:2])
+        real(*mine, endpoint, json.dumps(json.loads(text)))
+
+    if where == "class":
+        monkeypatch.setattr(type(consumer), "send", copies)
+    else:
+        (consumer if where == "instance" else mp._consumer).send = copies
+    assert mp.track(WHO, "Viewed").reason == "no_consent"
+    monkeypatch.undo()
+    mp.flush()
+    assert shop.vendor.messages == []
+
+
+class Slow(MemoryRegistry):
+    """Takes its time over several people."""
+
+    pause = 0.05
+
+    def standings(self, *arguments: Any, **keywords: Any) -> Any:
+        time.sleep(self.pause)
+        return super().standings(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("shop", ["background", "spool"], indirect=True)
+def test_what_is_over_during_a_look_is_told_as_well(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    # rules 4.1 and 4.4
+    for module in (_holding, _spool):
+        monkeypatch.setattr(module, "_LOOK", 0.02)
+        monkeypatch.setattr(module, "_RELAXED", 0.1)
+    shop.registry = Slow()
+    mp = shop.client(hold_for=0.15)
+    for number in range(60):
+        mp.track(f"visitor-{number}", "Viewed")
+        time.sleep(0.01)
+    time.sleep(0.2)
+    mp.flush()
+    assert mp.stats() == {"dropped": {"not_answered": 60}}
+    assert len(shop.told) == 120
+
+
+def test_processes_of_two_projects_leave_to_each_other_what_they_hold(tmp_path: Path) -> None:
+    told: dict[str, list[Decision]] = {"ONE": [], "TWO": []}
+    consumers = [SpoolConsumer(tmp_path / "spool.db", consumer=FakeTransport(), linger=9) for _ in told]
+    clients = [
+        Mixpanel(
+            token, each, registry=MemoryRegistry(), policy=FieldPolicy(), observers=[told[token].append],
+            while_unknown="hold", hold_for=0.05,
+        )
+        for token, each in zip(told, consumers, strict=True)
+    ]  # fmt: skip
+    for mp in clients:
+        mp.track(WHO, "Viewed")
+    time.sleep(0.1)
+    for mp in (*clients, *reversed(clients)):
+        mp.flush()
+    assert [[str(each.reason) for each in said] for said in told.values()] == [["awaiting_consent", "not_answered"]] * 2
+    for each in consumers:
+        each.close()
+
+
+def test_what_another_process_lets_leave_or_erases_is_counted_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rule 4.4
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    told: list[list[Decision]] = [[], []]
+    consumers = [SpoolConsumer(tmp_path / "spool.db", consumer=vendor, linger=9) for _ in told]
+    one, other = (
+        Mixpanel(
+            "T", each, registry=registry, policy=FieldPolicy(), observers=[said.append], while_unknown="hold"
+        )
+        for each, said in zip(consumers, told, strict=True)
+    )  # fmt: skip
+    for number in range(5):
+        one.track(f"visitor-{number}", "Viewed")
+    for number in range(5):
+        (registry.grant if number < 3 else registry.deny)(
+            f"visitor-{number}", **({"covers_held": True} if number < 3 else {})
+        )
+    other.flush()
+    assert len(vendor.events) == 3
+    monkeypatch.setattr(_spool, "_SELDOM", 0.0)
+    consumers[0]._spool._next_look["rare"] = 0.0
+    one.flush()
+    assert one.stats() == {"sent": {"consent_granted": 3}, "dropped": {"withdrawn": 2}}
+    assert [str(each.outcome) for each in told[0]] == ["held"] * 5
+    assert sorted(str(each.outcome) for each in told[1]) == ["dropped"] * 2 + ["sent"] * 3
+    for each in consumers:
+        each.close()
+
+
+def test_a_flush_waits_for_what_was_agreed_to_while_a_thread_looks() -> None:
+    registry, vendor = MemoryRegistry(), FakeTransport()
+
+    def dawdle(decision: Decision) -> None:
+        if decision:
+            time.sleep(0.001)
+
+    consumer = BackgroundConsumer(consumer=vendor, linger=0.05)
+    mp = Mixpanel(
+        "T", consumer, registry=registry, policy=FieldPolicy(), observers=[dawdle], while_unknown="hold"
+    )  # fmt: skip
+    for number in range(300):
+        mp.track(f"visitor-{number}", "Viewed")
+    for number in range(300):
+        registry.grant(f"visitor-{number}", covers_held=True)
+    time.sleep(0.5)
+    consumer.flush(30)
+    assert len(vendor.events) == 300
+    assert mp.stats() == {"sent": {"consent_granted": 300}}
+    consumer.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of POSIX")
+@pytest.mark.parametrize("shop", ["buffered", "background"], indirect=True)
+def test_a_signal_handler_that_tracks_disturbs_no_look_and_no_withdrawal(shop: Shop) -> None:
+    # rule 8.5
+    mp = shop.client()
+    calls = []
+    for number in range(1_000):
+        mp.track(f"visitor-{number}", "Viewed")
+
+    def handle(*_: object) -> None:
+        calls.append(mp.track(f"late-{len(calls)}", "Viewed").outcome)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for number in range(60):
+            mp.withdraw(f"visitor-{number}")
+        mp.flush()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert set(calls) == {"held"}
+    assert mp.stats() == {"held": {"awaiting_consent": 940 + len(calls)}, "dropped": {"withdrawn": 60}}
+
+
+def test_a_slow_registry_keeps_a_flush_and_the_end_no_longer_than_they_may_wait() -> None:
+    # rule 5.2
+    registry = Slow()
+    consumer = BackgroundConsumer(consumer=FakeTransport(), flush_timeout=0.2, exit_timeout=0.2, linger=0.01)
+    mp = Mixpanel("T", consumer, registry=registry, policy=FieldPolicy(), while_unknown="hold")
+    for number in range(2):
+        mp.track(f"visitor-{number}", "Viewed")
+    Slow.pause = 3.0
+    try:
+        begun = time.monotonic()
+        with pytest.raises(mixpanel.MixpanelException):
+            mp.flush()
+        consumer.close()
+        assert time.monotonic() - begun < 2.5
+    finally:
+        Slow.pause = 0.05
+    assert mp.stats() == {"dropped": {"not_answered": 2}}
+
+
+def test_opt_in_looks_at_what_is_held_for_that_person_alone(shop: Shop) -> None:
+    mp = shop.client()
+    for number in range(50):
+        mp.track(f"visitor-{number}", "Viewed")
+    asked: list[int] = []
+    real = MemoryRegistry.standings
+
+    def counting(self: Any, subject_ids: Any, *arguments: Any, **keywords: Any) -> Any:
+        asked.append(len(list(subject_ids)))
+        return real(self, subject_ids, *arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryRegistry, "standings", counting)
+        mp.opt_in("visitor-7", covers_held=True)
+    assert sum(asked) < 50
+
+
+def test_a_flush_of_a_file_looks_at_all_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_spool, "MAX_BATCH_MESSAGES", 3)
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    consumer = SpoolConsumer(tmp_path / "spool.db", consumer=vendor, linger=9)
+    mp = Mixpanel("TOKEN", consumer, registry=registry, policy=FieldPolicy(), while_unknown="hold")
+    for number in range(20):
+        mp.track(f"visitor-{number}", "Viewed")
+    registry.grant("visitor-19", covers_held=True)
+    mp.flush()
+    assert [message.distinct_id for message in vendor.events] == ["visitor-19"]
+    consumer.close()
+
+
+def test_the_child_of_a_fork_counts_nothing_that_its_parent_holds(shop: Shop) -> None:
+    mp = shop.client()
+    mp.track(WHO, "Viewed")
+    child = os.fork()
+    if not child:
+        os._exit(bool(mp.stats().get("held")))
+    assert os.waitpid(child, 0)[1] == 0

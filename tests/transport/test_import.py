@@ -203,3 +203,95 @@ def test_an_event_that_track_would_no_longer_take_is_imported(
     assert authorization(old) == "TOKEN:"
     assert {record["event"] for record in faulty.records} == {"Old", "New"}
     consumer.close()
+
+
+def test_import_beside_an_address_for_events_needs_an_address_for_imports(make: Any) -> None:
+    # Events would leave for another host than anybody has named.
+    with pytest.raises(ConfigurationError, match="import_url"):
+        make(endpoint="import", events_url="https://api-eu.mixpanel.com/track")
+
+
+def test_old_events_of_a_spool_go_to_no_host_that_nobody_has_named(
+    tmp_path: Path, faulty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = {name: url for name, url in faulty.urls.items() if name != "import_url"}
+    consumer = SpoolConsumer(tmp_path / "spool.db", keep_for=30 * DAY, linger=9, **urls)
+    mp = client(consumer)
+    with monkeypatch.context() as patch:
+        patch.setattr(_spool_file, "present", lambda: int(time.time() - 6 * DAY) * 1000)
+        mp.track("user-1", "Old")
+    mp.flush()
+    assert [request[0] for request in faulty.requests] == ["events"]
+    consumer.close()
+
+
+def test_what_joins_ids_goes_to_track(make: Any, faulty: Any) -> None:
+    # rule 1.6; it has neither a time nor an $insert_id, which /import asks for
+    mp = client(make(endpoint="import", **faulty.urls))
+    mp.alias("user-1", 7)
+    mp.track("user-1", "Viewed")
+    mp.flush()
+    by_endpoint = {request[0]: request[1] for request in faulty.requests}
+    assert by_endpoint == {"events": 1, "imports": 1}
+
+
+@pytest.mark.parametrize("kind", ["background", "spool"])
+def test_a_token_that_is_refused_lets_those_of_other_projects_pass(tmp_path: Path, faulty: Any, kind: str) -> None:
+    given = {"max_size": 3, "endpoint": "import", "linger": 0.02, **faulty.urls}
+    with (
+        BackgroundConsumer(**given)
+        if kind == "background"
+        else SpoolConsumer(tmp_path / "spool.db", **given) as consumer
+    ):
+        faulty.refuses_credentials = lambda text: text == "AAA-BAD:"
+        bad, good = client(consumer, token="AAA-BAD"), client(consumer, token="GOOD")
+        for number in range(9):
+            bad.track("user-1", f"Bad {number}")
+        for number in range(3):
+            good.track("user-1", f"Good {number}")
+        faulty.wait_for(lambda: good.stats() == {"sent": {"consent_granted": 3}})
+        assert bad.stats() == {"queued": {"consent_granted": 9}}
+        faulty.refuses_credentials = None
+        faulty.wait_for(lambda: len(faulty.records) == 12)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"failed_records": []},
+        {"failed_records": [{"index": 17}]},
+        {"failed_records": [{"index": -1}]},
+        {"failed_records": [{"index": 0}], "num_records_imported": 0},
+    ],
+)
+def test_names_that_do_not_fit_the_batch_tell_nothing(faulty: Any, answer: Any) -> None:
+    # rule 13.1: no refusal is taken for an arrival
+    faulty.poison = lambda record: True
+    faulty.refusal = (400, {"code": 400, **answer})
+    told: list[Decision] = []
+    with BackgroundConsumer(endpoint="import", linger=9, **faulty.urls) as consumer:
+        mp = client(consumer, told=told)
+        for name in ("One", "Two", "Three"):
+            mp.track("user-1", name)
+        mp.flush()
+    # A record that is refused alone is named by that.
+    assert mp.stats() == {"dropped": {"rejected_by_vendor": 3}}
+
+
+def test_a_refusal_with_status_200_is_one_for_imports_too(faulty: Any) -> None:
+    faulty.poison = lambda record: True
+    faulty.refusal = (200, {"status": 0, "error": "no"})
+    with BackgroundConsumer(endpoint="import", linger=9, **faulty.urls) as consumer:
+        mp = client(consumer)
+        mp.track("user-1", "One")
+        mp.flush()
+    assert mp.stats() == {"dropped": {"rejected_by_vendor": 1}}
+
+
+def test_an_event_is_imported_into_the_project_that_its_token_names(make: Any, faulty: Any) -> None:
+    # As `/track` would count it.
+    mp = client(make(endpoint="import", **faulty.urls))
+    mp.track("user-1", "Viewed", {"token": "OTHER"})
+    mp.flush()
+    (record,) = faulty.records
+    assert authorization(faulty.requests[0]) == f"{record['properties']['token']}:"

@@ -113,21 +113,21 @@ def in_order(records: Iterable[ConsentRecord]) -> list[ConsentRecord]:
 COVERS_HELD = "held"
 
 
-def covers_held(records: Iterable[ConsentRecord]) -> dict[Purpose, bool]:
-    """By purpose, whether a person agreed that what was held before the question may leave; nothing where that was not said.
+def covers_held(records: Iterable[ConsentRecord], purpose: Purpose, until: datetime) -> bool | None:
+    """Whether a person agreed that what was held before the question may leave; None where that was not said.
 
     Who has ever said no has not: when it was held there was no answer, so that the no came after it.
 
     Args:
         records: The person's records.
+        purpose: For which it is held.
+        until: When the time for an answer was over.
     """
-    said: dict[Purpose, bool] = {}
-    for record in records:
-        if record.status is ConsentStatus.DENIED:
-            said[record.purpose] = False
-        elif record.status is ConsentStatus.GRANTED and record.evidence.get(COVERS_HELD) is True:
-            said.setdefault(record.purpose, True)
-    return said
+    said = [record for record in records if record.purpose == purpose]
+    if any(record.status is ConsentStatus.DENIED for record in said):
+        return False
+    grants = (record for record in said if record.status is ConsentStatus.GRANTED and record.recorded_at <= until)
+    return True if any(record.evidence.get(COVERS_HELD) is True for record in grants) else None
 
 
 def moment_of(record: ConsentRecord, latest: datetime | None) -> datetime:

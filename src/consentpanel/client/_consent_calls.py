@@ -178,7 +178,7 @@ class ConsentCalls(VendorCalls):
         """
         self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes or BUILT_IN_PURPOSES), fields)
         if fields.get("covers_held"):
-            self._sealed.release()
+            self._sealed.release(subject_id)
         return self.track(subject_id, "$opt_in", properties)
 
     def _record_consent(

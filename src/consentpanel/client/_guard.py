@@ -25,10 +25,13 @@ from consentpanel.client._process import process
 from consentpanel.client._reporter import Outlet, Reporter
 from consentpanel.client._settings import Settings
 from consentpanel.client._ticket import Ticket
+from consentpanel.errors import RegistryError
 from consentpanel.policy._detect.detection import kind_in_name
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy.identity import with_pseudonyms
 from consentpanel.registry._lookup import regimes_of, standings_of
+from consentpanel.registry._protocol import LacksMethodError
+from consentpanel.registry._writing import history_of
 
 _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseudonymous() or per_subject(store) would keep them here"
 
@@ -36,6 +39,12 @@ _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseu
 CANNOT_HOLD = (
     'while_unknown="hold" needs a BufferedConsumer, BackgroundConsumer or SpoolConsumer of consentpanel, which keep messages '
     "back; with any other consumer the messages of somebody who was never asked are dropped"
+)
+
+
+_NO_HISTORY = (
+    'while_unknown="hold" needs a registry with history(subject_id), which says that somebody was never asked and what a later '
+    "grant covers; without it the messages of somebody who was never asked are dropped"
 )
 
 
@@ -77,11 +86,13 @@ class Guard:
         self.warn_of_ids(*message.subjects)
         ask = _Asked(known)
         verdict, purposes = _judged(message, settings, ask)
-        decision, hold_for = verdict.decision, None
+        decision = verdict.decision
+        awaited: tuple[tuple[str, Purpose], ...] = ()
         if decision.reason is Reason.NO_CONSENT and verdict.text is None and settings.holds:
-            verdict, purposes = self._as_granted(message, settings, ask, outlet) or (verdict, purposes)
+            awaited = _never_asked(message, settings, ask, outlet)
+            if awaited:
+                verdict, purposes = _as_granted(message, settings, ask)
             if verdict.text is not None:
-                hold_for = settings.hold_for
                 decision = attrs.evolve(
                     verdict.decision, outcome=Outcome.HELD, reason=Reason.AWAITING_CONSENT, status=ConsentStatus.UNKNOWN
                 )
@@ -95,34 +106,14 @@ class Guard:
             alone, _ = _judged(message, settings, _as_withdrawn)
             removal = None if alone.text is None else (alone.text, alone.decision)
         ticket = Ticket(outlet, settings, self.reporter, message.endpoint, event, *who, needed, removal)
-        if hold_for is not None:
-            ticket.hold(hold_for, verdict.decision)
+        if awaited:
+            ticket.hold(settings.hold_for, verdict.decision, awaited)
         try:
             outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
         except BaseException:
             self.reporter.raised(ticket, decision)
             raise
         return self.reporter.answer(ticket, decision)
-
-    def _as_granted(
-        self, message: Message, settings: Settings, asked: _Asked, outlet: Outlet
-    ) -> tuple[Verdict, tuple[Purpose, ...]] | None:
-        """What would be sent if those who were never asked had agreed; None where nobody could keep it back."""
-        if not outlet.holds:
-            warn_once(CANNOT_HOLD)
-            return None
-        purposes = settings.purposes.of(message)
-
-        def ask(*_: object) -> _Answers:
-            # What a property alone is bound to nobody is taken to have agreed to.
-            return {
-                question: Standing.GRANTED
-                if standing is Standing.NOT_RECORDED and question[1] in purposes
-                else standing
-                for question, standing in asked.standings.items()
-            }, asked.regime
-
-        return _judged(message, settings, ask)
 
     def warn_of_ids(self, *subjects: str) -> None:
         """Warns, once in the process, of an id that says who somebody is."""
@@ -209,6 +200,53 @@ def _judged(message: Message, settings: Settings, ask: Callable[..., _Answers]) 
         note_failure("judging a message", error)
         verdict = judge(attrs.evolve(message, fault=Reason.INVALID_MESSAGE), purposes, {}, settings.policy)
     return verdict, (*purposes, *verdict.bound)
+
+
+def _never_asked(
+    message: Message, settings: Settings, asked: _Asked, outlet: Outlet
+) -> tuple[tuple[str, Purpose], ...]:
+    """Whose answers are awaited, on which purposes; nobody's where one was asked before, or nobody could keep the message back.
+
+    A registry that tells no more than a status says of an answer that has expired what it says of none.
+    """
+    if message.moments:
+        # Consent must have held then (contract rule 2.8).
+        return ()
+    if not outlet.holds:
+        warn_once(CANNOT_HOLD)
+        return ()
+    purposes = settings.purposes.of(message)
+    awaited = tuple(
+        (subject, purpose)
+        for (subject, purpose, _), standing in asked.standings.items()
+        if standing is Standing.NOT_RECORDED and purpose in purposes and subject in message.persons
+    )
+    try:
+        for subject in dict.fromkeys(subject for subject, _ in awaited):
+            said = {record.purpose for record in history_of(settings.registry, subject)}
+            if any(each == subject and purpose in said for each, purpose in awaited):
+                return ()
+    except LacksMethodError:
+        warn_once(_NO_HISTORY)
+        return ()
+    except RegistryError as error:
+        note_failure("the history of a registry", error)
+        return ()
+    return awaited
+
+
+def _as_granted(message: Message, settings: Settings, asked: _Asked) -> tuple[Verdict, tuple[Purpose, ...]]:
+    """What would be sent if those who were never asked had agreed."""
+    purposes = settings.purposes.of(message)
+
+    def ask(*_: object) -> _Answers:
+        # What a property alone is bound to nobody is taken to have agreed to.
+        return {
+            question: Standing.GRANTED if standing is Standing.NOT_RECORDED and question[1] in purposes else standing
+            for question, standing in asked.standings.items()
+        }, asked.regime
+
+    return _judged(message, settings, ask)
 
 
 class _Asked:

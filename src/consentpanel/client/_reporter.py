@@ -99,7 +99,7 @@ class Reporter:
         # Another thread of the parent may have held the lock, and what waits there is the parent's.
         self._lock = threading.RLock()
         self._is_counting = False
-        self._counts = {key: count for key, count in self._counts.items() if key[0] != QUEUED}
+        self._counts = {key: count for key, count in self._counts.items() if key[0] not in {QUEUED, Outcome.HELD}}
 
     def stats(self) -> dict[str, dict[str, int]]:
         """How many messages came to which end, by outcome and reason; what waits stands under ``queued``."""
@@ -169,11 +169,19 @@ class Reporter:
             if message.counted is not None:
                 self._count(message.counted, before, -1)
                 # What is delivered by now was counted as the whole.
-                waits = message.counted in {QUEUED, Outcome.HELD} and message.outlet.keeps
+                waits = message.counted in {QUEUED, Outcome.HELD} and message.outlet.keeps and not message.is_delivered
                 message.counted = QUEUED if waits else reduction.outcome
                 self._count(message.counted, reduction, 1)
             message.outcome = reduction
         self._told_quietly(reduction, message)
+
+    def settled_elsewhere(self, message: Reported, decision: Decision) -> None:
+        """Counts what another process has made of a message, and has told."""
+        with self._lock:
+            if message.outcome is not None and message.counted is not None and message.loss is None:
+                self._count(message.counted, message.outcome, -1)
+                message.outcome, message.counted = decision, decision.outcome
+                self._count(decision.outcome, decision, 1)
 
     def _decided(self, message: Reported, decision: Decision) -> Decision:
         """The last word on a message so far: that it is lost, or what the gate decided."""

@@ -96,14 +96,15 @@ class SealedTransport:
     def holds(self) -> bool:
         """Whether the consumer keeps back what has a ticket with `hold_for`."""
         consumer = self.__consumer if process.outbox is None else process.outbox
-        # Of exactly that class: what a subclass of somebody's sends, it may send at once.
-        return vars(type(consumer)).get("holds_back") is True
+        # Of exactly that class, with its own method: what sends in its place may send at once.
+        known = vars(type(consumer))
+        return known.get("holds_back") is known.get("send", ...) and "send" not in getattr(consumer, "__dict__", {})
 
-    def release(self) -> None:
-        """Has the consumer look at once whether what it holds may leave."""
+    def release(self, subject_id: object) -> None:
+        """Has the consumer look at once whether what it holds for a person may leave."""
         look = getattr(self.__consumer, "look_at_held", None)
         if process.outbox is None and self.holds and callable(look):
-            self.__call(look)
+            self.__call(look, subject_id)
 
     @property
     def own_spools(self) -> list[Any]:
@@ -146,7 +147,7 @@ class SealedTransport:
         try:
             if outbox is not None:
                 outbox.send(endpoint, judged)
-            elif self.__is_plain:
+            elif self.__is_plain and not ticket.hold_for:
                 self.__send(endpoint, judged, credentials, send or self.__consumer.send)
             else:
                 with handing_over(ticket):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from consentpanel._consent.ids import Purpose
-from consentpanel._consent.records import ConsentStatus
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing, covers_held
 from consentpanel._gate.consent import refusal_of
@@ -19,7 +20,7 @@ from consentpanel.client._erasure import carry_out
 from consentpanel.client._reporter import Outlet, Reported, Reporter
 from consentpanel.registry._lookup import regimes_known, standings_of
 from consentpanel.registry._watching import store_of
-from consentpanel.registry._writing import records_known
+from consentpanel.registry._writing import history_of
 from consentpanel.transport import _ticket as transport
 from consentpanel.transport._ticket import Kept
 
@@ -45,6 +46,9 @@ class Ticket(Reported):
     #: Of a message that is held: for how many seconds, and what is decided once it may leave.
     hold_for: float | None = attrs.field(default=None, init=False)
     _verdict: Decision | None = attrs.field(default=None, init=False)
+    #: Of one that is or was held: for whose answers on which purposes, and until when.
+    _awaited: tuple[tuple[str, Purpose], ...] = attrs.field(default=(), init=False)
+    _until: datetime = attrs.field(factory=now, init=False)
 
     def questions(self) -> list[Question]:
         """What is asked of the registry before it leaves."""
@@ -54,20 +58,33 @@ class Ticket(Reported):
         """Lookup keys of those whose consent is needed; of nobody for what only takes data away."""
         return self._persons if self.purposes else ()
 
-    def hold(self, hold_for: float, verdict: Decision) -> None:
-        """Has the message wait for an answer of somebody who was never asked.
+    def hold(
+        self, hold_for: float, verdict: Decision, awaited: Iterable[tuple[str, Purpose]], until: datetime | None = None
+    ) -> None:
+        """Has the message wait for answers of people who were never asked.
 
         Args:
             hold_for: Seconds.
-            verdict: What is decided once there is one that lets it leave.
+            verdict: What is decided once there are some that let it leave.
+            awaited: Whose answers, on which purposes.
+            until: When the time for them is over; after `hold_for` when left out.
         """
-        self.hold_for, self._verdict = hold_for, verdict
+        self.hold_for, self._verdict, self._awaited = hold_for, verdict, tuple(awaited)
+        self._until = until or now() + timedelta(seconds=hold_for)
 
     def release(self) -> None:
         """Lets a message leave that was held, and reports it."""
         self.hold_for = None
         if self._verdict is not None:
             self._reporter.reduced(self, self._verdict)
+
+    def settled_elsewhere(self, answer: bool | None) -> None:
+        """Counts that another process has let a held message leave, or has erased it."""
+        if answer and self._verdict is not None:
+            self._reporter.settled_elsewhere(self, self._verdict)
+        else:
+            reason = Reason.NOT_ANSWERED if answer is None else Reason(self._refusal.cause)
+            self._reporter.settled_elsewhere(self, self._loss(reason, None))
 
     @property
     def token(self) -> str:
@@ -86,7 +103,11 @@ class Ticket(Reported):
     def kept(self) -> Kept:
         """What a spool keeps of it."""
         removal = None if self._removal is None else self._removal[0]
-        return Kept(self.token, self._persons, self._devices, tuple(map(str, self.purposes)), self._event, removal)
+        held = None
+        if self._awaited:
+            held = self._until.timestamp(), tuple((person, str(purpose)) for person, purpose in self._awaited)
+        purposes = tuple(map(str, self.purposes))
+        return Kept(self.token, self._persons, self._devices, purposes, self._event, removal, held)
 
     @staticmethod
     def ask_again(tickets: Sequence[Ticket]) -> list[bool | None]:
@@ -108,13 +129,10 @@ class Ticket(Reported):
         who = self._persons, self._devices
         doubtful = refusal_of(*who, (None,), self.purposes, answered.standings, answered.regime)
         if doubtful is None:
-            return True if self.hold_for is None else answered.cover(self._persons, self.purposes)
-        if self.hold_for is not None and doubtful.standing is Standing.NOT_RECORDED:
-            doubtful = refusal_of(*who, (None,), self.purposes, answered.if_asked, answered.regime)
-            if doubtful is None:
-                return None
+            return answered.cover(self._awaited, self._until) if self._awaited else True
         # What nobody could tell is no denial: the message waits, unless somebody else's answer is one.
-        sure = refusal_of(*who, (None,), self.purposes, answered.at_best, answered.regime_at_best)
+        at_best = answered.at_best if self.hold_for is None else answered.if_asked
+        sure = refusal_of(*who, (None,), self.purposes, at_best, answered.regime_at_best)
         self._refusal = (sure or doubtful).standing
         return None if sure is None else False
 
@@ -143,7 +161,10 @@ class Ticket(Reported):
         self._lost(reason, None)
 
     def _lost(self, reason: Reason, status: ConsentStatus | None) -> None:
-        loss = Decision(
+        self._reporter.lost(self, self._loss(reason, status))
+
+    def _loss(self, reason: Reason, status: ConsentStatus | None) -> Decision:
+        return Decision(
             outcome=Outcome.DROPPED,
             reason=reason,
             endpoint=self._endpoint,
@@ -151,7 +172,6 @@ class Ticket(Reported):
             purpose=self.purposes[0] if self.purposes else None,
             status=status,
         )
-        self._reporter.lost(self, loss)
 
 
 class _Restored(Ticket):
@@ -219,8 +239,12 @@ class Restorer:
             None if kept.removal is None else (kept.removal, alone),
         )
         ticket.outcome = before
-        if is_held:
-            ticket.hold(self._guard.settings().hold_for, before)
+        if kept.held is not None:
+            until, awaited = kept.held
+            moment = datetime.fromtimestamp(until, timezone.utc)
+            ticket.hold(1.0, before, [(person, Purpose(purpose)) for person, purpose in awaited], moment)
+            if not is_held:
+                ticket.hold_for = None
         return ticket
 
 
@@ -246,30 +270,35 @@ class _Answers:
             error_once(_UNANSWERED)
 
         self._registry, self._context = settings.registry, settings.context
-        self._covered: dict[str, Mapping[Purpose, bool]] = {}
+        self._records: dict[str, list[ConsentRecord]] = {}
 
-    def cover(self, persons: Iterable[str], purposes: Iterable[Purpose]) -> bool | None:
-        """Whether all these persons agreed that what was held before they were asked may leave; None where one has not said."""
+    def cover(self, awaited: Iterable[tuple[str, Purpose]], until: datetime) -> bool | None:
+        """Whether people agreed that what was held before they were asked may leave; None where one has not said so.
+
+        Args:
+            awaited: The people, and on which purpose each.
+            until: When the time for their answers was over.
+        """
         answers: set[bool | None] = set()
-        for person in persons:
-            if person not in self._covered:
-                try:
+        for person, purpose in awaited:
+            try:
+                if person not in self._records:
                     with self._context():
-                        self._covered[person] = covers_held(records_known(self._registry, person))
-                except Exception as error:  # noqa: BLE001 - the context is the user's
-                    note_failure("context", error)
-                    return None
-            answers |= {self._covered[person].get(purpose) for purpose in purposes}
+                        self._records[person] = history_of(self._registry, person)
+            except Exception as error:  # noqa: BLE001 - the context is the user's
+                note_failure("the history of a registry", error)
+                return None
+            answers.add(covers_held(self._records[person], purpose, until))
         if False in answers:
             return False
         return None if None in answers else True
 
     @cached_property
     def if_asked(self) -> dict[Question, Standing]:
-        """The standings, if those who were never asked had agreed."""
+        """The standings, if those who were never asked, and those of whom nobody could tell, had agreed."""
         return {
             question: Standing.GRANTED if standing is Standing.NOT_RECORDED else standing
-            for question, standing in self.standings.items()
+            for question, standing in self.at_best.items()
         }
 
     @cached_property

@@ -11,7 +11,7 @@ from consentpanel._mixpanel import vendor
 from consentpanel.testing import _assertions
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
-from consentpanel.transport._holding import MOST_HELD, Holding
+from consentpanel.transport._holding import MOST_HELD, Held, Holding
 from consentpanel.transport._ticket import Ticket, ticket_of
 from consentpanel.transport._waiting import waiting_message
 
@@ -42,9 +42,6 @@ class FakeTransport:
         'events'
         >>> vendor.assert_nothing_sent("user-2")
     """
-
-    #: Tells a client that messages of people who were never asked are kept back here.
-    holds_back = True
 
     def __init__(self, *, asks_again: bool = True) -> None:
         self._asks_again = asks_again
@@ -86,11 +83,20 @@ class FakeTransport:
         with self._lock:
             self._messages += messages
 
-    def look_at_held(self) -> None:
-        """Take what people have agreed to by now of what is held for them; for clients, and before messages are looked at."""
-        for held in self._holding.answered():
-            with self._lock:
-                self._messages += received(held.endpoint, held.message.json_message)
+    #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
+    holds_back = send
+
+    def look_at_held(self, subject_id: object = None) -> None:
+        """Take what people have agreed to by now of what is held for them; for clients, and before messages are looked at.
+
+        Args:
+            subject_id: Whose; everybody's when left out. All are looked at in either case.
+        """
+        del subject_id
+        self._holding.look(self._take)
+
+    def _take(self, held: Held) -> None:
+        self._messages += received(held.endpoint, held.message.json_message)
 
     def observe(self, decision: Decision) -> None:
         """Keep a `Decision`; the client tells each one that it makes."""
@@ -123,7 +129,7 @@ class FakeTransport:
         """Forget all messages and decisions, and the failures asked for."""
         with self._lock:
             self._messages, self._decisions = [], []
-            self._holding.take(lambda _: True)
+            self._holding.forget()
             self._failures, self._error = 0, None
 
     @property

@@ -102,7 +102,7 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "choices.opt_out": "You can object at any time.",
         "choices.no": "When you say no, what still waits is thrown away, and nothing new is sent.",
         "choices.held": (
-            "What you do before you have answered waits for at most {minutes} minutes. It is sent only if you then agree to"
+            "What you do before you have answered waits for at most {minutes} min. It is sent only if you then agree to"
             " that as well; otherwise it is deleted."
         ),
         "choices.erase": "You can have the data at {vendor} deleted, and get a copy of it.",

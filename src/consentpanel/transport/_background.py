@@ -80,8 +80,6 @@ class BackgroundConsumer:
     sends_by_itself = True
     #: Tells a client that consent is asked for again before a message leaves.
     judges_again = True
-    #: Tells a client that what may not leave yet is kept back. Asked of this very class: a subclass may send by itself.
-    holds_back = True
 
     def __init__(
         self,
@@ -163,9 +161,12 @@ class BackgroundConsumer:
         message = waiting_message(endpoint, json_message, api_key, api_secret)
         self._courier.put(endpoint, message, self._account, self._timeout)
 
-    def look_at_held(self) -> None:
-        """Have leave what people have agreed to by now; for clients."""
-        self._courier.look_at_held()
+    #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
+    holds_back = send
+
+    def look_at_held(self, subject_id: object = None) -> None:
+        """Have leave what a person, or everybody, has agreed to by now; for clients."""
+        self._courier.look_at_held(subject_id)
 
     def flush(self, timeout: float | None = None) -> None:
         """Send what waits now, and wait until it has arrived.

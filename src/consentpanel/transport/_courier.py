@@ -13,7 +13,7 @@ from consentpanel._log import LOGGER, asked_by
 from consentpanel._messages.decision import Reason
 from consentpanel.transport._ends import has_ended, watch
 from consentpanel.transport._holding import Held
-from consentpanel.transport._http import shared
+from consentpanel.transport._http import UNAUTHORIZED, shared
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._waiting import ENDPOINTS, Account, Waiting, settle, vendor_error
 
@@ -62,6 +62,9 @@ class Courier(ThreadedBuffer):
         #: By endpoint: since when a batch waits.
         self._oldest = dict.fromkeys(ENDPOINTS, 0.0)
         self._idle = 0
+        #: How many looks at what is held there were, whether there is one, and whether one is wanted.
+        self._looks = 0
+        self._is_looking = self._is_look_wanted = False
         #: What all of its consumers have queued.
         self.whole = Account()
         for account in self._accounts:
@@ -108,6 +111,7 @@ class Courier(ThreadedBuffer):
             with self._lock:
                 self._changed.notify_all()
             return
+        self._go_before(endpoint, message)
         with self._lock:
             given_up = [] if self._has_room() else self._give_up_oldest(ENDPOINTS)
             is_taken = self._changed.wait_for(lambda: account.is_closed or self._has_room(), timeout)
@@ -144,14 +148,14 @@ class Courier(ThreadedBuffer):
 
     def flush(self, account: Account, timeout: float) -> bool:
         """Sends what waits now; whether all that an account has queued has arrived, or waits for the registry alone."""
-        self.look_at_held()
         with self._lock:
             self._flushes += 1
             self._wake()
+            looks = self._want_look()
             try:
                 for line in self._lines.values():
                     line.ask_again()
-                return self._changed.wait_for(lambda: self._is_flushed(account), timeout)
+                return self._changed.wait_for(lambda: self._looks >= looks and self._is_flushed(account), timeout)
             finally:
                 self._flushes -= 1
 
@@ -163,9 +167,10 @@ class Courier(ThreadedBuffer):
             timeout: Seconds.
         """
         account.is_closed = True
-        self.look_at_held()
+        until = time.monotonic() + timeout
+        self._look_once(timeout)
         self._holding.end(lambda each: each.account is account)
-        problem = self._finish(account, timeout)
+        problem = self._finish(account, max(0.0, until - time.monotonic()))
         with self._lock:
             account.is_gone = True
             ending = list(self._threads) if self._may_end() else []
@@ -178,10 +183,12 @@ class Courier(ThreadedBuffer):
 
     def end(self) -> None:
         """Delivers what waits before the process ends, and reports what could not be. It may go on all the same."""
+        until = time.monotonic() + self.exit_timeout
         if self._holding:
-            self.look_at_held()
+            self._look_once(self.exit_timeout)
             self._holding.end()
-        if self.whole.waiting and (problem := self._finish(self.whole, self.exit_timeout, is_end=True)):
+        left = max(0.0, until - time.monotonic())
+        if self.whole.waiting and (problem := self._finish(self.whole, left, is_end=True)):
             LOGGER.warning("the process ends: %s", problem)
 
     def _finish(self, account: Account, timeout: float, *, is_end: bool = False) -> str:
@@ -217,6 +224,36 @@ class Courier(ThreadedBuffer):
             if not self._threads:
                 self._start()
             self._changed.notify_all()
+
+    def _want_look(self) -> int:
+        """Has a thread look at what is held; how many looks there have to be then. Under the lock."""
+        if not self._holding:
+            return 0
+        if not self._threads:
+            self._start()
+        if not self._threads:
+            self.look_at_held()
+            return 0
+        self._is_look_wanted = True
+        self._changed.notify_all()
+        # One that has begun may have asked before the answer came.
+        return self._looks + 1 + self._is_looking
+
+    def _look_once(self, timeout: float) -> None:
+        with self._lock:
+            looks = self._want_look()
+            self._changed.wait_for(lambda: self._looks >= looks, timeout)
+
+    def _look(self) -> None:
+        with self._lock:
+            self._is_look_wanted, self._is_looking = False, True
+        try:
+            self.look_at_held()
+        finally:
+            with self._lock:
+                self._looks += 1
+                self._is_looking = False
+                self._changed.notify_all()
 
     def _wake(self) -> None:
         """Has what waits sent now: by a thread, or here where the system gives none. Under the lock."""
@@ -273,7 +310,7 @@ class Courier(ThreadedBuffer):
                 if found[1]:
                     self._tried(*found)
                 else:
-                    self.look_at_held()
+                    self._look()
         finally:
             self.leave()
 
@@ -284,7 +321,7 @@ class Courier(ThreadedBuffer):
         """
         with self._lock:
             while (endpoint := self._next()) is None:
-                if self._holding.is_due():
+                if not self._is_looking and (self._is_look_wanted or self._holding.is_due()):
                     return "", []
                 pause = self._pause()
                 is_woken = True
@@ -339,7 +376,7 @@ class Courier(ThreadedBuffer):
             if line.queue and not line.is_silent
         ]
         if self._holding:
-            ready.append(self._holding.look_at)
+            ready.append(self._holding.due_at)
         ready += [line.ask_at for line in self._lines.values() if line.unanswered or line.is_silent]
         # Never nothing: a queue may be ready and have to wait for the batch before it.
         return max(0.005, min(ready) - present) if ready else None
@@ -351,8 +388,8 @@ class Courier(ThreadedBuffer):
             gone = [message for message in batch if message.account is not None and message.account.is_gone]
             given_up = self._settle(endpoint, gone)
             self._count_lost(given_up)
-            self._lines[endpoint].put_back(batch)
             failure = self._note_failure(endpoint, error)
+            self._lines[endpoint].put_back(batch, at_end=failure.status in UNAUTHORIZED)
             self._changed.notify_all()
         for message in unwanted:
             message.discard()

@@ -17,6 +17,7 @@ from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel.hosts import API_HOSTS
 from consentpanel.transport._holding import MOST_HELD, Held, Holding
 from consentpanel.transport._http import (
+    UNAUTHORIZED,
     DeliveryError,
     HttpConsumer,
     arguments_of,
@@ -24,7 +25,7 @@ from consentpanel.transport._http import (
     refuse_later,
     understood,
 )
-from consentpanel.transport._importing import alike, as_import, target, token_of
+from consentpanel.transport._importing import alike, as_import, belongs_to_track, target, token_of
 from consentpanel.transport._line import Line
 from consentpanel.transport._redirects import KEPT_TO_ITS_HOST
 from consentpanel.transport._waiting import (
@@ -44,6 +45,8 @@ _MOST_REFUSALS = 64
 #: After how many batches of a size that the vendor asked for a larger one is tried.
 _MANY = 20
 VENDOR_HOST = API_HOSTS["US"]
+#: Of an update that deletes a profile, as the vendor's client writes it.
+DELETES = '"$delete"'
 
 
 def hand_over(consumer: Any, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
@@ -90,9 +93,9 @@ class Buffer:
         self._consumer = consumer_of(buffer, given)
         self._max_size = whole_number("max_size", given["max_size"], 1, MAX_BATCH_MESSAGES)
 
-    def _is_imported(self, message: Waiting) -> bool:  # noqa: ARG002 - a spool looks at it
+    def _is_imported(self, message: Waiting) -> bool:
         """Whether an event goes to ``/import``."""
-        return self._imports_events
+        return self._imports_events and not belongs_to_track(message.json_message)
 
     def _routed(self, endpoint: str, batch: Sequence[Waiting]) -> Sequence[Waiting]:
         """Notes which events are imported, and with what; those that can go in one request then stand together."""
@@ -168,23 +171,47 @@ class Buffer:
         with self._lock:
             for line in self._lines.values():
                 discarded += line.purge(lambda each: each.is_of_client(client) and each.names(key, purposes))
-            held = self._holding.take(
-                lambda each: each.message.is_of_client(client) and each.message.names(key, purposes)
-            )
-            discarded += [each.message for each in held]
             self._changed.notify_all()
         for message in discarded:
             message.discard()
-        return len(discarded)
+        return len(discarded) + self._holding.discard(
+            lambda each: each.message.is_of_client(client) and each.message.names(key, purposes)
+        )
 
-    def look_at_held(self) -> None:
-        """Has leave what people have agreed to by now, and gives up what they have not, or not in time."""
-        for held in self._holding.answered():
-            self._take_released(held)
+    def look_at_held(self, subject_id: object = None) -> None:
+        """Has leave what people have agreed to by now, and gives up what they have not, or not in time.
+
+        Args:
+            subject_id: Whose messages are looked at; everybody's when left out.
+        """
+        is_meant = None
+        if subject_id is not None:
+            key = subject_key(subject_id)
+            is_meant = lambda held: key in held.message.subjects  # noqa: E731 - one of two
+        self._holding.look(self._take_released, is_meant)
 
     def _take_released(self, held: Held) -> None:
-        """Lets what was held wait for its turn, as any other message."""
-        self._lines[held.endpoint].queue.append(held.message)
+        """Lets what was held wait for its turn, as any other message. Under the lock."""
+        queue = self._lines[held.endpoint].queue
+        # A time limit may have interrupted this before.
+        if not queue or queue[-1] is not held.message:
+            queue.append(held.message)
+
+    def _go_before(self, endpoint: str, message: Waiting) -> None:
+        """Has leave before an update what is held for the same person and may leave: the later one must not arrive first."""
+        if not self._holding or not self._lines[endpoint].keeps_order:
+            return
+
+        def is_before(held: Held) -> bool:
+            return held.endpoint == endpoint and not message.subjects.isdisjoint(held.message.subjects)
+
+        if not self._holding.are_there(is_before):
+            return
+        if DELETES in message.json_message:
+            # Or a profile would come back after its deletion.
+            self._holding.end(is_before)
+        else:
+            self._holding.look(self._take_released, is_before)
 
     def _deliver(self, endpoint: str, batch: Sequence[Waiting]) -> DeliveryError | None:
         """Hands a batch over, in parts as small as the vendor wants them, and tells the tickets what became of it.
@@ -196,6 +223,7 @@ class Buffer:
             A failure that is worth another try: the messages that are not settled are then to be put back.
         """
         batch = self._routed(endpoint, batch)
+        unauthorized: DeliveryError | None = None
         halves = _MOST_REFUSALS
         smaller = len(batch)
         while batch:
@@ -206,6 +234,9 @@ class Buffer:
             if sending:
                 failure = hand_over(self._consumer, endpoint, sending)
                 status = None if failure is None else failure.status
+                if failure is not None and not failure.names_some_of(len(sending)):
+                    # Names that do not fit the batch tell nothing: what was refused is found by halving.
+                    failure.refused = None
                 if status == 413 and len(sending) > 1:
                     self._sizes[endpoint] = min(self._sizes[endpoint], len(sending) // 2)
                     batch = [message for message in batch if not (message.is_settled or message.is_unanswered)]
@@ -216,6 +247,11 @@ class Buffer:
                     smaller = len(sending) // 2
                     batch = [message for message in batch if not (message.is_settled or message.is_unanswered)]
                     continue
+                if failure is not None and status in UNAUTHORIZED and part[-1].is_imported:
+                    # Of one project, perhaps: that of the next ones may be welcome.
+                    unauthorized = failure
+                    batch = batch[len(part) :]
+                    continue
                 # The vendor asks that neither is tried again; what it refuses alone cannot be split.
                 if failure is not None and status not in {400, 413}:
                     return failure
@@ -224,7 +260,7 @@ class Buffer:
                 # Where one is bad the next ones may be good, and once nobody looks further they go together.
                 smaller = 2 * smaller if halves else len(batch)
             batch = batch[len(part) :]
-        return None
+        return unauthorized
 
     def _try_larger(self, endpoint: str, sent: Sequence[Waiting], failure: DeliveryError | None) -> None:
         """Takes larger batches again after many that were as large as the vendor wanted them: it may have been a proxy's word."""
@@ -334,7 +370,7 @@ class Buffer:
             for line in self._lines.values():
                 settle([*line.queue, *line.unanswered])
                 line.sweep()
-            self._holding.take(lambda _: True)
+            self._holding.forget()
             self._changed.notify_all()
 
     def end(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from consentpanel._messages.decision import Reason
@@ -38,6 +38,9 @@ class Held(NamedTuple):
 class Holding:
     """The held messages of one buffer: bounded, and in memory.
 
+    A message is here, or where it waits for its turn, or settled, and never in none of these: nothing can interrupt it out of
+    existence. What is iterated is a copy, because a signal handler may add more between any two steps.
+
     Args:
         lock: The buffer's, which a signal handler of the same thread passes.
         most: The most messages; the oldest make room.
@@ -46,66 +49,112 @@ class Holding:
     def __init__(self, lock: threading.RLock, most: int) -> None:
         self._lock = lock
         self._most = most
-        self._held: deque[Held] = deque()
+        self._held: dict[int, Held] = {}
         self._bytes = 0
-        #: When to look for answers again, by `time.monotonic`.
-        self.look_at = 0.0
+        #: When to look for answers again, and when the first is to be given up, by `time.monotonic`.
+        self._look_at = 0.0
+        self._next_end = math.inf
 
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def due_at(self) -> float:
+        """When there is something to look at, by `time.monotonic`."""
+        return min(self._look_at, self._next_end) if self._held else math.inf
+
+    def is_due(self, *, ends_alone: bool = False) -> bool:
+        """Whether it is time to look: for answers, or only for what is to be given up."""
+        return bool(self._held) and time.monotonic() >= (self._next_end if ends_alone else self.due_at)
+
     def add(self, endpoint: str, message: Waiting, account: Account | None = None) -> None:
         """Holds a message."""
-        given_up = []
+        present = time.monotonic()
+        until = present + message.hold_for
         with self._lock:
-            self._bytes += message.size
-            while self._held and (len(self._held) >= self._most or self._bytes > _MOST_BYTES):
-                oldest = self._held.popleft()
-                self._bytes -= oldest.message.size
-                given_up.append(oldest)
-            present = time.monotonic()
             if not self._held:
-                self.look_at = present + _LOOK
-            self._held.append(Held(endpoint, message, account, present + message.hold_for))
-        _give_up(given_up)
+                self._look_at, self._bytes = present + _LOOK, 0
+            self._bytes += message.size
+            self._next_end = min(self._next_end, until)
+            held = list(self._held.values())
+            size = self._bytes
+            oldest: list[Held] = []
+            while held[len(oldest) :] and (len(held) - len(oldest) >= self._most or size > _MOST_BYTES):
+                size -= held[len(oldest)].message.size
+                oldest.append(held[len(oldest)])
+            self._held[id(message)] = Held(endpoint, message, account, until)
+        for each in oldest:
+            self._give_up(each)
 
-    def take(self, is_meant: Callable[[Held], bool]) -> list[Held]:
-        """Takes out those that are meant; their tickets are still to be told."""
-        with self._lock:
-            taken = [each for each in list(self._held) if is_meant(each)]
-            gone = {id(each.message) for each in taken}
-            if gone:
-                self._held = deque(each for each in self._held if id(each.message) not in gone)
-                self._bytes = sum(each.message.size for each in self._held)
-        return taken
+    def are_there(self, is_meant: Callable[[Held], bool]) -> bool:
+        """Whether some are meant."""
+        return any(is_meant(each) for each in list(self._held.values()))
 
     def end(self, is_meant: Callable[[Held], bool] = lambda _: True) -> None:
         """Gives up those that are meant: nobody has answered for them, and will not be waited for any more."""
-        _give_up(self.take(is_meant))
+        for each in list(self._held.values()):
+            if is_meant(each):
+                self._give_up(each)
 
-    def is_due(self) -> bool:
-        """Whether it is time to look for answers."""
-        return bool(self._held) and time.monotonic() >= self.look_at
-
-    def answered(self) -> list[Held]:
-        """Takes out what people have agreed to by now; what they have not, or not in time, is given up."""
-        begun = time.monotonic()
-        self.end(lambda each: each.until <= begun)
-        held = list(self._held)
-        found = answers_about([each.message for each in held])
-        answers = {id(each.message): answer for each, answer in zip(held, found, strict=True) if answer is not None}
-        ended = time.monotonic()
-        self.look_at = ended + max(_LOOK, _RELAXED * (ended - begun))
-        # What somebody has purged meanwhile is not there any more.
-        taken = self.take(lambda each: id(each.message) in answers)
-        for each in taken:
-            if not answers[id(each.message)]:
+    def discard(self, is_meant: Callable[[Held], bool]) -> int:
+        """Discards those that are meant, for want of consent; how many."""
+        count = 0
+        for each in list(self._held.values()):
+            if is_meant(each) and self._took(each):
                 each.message.discard()
-            elif each.message.ticket is not None:
-                each.message.ticket.release()
-        return [each for each in taken if answers[id(each.message)]]
+                count += 1
+        return count
 
+    def forget(self) -> None:
+        """Forgets all, and tells nobody."""
+        self._held.clear()
 
-def _give_up(held: Iterable[Held]) -> None:
-    for each in held:
-        each.message.lose(Reason.NOT_ANSWERED)
+    def look(self, put: Callable[[Held], None], is_meant: Callable[[Held], bool] | None = None) -> None:
+        """Has leave what people have agreed to by now; what they have not, or not in time, is given up.
+
+        Args:
+            put: Lets one wait for its turn; under the lock.
+            is_meant: Which are looked at; all when left out.
+        """
+        begun = time.monotonic()
+        held = list(self._held.values())
+        if is_meant is not None:
+            held = [each for each in held if is_meant(each)]
+        # What is over is asked about too: the answer may have come in time.
+        for each, answer in zip(held, answers_about([each.message for each in held]), strict=True):
+            if answer:
+                self._let_go(each, put)
+            elif answer is False:
+                self.discard(lambda one, each=each: one is each)  # type: ignore[misc]
+            elif each.until <= begun:
+                self._give_up(each)
+        if is_meant is None:
+            ended = time.monotonic()
+            left = list(self._held.values())
+            self._look_at = ended + max(_LOOK, _RELAXED * (ended - begun))
+            self._next_end = min((each.until for each in left), default=math.inf)
+            self._bytes = sum(each.message.size for each in left)
+
+    def look_at_ends(self, put: Callable[[Held], None]) -> None:
+        """As `look`, of those alone whose time is over."""
+        present = time.monotonic()
+        self.look(put, lambda each: each.until <= present)
+        self._next_end = min((each.until for each in list(self._held.values())), default=math.inf)
+
+    def _let_go(self, held: Held, put: Callable[[Held], None]) -> None:
+        with self._lock:
+            # What somebody has purged meanwhile is not there any more.
+            if id(held.message) not in self._held:
+                return
+            if not held.message.is_settled:
+                put(held)
+            self._held.pop(id(held.message), None)
+        if held.message.ticket is not None:
+            held.message.ticket.release()
+
+    def _took(self, held: Held) -> bool:
+        return self._held.pop(id(held.message), None) is not None
+
+    def _give_up(self, held: Held) -> None:
+        if self._took(held):
+            held.message.lose(Reason.NOT_ANSWERED)

@@ -46,11 +46,19 @@ class DeliveryError(vendor.MixpanelException):  # type: ignore[misc]
         status: int | None = None,
         retry_after: float | None = None,
         refused: frozenset[int] | None = None,
+        taken: int | None = None,
     ) -> None:
         super().__init__(text)
+        self._taken = taken
         self.status = status
         self.retry_after = retry_after
         self.refused = refused
+
+    def names_some_of(self, count: int) -> bool:
+        """Whether what it names as refused is a part of a batch of so many, and fits the number that was taken."""
+        if not self.refused or max(self.refused) >= count or min(self.refused) < 0:
+            return False
+        return self._taken is None or self._taken == count - len(self.refused)
 
     def refuses(self, position: int) -> bool:
         """Whether it concerns the message at this position of the batch."""
@@ -143,6 +151,9 @@ class HttpConsumer(vendor.Consumer):  # type: ignore[misc]
         )
         if response.status_code != 200:
             raise _failure_of(response)
+        with suppress(ValueError, AttributeError):
+            if response.json().get("status") in (0, "0"):
+                raise DeliveryError("the vendor refused the batch", _BAD_REQUEST)
         return True
 
 
@@ -164,6 +175,8 @@ def senders_in(consumer: object) -> list[object]:
 
 
 _BAD_REQUEST = 400
+#: What a wrong token or account is answered with.
+UNAUTHORIZED = frozenset({401, 403})
 _LONGEST_ASKED = 3600
 
 
@@ -173,18 +186,21 @@ def _failure_of(response: Any, error: Exception | None = None) -> DeliveryError:
     text = f"HTTP {status}" if error is None or status != 200 else _cause_in(error)
     if error is not None and status == 200 and _is_refusal(error):
         status = _BAD_REQUEST
-    return DeliveryError(text, status, _seconds(response.headers.get("Retry-After")), _refused(response))
+    refused, taken = _refused(response)
+    return DeliveryError(text, status, _seconds(response.headers.get("Retry-After")), refused, taken)
 
 
-def _refused(response: Any) -> frozenset[int] | None:
-    """The positions that a strict import refused; it took the others."""
+def _refused(response: Any) -> tuple[frozenset[int] | None, int | None]:
+    """The positions that a strict import refused, and how many others it took; None for what it does not say."""
     if response.status_code != 400:
-        return None
+        return None, None
     try:
-        records = response.json()["failed_records"]
-        return frozenset(int(record["index"]) for record in records)
-    except (ValueError, KeyError, TypeError):
-        return None
+        said = response.json()
+        taken = said.get("num_records_imported")
+        refused = frozenset(int(record["index"]) for record in said["failed_records"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, None
+    return refused, taken if isinstance(taken, int) else None
 
 
 def _seconds(text: str | None) -> float | None:
@@ -330,6 +346,10 @@ def consumer_of(buffer: type, given: Mapping[str, Any]) -> Any:
     consumer = given["consumer"]
     if consumer is None:
         _refuse_odd(arguments)
+        if given["endpoint"] == "import" and given["events_url"] is not None and given["import_url"] is None:
+            raise ConfigurationError(
+                "endpoint='import' beside events_url needs import_url: else events would go to api_host"
+            )
         # What is checked record by record is sent so.
         arguments["gzip_imports"] = arguments["gzip_imports"] or given["endpoint"] == "import"
         default = vendor.consumer_put_over()

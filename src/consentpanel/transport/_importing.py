@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,10 +56,21 @@ def as_import(text: str) -> str:
     return json.dumps(record, separators=(",", ":"))
 
 
+def belongs_to_track(text: str) -> bool:
+    """Whether an event is one that ``/track`` alone takes: those that join ids, which have neither `time` nor `$insert_id`.
+
+    Example:
+        >>> belongs_to_track('{"event": "$create_alias", "properties": {"distinct_id": "a", "alias": "b", "token": "T"}}')
+        True
+    """
+    return _JOINS_IDS.match(text) is not None
+
+
+_JOINS_IDS = re.compile(r'\s*\{\s*"event"\s*:\s*"\$(?:create_alias|identify)"')
+
+
 def token_of(message: Waiting) -> str | None:
     """The token of the project that an event belongs to; None where it says none."""
-    if message.ticket is not None:
-        return message.ticket.token
     try:
         found: Any = json.loads(message.json_message)["properties"]["token"]
     except (ValueError, RecursionError, KeyError, TypeError):

@@ -115,8 +115,13 @@ class Line:
             self._settled = sum(message.is_settled for message in list(self.queue))
         return purged
 
-    def put_back(self, messages: Iterable[Waiting]) -> None:
-        """Puts what is on its way, and was not settled, to the front again, in its order."""
+    def put_back(self, messages: Iterable[Waiting], *, at_end: bool = False) -> None:
+        """Puts what is on its way, and was not settled, to the front again, in its order.
+
+        Args:
+            messages: Those that were on their way.
+            at_end: Whether others are let past, where order does not count: the vendor refuses the token of these.
+        """
         back = {id(message): message for message in messages if not (message.is_settled or message.is_unanswered)}
         self.on_its_way = [message for message in self.on_its_way if not message.is_settled and id(message) not in back]
         # An interrupted `take` has left some there.
@@ -124,7 +129,10 @@ class Line:
             self.queue.popleft()
         for message in back.values():
             message.is_on_its_way = False
-        self.queue.extendleft(reversed(back.values()))
+        if at_end and not self.keeps_order:
+            self.queue.extend(back.values())
+        else:
+            self.queue.extendleft(reversed(back.values()))
 
     def leave_unanswered(self, messages: Sequence[Waiting], *, all_of_batch: bool) -> None:
         """Sets aside messages of which nobody could tell whether they may go; none where each had an answer."""

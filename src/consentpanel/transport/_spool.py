@@ -17,9 +17,10 @@ from consentpanel._log import LOGGER, note_failure, warn_rarely
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.errors import InvalidRecordError
+from consentpanel.transport._delivery import DELETES
 from consentpanel.transport._ends import has_ended, watch
-from consentpanel.transport._http import HttpConsumer, understood
-from consentpanel.transport._importing import TRACK_TAKES
+from consentpanel.transport._http import UNAUTHORIZED, DeliveryError, HttpConsumer, understood
+from consentpanel.transport._importing import TRACK_TAKES, belongs_to_track
 from consentpanel.transport._line import pause_after
 from consentpanel.transport._spool_file import Row, SpoolFile, present
 from consentpanel.transport._threaded import ThreadedBuffer
@@ -43,6 +44,8 @@ _PATIENCE = 1.0
 _MARGIN = 20.0
 #: How many times as long as a look at what is held took nobody looks again.
 _RELAXED = 20.0
+#: Milliseconds after its end for which what is held is left to the processes of its own project.
+_ABANDONED = 86_400_000
 #: After how many messages, or bytes, the size of the file is looked at.
 _MEASURED, _MEASURED_BYTES = 50, 1_000_000
 #: How many tickets of its own a process remembers, for its counts.
@@ -114,8 +117,11 @@ class Spool(ThreadedBuffer):
         max_bytes: int,
     ) -> None:
         self._open(buffer, given)
-        # One that has waited for long.
+        # One that has waited for long; unless it would go to another host than the others.
         self._may_import = True
+        self._knows_import = isinstance(self._consumer, HttpConsumer) and (
+            given["import_url"] is not None or given["events_url"] is None
+        )
         self._file = file
         self._linger, self._connections = linger, connections
         self._keep_for, self._max_bytes = keep_for, max_bytes
@@ -162,6 +168,9 @@ class Spool(ThreadedBuffer):
     def put(self, endpoint: str, message: Waiting) -> None:
         """Writes a message, which is on the disk when this returns; where it cannot be, its ticket is told."""
         self._is_used, self._last = True, None
+        if not message.hold_for:
+            with suppress(vendor.MixpanelException):
+                self._go_before(endpoint, message)
         reason = self._written(endpoint, message)
         if reason is not None:
             with self._lock:
@@ -211,7 +220,7 @@ class Spool(ThreadedBuffer):
         self._look_after_the_old()
         self._file.ask_again(last)
         self._file.erasures.carry_out(self._restorers(), present(), all_now=True)
-        self.look_at_held()
+        self._look_at_all_held(until)
         with self._lock:
             self._flushes += 1
             if not self._threads:
@@ -391,7 +400,7 @@ class Spool(ThreadedBuffer):
         if super()._is_imported(message):
             return True
         is_old = isinstance(message, Spooled) and present() - message.created >= TRACK_TAKES * 1000
-        return is_old and isinstance(self._consumer, HttpConsumer)
+        return is_old and self._knows_import and not belongs_to_track(message.json_message)
 
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
         """As of any buffer; what somebody has purged meanwhile, or leased after this lease was over, is left alone."""
@@ -429,6 +438,8 @@ class Spool(ThreadedBuffer):
         for each in unwanted:
             each.discard()
         later = present() + int(1000 * pause_after(0))
+        # Events of other projects are let past those whose token is refused.
+        is_refused = isinstance(failure, DeliveryError) and failure.status in UNAUTHORIZED and not line.keeps_order
         left = [each for each in left if not each.fate]
         self._file.finish(
             lease,
@@ -437,7 +448,7 @@ class Spool(ThreadedBuffer):
             [
                 (
                     each.number,
-                    later if each.number in silent else 0,
+                    later if each.number in silent or is_refused else 0,
                     Reason.REGISTRY_ERROR.value if each.number in silent else self.last_cause,
                     each.json_message if each.is_reduced else None,
                 )
@@ -453,32 +464,67 @@ class Spool(ThreadedBuffer):
             LOGGER.debug("a batch to %s was not delivered and is kept: %s", endpoint, cause)
         return len(left) < len(batch)
 
-    def look_at_held(self) -> None:
-        """Has leave what people have agreed to by now, and erases what they have not, or not in time."""
+    def look_at_held(self, subject_id: object = None) -> None:
+        """Has leave what people have agreed to by now, and erases what they have not, or not in time.
+
+        Args:
+            subject_id: Whose messages are looked at; when left out everybody's, a page of them at a time.
+        """
         known = self._known()
-        for row in self._file.end_holding():
-            if (ticket := self._tickets.pop(row.number, None) or _restored(row, known, is_held=True)) is not None:
-                ticket.lost(Reason.NOT_ANSWERED)
         begun = time.monotonic()
-        rows = self._file.held(known, self._held_at, MAX_BATCH_MESSAGES) if known else []
-        # The next look goes on behind the last one of a page, and begins anew after the last page.
-        self._held_at = rows[-1].number if len(rows) == MAX_BATCH_MESSAGES else 0
-        tickets = [self._tickets.get(row.number) or _restored(row, known, is_held=True) for row in rows]
-        answers = answers_about([Waiting("", (None, None), ticket, 0) for ticket in tickets])
-        by_number = {row.number: (ticket, answer) for row, ticket, answer in zip(rows, tickets, answers, strict=True)}
-        released = self._file.release(number for number, (_, answer) in by_number.items() if answer)
-        denied = self._file.end_holding(number for number, (_, answer) in by_number.items() if answer is False)
-        for number in released:
-            if (ticket := by_number[number][0]) is not None:
-                ticket.release()
-        for row in denied:
-            ticket, answer = by_number.get(row.number, (None, None))
-            self._tickets.pop(row.number, None)
-            if ticket is not None and answer is False:
-                ticket.discarded()
+        if subject_id is None:
+            rows = self._file.held(known, self._held_at, MAX_BATCH_MESSAGES)
+            # The next look goes on behind the last one of a page, and begins anew after the last page.
+            self._held_at = rows[-1].number if len(rows) == MAX_BATCH_MESSAGES else 0
+        else:
+            rows = self._file.held_of(known, subject_key(subject_id))
+        self._look_at(rows, known)
+        # Of a project that nobody here has a client for; its own processes were to do it.
+        self._file.end_holding(before=present() - _ABANDONED)
         with self._lock:
             self._next_look["held"] = time.monotonic() + max(_LOOK, _RELAXED * (time.monotonic() - begun))
-            self._fresh += len(released)
+
+    def _look_at(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
+        tickets = {row.number: self._tickets.get(row.number) or _restored(row, known, is_held=True) for row in rows}
+        asked = [Waiting("", (None, None), tickets[row.number], 0) for row in rows]
+        answers = {row.number: answer for row, answer in zip(rows, answers_about(asked), strict=True)}
+        for number in self._file.release(number for number, answer in answers.items() if answer):
+            if (ticket := tickets[number]) is not None:
+                ticket.release()
+            with self._lock:
+                self._fresh += 1
+        # What is over is asked about too: the answer may have come in time.
+        over = self._file.over(number for number, answer in answers.items() if answer is None)
+        gone = [number for number, answer in answers.items() if answer is False]
+        for row in self._file.end_holding([*gone, *over]):
+            ticket = self._tickets.pop(row.number, None) or tickets[row.number]
+            if ticket is not None and answers[row.number] is False:
+                ticket.discarded()
+            elif ticket is not None:
+                ticket.lost(Reason.NOT_ANSWERED)
+
+    def _look_at_all_held(self, until: float) -> None:
+        """As `look_at_held`, page by page, as long as there is time."""
+        self._held_at = 0
+        while True:
+            self.look_at_held()
+            if not self._held_at or time.monotonic() >= until:
+                return
+
+    def _go_before(self, endpoint: str, message: Waiting) -> None:
+        if not self._lines[endpoint].keeps_order or not self._file.has_held():
+            return
+        known = self._known()
+        for subject in message.subjects:
+            rows = [row for row in self._file.held_of(known, subject) if row.endpoint == endpoint]
+            if rows and DELETES in message.json_message:
+                # Or a profile would come back after its deletion.
+                for row in self._file.end_holding([row.number for row in rows]):
+                    ticket = self._tickets.pop(row.number, None) or _restored(row, known, is_held=True)
+                    if ticket is not None:
+                        ticket.lost(Reason.NOT_ANSWERED)
+            elif rows:
+                self._look_at(rows, known)
 
     def _is_due(self, look: str, pause: float) -> bool:
         with self._lock:
@@ -507,7 +553,9 @@ class Spool(ThreadedBuffer):
         for number in set(remembered) - self._file.among(remembered):
             # Another process has told what became of it.
             ticket = self._tickets.pop(number, None)
-            if ticket is not None and ticket.hold_for is None:
+            if ticket is not None and ticket.hold_for is not None:
+                ticket.settled_elsewhere(answers_about([Waiting("", (None, None), ticket, 0)])[0])
+            elif ticket is not None:
                 ticket.delivered()
 
     def _lose(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
@@ -532,12 +580,16 @@ def _work(reference: weakref.ref[Spool]) -> None:
     while (spool := reference()) is not None and spool.users and not has_ended():
         try:
             spool.work()
-        except Exception as error:  # noqa: BLE001 - a thread that ends would end delivery
-            warn_rarely("the spool failed, and is tried again: %s", str(understood(error)))
+        except BaseException as error:  # noqa: BLE001 - a thread that ends would end delivery
+            warn_rarely("the spool failed, and is tried again: %s", _told(error))
             time.sleep(_LOOK)
         del spool
     if spool is not None:
         spool.leave()
+
+
+def _told(error: BaseException) -> str:
+    return str(understood(error)) if isinstance(error, Exception) else type(error).__name__
 
 
 def _left_of(row: Row, purposes: Collection[str] | None) -> str | bool:

@@ -193,8 +193,45 @@ class SpoolFile:
         asked = list(numbers)
         return self._database.use(move) if asked else set()
 
-    def end_holding(self, numbers: Iterable[int] = ()) -> list[Row]:
-        """Erases what was held for too long, whoever wrote it, and some that may not be sent; what was still there.
+    def held_of(self, tokens: Collection[str], subject: str) -> list[Row]:
+        """What is held of one person.
+
+        Args:
+            tokens: Of the clients that can judge it.
+            subject: The person's look-up key.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        query = _ABOUT.format("held")
+        rows = self._database.use(lambda connection: connection.execute(query, (subject, subject)).fetchall())
+        return [row for row in map(Row._make, rows) if row.token in tokens]
+
+    def has_held(self) -> bool:
+        """Whether something is held.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        return self._database.use(lambda each: each.execute("SELECT 1 FROM held LIMIT 1").fetchone()) is not None
+
+    def over(self, numbers: Iterable[int]) -> list[int]:
+        """Which of some held messages were held for as long as they may be.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        asked = set(numbers)
+        query = "SELECT number FROM held WHERE until <= ?"
+        rows = self._database.use(lambda each: each.execute(query, (present(),)).fetchall()) if asked else []
+        return [number for (number,) in rows if number in asked]
+
+    def end_holding(self, numbers: Iterable[int] = (), before: int | None = None) -> list[Row]:
+        """Erases some of what is held; what was still there.
+
+        Args:
+            numbers: Which.
+            before: And all whose time was over by then, in milliseconds since 1970 UTC.
 
         Raises:
             MixpanelException: The file fails.
@@ -202,19 +239,20 @@ class SpoolFile:
         asked = list(numbers)
 
         def erase(connection: sqlite3.Connection) -> list[Row]:
-            over = connection.execute("SELECT 1 FROM held WHERE until <= ? LIMIT 1", (present(),)).fetchone()
-            if over is None and not asked:
+            found = asked
+            if before is not None:
+                rows = connection.execute("SELECT number FROM held WHERE until <= ?", (before,)).fetchall()
+                found = [*asked, *(number for (number,) in rows)]
+            if not found:
                 return []
+            gone = []
             with transaction(connection):
-                rows = connection.execute(f"SELECT {_FIELDS} FROM held WHERE until <= ?", (present(),)).fetchall()  # noqa: S608 - constants
-                for number in asked:
-                    rows += connection.execute(f"SELECT {_FIELDS} FROM held WHERE number = ?", (number,)).fetchall()  # noqa: S608 - constants
-                gone = {row[0]: Row._make(row) for row in rows}
-                for number in gone:
+                for number in found:
+                    gone += connection.execute(f"SELECT {_FIELDS} FROM held WHERE number = ?", (number,)).fetchall()  # noqa: S608 - constants
                     _erase(connection, "held", number)
-            return list(gone.values())
+            return list(map(Row._make, gone))
 
-        rows = self._database.use(erase)
+        rows = self._database.use(erase) if asked or before is not None else []
         if rows:
             self.tidy()
         return rows

@@ -87,8 +87,6 @@ class SpoolConsumer:
     sends_by_itself = True
     #: Tells a client that consent is asked for again before a message leaves.
     judges_again = True
-    #: Tells a client that what may not leave yet is kept back. Asked of this very class: a subclass may send by itself.
-    holds_back = True
     #: Tells a client that it keeps messages for other processes, which judge them again.
     keeps_for_others = True
 
@@ -199,6 +197,9 @@ class SpoolConsumer:
             raise vendor_error(endpoint, f"{endpoint}: {text}")
         self._spool.put(endpoint, message)
 
+    #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
+    holds_back = send
+
     def erase(self, client: Client, asked: str) -> Any:
         """Keep a request to erase a person until the vendor has taken it, and try it once now; for clients.
 
@@ -214,9 +215,9 @@ class SpoolConsumer:
         """
         return self._spool.erase(client, asked)
 
-    def look_at_held(self) -> None:
-        """Have leave what people have agreed to by now; for clients."""
-        self._spool.look_at_held()
+    def look_at_held(self, subject_id: object = None) -> None:
+        """Have leave what a person, or everybody, has agreed to by now; for clients."""
+        self._spool.look_at_held(subject_id)
 
     def flush(self, timeout: float | None = None) -> None:
         """Deliver what waits now, and wait until it has arrived.

@@ -8,11 +8,10 @@ import time
 from consentpanel._log import error_once
 from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._ends import has_ended, watch_signal
-from consentpanel.transport._http import DeliveryError, understood
+from consentpanel.transport._http import UNAUTHORIZED, DeliveryError, understood
 from consentpanel.transport._line import pause_after
 from consentpanel.transport._waiting import ENDPOINTS
 
-_UNAUTHORIZED = {401, 403}
 _REFUSED = (
     "the vendor refuses the credentials or the project's token (HTTP %s): nothing is delivered until that is mended; what waits is "
     "kept as long as it may be, and tried again"
@@ -75,7 +74,7 @@ class ThreadedBuffer(Buffer):
         """Lets an endpoint pause, longer after each failure in a row; what failed, as it may be told. Under the lock."""
         failure = understood(error) if isinstance(error, Exception) else DeliveryError(type(error).__name__)
         self.last_cause = str(failure)
-        if failure.status in _UNAUTHORIZED:
+        if failure.status in UNAUTHORIZED:
             error_once(_REFUSED % failure.status)
         pause = failure.retry_after or pause_after(self._failures[endpoint])
         self._not_before[endpoint] = time.monotonic() + pause

@@ -25,6 +25,7 @@ class Kept:
         purposes: On which the message stands.
         event: The event's name, as it may be told; None for a profile.
         removal: The JSON of the part that only takes data away; None for none.
+        held: Of one that is or was held: until when (seconds since 1970), and for whose answers on which purposes.
     """
 
     token: str
@@ -33,16 +34,19 @@ class Kept:
     purposes: tuple[str, ...]
     event: str | None
     removal: str | None
+    held: tuple[float, tuple[tuple[str, str], ...]] | None = None
 
     def as_json(self) -> str:
         """This as JSON."""
-        return json.dumps([self.token, self.persons, self.devices, self.purposes, self.event, self.removal])
+        return json.dumps([self.token, self.persons, self.devices, self.purposes, self.event, self.removal, self.held])
 
     @classmethod
     def of_json(cls, text: str) -> Kept:
         """What was written by `as_json`."""
-        token, persons, devices, purposes, event, removal = json.loads(text)
-        return cls(token, tuple(persons), tuple(devices), tuple(purposes), event, removal)
+        token, persons, devices, purposes, event, removal, held = json.loads(text)
+        if held is not None:
+            held = held[0], tuple((person, purpose) for person, purpose in held[1])
+        return cls(token, tuple(persons), tuple(devices), tuple(purposes), event, removal, held)
 
 
 class Client(Protocol):
@@ -118,6 +122,13 @@ class Ticket(Protocol):
 
     def release(self) -> None:
         """Lets a message leave that was held, and reports it; never raises."""
+
+    def settled_elsewhere(self, answer: bool | None) -> None:
+        """Counts that another process has let a held message leave, or has erased it; never raises.
+
+        Args:
+            answer: What the person says by now; None for nothing.
+        """
 
     def is_of_client(self, client: Restorer) -> bool:
         """Whether it is of a client's project, or judged by its registry."""
