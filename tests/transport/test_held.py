@@ -825,3 +825,20 @@ def test_the_child_of_a_fork_counts_nothing_that_its_parent_holds(shop: Shop) ->
     if not child:
         os._exit(bool(mp.stats().get("held")))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_another_process_lets_leave_and_this_one_delivers_is_counted_as_sent(tmp_path: Path) -> None:
+    # rule 4.4
+    registry, vendor = MemoryRegistry(), FakeTransport()
+    consumers = [SpoolConsumer(tmp_path / "spool.db", consumer=vendor, linger=9) for _ in range(2)]
+    one, other = (
+        Mixpanel("T", each, registry=registry, policy=FieldPolicy(), while_unknown="hold") for each in consumers
+    )
+    one.track(WHO, "Viewed")
+    registry.grant(WHO, covers_held=True)
+    other._sealed.release(WHO)
+    one.flush()
+    assert len(vendor.events) == 1
+    assert one.stats() == {"sent": {"consent_granted": 1}}
+    for each in consumers:
+        each.close()

@@ -48,7 +48,7 @@ class Ticket(Reported):
     _verdict: Decision | None = attrs.field(default=None, init=False)
     #: Of one that is or was held: for whose answers on which purposes, and until when.
     _awaited: tuple[tuple[str, Purpose], ...] = attrs.field(default=(), init=False)
-    _until: datetime = attrs.field(factory=now, init=False)
+    _until: datetime | None = attrs.field(default=None, init=False)
 
     def questions(self) -> list[Question]:
         """What is asked of the registry before it leaves."""
@@ -78,9 +78,10 @@ class Ticket(Reported):
         if self._verdict is not None:
             self._reporter.reduced(self, self._verdict)
 
-    def settled_elsewhere(self, answer: bool | None) -> None:
+    def settled_elsewhere(self, *, answer: bool | None) -> None:
         """Counts that another process has let a held message leave, or has erased it."""
         if answer and self._verdict is not None:
+            self.hold_for = None
             self._reporter.settled_elsewhere(self, self._verdict)
         else:
             reason = Reason.NOT_ANSWERED if answer is None else Reason(self._refusal.cause)
@@ -104,7 +105,7 @@ class Ticket(Reported):
         """What a spool keeps of it."""
         removal = None if self._removal is None else self._removal[0]
         held = None
-        if self._awaited:
+        if self._until is not None:
             held = self._until.timestamp(), tuple((person, str(purpose)) for person, purpose in self._awaited)
         purposes = tuple(map(str, self.purposes))
         return Kept(self.token, self._persons, self._devices, purposes, self._event, removal, held)
@@ -129,7 +130,7 @@ class Ticket(Reported):
         who = self._persons, self._devices
         doubtful = refusal_of(*who, (None,), self.purposes, answered.standings, answered.regime)
         if doubtful is None:
-            return answered.cover(self._awaited, self._until) if self._awaited else True
+            return True if self._until is None else answered.cover(self._awaited, self._until)
         # What nobody could tell is no denial: the message waits, unless somebody else's answer is one.
         at_best = answered.at_best if self.hold_for is None else answered.if_asked
         sure = refusal_of(*who, (None,), self.purposes, at_best, answered.regime_at_best)

@@ -168,7 +168,7 @@ class Courier(ThreadedBuffer):
         """
         account.is_closed = True
         until = time.monotonic() + timeout
-        self._look_once(timeout)
+        self._look_once(timeout / 2)
         self._holding.end(lambda each: each.account is account)
         problem = self._finish(account, max(0.0, until - time.monotonic()))
         with self._lock:
@@ -185,7 +185,7 @@ class Courier(ThreadedBuffer):
         """Delivers what waits before the process ends, and reports what could not be. It may go on all the same."""
         until = time.monotonic() + self.exit_timeout
         if self._holding:
-            self._look_once(self.exit_timeout)
+            self._look_once(self.exit_timeout / 2)
             self._holding.end()
         left = max(0.0, until - time.monotonic())
         if self.whole.waiting and (problem := self._finish(self.whole, left, is_end=True)):
@@ -229,7 +229,7 @@ class Courier(ThreadedBuffer):
         """Has a thread look at what is held; how many looks there have to be then. Under the lock."""
         if not self._holding:
             return 0
-        if not self._threads:
+        if not self._idle:
             self._start()
         if not self._threads:
             self.look_at_held()

@@ -29,6 +29,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2, 3600
 _ALONE = 120
 
 
+_MAY_BE_TRIED = "token IN ({}) AND leased_until <= ? AND available <= ?"
+
+
 class _Kept(NamedTuple):
     number: int
     token: str
@@ -60,16 +63,24 @@ class Erasures:
 
         return self._database.use(insert)
 
-    def carry_out(
-        self, clients: Iterable[Restorer], present: int, *, only: int | None = None, all_now: bool = False
-    ) -> Any:
+    def are_due(self, clients: Iterable[Restorer], present: int) -> bool:
+        """Whether some may be tried now, by one of these clients.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        tokens = {client.token for client in clients if client.can_erase}
+        query = f"SELECT 1 FROM erasure WHERE {_MAY_BE_TRIED.format(','.join('?' * len(tokens)))} LIMIT 1"  # noqa: S608 - constants
+        values = (*tokens, present, present)
+        return self._database.use(lambda each: each.execute(query, values).fetchone()) is not None
+
+    def carry_out(self, clients: Iterable[Restorer], present: int, *, only: int | None = None) -> Any:
         """Tries what waits, and may be tried now.
 
         Args:
             clients: Those of this process.
             present: Now, in milliseconds since 1970 UTC.
             only: The number of the only one to be tried; None for any.
-            all_now: Whether those are tried too that have failed a moment ago.
 
         Returns:
             What the vendor made of the last one that it took: its tasks; None for none.
@@ -79,7 +90,7 @@ class Erasures:
         """
         able = {client.token: client for client in clients if client.can_erase}
         done = None
-        for kept in self._claim(able, present, only, all_now=all_now):
+        for kept in self._claim(able, present, only):
             try:
                 numbers = None if kept.numbers is None else json.loads(kept.numbers)
                 done = able[kept.token].erase(kept.asked, numbers, lambda said, kept=kept: self._note(kept, said))  # type: ignore[misc]
@@ -91,15 +102,12 @@ class Erasures:
                 self._end(kept)
         return done
 
-    def _claim(self, tokens: Collection[str], present: int, only: int | None, *, all_now: bool) -> list[_Kept]:
-        wanted = f"token IN ({','.join('?' * len(tokens))}) AND leased_until <= ?"
-        values: list[Any] = [*tokens, present]
+    def _claim(self, tokens: Collection[str], present: int, only: int | None) -> list[_Kept]:
+        wanted = _MAY_BE_TRIED.format(",".join("?" * len(tokens)))
+        values: list[Any] = [*tokens, present, present]
         if only is not None:
             wanted += " AND number = ?"
             values.append(only)
-        if not all_now:
-            wanted += " AND available <= ?"
-            values.append(present)
 
         def claim(connection: sqlite3.Connection) -> list[_Kept]:
             query = f"SELECT number, token, asked, numbers, tries FROM erasure WHERE {wanted} ORDER BY number LIMIT 100"  # noqa: S608 - constants

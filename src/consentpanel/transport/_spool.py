@@ -146,6 +146,8 @@ class Spool(ThreadedBuffer):
         self._on_their_way = 0
         self._last: int | None = None
         self._is_full = False
+        #: Whether requests to erase people are on their way.
+        self._is_erasing = False
         #: The number after which the next look at what is held goes on.
         self._held_at = 0
         self._unmeasured = 0
@@ -219,7 +221,7 @@ class Spool(ThreadedBuffer):
     def _flushed(self, last: int, until: float) -> bool:
         self._look_after_the_old()
         self._file.ask_again(last)
-        self._file.erasures.carry_out(self._restorers(), present(), all_now=True)
+        self._erase_what_waits(until)
         self._look_at_all_held(until)
         with self._lock:
             self._flushes += 1
@@ -288,6 +290,31 @@ class Spool(ThreadedBuffer):
         with suppress(vendor.MixpanelException):
             return self._file.erasures.carry_out([mine], present(), only=number)
         return None
+
+    def _erase_what_waits(self, until: float = 0.0) -> None:
+        """Tries the requests to erase people that may be tried now, by a thread of its own: the vendor takes its time over them.
+
+        Args:
+            until: How long that is waited for, by `time.monotonic`.
+        """
+        with self._lock:
+            if not self._is_erasing and self._file.erasures.are_due(self._restorers(), present()):
+                self._is_erasing = True
+                try:
+                    threading.Thread(target=self._erase, name="consentpanel-erasures", daemon=True).start()
+                except RuntimeError:  # the interpreter ends, or the system has no more threads
+                    self._erase()
+            self._changed.wait_for(lambda: not self._is_erasing, max(0.0, until - time.monotonic()))
+
+    def _erase(self) -> None:
+        try:
+            self._file.erasures.carry_out(self._restorers(), present())
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            note_failure("the spool", error)
+        finally:
+            with self._lock:
+                self._is_erasing = False
+                self._changed.notify_all()
 
     def discard_all(self) -> None:
         """Forgets what this process knows of messages; they stay in the file."""
@@ -392,6 +419,9 @@ class Spool(ThreadedBuffer):
         if ticket is None and row.token is not None:
             kept = Kept.of_json(row.kept)
             ticket = known[row.token].restored(row.endpoint, kept)
+        if ticket is not None and getattr(ticket, "hold_for", None) is not None:
+            # Another process has let it leave, and has told so.
+            ticket.settled_elsewhere(answer=True)
         return Spooled(
             row.message, (None, None), ticket, row.size, number=row.number, lease=lease, created=row.created, kept=kept
         )
@@ -539,7 +569,7 @@ class Spool(ThreadedBuffer):
         if self._is_due("old", _LOOK):
             self._lose(self._file.expire(present() - int(self._keep_for * 1000), known), known)
         if self._is_due("erasures", _LOOK):
-            self._file.erasures.carry_out(self._restorers(), present())
+            self._erase_what_waits()
         if self._is_due("held", _LOOK):
             self.look_at_held()
         if not self._is_due("rare", _SELDOM):
@@ -554,7 +584,7 @@ class Spool(ThreadedBuffer):
             # Another process has told what became of it.
             ticket = self._tickets.pop(number, None)
             if ticket is not None and ticket.hold_for is not None:
-                ticket.settled_elsewhere(answers_about([Waiting("", (None, None), ticket, 0)])[0])
+                ticket.settled_elsewhere(answer=answers_about([Waiting("", (None, None), ticket, 0)])[0])
             elif ticket is not None:
                 ticket.delivered()
 

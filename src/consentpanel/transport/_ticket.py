@@ -123,7 +123,7 @@ class Ticket(Protocol):
     def release(self) -> None:
         """Lets a message leave that was held, and reports it; never raises."""
 
-    def settled_elsewhere(self, answer: bool | None) -> None:
+    def settled_elsewhere(self, *, answer: bool | None) -> None:
         """Counts that another process has let a held message leave, or has erased it; never raises.
 
         Args:
