@@ -201,6 +201,20 @@ def test_somebody_who_was_forgotten_meanwhile_gets_no_new_record(
     assert registry.history(WHO) == []
 
 
+def test_who_has_agreed_again_meanwhile_is_not_denied_by_the_number(
+    client: Any, registry: MemoryRegistry, vendor: FakePrivacyAPI
+) -> None:
+    mp = client()
+    vendor.fail(500)
+    mp.withdraw(WHO, ["analytics", "profiles"], erase=True)
+    registry.grant(WHO, "analytics")
+    mp.flush()
+    assert len(vendor.tasks) == 1
+    assert registry.status(WHO, "analytics") == "granted"
+    (record,) = [each for each in registry.history(WHO) if "deletion_requests" in each.evidence]
+    assert str(record.purpose) == "profiles"
+
+
 def test_without_a_spool_the_error_says_so_as_ever(registry: MemoryRegistry, vendor: FakePrivacyAPI) -> None:
     mp = Mixpanel("TOKEN", FakeTransport(), registry=registry, policy=FieldPolicy(), privacy=requests_to(vendor))
     vendor.fail(500)

@@ -10,6 +10,7 @@ import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
+from consentpanel._consent.standing import in_order
 from consentpanel._log import LOGGER
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.registry._protocol import LacksMethodError
@@ -108,19 +109,21 @@ def carry_out(settings: Settings, asked: str, numbers: Sequence[str] | None, tak
         numbers = [task.task_id for task in tasks]
         taken([*numbers])
     with settings.context():
-        if _is_known(settings.registry, erasure.subject):
-            erasure.note(settings, numbers)
+        denied = _still_denied(settings.registry, erasure)
+        if denied:
+            attrs.evolve(erasure, purposes=denied).note(settings, numbers)
         else:
-            # Somebody who was forgotten meanwhile gets no new record.
+            # Who was forgotten meanwhile gets no new record, and who has agreed again is not denied by it.
             LOGGER.info(
-                "the vendor has taken requests to erase somebody of whom no record is left: %s", ", ".join(numbers)
+                "the vendor has taken requests to erase somebody of whom no denial is left: %s", ", ".join(numbers)
             )
     return tasks
 
 
-def _is_known(registry: Any, subject: str) -> bool:
-    """Whether there is a record of somebody, as far as the registry can tell."""
+def _still_denied(registry: Any, erasure: Erasure) -> tuple[Purpose, ...]:
+    """The purposes of an erasure of which the person's last word is still no, as far as the registry can tell."""
     try:
-        return bool(history_of(registry, subject))
+        last = {record.purpose: record.status for record in in_order(history_of(registry, erasure.subject))}
     except LacksMethodError:
-        return True
+        return erasure.purposes
+    return tuple(purpose for purpose in erasure.purposes if last.get(purpose) is ConsentStatus.DENIED)
