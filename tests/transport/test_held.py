@@ -842,3 +842,25 @@ def test_what_another_process_lets_leave_and_this_one_delivers_is_counted_as_sen
     assert one.stats() == {"sent": {"consent_granted": 1}}
     for each in consumers:
         each.close()
+
+
+@pytest.mark.parametrize("kind", ["BufferedConsumer", "BackgroundConsumer"])
+def test_what_would_be_held_at_the_end_of_the_process_is_told(tmp_path: Path, kind: str) -> None:
+    program = f"""
+import atexit
+def late():
+    print(mp.track("visitor", "Late").reason)
+atexit.register(late)
+from consentpanel import *
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+mp = Mixpanel("T", {kind}(consumer=FakeTransport()), registry=MemoryRegistry(), policy=FieldPolicy(),
+    observers=[lambda decision: print(decision.event, decision.reason)], while_unknown="hold")
+print(mp.track("visitor", "Early").reason)
+"""
+    env = {"PYTHONPATH": str(Path(consentpanel.__file__).parents[1])}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    said = done.stdout.splitlines()
+    assert said[:3] == ["Early awaiting_consent", "awaiting_consent", "Early not_answered"]
+    assert said[-1] == "not_answered"

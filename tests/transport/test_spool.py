@@ -23,6 +23,7 @@ from typing import Any
 import mixpanel
 import pytest
 
+import consentpanel
 from consentpanel import (
     ConfigurationError,
     Decision,
@@ -702,3 +703,25 @@ def test_what_is_left_of_a_message_after_a_withdrawal_is_counted_when_it_has_arr
     mp.flush()
     assert [message.properties for message in vendor.people] == [{"$unset": ["old"]}]
     assert mp.stats() == {"redacted": {"removal": 1}}
+
+
+def test_a_process_that_only_opens_the_file_delivers_what_another_has_left(tmp_path: Path, faulty: Any) -> None:
+    # rule 8.2
+    program = """
+import json, os, sys
+from consentpanel import FieldPolicy, Mixpanel, SpoolConsumer, configure
+mp = Mixpanel("T", SpoolConsumer("spool.db", linger=9, **json.loads(os.environ["VENDOR_URLS"])))
+if sys.argv[1] == "write":
+    configure(registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+    assert mp.track("user-1", "Visited")
+    os._exit(0)
+import time
+time.sleep(2.5)
+assert mp._sealed.own_spools[0].waiting == 1
+configure(registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+while mp._sealed.own_spools[0].waiting: time.sleep(0.05)
+"""
+    env = {"VENDOR_URLS": json.dumps(faulty.urls), "PYTHONPATH": str(Path(consentpanel.__file__).parents[1])}
+    for what in ("write", "open"):
+        subprocess.run([sys.executable, "-c", program, what], cwd=tmp_path, env=env, check=True, timeout=60)
+    assert [record["event"] for record in faulty.records] == ["Visited"]

@@ -58,6 +58,7 @@ class Guard:
     def __init__(self, own: Mapping[str, Any]) -> None:
         self._own = own
         self._settings: Settings | None = None
+        self._so_far: Settings | None = None
         self._watches_ids = True
         self.reporter = Reporter()
         fast = FastPath(self)
@@ -68,6 +69,14 @@ class Guard:
         settings = self._settings
         if settings is None or settings.generation != process.generation:
             settings = self._settings = process.settings(self._own)
+        return settings
+
+    def settings_so_far(self) -> Settings:
+        """As `settings`, for threads of ours that work before the first call: `configure` may still come."""
+        for settings in (self._settings, self._so_far):
+            if settings is not None and settings.generation == process.generation:
+                return settings
+        self._so_far = settings = process.settings(self._own, is_use=False)
         return settings
 
     def submit(self, message: Message, credentials: object, outlet: Outlet, known: Standing | None = None) -> Decision:

@@ -80,9 +80,15 @@ class _Process:
             self.generation += 1
         forget_warnings()
 
-    def settings(self, own: Mapping[str, Any]) -> Settings:
+    def settings(self, own: Mapping[str, Any], *, is_use: bool = True) -> Settings:
+        """What a client works with.
+
+        Args:
+            own: What its constructor was given.
+            is_use: Whether it is used by this, after which `configure` comes too late.
+        """
         with self._lock:
-            self._used = True
+            self._used = self._used or is_use
             both = {**self._shared, **own}
             generation = self.generation
         policy: FieldPolicy = both.get("policy") or FieldPolicy()

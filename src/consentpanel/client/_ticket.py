@@ -201,21 +201,26 @@ class Restorer:
 
     def is_judged_by(self, registry: object) -> bool:
         """Whether a registry is the client's."""
-        own = self._guard.settings().registry
+        own = self._guard.settings_so_far().registry
         return own is registry or own == registry or store_of(own) == store_of(registry)
 
     def shares_registry(self, other: transport.Restorer) -> bool:
         """Whether another client is judged by the same registry."""
-        return other.is_judged_by(self._guard.settings().registry)
+        return other.is_judged_by(self._guard.settings_so_far().registry)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the client has a registry, from its constructor or from `configure`."""
+        return self._guard.settings_so_far().registry is not None
 
     @property
     def can_erase(self) -> bool:
         """Whether the client can ask the vendor to erase people."""
-        return self._guard.settings().privacy is not None
+        return self._guard.settings_so_far().privacy is not None
 
     def erase(self, asked: str, numbers: list[str] | None, taken: Callable[[list[str]], None]) -> Any:
         """Does what is left of an erasure that was kept (`consentpanel.client._erasure.carry_out`)."""
-        return carry_out(self._guard.settings(), asked, numbers, taken)
+        return carry_out(self._guard.settings_so_far(), asked, numbers, taken)
 
     def restored(self, endpoint: str, kept: Kept, *, is_held: bool = False) -> Ticket:
         """A ticket, of what was kept of one."""
@@ -230,7 +235,7 @@ class Restorer:
         alone = attrs.evolve(before, reason=Reason.REMOVAL, purpose=None)
         ticket = _Restored(
             self._outlet,
-            self._guard.settings(),
+            self._guard.settings_so_far(),
             self._guard.reporter,
             endpoint,
             kept.event,

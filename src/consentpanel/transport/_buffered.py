@@ -139,6 +139,8 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
                 self._refuse_closed(endpoint)
             self._holding.add(endpoint, message)
             self._give_up_old()
+            if has_ended():
+                self.end()
             return
         self._go_before(endpoint, message)
         waiting = self._add(endpoint, message)

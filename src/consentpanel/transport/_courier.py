@@ -110,6 +110,8 @@ class Courier(ThreadedBuffer):
             self._holding.add(endpoint, message, account)
             with self._lock:
                 self._changed.notify_all()
+            if has_ended():
+                self.end()
             return
         self._go_before(endpoint, message)
         with self._lock:

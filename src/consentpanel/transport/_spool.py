@@ -158,6 +158,9 @@ class Spool(ThreadedBuffer):
         """Lets messages of a client's project be delivered by this process, whoever wrote them."""
         with self._lock:
             self._clients.add(client)
+            # What other processes have left is delivered though this one may never write.
+            if not self._threads:
+                self._start()
 
     def waiting(self) -> int:
         """How many messages wait in the file.
@@ -324,15 +327,16 @@ class Spool(ThreadedBuffer):
 
     def end(self) -> None:
         """Delivers what waits before the process ends, as long as it may; what does not arrive stays in the file."""
-        if not self._is_used:
+        if not (self._is_used or self._on_their_way):
             return
         if isinstance(self._consumer, HttpConsumer):
             self._consumer.hurry()
         until = time.monotonic() + self.exit_timeout
         with suppress(Exception):
             # What a thread has begun to send when the process ends would be sent again by another.
-            self._last = self._file.last_number()
-            self._flushed(self._last, until)
+            self._last = self._file.last_number() if self._is_used else 0
+            if self._is_used:
+                self._flushed(self._last, until)
         with self._lock:
             self._changed.wait_for(lambda: not self._on_their_way, max(0.0, until - time.monotonic()))
 
@@ -347,7 +351,7 @@ class Spool(ThreadedBuffer):
     def _restorers(self) -> list[Restorer]:
         with self._lock:
             clients = list(self._clients)
-        return [client.own_restorer for client in clients]
+        return [each for each in (client.own_restorer for client in clients) if each.is_ready]
 
     def _is_pausing(self) -> bool:
         return any(time.monotonic() < each for each in self._not_before.values())

@@ -25,7 +25,7 @@ class SpoolConsumer:
     """Writes each message into a SQLite file before `send` returns, from which threads deliver it.
 
     What a call answered with ``sent`` survives the end of the process, also by SIGKILL. It is delivered by a thread of
-    whichever process has used a client with this file, or by ``python -m consentpanel deliver``. Many processes of one machine
+    whichever process has a client with this file, or by ``python -m consentpanel deliver``. Many processes of one machine
     may share a file: a batch belongs to one of them at a time, by a lease that ends by itself. Put it on a local disk.
 
     The file holds messages as the policy left them, whom each names and for which purposes, and no address and no credentials.

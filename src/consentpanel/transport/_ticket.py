@@ -75,6 +75,11 @@ class Restorer(Protocol):
         ...
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it can judge: a client that is configured later has no registry yet."""
+        ...
+
+    @property
     def can_erase(self) -> bool:
         """Whether the client can ask the vendor to erase people."""
         ...
