@@ -248,3 +248,51 @@ def test_what_daemon_threads_track_while_the_process_ends_arrives_or_is_told(
     }
     assert set(faulty.ids().values()) == {1}
     assert sizes["answered"] <= len(faulty.ids()) + sizes.get("lost", 0)
+
+
+CHILD = """
+import json, multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def begin():
+    # The first client of all, and the first import.
+    global mp
+    from consentpanel import BackgroundConsumer, BufferedConsumer, FieldPolicy, Mixpanel
+    urls = json.loads(os.environ["VENDOR_URLS"])
+    kind = BufferedConsumer if os.environ["CONSUMER"] == "buffered" else BackgroundConsumer
+    mp = Mixpanel("T", kind(**urls), registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+
+def visit(number):
+    assert mp.track("user-1", "Visited", {"$insert_id": f"visit-{number}"})
+
+def visits():
+    begin()
+    for number in range(20):
+        visit(number)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    if sys.argv[2] == "Process":
+        child = context.Process(target=visits)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+    elif sys.argv[2] == "Pool":
+        with context.Pool(2, begin) as pool:
+            pool.map(visit, range(20), 1)
+    else:
+        with ProcessPoolExecutor(2, mp_context=context, initializer=begin) as pool:
+            list(pool.map(visit, range(20)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+@pytest.mark.parametrize("how", ["Process", "Pool", "ProcessPoolExecutor"])
+def test_a_client_that_is_made_in_a_child_has_delivered(
+    shop: Any, faulty: Any, consumer: str, how: str, start: str
+) -> None:
+    # rule 8.1
+    command = [sys.executable, str(shop.write("child_main", CHILD)), start, how]
+    subprocess.run(command, cwd=shop.folder, env=shop.env, check=True, timeout=120)
+    assert faulty.ids() == dict.fromkeys(ALL, 1)

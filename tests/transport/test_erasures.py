@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from consentpanel import (
 from consentpanel._cli import main
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
-from consentpanel.transport import _erasures
+from consentpanel.transport import _erasures, _spool
 
 WHO = "ada-lovelace-4711"
 
@@ -253,10 +254,52 @@ def test_the_commands_say_that_one_waits(
     vendor.fail(500)
     assert main(["erase", "--client", "erasing_shop:mp", "--yes", WHO]) == 0
     assert "kept in the spool" in capsys.readouterr().err
-    main(["spool", "spool.db"])
+    assert main(["spool", "spool.db"]) == 1
     assert "1 requests to erase a person, which the vendor has not taken yet" in capsys.readouterr().out
+    assert main(["deliver", "--client", "erasing_shop:mp", "--once"]) == 1
+    assert "1 requests to erase a person" in capsys.readouterr().err
     sys.modules.pop("erasing_shop").consumer.close()
     assert vendor.tasks == {}
+
+
+def test_a_vendor_that_hangs_holds_nobody_up(
+    client: Any, registry: MemoryRegistry, vendor: FakePrivacyAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spool, "_ERASURE", 0.1)
+    open_again = threading.Event()
+    real = PrivacyRequests.create_deletion_of
+
+    def hangs(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        open_again.wait(20)
+        return real(self, *arguments, **keywords)
+
+    monkeypatch.setattr(PrivacyRequests, "create_deletion_of", hangs)
+    mp = client()
+    begun = time.monotonic()
+    assert mp.withdraw(WHO, erase=True).is_erasure_kept
+    mp._sealed.own_spools[0]._spool.end()
+    assert time.monotonic() - begun < 5
+    open_again.set()
+    waits_for(lambda: numbers_in(registry))
+    assert len(vendor.tasks) == 1
+
+
+def test_who_asks_twice_while_the_vendor_is_down_asks_once(client: Any, vendor: FakePrivacyAPI) -> None:
+    mp = client()
+    vendor.fail(500, 500)
+    for _ in range(2):
+        assert mp.withdraw(WHO, erase=True, source="button").is_erasure_kept
+    mp.flush()
+    mp.flush()
+    assert len(vendor.tasks) == 1
+
+
+def test_under_the_outbox_of_tests_it_is_kept_as_ever(
+    client: Any, vendor: FakePrivacyAPI, consentpanel_outbox: FakeTransport
+) -> None:
+    # rule 5.4
+    vendor.fail(500)
+    assert client().withdraw(WHO, erase=True).is_erasure_kept
 
 
 def test_failures_name_nobody(client: Any, vendor: FakePrivacyAPI, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,5 +308,5 @@ def test_failures_name_nobody(client: Any, vendor: FakePrivacyAPI, caplog: pytes
     vendor.fail(500, 500)
     mp.withdraw(WHO, erase=True)
     mp.flush()
-    assert "an erasure, which is tried again, failed" in caplog.text
+    assert "an erasure is kept and tried again: HTTP 500" in caplog.text
     assert WHO not in caplog.text

@@ -21,7 +21,7 @@ DELIVER = (
     "Deliver what waits in the file of a client's SpoolConsumer, as a process of its own: until it is told to end (SIGTERM,\n"
     "Ctrl-C), or once. The client has the registry, the addresses and the credentials; the file has none of them."
 )
-EPILOG = "exit codes: 0 all is right; 1 something waits that could not be delivered, or there are dead letters; 2 wrong usage."
+EPILOG = "exit codes: 0 all is right; 1 something waits that could not be delivered, or there are dead letters, or erasures wait; 2 wrong usage."
 #: Seconds between looks.
 _LOOK = 1.0
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments: The parsed options.
 
     Returns:
-        0, or 1 when there are dead letters.
+        0, or 1 when there are dead letters, or requests to erase a person that wait.
 
     Raises:
         UsageError: There is no such file, or it is no spool.
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"{summary.erasures:,} requests to erase a person, which the vendor has not taken yet")
         if summary.failure:
             say(f"last failure: {summary.failure}")
-    return 1 if summary.dead else 0
+    return 1 if summary.dead or summary.erasures else 0
 
 
 def deliver(arguments: argparse.Namespace) -> int:
@@ -131,6 +131,14 @@ def _once(spools: list[consentpanel.SpoolConsumer], timeout: float) -> int:
     left = sum(each.waiting for each in spools)
     if left:
         complain(f"{left:,} messages wait for an answer of the registry, or for another project")
+        return 1
+    found = [each.summary() for each in spools]
+    dead, erasures = sum(each.dead for each in found), sum(each.erasures for each in found)
+    if dead:
+        complain(f"{dead:,} dead letters, which the vendor has refused for good")
+    if erasures:
+        complain(f"{erasures:,} requests to erase a person, which the vendor has not taken yet")
+    if dead or erasures:
         return 1
     say("all is delivered")
     return 0

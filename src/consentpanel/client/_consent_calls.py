@@ -13,7 +13,6 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._mixpanel import vendor
 from consentpanel.client._erasure import Erasure
-from consentpanel.client._process import process
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._writing import not_outlived, purposes_known, say
@@ -127,7 +126,7 @@ class ConsentCalls(VendorCalls):
         """What was asked of the vendor, and whether the request waits in a spool because the vendor has not taken it."""
         fields = not_outlived(settings.registry, subject_id, fields)
         erasure = Erasure(subject_key(subject_id), settings.vendor_ids(subject_id), purposes, fields)
-        for spool in self._sealed.own_spools[:1] if process.outbox is None else ():
+        for spool in self._sealed.own_spools[:1]:
             # Where the file fails the vendor is asked as without one.
             with suppress(vendor.MixpanelException):
                 made = spool.erase(self._sealed, erasure.as_json())

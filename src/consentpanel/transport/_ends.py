@@ -48,7 +48,9 @@ def watch(buffer: Buffer) -> None:
     """
     ALIVE.add(buffer)
     # A child of multiprocessing leaves by os._exit, after which atexit has no say.
-    multiprocessing.util.register_after_fork(buffer, _end_with_the_child)
+    multiprocessing.util.register_after_fork(buffer, lambda _: _end_with_the_child())
+    if multiprocessing.parent_process() is not None:
+        _end_with_the_child()
     watch_signal()
 
 
@@ -121,6 +123,8 @@ class _Ending(threading.Thread):
 
     #: The one of this process, once there is one.
     current: _Ending | None = None
+    #: The child of multiprocessing that delivers at its end.
+    child: int | None = None
 
     def __init__(self, number: int) -> None:
         super().__init__(name="consentpanel-end", daemon=True)
@@ -180,11 +184,15 @@ def _terminate(number: int, _: FrameType | None) -> None:
         os.kill(os.getpid(), number)
 
 
-def _end_with_the_child(buffer: Buffer) -> None:
-    if signal.getsignal(signal.SIGTERM) is _terminate:
+def _end_with_the_child() -> None:
+    """Has this child of multiprocessing deliver at its end; once."""
+    if _Ending.child == os.getpid():
+        return
+    _Ending.child = os.getpid()
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _terminate:
         _Listener.begin()
     # Without a priority it would not be called at the end of the child.
-    multiprocessing.util.Finalize(buffer, end_all, exitpriority=10)
+    multiprocessing.util.Finalize(None, end_all, exitpriority=10)
 
 
 def _end_for_good() -> None:

@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_rarely
 from consentpanel._sqlite import Database, transaction
+from consentpanel.errors import ConsentPanelError
 from consentpanel.transport._ticket import Restorer
 
 SCHEMA = (
@@ -58,6 +59,12 @@ class Erasures:
         """
 
         def insert(connection: sqlite3.Connection) -> int:
+            # Who asks twice while the vendor is down asks for the same.
+            waits = connection.execute(
+                "SELECT number FROM erasure WHERE token = ? AND asked = ? AND numbers IS NULL", (token, asked)
+            ).fetchone()
+            if waits is not None:
+                return int(waits[0])
             row = connection.execute("INSERT INTO erasure (token, asked) VALUES (?, ?)", (token, asked))
             return row.lastrowid or 0
 
@@ -94,10 +101,13 @@ class Erasures:
             try:
                 numbers = None if kept.numbers is None else json.loads(kept.numbers)
                 done = able[kept.token].erase(kept.asked, numbers, lambda said, kept=kept: self._note(kept, said))  # type: ignore[misc]
+            except ConsentPanelError as error:
+                # Its text quotes nothing, and tells what the vendor has answered.
+                warn_rarely("an erasure is kept and tried again: %s", str(error))
+                self._put_off(kept, present)
             except Exception as error:  # noqa: BLE001 - registries are anybody's; it is tried again
                 note_failure("an erasure, which is tried again,", error)
-                pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(kept.tries, 20))
-                self._put_off(kept, present + 1000 * pause)
+                self._put_off(kept, present)
             else:
                 self._end(kept)
         return done
@@ -127,8 +137,9 @@ class Erasures:
         values = (json.dumps(numbers), kept.number)
         self._database.use(lambda each: each.execute("UPDATE erasure SET numbers = ? WHERE number = ?", values))
 
-    def _put_off(self, kept: _Kept, until: int) -> None:
-        values = (until, kept.number)
+    def _put_off(self, kept: _Kept, present: int) -> None:
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(kept.tries, 20))
+        values = (present + 1000 * pause, kept.number)
         self._database.use(
             lambda each: each.execute("UPDATE erasure SET available = ?, leased_until = 0 WHERE number = ?", values)
         )

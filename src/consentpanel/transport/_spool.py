@@ -22,7 +22,7 @@ from consentpanel.transport._ends import has_ended, watch
 from consentpanel.transport._http import UNAUTHORIZED, DeliveryError, HttpConsumer, understood
 from consentpanel.transport._importing import TRACK_TAKES, belongs_to_track
 from consentpanel.transport._line import pause_after
-from consentpanel.transport._spool_file import Row, SpoolFile, present
+from consentpanel.transport._spool_file import Row, SpoolFile, Summary, present
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._ticket import Client, Kept, Restorer, Ticket
 from consentpanel.transport._waiting import (
@@ -40,6 +40,8 @@ _LOOK = 1.0
 _SELDOM = 30.0
 #: Seconds that a flush waits for whoever reads, so that what was delivered is in no file any more.
 _PATIENCE = 1.0
+#: Seconds that a withdrawal waits for the vendor to take an erasure; then it is kept, and tried on.
+_ERASURE = 5.0
 #: Seconds that a lease is longer than a request may take.
 _MARGIN = 20.0
 #: How many times as long as a look at what is held took nobody looks again.
@@ -170,6 +172,10 @@ class Spool(ThreadedBuffer):
         """
         return self._file.waiting()
 
+    def summary(self) -> Summary:
+        """What the file holds, and nothing of the messages."""
+        return self._file.summary()
+
     def put(self, endpoint: str, message: Waiting) -> None:
         """Writes a message, which is on the disk when this returns; where it cannot be, its ticket is told."""
         self._is_used, self._last = True, None
@@ -219,12 +225,13 @@ class Spool(ThreadedBuffer):
             MixpanelException: The file fails.
         """
         self._is_used = True
-        return self._flushed(self._file.last_number(), time.monotonic() + timeout)
+        until = time.monotonic() + timeout
+        self._erase_what_waits(until)
+        return self._flushed(self._file.last_number(), until)
 
     def _flushed(self, last: int, until: float) -> bool:
         self._look_after_the_old()
         self._file.ask_again(last)
-        self._erase_what_waits(until)
         self._look_at_all_held(until)
         with self._lock:
             self._flushes += 1
@@ -290,9 +297,17 @@ class Spool(ThreadedBuffer):
             self._is_used = True
             if not self._threads:
                 self._start()
-        with suppress(vendor.MixpanelException):
-            return self._file.erasures.carry_out([mine], present(), only=number)
-        return None
+        # By a thread, because a vendor that hangs must not hold a request for longer than that.
+        made: list[Any] = []
+        asking = threading.Thread(target=self._ask_to_erase, args=(mine, number, made), daemon=True)
+        with suppress(RuntimeError):  # the interpreter ends, or the system has no more threads
+            asking.start()
+            asking.join(_ERASURE)
+        return made[0] if made else None
+
+    def _ask_to_erase(self, client: Restorer, number: int, made: list[Any]) -> None:
+        with suppress(Exception):
+            made.append(self._file.erasures.carry_out([client], present(), only=number))
 
     def _erase_what_waits(self, until: float = 0.0) -> None:
         """Tries the requests to erase people that may be tried now, by a thread of its own: the vendor takes its time over them.

@@ -14,7 +14,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import VENDOR_HOST
 from consentpanel.transport._http import shared
 from consentpanel.transport._spool import Spool
-from consentpanel.transport._spool_file import DURABILITIES, SpoolFile
+from consentpanel.transport._spool_file import DURABILITIES, SpoolFile, Summary
 from consentpanel.transport._ticket import Client, Restorer
 from consentpanel.transport._waiting import vendor_error, waiting_message
 
@@ -199,6 +199,14 @@ class SpoolConsumer:
 
     #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
     holds_back = send
+
+    def summary(self) -> Summary:
+        """What the file holds, and nothing of the messages; for the command line.
+
+        Raises:
+            MixpanelException: The file fails.
+        """
+        return self._spool.summary()
 
     def erase(self, client: Client, asked: str) -> Any:
         """Keep a request to erase a person until the vendor has taken it, and try it once now; for clients.
