@@ -41,6 +41,7 @@ class Kind:
         error: What a failing use raises, made of a text.
         synchronous: How sure a write is when a use returns: ``"FULL"`` survives a power cut, ``"NORMAL"`` the end of the
             process (https://www.sqlite.org/pragma.html#pragma_synchronous).
+        page_size: Bytes of a page of a new file: a write to the log copies each page that it touches, whole.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kind:
     migrations: tuple[tuple[str, ...], ...]
     error: Callable[[str], Exception]
     synchronous: str = "FULL"
+    page_size: int = 4096
 
 
 class Database:
@@ -397,6 +399,8 @@ def _empties_log(connection: sqlite3.Connection, timeout: float) -> bool:
 
 
 def _set_up(connection: sqlite3.Connection, timeout: float, kind: Kind) -> None:
+    # Of a file that is still empty.
+    connection.execute(f"PRAGMA page_size = {kind.page_size}")
     _use_write_ahead_log(connection, timeout)
     connection.execute(f"PRAGMA synchronous = {kind.synchronous}")
     # 8 MB: in the 2 MB that are usual, questions among a million people push each other out.

@@ -134,8 +134,11 @@ class Ticket(Reported):
         # What nobody could tell is no denial: the message waits, unless somebody else's answer is one.
         at_best = answered.at_best if self.hold_for is None else answered.if_asked
         sure = refusal_of(*who, (None,), self.purposes, at_best, answered.regime_at_best)
-        self._refusal = (sure or doubtful).standing
-        return None if sure is None else False
+        if sure is None:
+            # What is purged meanwhile was taken back.
+            return None
+        self._refusal = sure.standing
+        return False
 
     def take_removal(self) -> str | None:
         """The JSON of the part that only takes data away, on which the message then stands alone; None for none."""

@@ -114,7 +114,8 @@ class SpoolFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], durability: str = "process", timeout: float = 5.0) -> None:
-        kind = Kind("spool", _APPLICATION_ID, _MIGRATIONS, partial(vendor_error, None), DURABILITIES[durability])
+        raised = partial(vendor_error, None)
+        kind = Kind("spool", _APPLICATION_ID, _MIGRATIONS, raised, DURABILITIES[durability], page_size=1024)
         self._database = Database(path, kind, timeout)
         #: The requests to erase people that wait.
         self.erasures = erasures.Erasures(self._database)
