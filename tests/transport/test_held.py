@@ -851,7 +851,7 @@ import atexit
 def late():
     print(mp.track("visitor", "Late").reason)
 atexit.register(late)
-from consentpanel import *
+from consentpanel import {kind}, FieldPolicy, Mixpanel
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 mp = Mixpanel("T", {kind}(consumer=FakeTransport()), registry=MemoryRegistry(), policy=FieldPolicy(),
