@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -57,9 +56,7 @@ def test_under_gunicorn_with_postgresql_that_restarts(tmp_path: Path, faulty: An
     from sqlalchemy import create_engine, text
 
     (tmp_path / "shop_app.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = services.free_port()
     try:
         with services.postgresql() as database, (tmp_path / "log").open("w") as log:
             engine = create_engine(database.url)

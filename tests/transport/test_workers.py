@@ -51,6 +51,12 @@ def redis_url(services: Any) -> Iterator[str]:
         pytest.skip(str(error))
 
 
+def celery(queue: str, options: list[str]) -> list[str]:
+    """The command of a worker."""
+    command = ["celery", "-A", "shop_tasks", "worker", "-Q", queue, *options, "--without-mingle", "--without-gossip"]
+    return [sys.executable, "-m", *command]
+
+
 def wait_for_jobs(folder: Path, count: int, worker: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 90
     while len([*folder.glob("done-*")]) < count:
@@ -93,19 +99,8 @@ def test_under_celery(
     count = 50
     send = f"from shop_tasks import visit\nfor number in range({count}): visit.apply_async([number], queue={tmp_path.name!r})\n"
     subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
-    command = [
-        "celery",
-        "-A",
-        "shop_tasks",
-        "worker",
-        "-Q",
-        tmp_path.name,
-        *options,
-        "--without-mingle",
-        "--without-gossip",
-    ]
     worker = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        celery(tmp_path.name, options), cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         wait_for_jobs(tmp_path, count, worker)
@@ -129,20 +124,9 @@ def test_a_celery_worker_that_is_killed_has_kept_all_in_its_spool(
     env = {**shop.env, "REDIS": redis_url, "QUEUE": tmp_path.name}
     send = "import os\nfrom shop_tasks import visit\nfor number in range(50): visit.apply_async([number], queue=os.environ['QUEUE'])\n"
     subprocess.run([sys.executable, "-c", send], cwd=tmp_path, env=env, check=True, timeout=60)
-    command = [
-        "celery",
-        "-A",
-        "shop_tasks",
-        "worker",
-        "-Q",
-        tmp_path.name,
-        *options,
-        "--without-mingle",
-        "--without-gossip",
-    ]
     with (tmp_path / "worker.log").open("w") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True
+            celery(tmp_path.name, options), cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True
         )
     try:
         wait_for_jobs(tmp_path, 50, worker)

@@ -161,7 +161,7 @@ class SealedTransport:
 
     def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
         # Our buffers see to it themselves, when a batch leaves.
-        with nullcontext() if self.__keeps and self.__is_plain else KEPT_TO_ITS_HOST:
+        with _AS_IT_IS if self.__keeps and self.__is_plain else KEPT_TO_ITS_HOST:
             if credentials is None or self.__arguments < 3:
                 refuse_later(send(endpoint, text))
             else:
@@ -336,6 +336,7 @@ class Method:
         setattr(self.__method, name, value)
 
 
+_AS_IT_IS = nullcontext()
 #: How Python spells the private attributes of a seal.
 _OWN = "_SealedTransport__"
 

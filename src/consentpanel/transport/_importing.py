@@ -13,7 +13,7 @@ from consentpanel.transport._waiting import Waiting
 
 #: Where a buffer may send events: the vendor's ``/track`` or ``/import``.
 TARGETS = ("track", "import")
-#: Days from which on the vendor's ``/track`` takes no event (https://developer.mixpanel.com/reference/track-event), less
+#: Seconds from which on the vendor's ``/track`` takes no event (https://developer.mixpanel.com/reference/track-event), less
 #: an hour for its clock and the way there.
 TRACK_TAKES = 5 * 86_400 - 3_600
 #: Seconds since 1970 from which on the vendor takes a time for milliseconds: 1973 in the one, 5138 in the other.

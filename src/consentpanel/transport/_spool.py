@@ -534,7 +534,7 @@ class Spool(ThreadedBuffer):
             self._next_look["held"] = time.monotonic() + max(_LOOK, _RELAXED * (time.monotonic() - begun))
 
     def _look_at(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
-        tickets = {row.number: self._tickets.get(row.number) or _restored(row, known, is_held=True) for row in rows}
+        tickets = self._tickets_of(rows, known)
         asked = [Waiting("", (None, None), tickets[row.number], 0) for row in rows]
         answers = {row.number: answer for row, answer in zip(rows, answers_about(asked), strict=True)}
         for number in self._file.release(number for number, answer in answers.items() if answer):
@@ -545,9 +545,19 @@ class Spool(ThreadedBuffer):
         # What is over is asked about too: the answer may have come in time.
         over = self._file.over(number for number, answer in answers.items() if answer is None)
         gone = [number for number, answer in answers.items() if answer is False]
-        for row in self._file.end_holding([*gone, *over]):
+        self._end_holding([*gone, *over], tickets, denied=gone)
+
+    def _tickets_of(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> dict[int, Ticket | None]:
+        """The tickets of what is held, by its numbers."""
+        return {row.number: self._tickets.get(row.number) or _restored(row, known, is_held=True) for row in rows}
+
+    def _end_holding(
+        self, numbers: Collection[int], tickets: Mapping[int, Ticket | None], denied: Collection[int] = ()
+    ) -> None:
+        """Erases some of what is held, and tells that it was denied, or that nobody has answered."""
+        for row in self._file.end_holding(numbers):
             ticket = self._tickets.pop(row.number, None) or tickets[row.number]
-            if ticket is not None and answers[row.number] is False:
+            if ticket is not None and row.number in denied:
                 ticket.discarded()
             elif ticket is not None:
                 ticket.lost(Reason.NOT_ANSWERED)
@@ -568,10 +578,8 @@ class Spool(ThreadedBuffer):
             rows = [row for row in self._file.held_of(known, subject) if row.endpoint == endpoint]
             if rows and DELETES in message.json_message:
                 # Or a profile would come back after its deletion.
-                for row in self._file.end_holding([row.number for row in rows]):
-                    ticket = self._tickets.pop(row.number, None) or _restored(row, known, is_held=True)
-                    if ticket is not None:
-                        ticket.lost(Reason.NOT_ANSWERED)
+                tickets = self._tickets_of(rows, known)
+                self._end_holding(tickets, tickets)
             elif rows:
                 self._look_at(rows, known)
 

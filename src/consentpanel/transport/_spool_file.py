@@ -583,13 +583,11 @@ def present() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _chosen(connection: sqlite3.Connection, found: Iterable[tuple[Any, ...]], now: int, most_bytes: int) -> list[Row]:
+def _chosen(connection: sqlite3.Connection, found: Sequence[tuple[Any, ...]], now: int, most_bytes: int) -> list[Row]:
     """The rows that one request can carry; none of a person of whom an earlier one has to wait."""
-    found = list(found)
-    numbers = [number for number, *_ in found]
     others: dict[int, set[str]] = {}
-    if numbers:
-        for number, other in connection.execute(_OTHERS, (numbers[0], numbers[-1])):
+    if found:
+        for number, other in connection.execute(_OTHERS, (found[0][0], found[-1][0])):
             others.setdefault(number, set()).add(other)
     rows: list[Row] = []
     blocked: set[str] = set()
