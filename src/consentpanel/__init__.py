@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consentpanel import registry as registry
     from consentpanel import testing as testing
     from consentpanel import transparency as transparency
-    from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Regime, by_country
+    from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Regime, by_country, subject_key
     from consentpanel._messages.decision import Cause, Decision, MessageError, Outcome, Reason
     from consentpanel.client import Mixpanel, Withdrawal, configure, reset
     from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
@@ -93,6 +93,7 @@ __all__ = [
     "redact",
     "refuse",
     "reset",
+    "subject_key",
     "transform",
     "truncate",
     "url",

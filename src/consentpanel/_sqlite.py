@@ -37,7 +37,8 @@ class Kind:
     Attributes:
         name: For texts: ``"consent"``.
         application_id: Marks the file in its header, so that another application's file is not written to.
-        migrations: The statements that lead from each version of the schema to the next; the file's user_version counts them.
+        migrations: What leads from each version of the schema to the next, statements or functions of the connection; the
+            file's user_version counts them.
         error: What a failing use raises, made of a text.
         synchronous: How sure a write is when a use returns: ``"FULL"`` survives a power cut, ``"NORMAL"`` the end of the
             process (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -46,7 +47,7 @@ class Kind:
 
     name: str
     application_id: int
-    migrations: tuple[tuple[str, ...], ...]
+    migrations: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...]
     error: Callable[[str], Exception]
     synchronous: str = "FULL"
     page_size: int = 4096
@@ -460,7 +461,10 @@ def _migrate(connection: sqlite3.Connection, kind: Kind) -> None:
     with transaction(connection):
         for statements in islice(kind.migrations, _version(connection, kind), None):
             for statement in statements:
-                connection.execute(statement)
+                if callable(statement):
+                    statement(connection)
+                else:
+                    connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {kind.application_id}")
         connection.execute(f"PRAGMA user_version = {len(kind.migrations)}")
 

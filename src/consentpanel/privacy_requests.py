@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import attrs
 
 from consentpanel._consent.ids import subject_key
+from consentpanel._consent.secret import fingerprint
 from consentpanel._exports import name_all
 from consentpanel._mixpanel.hosts import PRIVACY_HOSTS, REGIONS, Region
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
-from consentpanel.policy._secret import fingerprint
 
 if TYPE_CHECKING:
     import requests

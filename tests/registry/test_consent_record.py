@@ -43,6 +43,10 @@ def test_a_record_has_the_fields_of_the_contract():
         "jurisdiction",
         "evidence",
         "record_id",
+        "language",
+        "event_type",
+        "actor",
+        "schema",
     ]
 
 

@@ -11,9 +11,15 @@ import pytest
 
 from consentpanel import ConsentRecord, ConsentStatus
 from consentpanel._consent.ids import subject_key
-from consentpanel._consent.standing import Standing, in_order, standing_of
-from consentpanel.registry import CallableRegistry, MemoryRegistry, SQLiteRegistry
-from consentpanel.registry._recording import RecordingRegistry, not_before
+from consentpanel._consent.standing import in_order
+from consentpanel.registry import (
+    CallableRegistry,
+    MemoryRegistry,
+    RecordingRegistry,
+    SQLiteRegistry,
+    Standing,
+    standing_of,
+)
 from consentpanel.testing import RegistryContract
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
@@ -61,32 +67,22 @@ class TestCallableRegistry(RegistryContract):
 
 
 class Listed(RecordingRegistry):
-    """An honest registry over one list, of which the broken ones each change one thing."""
+    """An honest registry over one list, by the methods that are enough; the broken ones each change one thing."""
 
-    def __init__(self, *, required_policy_version=None):
-        self._required = required_policy_version
+    def __init__(self, **options):
+        super().__init__(**options)
         self.records: list[ConsentRecord] = []
 
-    def deciding(self, subject_id, purpose):
-        return [each for each in self.records if (each.subject_id, each.purpose) == (subject_key(subject_id), purpose)]
+    def _append(self, records):  # rule 9.6
+        self.records.extend(records)
 
-    def standing(self, subject_id, purpose, *, at=None):
-        return standing_of(self.deciding(subject_id, purpose), at=at, required_policy_version=self._required)
+    def _read(self, subject_id):
+        return [each for each in self.records if each.subject_id == subject_id]
 
-    def standings(self, subject_ids, purpose, *, at=None):
-        return {each: self.standing(each, purpose, at=at) for each in subject_ids}
-
-    def history(self, subject_id):
-        mine = [each for each in self.records if each.subject_id == subject_key(subject_id)]
-        return in_order(mine)
-
-    def forget(self, subject_id):
-        self.records = [each for each in self.records if each.subject_id != subject_key(subject_id)]
-
-    def _append(self, records, *, is_stamped_here=False):
-        for record in records:
-            mine = [each.recorded_at for each in self.records if each.subject_id == record.subject_id]
-            self.records.append(not_before(record, max(mine, default=None)) if is_stamped_here else record)
+    def _erase(self, subject_id):
+        mine = self._read(subject_id)
+        self.records = [each for each in self.records if each.subject_id != subject_id]
+        return len(mine)
 
 
 class TestListed(RegistryContract):
@@ -104,7 +100,15 @@ class ForgetsAll(Listed):
         self.records.clear()
 
 
-class TrustsAFastClock(Listed):
+class Deciding(Listed):
+    def deciding(self, subject_id, purpose):
+        return [each for each in self._read(subject_key(subject_id)) if each.purpose == purpose]
+
+    def standing(self, subject_id, purpose, *, at=None):
+        return standing_of(self.deciding(subject_id, purpose), at=at, required_policy_version=self._required)
+
+
+class TrustsAFastClock(Deciding):
     def deciding(self, subject_id, purpose):
         return sorted(super().deciding(subject_id, purpose), key=lambda record: record.recorded_at)
 
@@ -136,16 +140,16 @@ class DeniesNothing(Listed):
 
 
 class ForgetsSources(Listed):
-    def _append(self, records, *, is_stamped_here=False):
+    def _append(self, records):
         super()._append([attrs.evolve(each, source=None) for each in records])
 
 
-class LastWrittenWins(Listed):
+class LastWrittenWins(Deciding):
     def deciding(self, subject_id, purpose):
         return super().deciding(subject_id, purpose)[-1:]
 
 
-class FirstOfAMomentWins(Listed):
+class FirstOfAMomentWins(Deciding):
     def deciding(self, subject_id, purpose):
         return super().deciding(subject_id, purpose)[::-1]
 
@@ -266,8 +270,8 @@ class TrustsTheFuture(Listed):
 
 
 class TrustsItsClock(Listed):
-    def _append(self, records, *, is_stamped_here=False):
-        self.records.extend(records)
+    def _write(self, records, **_):
+        self._append(records)
 
 
 class ForgetsOldPolicies(Listed):

@@ -162,7 +162,8 @@ def test_it_waits_for_a_reader_who_ends_within_the_timeout(path: Path, reader: A
 def test_what_a_killed_process_left_in_the_log_is_emptied_when_the_file_is_opened(path: Path) -> None:
     code = (
         "import os, sys; from consentpanel.registry import SQLiteRegistry; registry = SQLiteRegistry(sys.argv[1]);"
-        f"registry.grant({WHO!r}); registry._database.use(lambda c: c.execute('DELETE FROM consent_record').fetchall());"
+        f"registry.grant({WHO!r});"
+        "[registry._database.use(lambda c: c.execute('DELETE FROM ' + name).fetchall()) for name in ('consent_record', 'consent_chain')];"
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)

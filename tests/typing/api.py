@@ -47,12 +47,23 @@ from consentpanel import (
     redact,
     refuse,
     reset,
+    subject_key,
     transform,
     truncate,
     url,
 )
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
-from consentpanel.registry import CachedRegistry, CallableRegistry, ConsentRegistry, MemoryRegistry, SQLiteRegistry
+from consentpanel.registry import (
+    CachedRegistry,
+    CallableRegistry,
+    ConsentRegistry,
+    MemoryRegistry,
+    SQLiteRegistry,
+    Standing,
+    Verification,
+    ask_again_at,
+    standing_of,
+)
 from consentpanel.testing import ConsentPanelTestMixin, FakeTransport, RegistryContract
 from consentpanel.transparency import (
     Breach,
@@ -218,6 +229,13 @@ def at_log_in(registry: ConsentRegistry) -> None:
     memory = MemoryRegistry()
     memory.record_many([ConsentRecord("user-1", "analytics", ConsentStatus.DENIED)])
     assert_type(memory.ends_at("user-1", "analytics"), "datetime | None")
+    assert_type(ask_again_at(memory, "user-1", "analytics"), "datetime | None")
+    assert_type(memory.verify("user-1"), Verification)
+    assert_type(memory.scoped("tenant"), MemoryRegistry)
+    assert_type(ConsentRecord.from_dict({}), ConsentRecord)
+    assert_type(standing_of([]), Standing)
+    assert_type(subject_key(42), str)
+    memory.grant("user-1", language="de", event_type="explicit", actor="guardian")
     CallableRegistry(says_yes, record_many=lambda records: records.clear())
     assert_type(BufferedConsumer().purge("user-1", ["analytics"]), int)
 

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from enum import Enum
 from operator import itemgetter
 
+from consentpanel._consent.age import MaxAge, end_of
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus, now, utc
 
@@ -54,7 +55,11 @@ Question = tuple[str, Purpose, "datetime | None"]
 
 
 def standing_of(
-    records: Iterable[ConsentRecord], *, at: datetime | None = None, required_policy_version: str | None = None
+    records: Iterable[ConsentRecord],
+    *,
+    at: datetime | None = None,
+    required_policy_version: str | None = None,
+    max_age: MaxAge | None = None,
 ) -> Standing:
     """What records say about one person and one purpose.
 
@@ -63,6 +68,7 @@ def standing_of(
         at: The moment asked about, aware; None, or a moment to come, asks about now.
         required_policy_version: The oldest policy version under which a grant still holds now; None accepts any. For
             a moment of the past any version holds: it was the one that people saw then.
+        max_age: How long a grant without an end of its own holds; None for always.
 
     Returns:
         The `Standing` by the latest record: the last of `in_order`.
@@ -82,9 +88,10 @@ def standing_of(
     if not said:
         return Standing.NOT_RECORDED
     latest = said[-1]
+    end = end_of(latest.purpose, latest.recorded_at, latest.expires_at, max_age)
     return standing_by(
         latest.status,
-        expired=latest.expires_at is not None and latest.expires_at <= (present if asked is None else asked),
+        expired=end is not None and end <= (present if asked is None else asked),
         policy_version=latest.policy_version,
         required_policy_version=required_policy_version if asked is None else None,
     )

@@ -175,7 +175,8 @@ class ConsentCalls(VendorCalls):
             InvalidRecordError: As `withdraw`.
             mixpanel.MixpanelException: As the consumer raises it; the grant is recorded.
         """
-        self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes or BUILT_IN_PURPOSES), fields)
+        # Without names it is the registry that knows whether three at once may be granted.
+        self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes) if purposes else (), fields)
         if fields.get("covers_held"):
             self._sealed.release(subject_id)
         return self.track(subject_id, "$opt_in", properties)

@@ -36,9 +36,9 @@ from consentpanel.policy._detect.normalize import forms
 from consentpanel.registry._lookup import standing_of_one
 
 if TYPE_CHECKING:
+    from consentpanel._consent.secret import Keyed
     from consentpanel.client._reporter import Outlet, Reporter
     from consentpanel.client._settings import Settings
-    from consentpanel.policy._secret import Keyed
 
 _TEXT = frozenset({str})
 _NUMBERS = frozenset({int, float})

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from consentpanel._consent.regime import RegimeRule
+from consentpanel._consent.regime import Regime, RegimeRule
 from consentpanel._forks import Survivors
 from consentpanel._log import forget_warnings, warn_once
 from consentpanel.client._settings import (
@@ -23,9 +23,16 @@ from consentpanel.client._settings import (
 )
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
+from consentpanel.registry._recording import keep_objections
 
 if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequests
+
+
+_FORGETS_OBJECTIONS = (
+    "the regime is not opt-in everywhere, and the registry forgets a denial together with the person, who is then tracked "
+    "again: give the registry objection_key=, or the policy secret="
+)
 
 
 class _Process:
@@ -104,6 +111,8 @@ class _Process:
             # The one was given to the client and the other to configure(): nobody could see this before.
             warn_once("identity=pseudonymous() has no secret: nothing is sent; give one to it or to the policy")
             registry = None
+        if both.get("regime", Regime.OPT_IN) is not Regime.OPT_IN and not keep_objections(registry, policy.keyed):
+            warn_once(_FORGETS_OBJECTIONS)
         found: dict[str, Any] = {**both, "registry": registry, "policy": policy, "identity": identity}
         return Settings(**found, has_policy="policy" in both, generation=generation)
 

@@ -1,11 +1,11 @@
 """The field policy and its actions. Pure: nothing here reads or writes anything outside the message."""
 
+from consentpanel._consent.secret import from_environment
 from consentpanel._exports import name_all
 from consentpanel.policy._action_types import Action
 from consentpanel.policy._detect.detection import Detector, Finding, detect
 from consentpanel.policy._detect.matchers import KINDS
 from consentpanel.policy._names import PERSONAL_NAMES
-from consentpanel.policy._secret import from_environment
 from consentpanel.policy._sensitive import SENSITIVE_NAMES
 from consentpanel.policy.actions import (
     Options,

@@ -12,10 +12,10 @@ import attrs
 
 from consentpanel._checks import several, several_texts
 from consentpanel._consent.ids import Purpose
+from consentpanel._consent.secret import Keyed
 from consentpanel._messages.decision import Cause
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy._detect.detection import OnDetect
-from consentpanel.policy._secret import Keyed
 from consentpanel.policy._url import without_personal_parts
 
 

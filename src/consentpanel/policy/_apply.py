@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
+from consentpanel._consent.secret import Keyed
 from consentpanel._messages.decision import Cause
 from consentpanel._messages.message import Message
 from consentpanel._messages.shapes import DefaultOf, is_in_shape, no_default
@@ -40,7 +41,6 @@ from consentpanel.policy._keys import folded, seen
 from consentpanel.policy._names import is_personal_below, is_personal_name
 from consentpanel.policy._paths import written
 from consentpanel.policy._rules import is_closing
-from consentpanel.policy._secret import Keyed
 from consentpanel.policy._sensitive import is_sensitive
 
 SENSITIVE_KEYS = "(sensitive keys)"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import attrs
 
 from consentpanel._checks import several
+from consentpanel._consent.secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 from consentpanel._messages.decision import Reason
 from consentpanel._messages.message import FLAGS, Captured, Message, take_apart
 from consentpanel._messages.wire import Wire
@@ -33,7 +34,6 @@ from consentpanel.policy._rules import (
     with_exposure,
     without_personal,
 )
-from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 from consentpanel.policy.actions import keep as keep_it
 
 _NAMES_OR_RULES = "several names or a mapping"

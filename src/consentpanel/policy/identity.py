@@ -15,6 +15,7 @@ import attrs
 
 from consentpanel._checks import several
 from consentpanel._consent.ids import subject_key
+from consentpanel._consent.secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 from consentpanel._forks import Survivors
 from consentpanel._messages.message import EVENT_ENDPOINTS, FLAGS
 from consentpanel._messages.wire import dumps
@@ -24,7 +25,6 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy._compile import Node
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy._detect.matchers import REDACTED
-from consentpanel.policy._secret import SECRET_BYTES, Keyed, Secret, fingerprint, keyed_by
 
 _LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
 _SHORTEST_TOKEN = 6

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consentpanel._consent.age import MaxAge
+from consentpanel._consent.chain import Verification
+from consentpanel._consent.standing import Standing, standing_of
 from consentpanel._exports import at_first_use, name_all
+from consentpanel.registry._ask_again import ask_again_at
 from consentpanel.registry._carry_over import carry_over
 from consentpanel.registry._protocol import ConsentRegistry
+from consentpanel.registry._recording import RecordingRegistry
 from consentpanel.registry.cached import CachedRegistry
 from consentpanel.registry.callable import CallableRegistry
 from consentpanel.registry.memory import MemoryRegistry
@@ -14,7 +19,20 @@ from consentpanel.registry.memory import MemoryRegistry
 if TYPE_CHECKING:
     from consentpanel.registry.sqlite import SQLiteRegistry
 
-__all__ = ["CachedRegistry", "CallableRegistry", "ConsentRegistry", "MemoryRegistry", "SQLiteRegistry", "carry_over"]
+__all__ = [
+    "CachedRegistry",
+    "CallableRegistry",
+    "ConsentRegistry",
+    "MaxAge",
+    "MemoryRegistry",
+    "RecordingRegistry",
+    "SQLiteRegistry",
+    "Standing",
+    "Verification",
+    "ask_again_at",
+    "carry_over",
+    "standing_of",
+]
 
 
 # At first use: a process that keeps consent elsewhere need not load SQLite.

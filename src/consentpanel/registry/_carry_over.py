@@ -10,7 +10,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, new_record_id, now
 from consentpanel._consent.standing import in_order
 from consentpanel.errors import InvalidRecordError
-from consentpanel.registry._recording import latest_of, not_before
+from consentpanel.registry._records import latest_of, not_before
 from consentpanel.registry._writing import call, history_of, record_all
 from consentpanel.registry.callable import as_registry
 

@@ -1,61 +1,125 @@
-"""What the registries of the package have in common: grant and deny, and statuses from standings."""
+"""What every registry of the package is made of, and yours may be: two methods, and all the rules on top of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
-import attrs
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
-from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, refuse_future, utc
-from consentpanel._consent.standing import COVERS_HELD, Standing
+from consentpanel._consent.age import MaxAge, end_of, max_age_of
+from consentpanel._consent.chain import Verification
+from consentpanel._consent.ids import Purpose, purpose_key, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.secret import Keyed, Secret, keyed_by
+from consentpanel._consent.standing import Standing, in_order, standing_of
 from consentpanel.errors import ConfigurationError, InvalidRecordError
-from consentpanel.registry._protocol import offered
+from consentpanel.registry._protocol import LacksMethodError, offered
+from consentpanel.registry._records import (
+    Fields,
+    asked_moment,
+    checked_record,
+    is_stamped_here,
+    latest_of,
+    not_before,
+    records_of,
+    required_version,
+)
 from consentpanel.registry._watching import tell
 
+_T = TypeVar("_T", bound="RecordingRegistry")
 
-class Fields(TypedDict, total=False):
-    """What `grant` and `deny` take beside a person and purposes; None is as if it were left out."""
-
-    recorded_at: datetime | None
-    expires_at: datetime | None
-    policy_version: str | None
-    source: str | None
-    jurisdiction: str | None
-    evidence: Mapping[str, Any] | None
-    covers_held: bool | None
+#: Before the keyed hash of somebody who was forgotten, in the place of an id.
+_OBJECTION = "objection:"
 
 
 class RecordingRegistry(ABC):
-    """Grants and denials over an append-only store. For the package's own registries; yours need not inherit it."""
+    """A registry of your own by two methods: `_append` adds records, `_read` gives those of a person.
 
-    _required: str | None
+    All else is made of them: `status`, `statuses`, `history`, `record`, `record_many`, `grant`, `deny`, the order of
+    records (rule: the latest decides), ends, policy versions, ages. With a third, `_erase`, it forgets as well. Prove
+    it with `consentpanel.testing.RegistryContract`.
+
+    Args:
+        required_policy_version: A grant under an older policy version does not hold; None accepts any.
+        max_age: How long answers are good for: a `MaxAge`, or a timedelta for grants; None for always.
+        strict_records: Whether a grant without named purposes, policy version, language and source is refused.
+        objection_key: A secret of at least 32 bytes, or a function that returns one. With it `forget` keeps a keyed hash
+            (HMAC-SHA-256) of somebody whose last word was no, in the place of the records, so that forgetting a person
+            does not resume tracking where silence means yes (GDPR, articles 17(3) and 21). A client whose regime is not
+            opt-in gives the secret of its policy, where the registry has none.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+
+    Example:
+        >>> from consentpanel.registry import RecordingRegistry
+        >>> class Listed(RecordingRegistry):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.rows = []
+        ...
+        ...     def _append(self, records):
+        ...         self.rows.extend(records)
+        ...
+        ...     def _read(self, subject_id):
+        ...         return [row for row in self.rows if row.subject_id == subject_id]
+        >>> registry = Listed()
+        >>> registry.grant("user-1")
+        >>> registry.status("user-1", "analytics")
+        <ConsentStatus.GRANTED: 'granted'>
+    """
+
+    _required: str | None = None
+    _max_age: MaxAge | None = None
+    _is_strict = False
+    _objection: Keyed | None = None
+
+    def __init__(
+        self,
+        *,
+        required_policy_version: str | None = None,
+        max_age: MaxAge | timedelta | None = None,
+        strict_records: bool = False,
+        objection_key: Secret | None = None,
+    ) -> None:
+        self._required = required_version(required_policy_version)
+        self._max_age = max_age_of(max_age)
+        if not isinstance(strict_records, bool):
+            raise ConfigurationError(f"strict_records must be a bool, not {type(strict_records).__name__}")
+        self._is_strict = strict_records
+        self._objection = None if objection_key is None else keyed_by(objection_key)
 
     @abstractmethod
-    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
-        """Appends all records, or none.
+    def _append(self, records: Sequence[ConsentRecord]) -> None:
+        """Appends all records, or none; they are kept when this returns.
 
         Args:
-            records: The records; all of one person when they are stamped here.
-            is_stamped_here: Whether the time was taken from this machine's clock, which may be behind: then no record
-                is kept as earlier than the person's latest (`not_before`).
+            records: At least one, checked; of one person or of several.
         """
 
     @abstractmethod
-    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
-        """The status of one person for one purpose, with its cause."""
+    def _read(self, subject_id: str) -> Iterable[ConsentRecord]:
+        """All records of one person, in the order of writing.
 
-    @abstractmethod
-    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
-        """The standing of several people for one purpose, by the ids as they were given."""
+        Args:
+            subject_id: The person, as `subject_key` gives it.
+        """
 
-    @abstractmethod
-    def history(self, subject_id: Any) -> list[ConsentRecord]:
-        """All records of one person, oldest first."""
+    def _erase(self, subject_id: str) -> int:  # noqa: ARG002 - for those who override it
+        """Erases all records of one person; how many. `forget` needs it.
+
+        Args:
+            subject_id: The person, as `subject_key` gives it.
+        """
+        raise LacksMethodError(f"{type(self).__name__} does not forget: it has no _erase")
+
+    @property
+    def max_age(self) -> MaxAge | None:
+        """How long answers are good for; None when nothing was said."""
+        return self._max_age
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status of one person for one purpose.
@@ -93,6 +157,46 @@ class RecordingRegistry(ABC):
         """
         return {subject: standing.status for subject, standing in self.standings(subject_ids, purpose, at=at).items()}
 
+    def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
+        """The status of one person for one purpose, with its cause.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or the id is malformed.
+            RegistryError: The store failed.
+        """
+        key, named, moment = subject_key(subject_id), purpose_key(purpose), asked_moment(at)
+        return self._standing_by([record for record in self._read(key) if record.purpose == named], key, named, moment)
+
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or an id is malformed.
+            RegistryError: The store failed.
+        """
+        moment = asked_moment(at)
+        return {subject: self.standing(subject, purpose, at=moment) for subject in subject_ids}
+
+    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
+        """When the grant that decides now ends, by itself or by its age; None for never, and when no grant decides.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The store failed.
+        """
+        key, named = subject_key(subject_id), Purpose(purpose)
+        said = in_order(record for record in self._read(key) if record.purpose == named)
+        return self._end_of(said[-1]) if said and said[-1].status is ConsentStatus.GRANTED else None
+
+    def history(self, subject_id: Any) -> list[ConsentRecord]:
+        """All records of one person, oldest first.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The store failed.
+        """
+        return in_order(self._read(subject_key(subject_id)))
+
     def record(self, record: ConsentRecord) -> None:
         """Appends a record; it is kept when this returns.
 
@@ -100,10 +204,11 @@ class RecordingRegistry(ABC):
             record: What was said.
 
         Raises:
-            InvalidRecordError: It is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
+            InvalidRecordError: It is not a `ConsentRecord`, its `recorded_at` lies over a minute in the future, or it lacks
+                what ``strict_records=True`` asks for.
             RegistryError: The store failed; nothing was appended.
         """
-        self._keep([checked_record(record)])
+        self._keep([checked_record(record, is_strict=self._is_strict)])
 
     def record_many(self, records: Iterable[ConsentRecord]) -> None:
         """Appends all records, or none; they are kept when this returns.
@@ -112,10 +217,10 @@ class RecordingRegistry(ABC):
             records: What was said, by one person or by several, in the order of writing.
 
         Raises:
-            InvalidRecordError: One is not a `ConsentRecord`, or its `recorded_at` lies over a minute in the future.
+            InvalidRecordError: One is refused, as by `record`.
             RegistryError: The store failed; nothing was appended.
         """
-        self._keep([checked_record(record) for record in records])
+        self._keep([checked_record(record, is_strict=self._is_strict) for record in records])
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Unpack[Fields]) -> None:
         """Records that a person consents, one record for each purpose, all or none.
@@ -124,12 +229,13 @@ class RecordingRegistry(ABC):
             subject_id: The data subject: a `str`, `int` or `UUID`.
             purposes: The purposes; the three built-in ones when none is named.
             fields: More about what was said, each as in `ConsentRecord`: `recorded_at`, `expires_at`, `policy_version`,
-                `source`, `jurisdiction`, `evidence`; and `covers_held=True` when the person agrees that what was held
-                before the question (``while_unknown="hold"``) may leave, which the evidence then says. Without `recorded_at` it is now, or the time of the person's latest
-                record when that is later, so that a clock that is behind cannot make a grant outlive a denial.
+                `source`, `jurisdiction`, `evidence`, `language`, `event_type`, `actor`; and `covers_held=True` when the
+                person agrees that what was held before the question (``while_unknown="hold"``) may leave, which the
+                evidence then says. Without `recorded_at` it is now, or the time of the person's latest record when that
+                is later, so that a clock that is behind cannot make a grant outlive a denial.
 
         Raises:
-            InvalidRecordError: An argument is malformed.
+            InvalidRecordError: An argument is malformed, or the grant lacks what ``strict_records=True`` asks for.
             RegistryError: The store failed; nothing was appended.
         """
         self._say(ConsentStatus.GRANTED, subject_id, purposes, fields)
@@ -145,114 +251,175 @@ class RecordingRegistry(ABC):
         """
         self._say(ConsentStatus.DENIED, subject_id, purposes, fields)
 
-    def _keep(self, records: list[ConsentRecord], **options: bool) -> None:
+    def forget(self, subject_id: Any) -> int:
+        """Erases all records of one person; with an `objection_key` a keyed hash stays of whose last word was no.
+
+        Returns:
+            How many were erased.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The store failed.
+        """
+        return self._forget(subject_id)
+
+    def _forget(self, subject_id: Any, **where: Any) -> int:
+        key = subject_key(subject_id)
         try:
-            self._append(records, **options)
+            # Written before anything is erased: whatever fails in between, the denial is there.
+            if self._objection is not None and (said := list(self._read(key))):
+                latest = {record.purpose: record for record in in_order(said)}
+                tag = self._tag(self._objection, key)
+                denied = [
+                    ConsentRecord(tag, purpose, ConsentStatus.DENIED, record.recorded_at, source="objection")
+                    for purpose, record in latest.items()
+                    if record.status is ConsentStatus.DENIED
+                ]
+                self._remove(tag, **where)
+                if denied:
+                    self._write(denied, is_stamped_here=False, **where)
+            return self._remove(key, **where)
+        finally:
+            tell(self, [key])
+
+    def _keep(self, records: list[ConsentRecord], *, is_stamped_here: bool = False, **where: Any) -> None:
+        if not records:
+            return
+        try:
+            self._write(records, is_stamped_here=is_stamped_here, **where)
         finally:
             tell(self, {record.subject_id for record in records})
 
-    def _say(self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields) -> None:
+    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:  # noqa: ARG002 - the same
+        """Appends all records, or none.
+
+        Args:
+            records: The records; all of one person when they are stamped here.
+            is_stamped_here: Whether the time was taken from this machine's clock, which may be behind: then no record
+                is kept as earlier than the person's latest (`not_before`).
+            where: What the registry's own `record` takes beside a record.
+        """
+        if is_stamped_here:
+            latest = latest_of(self._read(records[0].subject_id))
+            records = [not_before(record, latest) for record in records]
+        self._append(records)
+
+    def _remove(self, key: str, **where: Any) -> int:  # noqa: ARG002 - the same
+        """As `_erase`, with what the registry's own `forget` takes beside a person."""
+        return self._erase(key)
+
+    def _say(
+        self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields, **where: Any
+    ) -> None:
+        if self._is_strict and status is ConsentStatus.GRANTED and not purposes:
+            raise InvalidRecordError("strict_records=True: a grant must name its purposes")
         records = records_of(status, subject_id, purposes, fields)
         nearest = offered(self, ("grant", "deny", "record_many", "record"))
         if nearest in {"grant", "deny"}:
-            self._keep(records, is_stamped_here=is_stamped_here(fields))
+            checked = [checked_record(record, is_strict=self._is_strict) for record in records]
+            self._keep(checked, is_stamped_here=is_stamped_here(fields), **where)
             return
         # A subclass has its own way to record.
         if is_stamped_here(fields):
             latest = latest_of(self.history(subject_id))
             records = [not_before(record, latest) for record in records]
         if nearest == "record_many":
-            self.record_many(records)
+            self.record_many(records, **where)
         else:
             for record in records:
-                self.record(record)
+                self.record(record, **where)
+
+    def _end_of(self, record: ConsentRecord) -> datetime | None:
+        return end_of(record.purpose, record.recorded_at, record.expires_at, self._max_age)
+
+    def _standing_by(
+        self, records: Sequence[ConsentRecord], key: str, purpose: str, moment: datetime | None
+    ) -> Standing:
+        """The standing by the records of a person and purpose; `moment` as `asked_moment` gives it."""
+        if not records:
+            return self._unrecorded(key, purpose, moment)
+        return standing_of(records, at=moment, required_policy_version=self._required, max_age=self._max_age)
+
+    def _unrecorded(self, key: str, purpose: str, moment: datetime | None) -> Standing:
+        """The standing of somebody of whom there is no record: withdrawn, when an objection was kept."""
+        if self._objection is None or key.startswith(_OBJECTION):
+            return Standing.NOT_RECORDED
+        return self.standing(self._tag(self._objection, key), purpose, at=moment)
+
+    def _tag(self, keyed: Keyed, key: str) -> str:
+        return _OBJECTION + keyed(f"objection\x1f{self._scope}\x1f{key}")
+
+    def _own_objection_key(self) -> Keyed | None:
+        """A key for a store that ends with the process; None for one that does not."""
+        return None
+
+    #: The tenant, for registries that keep several in one store.
+    _scope = ""
 
 
-def records_of(
-    status: ConsentStatus, subject_id: Any, purposes: Iterable[str], fields: Mapping[str, Any]
-) -> list[ConsentRecord]:
-    """The records of one grant or denial, of one moment.
+class StoredRegistry(RecordingRegistry):
+    """A registry of the package: stamped, chained and kept for each tenant by its own store."""
+
+    @abstractmethod
+    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None: ...
+
+    def _append(self, records: Sequence[ConsentRecord]) -> None:
+        self._write(list(records), is_stamped_here=False)
+
+    @abstractmethod
+    def verify(self, subject_id: Any) -> Verification:
+        """Whether the records of a person are those that were written, in their order, and all of them.
+
+        Each record is chained to the one before by SHA-256, and the end of the chain is kept apart from the records.
+        That tells a change by somebody who does not know of the chain, or cannot write both; a receipt in the hands
+        of the person tells the rest.
+
+        Returns:
+            A `Verification`, true when nothing was changed.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The store failed.
+        """
+
+    @abstractmethod
+    def scoped(self: _T, name: str) -> _T:
+        """The same store for one tenant: its ids never meet those of another, nor those of the store without one.
+
+        Args:
+            name: The tenant: 1 to 64 printable characters, no white space around.
+
+        Raises:
+            ConfigurationError: The name is malformed.
+        """
+
+
+def scope_name(name: object) -> str:
+    """The checked name of a tenant.
+
+    Raises:
+        ConfigurationError: It is malformed.
+    """
+    problem = ""
+    try:
+        return str(Purpose(name))  # type: ignore[arg-type]
+    except InvalidRecordError as error:
+        problem = str(error).replace("purpose", "the name of a tenant", 1)
+    raise ConfigurationError(problem)
+
+
+def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
+    """Has a registry keep the objections of whom it forgets, unless it does already.
 
     Args:
-        status: What is said.
-        subject_id: The person.
-        purposes: The purposes; the three built-in ones when there are none.
-        fields: Those of `Fields`.
+        registry: Anybody's; one that is not made of `RecordingRegistry` forgets as it likes.
+        keyed: The keyed hash to use; None where the application has no secret.
 
-    Raises:
-        TypeError: There is no such field.
-        InvalidRecordError: An argument is malformed.
+    Returns:
+        Whether nothing is left to be done: it keeps them, or they are no concern of ours.
     """
-    more = fields.keys() - Fields.__annotations__.keys()
-    if more:
-        rule = "grant" if status is ConsentStatus.GRANTED else "deny"
-        raise TypeError(f"{rule}() got an unexpected keyword argument {min(more)!r}")
-    given: dict[str, Any] = {"recorded_at": now()}
-    given.update((name, value) for name, value in in_evidence(status, fields).items() if value is not None)
-    named = dict.fromkeys(map(Purpose, purposes)) or BUILT_IN_PURPOSES
-    records = [ConsentRecord(subject_id, purpose, status, **given) for purpose in named]
-    refuse_future(records[0].recorded_at)
-    return records
-
-
-def in_evidence(status: ConsentStatus, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as a record has them: that a grant covers what was held is a part of its evidence.
-
-    Raises:
-        InvalidRecordError: `covers_held` is no bool, or stands beside a denial.
-    """
-    left = dict(fields)
-    covers = left.pop("covers_held", None)
-    if covers is None or covers is False:
-        return left
-    if covers is not True:
-        raise InvalidRecordError(f"covers_held must be True, False or None, not {type(covers).__name__}")
-    if status is not ConsentStatus.GRANTED:
-        raise InvalidRecordError("covers_held is said with a grant: a denial lets nothing leave that was held")
-    evidence = left.get("evidence") or {}
-    # What is no mapping is refused by the record.
-    return {**left, "evidence": {**evidence, COVERS_HELD: True} if isinstance(evidence, Mapping) else evidence}
-
-
-def is_stamped_here(fields: Mapping[str, Any]) -> bool:
-    """Whether the time of a grant or denial is this machine's: the caller has given none."""
-    return fields.get("recorded_at") is None
-
-
-def checked_record(record: object) -> ConsentRecord:
-    """The record, when it is one and not from the future.
-
-    Raises:
-        InvalidRecordError: It is not.
-    """
-    if not isinstance(record, ConsentRecord):
-        raise InvalidRecordError(f"record must be a ConsentRecord, not {type(record).__name__}")
-    refuse_future(record.recorded_at)
-    return record
-
-
-def latest_of(records: Iterable[ConsentRecord]) -> datetime | None:
-    """When the latest of some records was said; None for none."""
-    return max((record.recorded_at for record in records), default=None)
-
-
-def not_before(record: ConsentRecord, latest: datetime | None) -> ConsentRecord:
-    """The record, as said no earlier than the person's latest."""
-    if latest is None or record.recorded_at >= latest:
-        return record
-    return attrs.evolve(record, recorded_at=latest)
-
-
-def required_version(value: object) -> str | None:
-    """The checked `required_policy_version` of a registry."""
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ConfigurationError("required_policy_version must be a non-empty str or None")
-    return value
-
-
-def asked_moment(at: datetime | None) -> datetime | None:
-    """The moment asked about, in UTC; None for now and for a moment to come."""
-    if at is None:
-        return None
-    moment = utc(at, "at")
-    return None if moment >= now() else moment
+    inner = getattr(registry, "_inner", registry)
+    if not isinstance(inner, RecordingRegistry) or inner._objection is not None:  # noqa: SLF001 - the same file
+        return True
+    inner._objection = keyed or inner._own_objection_key()  # noqa: SLF001 - the same file
+    return inner._objection is not None  # noqa: SLF001 - the same file

@@ -11,7 +11,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
-from consentpanel.registry._recording import in_evidence, is_stamped_here, latest_of, not_before, records_of
+from consentpanel.registry._records import in_evidence, is_stamped_here, latest_of, not_before, records_of
 
 _NONE = object()
 
@@ -137,12 +137,14 @@ def say(
         RegistryError: As `record_all`.
         InvalidRecordError: An argument is malformed.
     """
+    purposes = tuple(purposes)
     # A registry of anybody's knows the fields of a record alone.
     fields = in_evidence(status, fields)
     records = records_of(status, subject_id, purposes, fields)
     name = "grant" if status is ConsentStatus.GRANTED else "deny"
     if offered(registry, (name, "record_many", "record")) == name and callable(getattr(registry, name, None)):
-        call(registry, name, subject_id, *(record.purpose for record in records), **fields)
+        named = tuple(record.purpose for record in records) if purposes else ()
+        call(registry, name, subject_id, *named, **fields)
         return
     if is_stamped_here(fields):
         try:

@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from consentpanel._checks import seconds, whole_number
+from consentpanel._consent.age import MaxAge
+from consentpanel._consent.chain import Verification
 from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel._consent.standing import Standing, in_order
 from consentpanel._forks import Survivors
 from consentpanel._log import note_failure
-from consentpanel.errors import ConsentPanelError
+from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.registry._lookup import ask_several, question_to
 from consentpanel.registry._protocol import LacksMethodError, in_time, offered
-from consentpanel.registry._recording import checked_record
+from consentpanel.registry._recording import StoredRegistry
+from consentpanel.registry._records import checked_record
 from consentpanel.registry._watching import store_of, watch
 from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
@@ -175,6 +178,31 @@ class CachedRegistry:
         """All records of one person, oldest first, from the other registry."""
         found: list[ConsentRecord] = call(self._inner, "history", subject_id)
         return found
+
+    @property
+    def max_age(self) -> MaxAge | None:
+        """How long answers of the other registry are good for; None where it does not say."""
+        found: MaxAge | None = getattr(self._inner, "max_age", None)
+        return found
+
+    def verify(self, subject_id: Any) -> Verification:
+        """Whether the records of a person are those that were written, by the other registry.
+
+        Raises:
+            RegistryError: It failed, or chains no records.
+        """
+        found: Verification = call(self._inner, "verify", subject_id)
+        return found
+
+    def scoped(self, name: str) -> CachedRegistry:
+        """A cache of its own over the same store for one tenant.
+
+        Raises:
+            ConfigurationError: The name is malformed, or the other registry knows no tenants.
+        """
+        if not isinstance(self._inner, StoredRegistry):
+            raise ConfigurationError(f"{type(self._inner).__name__} knows no tenants")
+        return CachedRegistry(self._inner.scoped(name), ttl=self._ttl, max_size=self._max_size)
 
     def forget(self, subject_id: Any) -> object:
         """Erases all records of one person, here and in the other registry."""

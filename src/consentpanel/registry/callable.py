@@ -20,7 +20,7 @@ from consentpanel.registry._protocol import (
     is_late,
     refuse_coroutines,
 )
-from consentpanel.registry._recording import asked_moment, checked_record
+from consentpanel.registry._records import asked_moment, checked_record
 
 
 class CallableRegistry:

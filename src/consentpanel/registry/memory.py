@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from consentpanel._consent.age import MaxAge
+from consentpanel._consent.chain import START, Verification, link, verified
 from consentpanel._consent.ids import purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import Standing, in_order, moment_of, standing_of
+from consentpanel._consent.secret import Keyed, Secret, keyed_by
+from consentpanel._consent.standing import Standing, moment_of, standing_of
 from consentpanel._forks import Survivors
-from consentpanel.registry._recording import RecordingRegistry, asked_moment, latest_of, not_before, required_version
-from consentpanel.registry._watching import tell
+from consentpanel.registry._recording import StoredRegistry, scope_name
+from consentpanel.registry._records import asked_moment, latest_of, not_before
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
 
 
-class MemoryRegistry(RecordingRegistry):
+class MemoryRegistry(StoredRegistry):
     """Keeps consent records in this process; they are gone when it ends. Safe for many threads.
 
     Args:
-        required_policy_version: A grant under an older policy version does not hold; None accepts any.
+        required_policy_version, max_age, strict_records, objection_key: As for `RecordingRegistry`.
 
     Raises:
-        ConfigurationError: The version is not a non-empty text.
+        ConfigurationError: An argument cannot work.
 
     Example:
         >>> registry = MemoryRegistry()
@@ -36,12 +40,26 @@ class MemoryRegistry(RecordingRegistry):
         (<ConsentStatus.DENIED: 'denied'>, 4)
     """
 
-    def __init__(self, *, required_policy_version: str | None = None) -> None:
-        self._required = required_version(required_policy_version)
+    def __init__(
+        self,
+        *,
+        required_policy_version: str | None = None,
+        max_age: MaxAge | timedelta | None = None,
+        strict_records: bool = False,
+        objection_key: Secret | None = None,
+    ) -> None:
+        super().__init__(
+            required_policy_version=required_policy_version,
+            max_age=max_age,
+            strict_records=strict_records,
+            objection_key=objection_key,
+        )
         # Re-entrant, because a signal handler may grant or withdraw in the middle of anything.
         self._lock = threading.RLock()
         self._records: dict[str, list[ConsentRecord]] = {}
         self._latest: dict[str, dict[str, tuple[ConsentRecord, Standing, datetime]]] = {}
+        self._links: dict[str, dict[int, str]] = {}
+        self._tenants: dict[str, MemoryRegistry] = {}
         _ALIVE.add(self)
 
     def _restart_in_child(self) -> None:
@@ -62,13 +80,13 @@ class MemoryRegistry(RecordingRegistry):
         if at is not None:
             with self._lock:
                 records = [record for record in self._records.get(subject_id, ()) if record.purpose == purpose]
-            return standing_of(records, at=at, required_policy_version=self._required)
+            return self._standing_by(records, subject_id, purpose, at)
         latest = self._latest.get(purpose, _NOBODY).get(subject_id)
         if latest is None:
-            return Standing.NOT_RECORDED
+            return self._unrecorded(subject_id, purpose, at)
         record, standing, _ = latest
-        if standing is Standing.GRANTED and record.expires_at is not None:
-            return standing_of((record,), required_policy_version=self._required)
+        if standing is Standing.GRANTED and (record.expires_at is not None or self._max_age is not None):
+            return self._standing_by((record,), subject_id, purpose, at)
         return standing
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
@@ -83,36 +101,64 @@ class MemoryRegistry(RecordingRegistry):
             InvalidRecordError: The id is malformed.
         """
         latest = self._latest.get(purpose_key(purpose), _NOBODY).get(subject_key(subject_id))
-        return None if latest is None or latest[0].status is not ConsentStatus.GRANTED else latest[0].expires_at
+        return None if latest is None or latest[0].status is not ConsentStatus.GRANTED else self._end_of(latest[0])
 
-    def history(self, subject_id: Any) -> list[ConsentRecord]:
-        """All records of one person, oldest first.
-
-        Raises:
-            InvalidRecordError: The id is malformed.
-        """
-        key = subject_key(subject_id)
-        with self._lock:
-            return in_order(self._records.get(key, ()))
-
-    def forget(self, subject_id: Any) -> int:
-        """Erases all records of one person.
-
-        Returns:
-            How many were erased.
+    def verify(self, subject_id: Any) -> Verification:
+        """As `RecordingRegistry` says of those of the package.
 
         Raises:
             InvalidRecordError: The id is malformed.
         """
         key = subject_key(subject_id)
         with self._lock:
-            records = self._records.pop(key, [])
+            records = list(self._records.get(key, ()))
+            links = self._link_all(key)
+        last = links.get(len(links) - 1, START)
+        return verified(((record, links.get(place)) for place, record in enumerate(records)), len(links), last)
+
+    def scoped(self, name: str) -> MemoryRegistry:
+        """The same store for one tenant: its ids never meet those of another, nor those of the store without one.
+
+        Args:
+            name: The tenant: 1 to 64 printable characters, no white space around.
+
+        Raises:
+            ConfigurationError: The name is malformed.
+        """
+        name = scope_name(name)
+        with self._lock:
+            if name not in self._tenants:
+                tenant = MemoryRegistry(
+                    required_policy_version=self._required, max_age=self._max_age, strict_records=self._is_strict
+                )
+                tenant._objection, tenant._scope, tenant._tenants = self._objection, name, self._tenants
+                self._tenants[name] = tenant
+            return self._tenants[name]
+
+    def _own_objection_key(self) -> Keyed:
+        return keyed_by(os.urandom(32))
+
+    def _read(self, subject_id: str) -> list[ConsentRecord]:
+        with self._lock:
+            return list(self._records.get(subject_id, ()))
+
+    def _erase(self, subject_id: str) -> int:
+        with self._lock:
+            records = self._records.pop(subject_id, [])
+            self._links.pop(subject_id, None)
             for record in records:
-                self._latest[record.purpose].pop(key, None)
-        tell(self, [key])
+                self._latest[record.purpose].pop(subject_id, None)
         return len(records)
 
-    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
+    def _link_all(self, key: str) -> dict[int, str]:
+        """The links of a person's records. By place, because a signal handler may link the same records meanwhile."""
+        records = self._records.get(key, ())
+        links = self._links.setdefault(key, {}) if records else {}
+        while (place := len(links)) < len(records):
+            links[place] = link(links.get(place - 1, START), records[place])
+        return links
+
+    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **_: Any) -> None:
         with self._lock:
             for given in records:
                 record = given
@@ -125,6 +171,7 @@ class MemoryRegistry(RecordingRegistry):
                 while count < len(theirs):
                     count = len(theirs)
                     self._note(theirs if theirs[-1] is not record else [record])
+                self._link_all(record.subject_id)
 
     def _note(self, records: Iterable[ConsentRecord]) -> None:
         """Notes what records say, in the order in which they were appended."""

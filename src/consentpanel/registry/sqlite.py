@@ -7,19 +7,23 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable
+from copy import copy
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from typing_extensions import Self
 
+from consentpanel._consent.age import MaxAge, end_of
+from consentpanel._consent.chain import START, Verification, link, verified
 from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import Standing, in_order, standing_by
+from consentpanel._consent.secret import Secret
+from consentpanel._consent.standing import Standing, standing_by
 from consentpanel._sqlite import Database, Kind, transaction
-from consentpanel.errors import RegistryError
-from consentpanel.registry._recording import RecordingRegistry, asked_moment, not_before, required_version
+from consentpanel.errors import InvalidRecordError, RegistryError
+from consentpanel.registry._recording import StoredRegistry, scope_name
+from consentpanel.registry._records import asked_moment, not_before
 from consentpanel.registry._salts import SQLiteSalts
-from consentpanel.registry._watching import tell
 
 #: "CNSP" in the header of the file.
 _APPLICATION_ID = 0x434E5350
@@ -46,6 +50,38 @@ _MIGRATIONS = (
             BEGIN SELECT RAISE(ABORT, 'consent records are appended, never changed'); END""",
     ),
     ("CREATE TABLE subject_salt (subject_id TEXT PRIMARY KEY, salt TEXT NOT NULL) WITHOUT ROWID",),
+    (
+        "DROP TRIGGER consent_record_is_append_only",
+        "ALTER TABLE consent_record ADD COLUMN language TEXT",
+        "ALTER TABLE consent_record ADD COLUMN event_type TEXT",
+        "ALTER TABLE consent_record ADD COLUMN actor TEXT",
+        "ALTER TABLE consent_record ADD COLUMN schema_version TEXT NOT NULL DEFAULT '1'",
+        "ALTER TABLE consent_record ADD COLUMN link TEXT",
+        # The tenant, which is empty for a file of one.
+        "ALTER TABLE consent_record ADD COLUMN scope TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE consent_chain (
+            scope TEXT NOT NULL,
+            subject_id TEXT NOT NULL,
+            length INTEGER NOT NULL,
+            link TEXT NOT NULL,
+            PRIMARY KEY (scope, subject_id)
+        ) WITHOUT ROWID""",
+        lambda connection: _link_all(connection),  # noqa: PLW0108 - written below
+        "DROP INDEX consent_record_deciding",
+        """CREATE INDEX consent_record_deciding ON consent_record
+            (scope, subject_id, purpose, recorded_at, written, status, expires_at, policy_version)""",
+        """CREATE TRIGGER consent_record_is_append_only BEFORE UPDATE ON consent_record
+            BEGIN SELECT RAISE(ABORT, 'consent records are appended, never changed'); END""",
+        "ALTER TABLE subject_salt RENAME TO former_salt",
+        """CREATE TABLE subject_salt (
+            scope TEXT NOT NULL,
+            subject_id TEXT NOT NULL,
+            salt TEXT NOT NULL,
+            PRIMARY KEY (scope, subject_id)
+        ) WITHOUT ROWID""",
+        "INSERT INTO subject_salt SELECT '', subject_id, salt FROM former_salt",
+        "DROP TABLE former_salt",
+    ),
 )
 
 _KIND = Kind("consent", _APPLICATION_ID, _MIGRATIONS, RegistryError)
@@ -54,24 +90,29 @@ _MICROSECOND = timedelta(microseconds=1)
 # The latest record, unless a denial was written after it that counts as later all the same (`in_order`).
 _LATEST = (
     "SELECT CASE WHEN status <> 'denied' AND EXISTS (SELECT 1 FROM consent_record AS denial"  # noqa: S608 - constants
-    " WHERE denial.subject_id = latest.subject_id AND denial.purpose = latest.purpose"
+    " WHERE denial.scope = latest.scope AND denial.subject_id = latest.subject_id AND denial.purpose = latest.purpose"
     f" AND denial.recorded_at BETWEEN latest.recorded_at - {TOLERANCE // _MICROSECOND} AND latest.recorded_at"
     " AND denial.written > latest.written AND denial.status = 'denied') THEN 'denied' ELSE status END,"
-    " expires_at, policy_version FROM consent_record AS latest WHERE subject_id = ? AND purpose = ?"
+    " expires_at, policy_version, recorded_at FROM consent_record AS latest"
+    " WHERE scope = ? AND subject_id = ? AND purpose = ?"
     " ORDER BY recorded_at DESC, written DESC LIMIT 1"
 )
 _LATEST_THEN = _LATEST.replace(" ORDER", " AND recorded_at <= ? ORDER")
-_LATEST_OF_ALL = "SELECT max(recorded_at) FROM consent_record WHERE subject_id = ?"
+_LATEST_OF_ALL = "SELECT max(recorded_at) FROM consent_record WHERE scope = ? AND subject_id = ?"
 _FIELDS = (
-    "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id"
+    "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id,"
+    " language, event_type, actor, schema_version"
 )
-_INSERT = f"INSERT INTO consent_record ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-_HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE subject_id = ? ORDER BY written"  # noqa: S608 - constants
+_INSERT = f"INSERT INTO consent_record (scope, link, {_FIELDS}) VALUES (?{', ?' * 15})"  # noqa: S608 - constants
+_HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE scope = ? AND subject_id = ? ORDER BY written"  # noqa: S608 - constants
+_CHAIN = _HISTORY.replace(" FROM", ", link FROM")
+_END_OF_CHAIN = "SELECT length, link FROM consent_chain WHERE scope = ? AND subject_id = ?"
+_EXTEND = "INSERT OR REPLACE INTO consent_chain VALUES (?, ?, ?, ?)"
 _STATUS = {status.value: status for status in ConsentStatus}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-class SQLiteRegistry(RecordingRegistry):
+class SQLiteRegistry(StoredRegistry):
     """Keeps consent records in a SQLite file. Safe for many threads, processes and forks of one machine.
 
     A record is on the disk before `record`, `grant` or `deny` returns (write-ahead log, ``synchronous=FULL``). The
@@ -83,8 +124,8 @@ class SQLiteRegistry(RecordingRegistry):
 
     Args:
         path: The file; made when it does not exist. Its directory must exist.
-        required_policy_version: A grant under an older policy version does not hold; None accepts any.
         timeout: How long to wait for another writer, in seconds.
+        required_policy_version, max_age, strict_records, objection_key: As for `RecordingRegistry`.
 
     Raises:
         ConfigurationError: The file cannot be opened, is not a consent registry, or comes from a newer version.
@@ -98,9 +139,21 @@ class SQLiteRegistry(RecordingRegistry):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, required_policy_version: str | None = None, timeout: float = 5.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        required_policy_version: str | None = None,
+        timeout: float = 5.0,
+        max_age: MaxAge | timedelta | None = None,
+        strict_records: bool = False,
+        objection_key: Secret | None = None,
     ) -> None:
-        self._required = required_version(required_policy_version)
+        super().__init__(
+            required_policy_version=required_policy_version,
+            max_age=max_age,
+            strict_records=strict_records,
+            objection_key=objection_key,
+        )
         self._timeout = timeout
         self._database = Database(path, _KIND, timeout)
 
@@ -131,17 +184,6 @@ class SQLiteRegistry(RecordingRegistry):
 
         return self._database.use(ask)
 
-    def history(self, subject_id: Any) -> list[ConsentRecord]:
-        """All records of one person, oldest first.
-
-        Raises:
-            InvalidRecordError: The id is malformed.
-            RegistryError: The file could not be read.
-        """
-        key = subject_key(subject_id)
-        rows = self._database.use(lambda connection: connection.execute(_HISTORY, (key,)).fetchall())
-        return in_order(map(_record, rows))
-
     def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
         """When the grant that decides now ends by itself; None when it never does, and when no grant decides.
 
@@ -151,10 +193,43 @@ class SQLiteRegistry(RecordingRegistry):
         """
         key = subject_key(subject_id)
         rows = self._database.use(
-            lambda connection: connection.execute(_LATEST, (key, purpose_key(purpose))).fetchall()
+            lambda connection: connection.execute(_LATEST, (self._scope, key, purpose_key(purpose))).fetchall()
         )
-        ends = [end for status, end, _ in rows if status == ConsentStatus.GRANTED.value and end is not None]
-        return _moment(ends[0]) if ends else None
+        for status, expires_at, _, recorded_at in rows:
+            if status == ConsentStatus.GRANTED.value:
+                return end_of(purpose, _moment(recorded_at), _optional_moment(expires_at), self._max_age)
+        return None
+
+    def verify(self, subject_id: Any) -> Verification:
+        """As `MemoryRegistry.verify`: whether the records of a person are those that were written.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The file could not be read.
+        """
+        place = self._scope, subject_key(subject_id)
+
+        def read(connection: sqlite3.Connection) -> tuple[list[Any], Any]:
+            # One transaction, so that nothing is written in between.
+            with transaction(connection):
+                return connection.execute(_CHAIN, place).fetchall(), connection.execute(_END_OF_CHAIN, place).fetchone()
+
+        rows, end = self._database.use(read)
+        length, last = end or (0, START)
+        return verified(((_readable(row[:-1]), row[-1]) for row in rows), length, last)
+
+    def scoped(self, name: str) -> SQLiteRegistry:
+        """The same file for one tenant: its ids never meet those of another, nor those of the file without one.
+
+        Args:
+            name: The tenant: 1 to 64 printable characters, no white space around.
+
+        Raises:
+            ConfigurationError: The name is malformed.
+        """
+        tenant = copy(self)
+        tenant._scope = scope_name(name)  # noqa: SLF001 - its own class
+        return tenant
 
     def forget(self, subject_id: Any) -> int:
         """Erases all records of one person: when this returns, no byte of them is in the file or its write-ahead log.
@@ -172,15 +247,7 @@ class SQLiteRegistry(RecordingRegistry):
                 who is still reading keeps their bytes in the write-ahead log. The next use of this registry, and the
                 next opening of the file, empties the log if it can, and to forget again tells whether it is empty.
         """
-        key = subject_key(subject_id)
-
-        def delete(connection: sqlite3.Connection) -> int:
-            return connection.execute("DELETE FROM consent_record WHERE subject_id = ?", (key,)).rowcount
-
-        try:
-            return self._database.erase(delete, key)
-        finally:
-            tell(self, [key])
+        return self._forget(subject_id)
 
     @property
     def salts(self) -> SQLiteSalts:
@@ -193,7 +260,7 @@ class SQLiteRegistry(RecordingRegistry):
             >>> with SQLiteRegistry("consent.db") as registry:
             ...     identity = per_subject(registry.salts)
         """
-        return SQLiteSalts(self._database)
+        return SQLiteSalts(self._database, self._scope)
 
     def close(self) -> None:
         """Closes the file; the registry answers no more questions."""
@@ -213,35 +280,67 @@ class SQLiteRegistry(RecordingRegistry):
         return hash(self._key())
 
     def _key(self) -> tuple[object, ...]:
-        return self._database.path, self._required, self._timeout
+        return self._database.path, self._scope, self._required, self._timeout, self._max_age, self._is_strict
 
     @property
-    def _store(self) -> str:
-        return self._database.real_path
+    def _store(self) -> tuple[str, str]:
+        return self._database.real_path, self._scope
 
     def __repr__(self) -> str:
         return f"<SQLiteRegistry{' (closed)' if self._database.is_closed else ''}>"
 
-    def _append(self, records: list[ConsentRecord], *, is_stamped_here: bool = False) -> None:
+    def _read(self, subject_id: str) -> list[ConsentRecord]:
+        place = self._scope, subject_id
+        rows = self._database.use(lambda connection: connection.execute(_HISTORY, place).fetchall())
+        return [_record(row) for row in rows]
+
+    def _erase(self, subject_id: str) -> int:
+        place = self._scope, subject_id
+
+        def delete(connection: sqlite3.Connection) -> int:
+            connection.execute("DELETE FROM consent_chain WHERE scope = ? AND subject_id = ?", place)
+            return connection.execute("DELETE FROM consent_record WHERE scope = ? AND subject_id = ?", place).rowcount
+
+        return self._database.erase(delete, subject_id)
+
+    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **_: Any) -> None:
         def insert(connection: sqlite3.Connection) -> None:
             with transaction(connection):
                 kept = records
                 if is_stamped_here:
-                    (latest,) = connection.execute(_LATEST_OF_ALL, (records[0].subject_id,)).fetchone()
-                    kept = [not_before(record, None if latest is None else _moment(latest)) for record in records]
-                connection.executemany(_INSERT, map(_row, kept))
+                    place = self._scope, records[0].subject_id
+                    (latest,) = connection.execute(_LATEST_OF_ALL, place).fetchone()
+                    kept = [not_before(record, _optional_moment(latest)) for record in records]
+                by_person: dict[str, list[ConsentRecord]] = {}
+                for record in kept:
+                    by_person.setdefault(record.subject_id, []).append(record)
+                for some in by_person.values():
+                    self._chain(connection, some)
 
         self._database.use(insert)
+
+    def _chain(self, connection: sqlite3.Connection, records: list[ConsentRecord]) -> None:
+        """Appends records of one person to the chain of those that are there."""
+        place = self._scope, records[0].subject_id
+        length, last = connection.execute(_END_OF_CHAIN, place).fetchone() or (0, START)
+        rows = []
+        for record in records:
+            last = link(last, record)
+            rows.append((self._scope, last, *_row(record)))
+        connection.executemany(_INSERT, rows)
+        connection.execute(_EXTEND, (*place, length + len(rows), last))
 
     def _standing(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing:
         purpose = purpose_key(purpose)
         if moment is None:
-            rows = connection.execute(_LATEST, (key, purpose)).fetchall()
+            rows = connection.execute(_LATEST, (self._scope, key, purpose)).fetchall()
         else:
-            rows = connection.execute(_LATEST_THEN, (key, purpose, moment)).fetchall()
+            rows = connection.execute(_LATEST_THEN, (self._scope, key, purpose, moment)).fetchall()
         if not rows:
-            return Standing.NOT_RECORDED
-        status, expires_at, policy_version = rows[0]
+            return self._unrecorded(key, purpose, _optional_moment(moment))
+        status, expires_at, policy_version, recorded_at = rows[0]
+        if expires_at is None and self._max_age is not None:
+            expires_at = _microseconds(self._max_age.end_of_grant(purpose, _moment(recorded_at)))
         return standing_by(
             _STATUS[status],
             expired=expires_at is not None and expires_at <= (time.time_ns() // 1000 if moment is None else moment),
@@ -258,6 +357,37 @@ def _moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def _optional_moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _moment(microseconds)
+
+
+def _link_all(connection: sqlite3.Connection) -> None:
+    """Chains the records of a file that was written before there were chains, which holds no tenants."""
+    subject_id, length, last = None, 0, START
+    rows = connection.execute(f"SELECT {_FIELDS}, written FROM consent_record ORDER BY subject_id, written")  # noqa: S608 - constants
+    links, ends = [], []
+    for *row, written in rows:
+        record = _record(tuple(row))
+        if record.subject_id != subject_id:
+            if subject_id is not None:
+                ends.append((subject_id, length, last))
+            subject_id, length, last = record.subject_id, 0, START
+        length, last = length + 1, link(last, record)
+        links.append((last, written))
+    if subject_id is not None:
+        ends.append((subject_id, length, last))
+    connection.executemany("UPDATE consent_record SET link = ? WHERE written = ?", links)
+    connection.executemany("INSERT INTO consent_chain VALUES ('', ?, ?, ?)", ends)
+
+
+def _readable(row: tuple[Any, ...]) -> ConsentRecord | None:
+    """The record, unless somebody has made of it what is none."""
+    try:
+        return _record(row)
+    except (InvalidRecordError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
 def _row(record: ConsentRecord) -> tuple[Any, ...]:
     return (
         record.subject_id,
@@ -270,22 +400,24 @@ def _row(record: ConsentRecord) -> tuple[Any, ...]:
         record.jurisdiction,
         json.dumps(dict(record.evidence)),
         record.record_id,
+        record.language,
+        record.event_type,
+        record.actor,
+        record.schema,
     )
 
 
 def _record(row: tuple[Any, ...]) -> ConsentRecord:
-    subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id = (
-        row
-    )
+    subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, *more = row
     return ConsentRecord(
         subject_id,
         Purpose(purpose),
         _STATUS[status],
         _moment(recorded_at),
-        None if expires_at is None else _moment(expires_at),
+        _optional_moment(expires_at),
         policy_version,
         source,
         jurisdiction,
         json.loads(evidence),
-        record_id,
+        *more,
     )
