@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,3 +29,27 @@ def pytest_runtest_makereport(
     if required and report.skipped and item.get_closest_marker("service") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(scope="session")
+def services() -> Any:
+    """The module that starts servers, `scripts/services.py`."""
+    path = Path(__file__).parents[1] / "scripts" / "services.py"
+    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def needs() -> Any:
+    """Skips a test unless some modules are installed."""
+
+    def skip_without(*modules: str) -> None:
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        if missing:
+            pytest.skip(f"{', '.join(missing)} is not installed")
+
+    return skip_without

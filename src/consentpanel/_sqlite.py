@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 #: Bytes of a file up to which it is rewritten when somebody is forgotten.
 _REWRITTEN = 32_000_000
+#: Milliseconds to wait for another process that migrates the file.
+_PATIENCE = 300_000
 _WIDER = stat.S_IRWXG | stat.S_IRWXO
 _WITH_THE_FILE = ("", "-wal", "-shm", "-journal")
 
@@ -95,7 +97,7 @@ class Database:
             with _GATE:
                 self._prepare()
         except sqlite3.Error as error:
-            problem = f"the {kind.name} file cannot be opened: {error}"
+            problem = f"the {kind.name} file cannot be opened: {_told(error)}"
         if problem is not None:
             raise ConfigurationError(problem)
         _DATABASES[id(self)] = self
@@ -211,7 +213,7 @@ class Database:
         except IndexError:
             connection = self._connect_again()
         except sqlite3.Error as error:
-            raise self._kind.error(f"the {self._kind.name} file cannot be opened: {error}") from None
+            raise self._kind.error(f"the {self._kind.name} file cannot be opened: {_told(error)}") from None
         self._in_use.connection, self._in_use.again = connection, []
         try:
             if self._owes_erasure:
@@ -219,7 +221,7 @@ class Database:
                     self._owes_erasure = not _scrub(connection, 0)
             answer = use(connection)
         except sqlite3.Error as error:
-            problem = self._kind.error(f"the {self._kind.name} file failed: {error}")
+            problem = self._kind.error(f"the {self._kind.name} file failed: {_told(error)}")
         except UnicodeEncodeError:
             # Its text and attributes hold the value, so it is left behind.
             problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
@@ -272,7 +274,7 @@ class Database:
         try:
             return self._connect()
         except sqlite3.Error as error:
-            raise self._kind.error(f"the {self._kind.name} file cannot be opened: {error}") from None
+            raise self._kind.error(f"the {self._kind.name} file cannot be opened: {_told(error)}") from None
 
     def _start_over(self) -> None:
         self._finalizer.detach()
@@ -426,6 +428,12 @@ def _use_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None
             return
 
 
+def _told(error: sqlite3.Error) -> str:
+    """What an error says, but for the value that one of a text quotes."""
+    said = str(error)
+    return "a text in it is no UTF-8" if "decode" in said else said
+
+
 def _close_all(idle: deque[sqlite3.Connection], pid: int) -> None:
     if pid != os.getpid():
         return
@@ -458,6 +466,10 @@ def _migrate(connection: sqlite3.Connection, kind: Kind) -> None:
     Raises:
         ConfigurationError: The file is not ours, or newer than this version of the package.
     """
+    if _version(connection, kind) == len(kind.migrations):
+        return
+    # As long as another process may need for a large file.
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}").fetchall()
     with transaction(connection):
         for statements in islice(kind.migrations, _version(connection, kind), None):
             for statement in statements:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import os
 import threading
@@ -186,27 +185,3 @@ def shop(tmp_path: Path, faulty: FaultyVendor, consumer: str) -> Shop:
     shop = Shop(tmp_path, env)
     shop.write("shop", SHOP)
     return shop
-
-
-@pytest.fixture(scope="session")
-def services() -> Any:
-    """The module that starts servers, `scripts/services.py`."""
-    path = Path(__file__).parents[2] / "scripts" / "services.py"
-    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def needs() -> Any:
-    """Skips a test unless some modules are installed."""
-
-    def skip_without(*modules: str) -> None:
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
-        if missing:
-            pytest.skip(f"{', '.join(missing)} is not installed")
-
-    return skip_without

@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
@@ -16,6 +17,7 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel.errors import InvalidRecordError
 
 _MAX_EVIDENCE = 4096
+_MAX_DEPTH = 64
 
 #: How what a person said became a record: by a clear act, by a signal such as Global Privacy Control, or by an assumption.
 EVENT_TYPES = ("explicit", "signal", "assumed")
@@ -103,8 +105,27 @@ def _evidence(value: object) -> Mapping[str, Any]:
         raise InvalidRecordError("evidence must be JSON: strings, numbers, booleans, None, lists and dicts")
     if len(text) > _MAX_EVIDENCE:
         raise InvalidRecordError(f"evidence must be at most {_MAX_EVIDENCE} characters of JSON, not {len(text)}")
+    if _depth(text) > _MAX_DEPTH:
+        raise InvalidRecordError(f"evidence must be nested at most {_MAX_DEPTH} deep")
     copy: dict[str, Any] = json.loads(text)
     return copy
+
+
+def _depth(text: str) -> int:
+    """At least how deep JSON is nested; brackets in texts count too, which is no harm for what is small."""
+    depth = deepest = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+def _schema(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidRecordError("schema must be a non-empty str")
 
 
 def _short_text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -165,7 +186,7 @@ class ConsentRecord:
     language: str | None = attrs.field(default=None, validator=_short_text)
     event_type: str | None = attrs.field(default=None, validator=_event_type)
     actor: str | None = attrs.field(default=None, validator=_short_text, repr=False)
-    schema: str = attrs.field(default=SCHEMA, validator=_short_text)
+    schema: str = attrs.field(default=SCHEMA, validator=_schema)
 
     def as_dict(self) -> dict[str, Any]:
         """Every field as JSON has it: times as ISO 8601 in UTC, with microseconds.
@@ -265,18 +286,16 @@ def _as_text(moment: datetime | None) -> str | None:
 def _as_moment(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    try:
+    with suppress(ValueError):
         # Before Python 3.11 it knew no "Z".
         return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        raise InvalidRecordError("a time must be ISO 8601, with a time zone") from None
+    raise InvalidRecordError("a time must be ISO 8601, with a time zone")
 
 
 def _as_status(value: Any) -> ConsentStatus:
-    try:
+    with suppress(ValueError):
         return ConsentStatus(value)
-    except ValueError:
-        raise InvalidRecordError("status must be granted, denied or unknown") from None
+    raise InvalidRecordError("status must be granted, denied or unknown")
 
 
 #: The fields of a record, in the order in which it takes them.

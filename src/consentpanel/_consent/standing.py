@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from operator import itemgetter
 
-from consentpanel._consent.age import MaxAge, end_of
+from consentpanel._consent.age import MaxAge, end_of, max_age_of
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus, now, utc
 
@@ -59,7 +59,7 @@ def standing_of(
     *,
     at: datetime | None = None,
     required_policy_version: str | None = None,
-    max_age: MaxAge | None = None,
+    max_age: MaxAge | timedelta | None = None,
 ) -> Standing:
     """What records say about one person and one purpose.
 
@@ -88,7 +88,7 @@ def standing_of(
     if not said:
         return Standing.NOT_RECORDED
     latest = said[-1]
-    end = end_of(latest.purpose, latest.recorded_at, latest.expires_at, max_age)
+    end = end_of(latest.purpose, latest.recorded_at, latest.expires_at, max_age_of(max_age))
     return standing_by(
         latest.status,
         expired=end is not None and end <= (present if asked is None else asked),

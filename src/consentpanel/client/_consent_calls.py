@@ -15,6 +15,7 @@ from consentpanel._mixpanel import vendor
 from consentpanel.client._erasure import Erasure
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
+from consentpanel.registry._records import split
 from consentpanel.registry._writing import not_outlived, purposes_known, say
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class ConsentCalls(VendorCalls):
             erase: Whether the vendor is asked to delete all that it holds about the person, by
                 the `PrivacyRequests` of the client. The number of the request is recorded in the evidence of a second
                 denial, as ``{"deletion_requests": ["..."]}``, so that it can be followed up.
-            fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`.
+            fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`. ``session=`` or
+                ``connection=`` of a `SQLAlchemyRegistry` makes the denial part of the caller's transaction; what waits for
+                the person is discarded at once all the same.
 
         Returns:
             What was done.
@@ -117,7 +120,7 @@ class ConsentCalls(VendorCalls):
         erasure: tuple[PrivacyTask, ...] = ()
         waits = False
         if erase:
-            erasure, waits = self._erased(settings, subject_id, said, fields)
+            erasure, waits = self._erased(settings, subject_id, said, split(fields)[0])
         return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure, is_erasure_kept=waits)
 
     def _erased(

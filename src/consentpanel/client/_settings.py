@@ -21,6 +21,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.registry import ConsentRegistry
 from consentpanel.registry._protocol import is_coroutine_function
+from consentpanel.registry._recording import keep_objections
 from consentpanel.registry.callable import as_registry
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError("identity=pseudonymous() needs a secret: its own, or secret= of the policy")
     if policy is not None and policy.forbids_personal_data and identity is not None and identity.is_plain:
         raise ConfigurationError(f"identity=plain() sends ids as they are: {NEEDS_PSEUDONYMS}")
+    if ready.get("registry") is not None and ready.get("regime", Regime.OPT_IN) is not Regime.OPT_IN:
+        # At once: somebody may be forgotten before the first call.
+        keep_objections(ready["registry"], None if policy is None else policy.keyed)
     for warning in () if policy is None else policy.warnings:
         warn_once(warning)
     return ready

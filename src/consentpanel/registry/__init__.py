@@ -17,6 +17,7 @@ from consentpanel.registry.callable import CallableRegistry
 from consentpanel.registry.memory import MemoryRegistry
 
 if TYPE_CHECKING:
+    from consentpanel.registry.sqlalchemy import SQLAlchemyRegistry
     from consentpanel.registry.sqlite import SQLiteRegistry
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MaxAge",
     "MemoryRegistry",
     "RecordingRegistry",
+    "SQLAlchemyRegistry",
     "SQLiteRegistry",
     "Standing",
     "Verification",
@@ -35,6 +37,6 @@ __all__ = [
 ]
 
 
-# At first use: a process that keeps consent elsewhere need not load SQLite.
-__getattr__, __dir__ = at_first_use(globals(), {"SQLiteRegistry": "sqlite"})
+# At first use: a process that keeps consent elsewhere need not load SQLite, nor have SQLAlchemy.
+__getattr__, __dir__ = at_first_use(globals(), {"SQLAlchemyRegistry": "sqlalchemy", "SQLiteRegistry": "sqlite"})
 name_all(globals())

@@ -23,7 +23,7 @@ def ask_again_at(registry: Any, subject_id: Any, purpose: str) -> datetime | Non
 
     Returns:
         An aware datetime in UTC, which may have passed. After a refusal it is six months later (CNIL, guidelines on cookies,
-        17 September 2020) or what `max_age` says; for a grant that holds, its end; the present moment where nobody has
+        17 September 2020) or what `max_age` says, counted from now for somebody who was forgotten and whose no was kept; for a grant that holds, its end; the present moment where nobody has
         answered, or where the grant holds no more. None when a grant holds that never ends.
 
     Raises:
@@ -41,10 +41,13 @@ def ask_again_at(registry: Any, subject_id: Any, purpose: str) -> datetime | Non
     registry = as_registry(registry)
     named, present = Purpose(purpose), now()
     said = [record for record in in_order(history_of(registry, subject_id)) if record.purpose == named]
-    if not said or said[-1].status is ConsentStatus.UNKNOWN:
-        return present
-    latest, max_age = said[-1], getattr(registry, "max_age", None)
+    max_age = getattr(registry, "max_age", None)
     ages = max_age if isinstance(max_age, MaxAge) else MaxAge()
+    if not said or said[-1].status is ConsentStatus.UNKNOWN:
+        is_refused = call(registry, "status", subject_id, named) is ConsentStatus.DENIED
+        # Of somebody who was forgotten nothing is left but that they said no.
+        return ages.end_of_refusal(named, present) if is_refused else present
+    latest = said[-1]
     if latest.status is ConsentStatus.DENIED:
         return ages.end_of_refusal(named, latest.recorded_at)
     if call(registry, "status", subject_id, named) is not ConsentStatus.GRANTED:

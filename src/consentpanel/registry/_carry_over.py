@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import attrs
 
-from consentpanel._consent.ids import Purpose, subject_key
+from consentpanel._consent.age import MaxAge, end_of
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, new_record_id, now
 from consentpanel._consent.standing import in_order
 from consentpanel.errors import InvalidRecordError
-from consentpanel.registry._records import latest_of, not_before
+from consentpanel.registry._records import PROOF, latest_of, not_before
 from consentpanel.registry._writing import call, history_of, record_all
 from consentpanel.registry.callable import as_registry
 
@@ -60,19 +62,23 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
     # Before the histories are read: what is said meanwhile is later.
     said_now = now()
     theirs = history_of(registry, account)
-    said = [record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE]
-    carried = {each for each in said if isinstance(each, str)}
+    known = [record.evidence.get(_EVIDENCE) for record in theirs if record.source == _SOURCE]
+    carried = {each for each in known if isinstance(each, str)}
     answered = {record.purpose for record in theirs if record.status is not ConsentStatus.UNKNOWN}
     latest = latest_of(theirs)
-    deciding: dict[Purpose, ConsentRecord] = {
-        record.purpose: record for record in in_order(history_of(registry, visitor))
-    }
+    said = in_order(history_of(registry, visitor)) or _kept_objections(registry, visitor)
+    deciding: dict[Purpose, ConsentRecord] = {record.purpose: record for record in said}
+    max_age = getattr(registry, "max_age", None)
+    ages = max_age if isinstance(max_age, MaxAge) else None
+    is_strict = getattr(registry, "strict_records", False) is True
     records = [
         not_before(
             attrs.evolve(
                 record,
                 subject_id=account,
                 recorded_at=said_now,
+                # It ends when the visitor's would, and not later for having been carried.
+                expires_at=_end_of(record, ages),
                 source=_SOURCE,
                 evidence={_EVIDENCE: record.record_id},
                 record_id=new_record_id(),
@@ -81,13 +87,36 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
         )
         for purpose, record in deciding.items()
         if record.record_id not in carried
-        and (record.status is ConsentStatus.DENIED or (purpose not in answered and _holds(registry, visitor, record)))
+        and (
+            record.status is ConsentStatus.DENIED
+            or (purpose not in answered and _holds(registry, visitor, account, record, is_strict=is_strict))
+        )
     ]
     if records:
         record_all(registry, records)
     return records
 
 
-def _holds(registry: Any, visitor: str, record: ConsentRecord) -> bool:
+def _holds(registry: Any, visitor: str, account: str, record: ConsentRecord, *, is_strict: bool) -> bool:
+    """Whether a visitor's grant may become the account's, which has no record of an answer of its own."""
+    if record.status is not ConsentStatus.GRANTED or (
+        is_strict and any(getattr(record, name) is None for name in PROOF)
+    ):
+        return False
+    # Of somebody who was forgotten it may be known that they said no.
+    is_refused = call(registry, "status", account, record.purpose) is ConsentStatus.DENIED
+    return not is_refused and call(registry, "status", visitor, record.purpose) is ConsentStatus.GRANTED
+
+
+def _end_of(record: ConsentRecord, ages: MaxAge | None) -> datetime | None:
     is_grant = record.status is ConsentStatus.GRANTED
-    return is_grant and call(registry, "status", visitor, record.purpose) is ConsentStatus.GRANTED
+    return end_of(record.purpose, record.recorded_at, record.expires_at, ages if is_grant else None)
+
+
+def _kept_objections(registry: Any, visitor: str) -> list[ConsentRecord]:
+    """The denials of a visitor who was forgotten, of which no record is left."""
+    return [
+        ConsentRecord(visitor, purpose, ConsentStatus.DENIED)
+        for purpose in BUILT_IN_PURPOSES
+        if call(registry, "status", visitor, purpose) is ConsentStatus.DENIED
+    ]

@@ -13,9 +13,10 @@ from consentpanel._consent.age import MaxAge, end_of, max_age_of
 from consentpanel._consent.chain import Verification
 from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.secret import Keyed, Secret, keyed_by
+from consentpanel._consent.secret import Keyed
 from consentpanel._consent.standing import Standing, in_order, standing_of
 from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.registry._objections import ObjectionKey, Objections, outliving
 from consentpanel.registry._protocol import LacksMethodError, offered
 from consentpanel.registry._records import (
     Fields,
@@ -25,14 +26,12 @@ from consentpanel.registry._records import (
     latest_of,
     not_before,
     records_of,
+    require_purposes,
     required_version,
 )
 from consentpanel.registry._watching import tell
 
 _T = TypeVar("_T", bound="RecordingRegistry")
-
-#: Before the keyed hash of somebody who was forgotten, in the place of an id.
-_OBJECTION = "objection:"
 
 
 class RecordingRegistry(ABC):
@@ -48,8 +47,9 @@ class RecordingRegistry(ABC):
         strict_records: Whether a grant without named purposes, policy version, language and source is refused.
         objection_key: A secret of at least 32 bytes, or a function that returns one. With it `forget` keeps a keyed hash
             (HMAC-SHA-256) of somebody whose last word was no, in the place of the records, so that forgetting a person
-            does not resume tracking where silence means yes (GDPR, articles 17(3) and 21). A client whose regime is not
-            opt-in gives the secret of its policy, where the registry has none.
+            does not resume tracking where silence means yes (GDPR, articles 17(3) and 21). Several, after a change: what
+            was kept under each is found. A client whose regime is not opt-in adds the secret of its policy for the
+            registries of the package.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -75,7 +75,9 @@ class RecordingRegistry(ABC):
     _required: str | None = None
     _max_age: MaxAge | None = None
     _is_strict = False
-    _objection: Keyed | None = None
+    #: The tenant, for registries that keep several in one store.
+    _scope = ""
+    _objections = Objections()
 
     def __init__(
         self,
@@ -83,14 +85,14 @@ class RecordingRegistry(ABC):
         required_policy_version: str | None = None,
         max_age: MaxAge | timedelta | None = None,
         strict_records: bool = False,
-        objection_key: Secret | None = None,
+        objection_key: ObjectionKey | None = None,
     ) -> None:
         self._required = required_version(required_policy_version)
         self._max_age = max_age_of(max_age)
         if not isinstance(strict_records, bool):
             raise ConfigurationError(f"strict_records must be a bool, not {type(strict_records).__name__}")
         self._is_strict = strict_records
-        self._objection = None if objection_key is None else keyed_by(objection_key)
+        self._objections = Objections(objection_key)
 
     @abstractmethod
     def _append(self, records: Sequence[ConsentRecord]) -> None:
@@ -120,6 +122,11 @@ class RecordingRegistry(ABC):
     def max_age(self) -> MaxAge | None:
         """How long answers are good for; None when nothing was said."""
         return self._max_age
+
+    @property
+    def strict_records(self) -> bool:
+        """Whether a grant without named purposes, policy version, language and source is refused."""
+        return self._is_strict
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status of one person for one purpose.
@@ -165,7 +172,7 @@ class RecordingRegistry(ABC):
             RegistryError: The store failed.
         """
         key, named, moment = subject_key(subject_id), purpose_key(purpose), asked_moment(at)
-        return self._standing_by([record for record in self._read(key) if record.purpose == named], key, named, moment)
+        return self._recorded(key, named, moment) or self._unrecorded(key, named, moment)
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
         """The standing of several people for one purpose, by the ids as they were given.
@@ -266,21 +273,20 @@ class RecordingRegistry(ABC):
     def _forget(self, subject_id: Any, **where: Any) -> int:
         key = subject_key(subject_id)
         try:
-            # Written before anything is erased: whatever fails in between, the denial is there.
-            if self._objection is not None and (said := list(self._read(key))):
-                latest = {record.purpose: record for record in in_order(said)}
-                tag = self._tag(self._objection, key)
-                denied = [
-                    ConsentRecord(tag, purpose, ConsentStatus.DENIED, record.recorded_at, source="objection")
-                    for purpose, record in latest.items()
-                    if record.status is ConsentStatus.DENIED
-                ]
-                self._remove(tag, **where)
-                if denied:
-                    self._write(denied, is_stamped_here=False, **where)
-            return self._remove(key, **where)
+            return self._forget_all(key, self._objections.tags(self._scope, key), **where)
         finally:
-            tell(self, [key])
+            tell(self, [key], is_settled=not any(where.values()))
+
+    def _forget_all(self, key: str, tags: list[str], **where: Any) -> int:  # noqa: ARG002 - for those who override it
+        """Erases the records of one person, and keeps what outlives them under each tag; how many were erased."""
+        said = list(self._read(key)) if tags else []
+        for tag in tags if said else ():
+            # Before the person is erased: whatever fails in between, the denial is there.
+            kept = outliving(tag, said, self._read(tag))
+            self._erase(tag)
+            if kept:
+                self._append(kept)
+        return self._erase(key)
 
     def _keep(self, records: list[ConsentRecord], *, is_stamped_here: bool = False, **where: Any) -> None:
         if not records:
@@ -288,7 +294,7 @@ class RecordingRegistry(ABC):
         try:
             self._write(records, is_stamped_here=is_stamped_here, **where)
         finally:
-            tell(self, {record.subject_id for record in records})
+            tell(self, {record.subject_id for record in records}, is_settled=not any(where.values()))
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:  # noqa: ARG002 - the same
         """Appends all records, or none.
@@ -304,15 +310,11 @@ class RecordingRegistry(ABC):
             records = [not_before(record, latest) for record in records]
         self._append(records)
 
-    def _remove(self, key: str, **where: Any) -> int:  # noqa: ARG002 - the same
-        """As `_erase`, with what the registry's own `forget` takes beside a person."""
-        return self._erase(key)
-
     def _say(
         self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields, **where: Any
     ) -> None:
-        if self._is_strict and status is ConsentStatus.GRANTED and not purposes:
-            raise InvalidRecordError("strict_records=True: a grant must name its purposes")
+        if status is ConsentStatus.GRANTED:
+            require_purposes(self, purposes)
         records = records_of(status, subject_id, purposes, fields)
         nearest = offered(self, ("grant", "deny", "record_many", "record"))
         if nearest in {"grant", "deny"}:
@@ -332,29 +334,23 @@ class RecordingRegistry(ABC):
     def _end_of(self, record: ConsentRecord) -> datetime | None:
         return end_of(record.purpose, record.recorded_at, record.expires_at, self._max_age)
 
-    def _standing_by(
-        self, records: Sequence[ConsentRecord], key: str, purpose: str, moment: datetime | None
-    ) -> Standing:
-        """The standing by the records of a person and purpose; `moment` as `asked_moment` gives it."""
-        if not records:
-            return self._unrecorded(key, purpose, moment)
-        return standing_of(records, at=moment, required_policy_version=self._required, max_age=self._max_age)
+    def _recorded(self, key: str, purpose: str, moment: datetime | None) -> Standing | None:
+        """The standing by the records of a person and purpose; None where there was none yet."""
+        records = [record for record in self._read(key) if record.purpose == purpose]
+        return self._by_records(records, moment)
+
+    def _by_records(self, records: Iterable[ConsentRecord], moment: datetime | None) -> Standing | None:
+        said = [record for record in records if moment is None or record.recorded_at <= moment]
+        if not said:
+            return None
+        return standing_of(said, at=moment, required_policy_version=self._required, max_age=self._max_age)
 
     def _unrecorded(self, key: str, purpose: str, moment: datetime | None) -> Standing:
         """The standing of somebody of whom there is no record: withdrawn, when an objection was kept."""
-        if self._objection is None or key.startswith(_OBJECTION):
-            return Standing.NOT_RECORDED
-        return self.standing(self._tag(self._objection, key), purpose, at=moment)
-
-    def _tag(self, keyed: Keyed, key: str) -> str:
-        return _OBJECTION + keyed(f"objection\x1f{self._scope}\x1f{key}")
-
-    def _own_objection_key(self) -> Keyed | None:
-        """A key for a store that ends with the process; None for one that does not."""
-        return None
-
-    #: The tenant, for registries that keep several in one store.
-    _scope = ""
+        for tag in self._objections.tags(self._scope, key) if self._objections else ():
+            if (found := self._recorded(tag, purpose, moment)) is not None:
+                return found
+        return Standing.NOT_RECORDED
 
 
 class StoredRegistry(RecordingRegistry):
@@ -363,8 +359,20 @@ class StoredRegistry(RecordingRegistry):
     @abstractmethod
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None: ...
 
+    def add_objection_key(self, keyed: Keyed | None) -> None:
+        """Has every registry of this process over the store keep objections under a key as well; for clients.
+
+        Args:
+            keyed: The keyed hash under the secret of a client's policy; None where it has none.
+        """
+        if keyed is not None:
+            self._objections.add(keyed)
+
     def _append(self, records: Sequence[ConsentRecord]) -> None:
         self._write(list(records), is_stamped_here=False)
+
+    @abstractmethod
+    def _forget_all(self, key: str, tags: list[str], **where: Any) -> int: ...
 
     @abstractmethod
     def verify(self, subject_id: Any) -> Verification:
@@ -390,36 +398,37 @@ class StoredRegistry(RecordingRegistry):
             name: The tenant: 1 to 64 printable characters, no white space around.
 
         Raises:
-            ConfigurationError: The name is malformed.
+            ConfigurationError: The name is malformed, or this is a tenant's already.
         """
 
-
-def scope_name(name: object) -> str:
-    """The checked name of a tenant.
-
-    Raises:
-        ConfigurationError: It is malformed.
-    """
-    problem = ""
-    try:
-        return str(Purpose(name))  # type: ignore[arg-type]
-    except InvalidRecordError as error:
-        problem = str(error).replace("purpose", "the name of a tenant", 1)
-    raise ConfigurationError(problem)
+    def _tenant(self, name: object) -> str:
+        """The checked name of a tenant."""
+        if self._scope:
+            raise ConfigurationError("this registry is a tenant's already: ask the one of the whole store for another")
+        problem = ""
+        try:
+            return str(Purpose(name))  # type: ignore[arg-type]
+        except InvalidRecordError as error:
+            problem = str(error).replace("purpose", "the name of a tenant", 1)
+        raise ConfigurationError(problem)
 
 
 def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
-    """Has a registry keep the objections of whom it forgets, unless it does already.
+    """Has a registry keep the objections of whom it forgets.
 
     Args:
-        registry: Anybody's; one that is not made of `RecordingRegistry` forgets as it likes.
+        registry: Anybody's; one that is none of the package's forgets as it likes.
         keyed: The keyed hash to use; None where the application has no secret.
 
     Returns:
-        Whether nothing is left to be done: it keeps them, or they are no concern of ours.
+        Whether nothing is left to be said: objections are kept, or how the registry forgets is not ours to know.
     """
-    inner = getattr(registry, "_inner", registry)
-    if not isinstance(inner, RecordingRegistry) or inner._objection is not None:  # noqa: SLF001 - the same file
+    inner = registry
+    for _ in range(8):
+        inner = vars(inner).get("_inner", inner) if hasattr(type(inner), "ends_at") else inner
+    # By its class, because a proxy may raise until its object is there.
+    if not issubclass(type(inner), RecordingRegistry):
         return True
-    inner._objection = keyed or inner._own_objection_key()  # noqa: SLF001 - the same file
-    return inner._objection is not None  # noqa: SLF001 - the same file
+    if issubclass(type(inner), StoredRegistry):
+        inner.add_objection_key(keyed)
+    return bool(inner._objections)  # noqa: SLF001 - the same file

@@ -101,6 +101,26 @@ def checked_record(record: object, *, is_strict: bool = False) -> ConsentRecord:
     return record
 
 
+def require_purposes(registry: object, purposes: tuple[str, ...]) -> None:
+    """Refuses a grant that names no purpose, where a registry takes strict records alone.
+
+    Raises:
+        InvalidRecordError: It names none.
+    """
+    if not purposes and getattr(registry, "strict_records", False) is True:
+        raise InvalidRecordError("strict_records=True: a grant must name its purposes")
+
+
+#: What some registries take beside a record: whose transaction it becomes part of.
+_WHERE = frozenset({"session", "connection"})
+
+
+def split(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a record, and whose transaction it becomes part of."""
+    fields = {name: value for name, value in given.items() if name not in _WHERE}
+    return fields, {name: value for name, value in given.items() if name in _WHERE}
+
+
 #: Without these nobody can show later what a person has agreed to (GDPR, article 7(1)).
 PROOF = ("policy_version", "language", "source")
 

@@ -10,8 +10,13 @@ from typing import Any, Protocol
 class Watcher(Protocol):
     """Remembers answers."""
 
-    def notice(self, subject_ids: Collection[Any]) -> None:
-        """Forgets the answers about some people; raises nothing."""
+    def notice(self, subject_ids: Collection[Any], *, is_settled: bool = True) -> None:
+        """Forgets the answers about some people; raises nothing.
+
+        Args:
+            subject_ids: The people.
+            is_settled: Whether the write is done: in a transaction of the caller's it shows only later.
+        """
 
 
 _WATCHERS: weakref.WeakKeyDictionary[Any, Hashable] = weakref.WeakKeyDictionary()
@@ -33,16 +38,17 @@ def watch(watcher: Watcher, registry: Any) -> None:
     _WATCHERS[watcher] = store_of(registry)
 
 
-def tell(registry: Any, subject_ids: Collection[Any]) -> None:
+def tell(registry: Any, subject_ids: Collection[Any], *, is_settled: bool = True) -> None:
     """Tells those who remember answers of a registry's store of a write to it.
 
     Args:
         registry: The one that has written.
         subject_ids: Of whom.
+        is_settled: Whether the write is done; one in a transaction of the caller's is not.
     """
     store = store_of(registry)
     # A list at once, because another thread may watch meanwhile.
     for reference in _WATCHERS.keyrefs():
         watcher = reference()
         if watcher is not None and _WATCHERS.get(watcher) == store:
-            watcher.notice(subject_ids)
+            watcher.notice(subject_ids, is_settled=is_settled)

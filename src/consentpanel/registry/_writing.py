@@ -11,7 +11,15 @@ from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
-from consentpanel.registry._records import in_evidence, is_stamped_here, latest_of, not_before, records_of
+from consentpanel.registry._records import (
+    in_evidence,
+    is_stamped_here,
+    latest_of,
+    not_before,
+    records_of,
+    require_purposes,
+    split,
+)
 
 _NONE = object()
 
@@ -91,7 +99,7 @@ def history_of(registry: object, subject_id: object) -> list[ConsentRecord]:
     raise RegistryError(f"{type(registry).__name__}.history must return a list of ConsentRecord")
 
 
-def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:
+def record_all(registry: object, records: Sequence[ConsentRecord], **where: Any) -> None:
     """Appends all records, or none where the registry has `record_many`.
 
     Raises:
@@ -102,7 +110,7 @@ def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:
     # One that is inherited, or that a proxy hands on, knows nothing of a `record` that is written nearer.
     if offered(registry, ("record_many", "record")) != "record":
         try:
-            call(registry, "record_many", list(records))
+            call(registry, "record_many", list(records), **where)
         except LacksMethodError:
             pass
         else:
@@ -110,7 +118,7 @@ def record_all(registry: object, records: Sequence[ConsentRecord]) -> None:
     problem: ConsentPanelError | None = None
     for count, record in enumerate(records):
         try:
-            call(registry, "record", record)
+            call(registry, "record", record, **where)
         except ConsentPanelError as error:
             problem = (
                 error if not count else RegistryError(f"only {count} of {len(records)} records were appended: {error}")
@@ -130,7 +138,7 @@ def say(
         status: What is said.
         subject_id: The person.
         purposes: The purposes; the three built-in ones when there are none.
-        fields: Those of a record, as `grant` and `deny` take them.
+        fields: Those of a record, as `grant` and `deny` take them; ``session=`` and ``connection=`` for a registry that takes them.
 
     Raises:
         TypeError: There is no such field.
@@ -138,13 +146,16 @@ def say(
         InvalidRecordError: An argument is malformed.
     """
     purposes = tuple(purposes)
+    if status is ConsentStatus.GRANTED:
+        require_purposes(registry, purposes)
+    fields, where = split(fields)
     # A registry of anybody's knows the fields of a record alone.
     fields = in_evidence(status, fields)
     records = records_of(status, subject_id, purposes, fields)
     name = "grant" if status is ConsentStatus.GRANTED else "deny"
     if offered(registry, (name, "record_many", "record")) == name and callable(getattr(registry, name, None)):
         named = tuple(record.purpose for record in records) if purposes else ()
-        call(registry, name, subject_id, *named, **fields)
+        call(registry, name, subject_id, *named, **fields, **where)
         return
     if is_stamped_here(fields):
         try:
@@ -155,7 +166,7 @@ def say(
                 raise
             latest = None
         records = [not_before(record, latest) for record in records]
-    record_all(registry, records)
+    record_all(registry, records, **where)
 
 
 def _latest(registry: object, subject_id: object) -> datetime | None:

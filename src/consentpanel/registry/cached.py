@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from consentpanel._checks import seconds, whole_number
-from consentpanel._consent.age import MaxAge
+from consentpanel._consent.age import MaxAge, end_of
 from consentpanel._consent.chain import Verification
 from consentpanel._consent.ids import Purpose, purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
@@ -26,6 +26,9 @@ from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
 
 _T = TypeVar("_T")
+
+#: Seconds for which a transaction of the caller's may be open, and an answer not be the last.
+_UNSETTLED = 60.0
 
 
 class CachedRegistry:
@@ -66,6 +69,8 @@ class CachedRegistry:
         #: By person and purpose: the answer, when it is to be asked for again, and when it ends by itself.
         self._answers: dict[tuple[str, str], tuple[Any, float, datetime | None]] = {}
         self._purposes: set[str] = set()
+        #: Until when nothing is remembered of a person.
+        self._unsettled: dict[str, float] = {}
         self._writes = 0
         # Re-entrant, because a signal handler may ask or record in the middle of anything.
         self._lock = threading.RLock()
@@ -125,7 +130,10 @@ class CachedRegistry:
             said = [record for record in in_order(history_of(self._inner, key)) if record.purpose == named]
         except LacksMethodError:
             return None
-        return said[-1].expires_at if said and said[-1].status is ConsentStatus.GRANTED else None
+        if not said or said[-1].status is not ConsentStatus.GRANTED:
+            return None
+        ages = self.max_age
+        return end_of(named, said[-1].recorded_at, said[-1].expires_at, ages if isinstance(ages, MaxAge) else None)
 
     def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
@@ -151,11 +159,16 @@ class CachedRegistry:
             for subject, key in keys.items()
         }
 
-    def record(self, record: ConsentRecord) -> None:
-        """Appends a record to the other registry; it shows here at once."""
-        self._write([record], lambda: call(self._inner, "record", record))
+    def record(self, record: ConsentRecord, **where: Any) -> None:
+        """Appends a record to the other registry; it shows here at once.
 
-    def record_many(self, records: Iterable[ConsentRecord]) -> None:
+        Args:
+            record: What was said.
+            where: What the other registry's `record` takes beside it, such as ``session=``.
+        """
+        self._write([record], lambda: call(self._inner, "record", record, **where))
+
+    def record_many(self, records: Iterable[ConsentRecord], **where: Any) -> None:
         """Appends records to the other registry, all or none where that has `record_many`; they show here at once.
 
         Raises:
@@ -164,7 +177,7 @@ class CachedRegistry:
                 appended before.
         """
         several = [checked_record(record) for record in records]
-        self._write(several, lambda: record_all(self._inner, several))
+        self._write(several, lambda: record_all(self._inner, several, **where))
 
     def grant(self, subject_id: Any, *purposes: str, **fields: Any) -> None:
         """Records that a person consents, through the other registry; it shows here at once."""
@@ -185,6 +198,11 @@ class CachedRegistry:
         found: MaxAge | None = getattr(self._inner, "max_age", None)
         return found
 
+    @property
+    def strict_records(self) -> bool:
+        """Whether the other registry takes strict records alone."""
+        return getattr(self._inner, "strict_records", False) is True
+
     def verify(self, subject_id: Any) -> Verification:
         """Whether the records of a person are those that were written, by the other registry.
 
@@ -204,9 +222,9 @@ class CachedRegistry:
             raise ConfigurationError(f"{type(self._inner).__name__} knows no tenants")
         return CachedRegistry(self._inner.scoped(name), ttl=self._ttl, max_size=self._max_size)
 
-    def forget(self, subject_id: Any) -> object:
+    def forget(self, subject_id: Any, **where: Any) -> object:
         """Erases all records of one person, here and in the other registry."""
-        return self._write([subject_id], lambda: call(self._inner, "forget", subject_id))
+        return self._write([subject_id], lambda: call(self._inner, "forget", subject_id, **where))
 
     def __repr__(self) -> str:
         return f"<CachedRegistry of {len(self._answers)} answers over {type(self._inner).__name__}>"
@@ -233,6 +251,8 @@ class CachedRegistry:
                 note_failure("the end of a grant, which is not remembered,", error)
                 return
         with self._lock:
+            if self._unsettled.get(key[0], 0.0) > time.monotonic():
+                return
             # An answer that was asked for before a write may be what the write has changed.
             if writes == self._writes:
                 self._answers.pop(key, None)
@@ -250,16 +270,22 @@ class CachedRegistry:
         finally:
             self.notice([each.subject_id if isinstance(each, ConsentRecord) else each for each in about])
 
-    def notice(self, subject_ids: Collection[Any]) -> None:
+    def notice(self, subject_ids: Collection[Any], *, is_settled: bool = True) -> None:
         """Forgets what is remembered of some people, because it may have changed; for the registries of the package.
 
         Args:
             subject_ids: The people.
+            is_settled: Whether the write is done. Of somebody who is written of in a transaction of the caller's nothing is
+                remembered for a minute, because nobody tells when that is committed.
         """
         with self._lock:
             self._writes += 1
             for each in subject_ids:
                 self._forget_answers(each)
+            if not is_settled:
+                present = time.monotonic()
+                open_ones = {key: until for key, until in self._unsettled.items() if until > present}
+                self._unsettled = {**open_ones, **dict.fromkeys(map(str, subject_ids), present + _UNSETTLED)}
 
     @property
     def _store(self) -> Hashable:

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+import attrs
+
 from consentpanel._consent.age import MaxAge
-from consentpanel._consent.chain import START, Verification, link, verified
+from consentpanel._consent.chain import Verification, link, start, verified
 from consentpanel._consent.ids import purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.secret import Keyed, Secret, keyed_by
+from consentpanel._consent.secret import Keyed, keyed_by
 from consentpanel._consent.standing import Standing, moment_of, standing_of
 from consentpanel._forks import Survivors
-from consentpanel.registry._recording import StoredRegistry, scope_name
+from consentpanel.registry._objections import ObjectionKey, outliving
+from consentpanel.registry._recording import StoredRegistry
 from consentpanel.registry._records import asked_moment, latest_of, not_before
 
 _NOBODY: dict[str, tuple[ConsentRecord, Standing, datetime]] = {}
@@ -46,7 +49,7 @@ class MemoryRegistry(StoredRegistry):
         required_policy_version: str | None = None,
         max_age: MaxAge | timedelta | None = None,
         strict_records: bool = False,
-        objection_key: Secret | None = None,
+        objection_key: ObjectionKey | None = None,
     ) -> None:
         super().__init__(
             required_policy_version=required_policy_version,
@@ -80,13 +83,13 @@ class MemoryRegistry(StoredRegistry):
         if at is not None:
             with self._lock:
                 records = [record for record in self._records.get(subject_id, ()) if record.purpose == purpose]
-            return self._standing_by(records, subject_id, purpose, at)
+            return self._by_records(records, at) or self._unrecorded(subject_id, purpose, at)
         latest = self._latest.get(purpose, _NOBODY).get(subject_id)
         if latest is None:
             return self._unrecorded(subject_id, purpose, at)
         record, standing, _ = latest
         if standing is Standing.GRANTED and (record.expires_at is not None or self._max_age is not None):
-            return self._standing_by((record,), subject_id, purpose, at)
+            return self._by_records((record,), at) or standing
         return standing
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
@@ -113,8 +116,8 @@ class MemoryRegistry(StoredRegistry):
         with self._lock:
             records = list(self._records.get(key, ()))
             links = self._link_all(key)
-        last = links.get(len(links) - 1, START)
-        return verified(((record, links.get(place)) for place, record in enumerate(records)), len(links), last)
+        end = (len(links), links[len(links) - 1]) if links else None
+        return verified(((record, links.get(place)) for place, record in enumerate(records)), self._scope, end)
 
     def scoped(self, name: str) -> MemoryRegistry:
         """The same store for one tenant: its ids never meet those of another, nor those of the store without one.
@@ -123,31 +126,42 @@ class MemoryRegistry(StoredRegistry):
             name: The tenant: 1 to 64 printable characters, no white space around.
 
         Raises:
-            ConfigurationError: The name is malformed.
+            ConfigurationError: The name is malformed, or this is a tenant's already.
         """
-        name = scope_name(name)
+        name = self._tenant(name)
         with self._lock:
             if name not in self._tenants:
                 tenant = MemoryRegistry(
                     required_policy_version=self._required, max_age=self._max_age, strict_records=self._is_strict
                 )
-                tenant._objection, tenant._scope, tenant._tenants = self._objection, name, self._tenants
+                tenant._objections, tenant._scope, tenant._tenants = self._objections, name, self._tenants
                 self._tenants[name] = tenant
             return self._tenants[name]
 
-    def _own_objection_key(self) -> Keyed:
-        return keyed_by(os.urandom(32))
+    def add_objection_key(self, keyed: Keyed | None) -> None:
+        # What ends with the process can do with a key that does.
+        if keyed is not None or not self._objections:
+            self._objections.add(keyed or keyed_by(os.urandom(32)))
 
     def _read(self, subject_id: str) -> list[ConsentRecord]:
         with self._lock:
-            return list(self._records.get(subject_id, ()))
+            # Evidence can be changed by whoever holds it.
+            return [_own(record) for record in self._records.get(subject_id, ())]
 
-    def _erase(self, subject_id: str) -> int:
+    def _forget_all(self, key: str, tags: list[str], **_: Any) -> int:
         with self._lock:
-            records = self._records.pop(subject_id, [])
-            self._links.pop(subject_id, None)
-            for record in records:
-                self._latest[record.purpose].pop(subject_id, None)
+            said = self._records.get(key, [])
+            for tag in tags if said else ():
+                kept = outliving(tag, said, self._records.get(tag, ()))
+                self._remove(tag)
+                self._append(kept)
+            return self._remove(key)
+
+    def _remove(self, key: str) -> int:
+        records = self._records.pop(key, [])
+        self._links.pop(key, None)
+        for record in records:
+            self._latest[record.purpose].pop(key, None)
         return len(records)
 
     def _link_all(self, key: str) -> dict[int, str]:
@@ -155,13 +169,13 @@ class MemoryRegistry(StoredRegistry):
         records = self._records.get(key, ())
         links = self._links.setdefault(key, {}) if records else {}
         while (place := len(links)) < len(records):
-            links[place] = link(links.get(place - 1, START), records[place])
+            links[place] = link(links.get(place - 1, start(self._scope)), records[place])
         return links
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **_: Any) -> None:
         with self._lock:
             for given in records:
-                record = given
+                record = _own(given)
                 theirs = self._records.setdefault(record.subject_id, [])
                 if is_stamped_here:
                     record = not_before(record, latest_of(theirs))
@@ -185,6 +199,10 @@ class MemoryRegistry(StoredRegistry):
 
     def __repr__(self) -> str:
         return f"<MemoryRegistry of {len(self._records)} subjects>"
+
+
+def _own(record: ConsentRecord) -> ConsentRecord:
+    return attrs.evolve(record) if record.evidence else record
 
 
 _ALIVE: Survivors[MemoryRegistry] = Survivors(MemoryRegistry._restart_in_child)  # noqa: SLF001 - the same file

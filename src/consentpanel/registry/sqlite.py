@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from copy import copy
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from typing_extensions import Self
 
 from consentpanel._consent.age import MaxAge, end_of
-from consentpanel._consent.chain import START, Verification, link, verified
-from consentpanel._consent.ids import Purpose, purpose_key, subject_key
+from consentpanel._consent.chain import Verification, link, start, verified
+from consentpanel._consent.ids import purpose_key, subject_key
 from consentpanel._consent.records import TOLERANCE, ConsentRecord, ConsentStatus
-from consentpanel._consent.secret import Secret
 from consentpanel._consent.standing import Standing, standing_by
 from consentpanel._sqlite import Database, Kind, transaction
-from consentpanel.errors import InvalidRecordError, RegistryError
-from consentpanel.registry._recording import StoredRegistry, scope_name
+from consentpanel.errors import RegistryError
+from consentpanel.registry._objections import ObjectionKey, outliving
+from consentpanel.registry._recording import StoredRegistry
 from consentpanel.registry._records import asked_moment, not_before
+from consentpanel.registry._rows import (
+    COLUMNS,
+    MICROSECOND,
+    STATUS,
+    microseconds,
+    moment_at,
+    optional_moment,
+    readable,
+    record_of,
+    row_of,
+)
 from consentpanel.registry._salts import SQLiteSalts
 
 #: "CNSP" in the header of the file.
@@ -51,7 +62,7 @@ _MIGRATIONS = (
     ),
     ("CREATE TABLE subject_salt (subject_id TEXT PRIMARY KEY, salt TEXT NOT NULL) WITHOUT ROWID",),
     (
-        "DROP TRIGGER consent_record_is_append_only",
+        "DROP TRIGGER IF EXISTS consent_record_is_append_only",
         "ALTER TABLE consent_record ADD COLUMN language TEXT",
         "ALTER TABLE consent_record ADD COLUMN event_type TEXT",
         "ALTER TABLE consent_record ADD COLUMN actor TEXT",
@@ -72,6 +83,13 @@ _MIGRATIONS = (
             (scope, subject_id, purpose, recorded_at, written, status, expires_at, policy_version)""",
         """CREATE TRIGGER consent_record_is_append_only BEFORE UPDATE ON consent_record
             BEGIN SELECT RAISE(ABORT, 'consent records are appended, never changed'); END""",
+        # A process of an earlier version that still has the file open would break the chain.
+        """CREATE TRIGGER consent_record_is_chained BEFORE INSERT ON consent_record WHEN NEW.link IS NULL
+            BEGIN SELECT RAISE(ABORT, 'the file was migrated by a newer version of consentpanel'); END""",
+        # In the same statement as the record: a signal handler may write between any two.
+        """CREATE TRIGGER consent_record_ends_the_chain AFTER INSERT ON consent_record BEGIN
+            INSERT OR REPLACE INTO consent_chain SELECT NEW.scope, NEW.subject_id, 1 + coalesce((SELECT length
+            FROM consent_chain WHERE scope = NEW.scope AND subject_id = NEW.subject_id), 0), NEW.link; END""",
         "ALTER TABLE subject_salt RENAME TO former_salt",
         """CREATE TABLE subject_salt (
             scope TEXT NOT NULL,
@@ -86,12 +104,11 @@ _MIGRATIONS = (
 
 _KIND = Kind("consent", _APPLICATION_ID, _MIGRATIONS, RegistryError)
 
-_MICROSECOND = timedelta(microseconds=1)
 # The latest record, unless a denial was written after it that counts as later all the same (`in_order`).
 _LATEST = (
     "SELECT CASE WHEN status <> 'denied' AND EXISTS (SELECT 1 FROM consent_record AS denial"  # noqa: S608 - constants
     " WHERE denial.scope = latest.scope AND denial.subject_id = latest.subject_id AND denial.purpose = latest.purpose"
-    f" AND denial.recorded_at BETWEEN latest.recorded_at - {TOLERANCE // _MICROSECOND} AND latest.recorded_at"
+    f" AND denial.recorded_at BETWEEN latest.recorded_at - {TOLERANCE // MICROSECOND} AND latest.recorded_at"
     " AND denial.written > latest.written AND denial.status = 'denied') THEN 'denied' ELSE status END,"
     " expires_at, policy_version, recorded_at FROM consent_record AS latest"
     " WHERE scope = ? AND subject_id = ? AND purpose = ?"
@@ -99,17 +116,15 @@ _LATEST = (
 )
 _LATEST_THEN = _LATEST.replace(" ORDER", " AND recorded_at <= ? ORDER")
 _LATEST_OF_ALL = "SELECT max(recorded_at) FROM consent_record WHERE scope = ? AND subject_id = ?"
-_FIELDS = (
-    "subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, record_id,"
-    " language, event_type, actor, schema_version"
+_FIELDS = ", ".join(COLUMNS)
+# Only while the chain ends where it did when the link was made.
+_INSERT = (
+    f"INSERT INTO consent_record (scope, link, {_FIELDS}) SELECT ?{', ?' * 15} WHERE coalesce("  # noqa: S608 - constants
+    "(SELECT link FROM consent_chain WHERE scope = ? AND subject_id = ?), ?) = ?"
 )
-_INSERT = f"INSERT INTO consent_record (scope, link, {_FIELDS}) VALUES (?{', ?' * 15})"  # noqa: S608 - constants
 _HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE scope = ? AND subject_id = ? ORDER BY written"  # noqa: S608 - constants
 _CHAIN = _HISTORY.replace(" FROM", ", link FROM")
 _END_OF_CHAIN = "SELECT length, link FROM consent_chain WHERE scope = ? AND subject_id = ?"
-_EXTEND = "INSERT OR REPLACE INTO consent_chain VALUES (?, ?, ?, ?)"
-_STATUS = {status.value: status for status in ConsentStatus}
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class SQLiteRegistry(StoredRegistry):
@@ -146,7 +161,7 @@ class SQLiteRegistry(StoredRegistry):
         timeout: float = 5.0,
         max_age: MaxAge | timedelta | None = None,
         strict_records: bool = False,
-        objection_key: Secret | None = None,
+        objection_key: ObjectionKey | None = None,
     ) -> None:
         super().__init__(
             required_policy_version=required_policy_version,
@@ -156,6 +171,8 @@ class SQLiteRegistry(StoredRegistry):
         )
         self._timeout = timeout
         self._database = Database(path, _KIND, timeout)
+        self._given = self._objections.fingerprints
+        self._objections = self._objections.shared_with(self._database.real_path)
 
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """The status of one person for one purpose, with its cause.
@@ -166,7 +183,8 @@ class SQLiteRegistry(StoredRegistry):
         """
         if type(subject_id) is not str or not subject_id:
             subject_id = subject_key(subject_id)
-        moment = None if at is None else _microseconds(asked_moment(at))
+        moment = None if at is None else microseconds(asked_moment(at))
+        purpose = purpose_key(purpose)
         return self._database.use(lambda connection: self._standing(connection, subject_id, purpose, moment))
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
@@ -176,8 +194,9 @@ class SQLiteRegistry(StoredRegistry):
             InvalidRecordError: `at` is naive, or an id is malformed.
             RegistryError: The file could not be read.
         """
-        moment = _microseconds(asked_moment(at))
+        moment = microseconds(asked_moment(at))
         keys = {subject: subject_key(subject) for subject in subject_ids}
+        purpose = purpose_key(purpose)
 
         def ask(connection: sqlite3.Connection) -> dict[Any, Standing]:
             return {subject: self._standing(connection, key, purpose, moment) for subject, key in keys.items()}
@@ -197,7 +216,7 @@ class SQLiteRegistry(StoredRegistry):
         )
         for status, expires_at, _, recorded_at in rows:
             if status == ConsentStatus.GRANTED.value:
-                return end_of(purpose, _moment(recorded_at), _optional_moment(expires_at), self._max_age)
+                return end_of(purpose, moment_at(recorded_at), optional_moment(expires_at), self._max_age)
         return None
 
     def verify(self, subject_id: Any) -> Verification:
@@ -210,13 +229,16 @@ class SQLiteRegistry(StoredRegistry):
         place = self._scope, subject_key(subject_id)
 
         def read(connection: sqlite3.Connection) -> tuple[list[Any], Any]:
-            # One transaction, so that nothing is written in between.
-            with transaction(connection):
-                return connection.execute(_CHAIN, place).fetchall(), connection.execute(_END_OF_CHAIN, place).fetchone()
+            while True:
+                before = connection.execute(_END_OF_CHAIN, place).fetchone()
+                with _bytes_as_text(connection):
+                    rows = connection.execute(_CHAIN, place).fetchall()
+                # What is written or forgotten between two questions is no break.
+                if before == connection.execute(_END_OF_CHAIN, place).fetchone():
+                    return rows, before
 
         rows, end = self._database.use(read)
-        length, last = end or (0, START)
-        return verified(((_readable(row[:-1]), row[-1]) for row in rows), length, last)
+        return verified(((readable(row[:-1]), row[-1]) for row in rows), self._scope, end)
 
     def scoped(self, name: str) -> SQLiteRegistry:
         """The same file for one tenant: its ids never meet those of another, nor those of the file without one.
@@ -225,10 +247,10 @@ class SQLiteRegistry(StoredRegistry):
             name: The tenant: 1 to 64 printable characters, no white space around.
 
         Raises:
-            ConfigurationError: The name is malformed.
+            ConfigurationError: The name is malformed, or this is a tenant's already.
         """
         tenant = copy(self)
-        tenant._scope = scope_name(name)  # noqa: SLF001 - its own class
+        tenant._scope = self._tenant(name)  # noqa: SLF001 - its own class
         return tenant
 
     def forget(self, subject_id: Any) -> int:
@@ -280,7 +302,8 @@ class SQLiteRegistry(StoredRegistry):
         return hash(self._key())
 
     def _key(self) -> tuple[object, ...]:
-        return self._database.path, self._scope, self._required, self._timeout, self._max_age, self._is_strict
+        settings = self._required, self._timeout, self._max_age, self._is_strict, self._given
+        return self._database.path, self._scope, *settings
 
     @property
     def _store(self) -> tuple[str, str]:
@@ -292,16 +315,31 @@ class SQLiteRegistry(StoredRegistry):
     def _read(self, subject_id: str) -> list[ConsentRecord]:
         place = self._scope, subject_id
         rows = self._database.use(lambda connection: connection.execute(_HISTORY, place).fetchall())
-        return [_record(row) for row in rows]
+        return [record_of(row) for row in rows]
 
-    def _erase(self, subject_id: str) -> int:
-        place = self._scope, subject_id
+    def _recorded(self, key: str, purpose: str, moment: datetime | None) -> Standing | None:
+        since = microseconds(moment)
+        return self._database.use(lambda connection: self._latest(connection, key, purpose, since))
 
-        def delete(connection: sqlite3.Connection) -> int:
+    def _forget_all(self, key: str, tags: list[str], **_: Any) -> int:
+        def said_by(connection: sqlite3.Connection, who: str) -> list[ConsentRecord]:
+            return [record_of(row) for row in connection.execute(_HISTORY, (self._scope, who)).fetchall()]
+
+        def remove(connection: sqlite3.Connection, who: str) -> int:
+            place = self._scope, who
             connection.execute("DELETE FROM consent_chain WHERE scope = ? AND subject_id = ?", place)
             return connection.execute("DELETE FROM consent_record WHERE scope = ? AND subject_id = ?", place).rowcount
 
-        return self._database.erase(delete, subject_id)
+        def delete(connection: sqlite3.Connection) -> int:
+            said = said_by(connection, key) if tags else []
+            for tag in tags if said else ():
+                kept = outliving(tag, said, said_by(connection, tag))
+                remove(connection, tag)
+                for record in kept:
+                    self._append_one(connection, record)
+            return remove(connection, key)
+
+        return self._database.erase(delete, key)
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **_: Any) -> None:
         def insert(connection: sqlite3.Connection) -> None:
@@ -310,114 +348,89 @@ class SQLiteRegistry(StoredRegistry):
                 if is_stamped_here:
                     place = self._scope, records[0].subject_id
                     (latest,) = connection.execute(_LATEST_OF_ALL, place).fetchone()
-                    kept = [not_before(record, _optional_moment(latest)) for record in records]
-                by_person: dict[str, list[ConsentRecord]] = {}
+                    kept = [not_before(record, optional_moment(latest)) for record in records]
                 for record in kept:
-                    by_person.setdefault(record.subject_id, []).append(record)
-                for some in by_person.values():
-                    self._chain(connection, some)
+                    self._append_one(connection, record)
 
         self._database.use(insert)
 
-    def _chain(self, connection: sqlite3.Connection, records: list[ConsentRecord]) -> None:
-        """Appends records of one person to the chain of those that are there."""
-        place = self._scope, records[0].subject_id
-        length, last = connection.execute(_END_OF_CHAIN, place).fetchone() or (0, START)
-        rows = []
-        for record in records:
-            last = link(last, record)
-            rows.append((self._scope, last, *_row(record)))
-        connection.executemany(_INSERT, rows)
-        connection.execute(_EXTEND, (*place, length + len(rows), last))
+    def _append_one(self, connection: sqlite3.Connection, record: ConsentRecord) -> None:
+        """Appends a record to its person's chain, which a signal handler may lengthen meanwhile."""
+        place = self._scope, record.subject_id
+        first, row = start(self._scope), row_of(record)
+        while True:
+            end = connection.execute(_END_OF_CHAIN, place).fetchone()
+            before = end[1] if end else first
+            values = (self._scope, link(before, record), *row, *place, first, before)
+            if connection.execute(_INSERT, values).rowcount:
+                return
 
     def _standing(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing:
-        purpose = purpose_key(purpose)
+        found = self._latest(connection, key, purpose, moment)
+        if found is None and self._objections:
+            tags = self._objections.tags(self._scope, key)
+            kept = (self._latest(connection, tag, purpose, moment) for tag in tags)
+            found = next(filter(None, kept), None)
+        return found or Standing.NOT_RECORDED
+
+    def _latest(self, connection: sqlite3.Connection, key: str, purpose: str, moment: int | None) -> Standing | None:
         if moment is None:
             rows = connection.execute(_LATEST, (self._scope, key, purpose)).fetchall()
         else:
             rows = connection.execute(_LATEST_THEN, (self._scope, key, purpose, moment)).fetchall()
         if not rows:
-            return self._unrecorded(key, purpose, _optional_moment(moment))
+            return None
         status, expires_at, policy_version, recorded_at = rows[0]
         if expires_at is None and self._max_age is not None:
-            expires_at = _microseconds(self._max_age.end_of_grant(purpose, _moment(recorded_at)))
+            expires_at = microseconds(self._max_age.end_of_grant(purpose, moment_at(recorded_at)))
         return standing_by(
-            _STATUS[status],
+            STATUS[status],
             expired=expires_at is not None and expires_at <= (time.time_ns() // 1000 if moment is None else moment),
             policy_version=policy_version,
             required_policy_version=self._required if moment is None else None,
         )
 
 
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def _optional_moment(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _moment(microseconds)
-
-
 def _link_all(connection: sqlite3.Connection) -> None:
-    """Chains the records of a file that was written before there were chains, which holds no tenants."""
-    subject_id, length, last = None, 0, START
-    rows = connection.execute(f"SELECT {_FIELDS}, written FROM consent_record ORDER BY subject_id, written")  # noqa: S608 - constants
+    """Chains the records of a file that was written before there were chains, which holds no tenants.
+
+    A row that cannot be read has no link: it is no reason to keep the others from whoever asks, and `verify` tells it.
+    """
+    subject_id, length, last = None, 0, start("")
     links, ends = [], []
-    for *row, written in rows:
-        record = _record(tuple(row))
-        if record.subject_id != subject_id:
-            if subject_id is not None:
-                ends.append((subject_id, length, last))
-            subject_id, length, last = record.subject_id, 0, START
-        length, last = length + 1, link(last, record)
-        links.append((last, written))
-    if subject_id is not None:
-        ends.append((subject_id, length, last))
+    with _bytes_as_text(connection):
+        rows = connection.execute(f"SELECT {_FIELDS}, written FROM consent_record ORDER BY subject_id, written")  # noqa: S608 - constants
+        for *row, written in rows:
+            if row[0] != subject_id:
+                if subject_id is not None:
+                    ends.append((subject_id, length, last))
+                subject_id, length, last = row[0], 0, start("")
+            record = readable(row)
+            length += 1
+            if record is None or not _is_text(row[0]):
+                last = start("")
+                continue
+            last = link(last, record)
+            links.append((last, written))
+        if subject_id is not None:
+            ends.append((subject_id, length, last))
     connection.executemany("UPDATE consent_record SET link = ? WHERE written = ?", links)
+    ends = [end for end in ends if _is_text(end[0])]
     connection.executemany("INSERT INTO consent_chain VALUES ('', ?, ?, ?)", ends)
 
 
-def _readable(row: tuple[Any, ...]) -> ConsentRecord | None:
-    """The record, unless somebody has made of it what is none."""
+@contextmanager
+def _bytes_as_text(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """For rows of many people: bytes that are no UTF-8 fail for whom they are about, not for everybody."""
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     try:
-        return _record(row)
-    except (InvalidRecordError, ValueError, KeyError, TypeError, OverflowError):
-        return None
+        yield
+    finally:
+        connection.text_factory = str
 
 
-def _row(record: ConsentRecord) -> tuple[Any, ...]:
-    return (
-        record.subject_id,
-        str(record.purpose),
-        record.status.value,
-        _microseconds(record.recorded_at),
-        _microseconds(record.expires_at),
-        record.policy_version,
-        record.source,
-        record.jurisdiction,
-        json.dumps(dict(record.evidence)),
-        record.record_id,
-        record.language,
-        record.event_type,
-        record.actor,
-        record.schema,
-    )
-
-
-def _record(row: tuple[Any, ...]) -> ConsentRecord:
-    subject_id, purpose, status, recorded_at, expires_at, policy_version, source, jurisdiction, evidence, *more = row
-    return ConsentRecord(
-        subject_id,
-        Purpose(purpose),
-        _STATUS[status],
-        _moment(recorded_at),
-        _optional_moment(expires_at),
-        policy_version,
-        source,
-        jurisdiction,
-        json.loads(evidence),
-        *more,
-    )
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False

@@ -34,6 +34,7 @@ from consentpanel.testing._registry_proof import (
     refused,
     skip,
 )
+from consentpanel.testing._registry_store import KeptByAStore
 
 ODD_IDS = (
     "\N{GRINNING FACE} \N{FAMILY}",
@@ -45,12 +46,15 @@ ODD_IDS = (
 )
 
 
-class RegistryContract(AnswersByTheLatestRecord):
+class RegistryContract(AnswersByTheLatestRecord, KeptByAStore):
     """Inherit it, and pytest proves your registry.
 
     Override `make_registry`; the name of your class must begin with ``Test``. A registry with a `close` method is
     closed at the end of each test. A test of something that your registry need not have (`grant` and `deny`,
     `record_many`, `ends_at`, `standings`, ``required_policy_version``) is skipped when it has not.
+
+    Where your registry has a store beneath, override `open_again`, `restart_store` and `rolled_back` too; what they prove is
+    skipped without them.
 
     `make_registry` is a plain method. When it needs a fixture of pytest, let an autouse fixture of your class put what
     it needs on ``self``.

@@ -1,0 +1,238 @@
+"""What a registry asks of a database and makes of the answers, without asking: one set of plans for every driver.
+
+A plan yields statements with their parameters, gets the rows of each, and returns what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql import Executable
+
+from consentpanel._consent.age import MaxAge, end_of
+from consentpanel._consent.chain import Verification, link, start, verified
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
+from consentpanel._consent.standing import Standing, moment_of, standing_by, standing_of
+from consentpanel.registry._objections import outliving
+from consentpanel.registry._records import not_before
+from consentpanel.registry._rows import (
+    COLUMNS,
+    STATUS,
+    microseconds,
+    moment_at,
+    optional_moment,
+    readable,
+    record_of,
+    row_of,
+)
+from consentpanel.registry._sql_tables import Tables
+
+_T = TypeVar("_T")
+
+Rows: TypeAlias = Sequence[Sequence[Any]]
+Step: TypeAlias = "tuple[Executable, Mapping[str, Any] | list[dict[str, Any]]]"
+Plan: TypeAlias = Generator[Step, Rows, _T]
+
+#: People in one statement; a driver counts its parameters in 16 bits.
+_AT_ONCE = 10_000
+
+
+class Plans:
+    """The plans for one set of tables and one kind of database.
+
+    Args:
+        tables: The tables.
+        dialect: SQLAlchemy's name of the database.
+        required: The oldest policy version under which a grant still holds; None accepts any.
+        max_age: How long answers are good for.
+    """
+
+    def __init__(self, tables: Tables, dialect: str, required: str | None, max_age: MaxAge | None) -> None:
+        self._required, self._max_age = required, max_age
+        record, standing, chain = self._record, self._now, self._chain = tables.record, tables.standing, tables.chain
+        self._hold = _upsert(dialect, chain, {})
+        self._set_standing = _upsert(
+            dialect,
+            standing,
+            {name: name for name in ("status", "counts_from", "recorded_at", "expires_at", "policy_version")},
+        )
+        one: dict[str, Any] = {"scope": bindparam("scope_"), "subject_id": bindparam("subject_")}
+        said = [record.c[name] for name in COLUMNS]
+        deciding = [standing.c[name] for name in ("status", "expires_at", "policy_version", "recorded_at")]
+        self._end = select(chain.c.length, chain.c.link, chain.c.latest_at).where(*_are(chain, one))
+        self._held_end = self._end.with_for_update()
+        self._counting = select(standing.c.purpose, standing.c.counts_from).where(*_are(standing, one))
+        self._standing = select(*deciding).where(*_are(standing, one), standing.c.purpose == bindparam("purpose_"))
+        self._standings = select(standing.c.subject_id, *deciding).where(
+            standing.c.scope == bindparam("scope_"),
+            standing.c.subject_id.in_(bindparam("subjects_", expanding=True)),
+            standing.c.purpose == bindparam("purpose_"),
+        )
+        self._past = (
+            select(*said)
+            .where(
+                record.c.scope == bindparam("scope_"),
+                record.c.subject_id.in_(bindparam("subjects_", expanding=True)),
+                record.c.purpose == bindparam("purpose_"),
+                record.c.recorded_at <= bindparam("until_"),
+            )
+            .order_by(record.c.subject_id, record.c.position)
+        )
+        self._history = select(*said, record.c.link).where(*_are(record, one)).order_by(record.c.position)
+        self._insert = insert(record)
+        self._extend = (
+            update(chain)
+            .where(*_are(chain, one))
+            .values(length=bindparam("length_"), link=bindparam("link_"), latest_at=bindparam("latest_"))
+        )
+        self._tidy = delete(chain).where(*_are(chain, one), chain.c.length == 0)
+        self._delete = [delete(each).where(*_are(each, one)) for each in (record, standing, chain)]
+
+    def standing(self, scope: str, key: str, purpose: str) -> Plan[Standing | None]:
+        """The present standing of one person; None where nothing is recorded. One look-up by the primary key."""
+        rows = yield self._standing, {"scope_": scope, "subject_": key, "purpose_": purpose}
+        return self._by_row(purpose, rows[0]) if rows else None
+
+    def standings(
+        self, scope: str, keys: Iterable[str], purpose: str, moment: datetime | None
+    ) -> Plan[dict[str, Standing]]:
+        """The standing of those of whom there is a record, now or at a moment. One statement for 10,000 people."""
+        several = list(dict.fromkeys(keys))
+        found: dict[str, Standing] = {}
+        for first in range(0, len(several), _AT_ONCE):
+            some = {"scope_": scope, "purpose_": purpose, "subjects_": several[first : first + _AT_ONCE]}
+            if moment is None:
+                rows = yield self._standings, some
+                found.update((subject, self._by_row(purpose, row)) for subject, *row in rows)
+                continue
+            rows = yield self._past, {**some, "until_": microseconds(moment)}
+            said: dict[str, list[ConsentRecord]] = {}
+            for row in rows:
+                said.setdefault(row[0], []).append(record_of(row))
+            found.update(
+                (subject, standing_of(some, at=moment, max_age=self._max_age)) for subject, some in said.items()
+            )
+        return found
+
+    def ends_at(self, scope: str, key: str, purpose: str) -> Plan[datetime | None]:
+        """When the grant that decides now ends; None for never, and for no grant."""
+        rows = yield self._standing, {"scope_": scope, "subject_": key, "purpose_": purpose}
+        for status, expires_at, _, recorded_at in rows:
+            if status == ConsentStatus.GRANTED.value:
+                return end_of(purpose, moment_at(recorded_at), optional_moment(expires_at), self._max_age)
+        return None
+
+    def history(self, scope: str, key: str) -> Plan[list[ConsentRecord]]:
+        """The records of one person, in the order of writing."""
+        rows = yield self._history, {"scope_": scope, "subject_": key}
+        return [record_of(row[:-1]) for row in rows]
+
+    def verify(self, scope: str, key: str) -> Plan[Verification]:
+        """Whether the chain of one person is whole."""
+        one = {"scope_": scope, "subject_": key}
+        ends = yield self._end, one
+        while True:
+            rows = yield self._history, one
+            before, ends = ends, (yield self._end, one)
+            # What is written or forgotten between two questions is no break.
+            if [tuple(row) for row in before] == [tuple(row) for row in ends]:
+                break
+        end = (ends[0][0], ends[0][1]) if ends else None
+        return verified(((readable(row[:-1]), row[-1]) for row in rows), scope, end)
+
+    def append(self, scope: str, records: Iterable[ConsentRecord], *, is_stamped_here: bool) -> Plan[None]:
+        """Appends records, chained, and writes the standing that they make; within one transaction.
+
+        The row of the chain's end is held first, so that of two who write about one person the second waits; in the order
+        of ids, so that two who write about several do not wait for each other.
+        """
+        by_person: dict[str, list[ConsentRecord]] = {}
+        for record in records:
+            by_person.setdefault(record.subject_id, []).append(record)
+        for key in sorted(by_person):
+            yield from self._append_of_one(scope, key, by_person[key], is_stamped_here=is_stamped_here)
+
+    def _append_of_one(self, scope: str, key: str, records: list[ConsentRecord], is_stamped_here: bool) -> Plan[None]:
+        one = {"scope_": scope, "subject_": key}
+        ((length, last, latest),) = yield from self._held(scope, key)
+        if is_stamped_here:
+            records = [not_before(record, optional_moment(latest)) for record in records]
+        rows = yield self._counting, one
+        counting: dict[str, datetime] = {purpose: moment_at(since) for purpose, since in rows}
+        added, deciding = [], {}
+        for record in records:
+            last = link(last, record)
+            row = dict(zip(COLUMNS, row_of(record), strict=True))
+            added.append({**row, "scope": scope, "position": length, "link": last})
+            length, latest = length + 1, max(row["recorded_at"], latest or row["recorded_at"])
+            before = counting.get(record.purpose)
+            moment = moment_of(record, before)
+            if before is None or moment >= before:
+                counting[record.purpose] = moment
+                names = ("subject_id", "purpose", "status", "recorded_at", "expires_at", "policy_version")
+                since = {"scope": scope, "counts_from": microseconds(moment)}
+                deciding[record.purpose] = {**{name: row[name] for name in names}, **since}
+        yield self._insert, added
+        if deciding:
+            yield self._set_standing, list(deciding.values())
+        yield self._extend, {**one, "length_": length, "link_": last, "latest_": latest}
+
+    def forget(self, scope: str, key: str, tags: list[str]) -> Plan[int]:
+        """Erases the records of one person, and keeps what outlives them; how many were erased. Within one transaction."""
+        for who in sorted({key, *tags}):
+            yield from self._held(scope, who)
+        said = yield from self.history(scope, key)
+        for tag in tags if said else ():
+            kept = outliving(tag, said, (yield from self.history(scope, tag)))
+            yield from self._erase(scope, tag)
+            if kept:
+                yield from self._append_of_one(scope, tag, kept, is_stamped_here=False)
+        yield from self._erase(scope, key)
+        for tag in tags if not said else ():
+            # Held above, where perhaps nothing was.
+            yield self._tidy, {"scope_": scope, "subject_": tag}
+        return len(said)
+
+    def _erase(self, scope: str, key: str) -> Plan[None]:
+        for statement in self._delete:
+            yield statement, {"scope_": scope, "subject_": key}
+
+    def _held(self, scope: str, key: str) -> Plan[Rows]:
+        """The end of a person's chain, which nobody else changes until the transaction ends; made where there is none."""
+        yield self._hold, {"scope": scope, "subject_id": key, "length": 0, "link": start(scope), "latest_at": None}
+        return (yield self._held_end, {"scope_": scope, "subject_": key})
+
+    def _by_row(self, purpose: str, row: Sequence[Any]) -> Standing:
+        status, expires_at, policy_version, recorded_at = row
+        end = optional_moment(expires_at)
+        if end is None and self._max_age is not None:
+            end = self._max_age.end_of_grant(Purpose(purpose), moment_at(recorded_at))
+        return standing_by(
+            STATUS[status],
+            expired=end is not None and end <= now(),
+            policy_version=policy_version,
+            required_policy_version=self._required,
+        )
+
+
+def _are(table: Any, values: Mapping[str, Any]) -> list[Any]:
+    return [table.c[name] == value for name, value in values.items()]
+
+
+def _upsert(dialect: str, table: Any, changed: Mapping[str, str]) -> Executable:
+    """Inserts a row, or changes the one that is there; without changes it only holds it."""
+    key = [column.name for column in table.primary_key]
+    if dialect in {"mysql", "mariadb"}:
+        statement = mysql.insert(table)
+        values = {name: statement.inserted[name] for name in changed} or {"length": table.c.length}
+        return statement.on_duplicate_key_update(**values)
+    kind: Any = {"postgresql": postgresql, "sqlite": sqlite}[dialect]
+    added = kind.insert(table)
+    values = {name: added.excluded[name] for name in changed} or {"length": table.c.length}
+    upsert: Executable = added.on_conflict_do_update(index_elements=key, set_=values)
+    return upsert

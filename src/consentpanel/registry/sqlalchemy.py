@@ -1,0 +1,461 @@
+"""A registry in the database that the application has: PostgreSQL, MariaDB, MySQL or SQLite, by SQLAlchemy."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from copy import copy
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import Self, Unpack
+
+from consentpanel._checks import seconds
+from consentpanel._consent.age import MaxAge
+from consentpanel._consent.chain import Verification
+from consentpanel._consent.ids import purpose_key, subject_key
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.standing import Standing
+from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
+from consentpanel.registry._objections import ObjectionKey
+from consentpanel.registry._recording import StoredRegistry
+from consentpanel.registry._records import Fields, asked_moment, checked_record
+
+try:
+    import sqlalchemy
+    from sqlalchemy.engine import URL, Connection, Engine
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from consentpanel.registry._sql_engine import (
+        OwnEngine,
+        begin_on_sqlite,
+        is_disconnect,
+        is_worth_another_try,
+        reading,
+    )
+    from consentpanel.registry._sql_plans import Plan, Plans
+    from consentpanel.registry._sql_tables import Tables
+except ImportError as error:
+    raise ConfigurationError(
+        f"SQLAlchemyRegistry needs SQLAlchemy 2: pip install 'consentpanel[sqlalchemy]' ({error.name} cannot be imported)"
+    ) from None
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, scoped_session
+
+_T = TypeVar("_T")
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
+#: How often a write of our own is tried when others are in its way.
+_TRIES = 4
+#: Seconds for which what was written here is read where it was written, since a replica may lag.
+_LAG = 60.0
+
+
+class SQLAlchemyRegistry(StoredRegistry):
+    """Keeps consent records in a database that many machines share. Safe for threads, processes and forks.
+
+    Two tables hold the records, which only grow, and the present standing of each person and purpose; a third the end of each
+    person's chain. They are written together, so that `status` is one look-up by a primary key however many records there
+    are, and `statuses` one statement.
+
+    Questions use connections of the registry's own, out of a pool with the settings of the engine's: nothing of a session
+    is flushed, and a question that fails leaves the caller's transaction as it is. A database that is away, does not answer
+    in `timeout`, or has no connection left is a `RegistryError`, which a client takes for a denial. A connection that broke
+    while nobody used it is replaced without a word, so that a restart of the server needs none here.
+
+    `record`, `record_many`, `grant`, `deny` and `forget` take ``session=`` or ``connection=``, and so do `withdraw`, `opt_out`
+    and `opt_in` of the client: then what is written is part of the caller's transaction, under a savepoint.
+
+    Args:
+        engine_or_url: An `Engine`, or a URL of SQLAlchemy's such as ``"postgresql+psycopg://host/database"``.
+        schema: The schema of the tables; None for the database's default.
+        table_prefix: What the names of the tables begin with.
+        read_engine: A replica, `Engine` or URL, that answers questions. Of whom this object has written in the last minute
+            the first database is asked, and so it is when the replica fails. What another process has written shows as late
+            as the replica lags: a withdrawal too.
+        timeout: Seconds for a connection, and for a statement where the server can limit it (PostgreSQL, MariaDB, MySQL).
+            None leaves the server's own limits alone, as a pooler between needs that keeps no settings of a session.
+        required_policy_version, max_age, strict_records, objection_key: As for `RecordingRegistry`.
+
+    Raises:
+        ConfigurationError: An argument cannot work, or the database is of another kind.
+
+    Example:
+        >>> from consentpanel.registry import SQLAlchemyRegistry
+        >>> registry = SQLAlchemyRegistry("sqlite:///consent-of-customers.db")
+        >>> registry.create_tables()
+        >>> registry.grant("user-1", source="signup-form")
+        >>> registry.status("user-1", "analytics")
+        <ConsentStatus.GRANTED: 'granted'>
+        >>> registry.close()
+    """
+
+    def __init__(
+        self,
+        engine_or_url: Engine | URL | str,
+        *,
+        schema: str | None = None,
+        table_prefix: str = "consentpanel_",
+        required_policy_version: str | None = None,
+        read_engine: Engine | URL | str | None = None,
+        timeout: float | None = 5.0,
+        max_age: MaxAge | timedelta | None = None,
+        strict_records: bool = False,
+        objection_key: ObjectionKey | None = None,
+    ) -> None:
+        super().__init__(
+            required_policy_version=required_policy_version,
+            max_age=max_age,
+            strict_records=strict_records,
+            objection_key=objection_key,
+        )
+        if not isinstance(table_prefix, str) or _PREFIX.fullmatch(table_prefix) is None:
+            raise ConfigurationError(
+                "table_prefix must be up to 31 ASCII letters, digits and underscores, no digit first"
+            )
+        if schema is not None and (not isinstance(schema, str) or not schema):
+            raise ConfigurationError("schema must be a non-empty str or None")
+        limit = None if timeout is None else seconds("timeout", timeout)
+        self._tables = Tables(schema, table_prefix)
+        self._own = OwnEngine("engine_or_url", engine_or_url, limit)
+        self._replica = None if read_engine is None else OwnEngine("read_engine", read_engine, limit)
+        self._plans = Plans(self._tables, self._engine.dialect.name, self._required, self._max_age)
+        self._given = self._objections.fingerprints
+        self._objections = self._objections.shared_with(self._place)
+        #: Until when a replica is not asked of each person, who was written of here.
+        self._written: dict[str, float] = {}
+
+    @property
+    def metadata(self) -> sqlalchemy.MetaData:
+        """The tables, for Alembic's `target_metadata`."""
+        return self._tables.metadata
+
+    def create_tables(self) -> None:
+        """Makes the tables that are not there yet; for migrations see `metadata`.
+
+        Raises:
+            RegistryError: The database failed.
+        """
+
+        def create() -> None:
+            with self._engine.begin() as connection:
+                self._tables.metadata.create_all(connection)
+
+        self._translated(create)
+
+    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
+        """The standing of several people for one purpose, by the ids as they were given: in one statement.
+
+        Raises:
+            InvalidRecordError: `at` is naive, or an id is malformed.
+            RegistryError: The database failed.
+        """
+        named, moment = purpose_key(purpose), asked_moment(at)
+        keys = {subject: subject_key(subject) for subject in subject_ids}
+        if not keys:
+            return {}
+        found = self._ask(keys.values(), lambda: self._plans.standings(self._scope, keys.values(), named, moment))
+        unknown = [key for key in dict.fromkeys(keys.values()) if key not in found]
+        if self._objections and unknown:
+            tags = {tag: key for key in unknown for tag in self._objections.tags(self._scope, key)}
+            said = self._ask(tags, lambda: self._plans.standings(self._scope, tags, named, moment))
+            found |= {tags[tag]: standing for tag, standing in said.items()}
+        return {subject: found.get(key, Standing.NOT_RECORDED) for subject, key in keys.items()}
+
+    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
+        """When the grant that decides now ends, by itself or by its age; None for never, and when no grant decides.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The database failed.
+        """
+        key, named = subject_key(subject_id), purpose_key(purpose)
+        return self._ask([key], lambda: self._plans.ends_at(self._scope, key, named))
+
+    def verify(self, subject_id: Any) -> Verification:
+        """As `MemoryRegistry.verify`: whether the records of a person are those that were written.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The database failed.
+        """
+        key = subject_key(subject_id)
+        return self._ask([key], lambda: self._plans.verify(self._scope, key))
+
+    def scoped(self, name: str) -> Self:
+        """The same tables for one tenant: its ids never meet those of another, nor those of the tables without one.
+
+        Args:
+            name: The tenant: 1 to 64 printable characters, no white space around.
+
+        Raises:
+            ConfigurationError: The name is malformed, or this is a tenant's already.
+        """
+        tenant = copy(self)
+        tenant._scope, tenant._written = self._tenant(name), {}  # noqa: SLF001 - its own class
+        return tenant
+
+    def record(
+        self,
+        record: ConsentRecord,
+        *,
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        """Appends a record; it is kept when this returns, or when the caller's transaction is committed.
+
+        Args:
+            record: What was said.
+            session: A session whose transaction the record becomes part of.
+            connection: A connection whose transaction it becomes part of.
+
+        Raises:
+            InvalidRecordError: It is not a `ConsentRecord`, or is refused.
+            RegistryError: The database failed; nothing was appended.
+        """
+        checked = checked_record(record, is_strict=self._is_strict)
+        self._keep([checked], session=session, connection=connection)
+
+    def record_many(
+        self,
+        records: Iterable[ConsentRecord],
+        *,
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        """Appends all records, or none; the other arguments and errors are those of `record`."""
+        checked = [checked_record(record, is_strict=self._is_strict) for record in records]
+        self._keep(checked, session=session, connection=connection)
+
+    def grant(
+        self,
+        subject_id: Any,
+        *purposes: str,
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+        **fields: Unpack[Fields],
+    ) -> None:
+        """Records that a person consents, one record for each purpose, all or none.
+
+        Args:
+            subject_id: The data subject: a `str`, `int` or `UUID`.
+            purposes: The purposes; the three built-in ones when none is named.
+            session: A session whose transaction the records become part of.
+            connection: A connection whose transaction they become part of.
+            fields: As for `RecordingRegistry.grant`.
+
+        Raises:
+            InvalidRecordError: An argument is malformed.
+            RegistryError: The database failed; nothing was appended.
+        """
+        self._say(ConsentStatus.GRANTED, subject_id, purposes, fields, session=session, connection=connection)
+
+    def deny(
+        self,
+        subject_id: Any,
+        *purposes: str,
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+        **fields: Unpack[Fields],
+    ) -> None:
+        """Records that a person refuses or withdraws consent; the arguments and errors are those of `grant`."""
+        self._say(ConsentStatus.DENIED, subject_id, purposes, fields, session=session, connection=connection)
+
+    def forget(
+        self,
+        subject_id: Any,
+        *,
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+    ) -> int:
+        """Erases all records of one person; with an `objection_key` a keyed hash stays of whose last word was no.
+
+        The rows are gone for everybody who asks. When their bytes leave the disk is the server's concern: PostgreSQL's
+        ``VACUUM``, InnoDB's purge, backups and replicas.
+
+        Args:
+            subject_id: The person: a `str`, `int` or `UUID`.
+            session: A session whose transaction the erasure becomes part of.
+            connection: A connection whose transaction it becomes part of.
+
+        Returns:
+            How many were erased.
+
+        Raises:
+            InvalidRecordError: The id is malformed.
+            RegistryError: The database failed.
+        """
+        return self._forget(subject_id, session=session, connection=connection)
+
+    def close(self) -> None:
+        """Closes the registry's own connections; it answers no more questions. The engine that was given stays open."""
+        for own in filter(None, (self._own, self._replica)):
+            own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one answers from the same tables in the same way."""
+        return type(other) is type(self) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        closed = " (closed)" if self._own.is_closed else ""
+        return f"<{type(self).__name__} on {self._engine.dialect.name}{closed}>"
+
+    def _key(self) -> tuple[object, ...]:
+        read = None if self._replica is None else self._replica.engine.url
+        return *self._store, read, self._required, self._max_age, self._is_strict, self._given
+
+    @property
+    def _engine(self) -> Engine:
+        return self._own.engine
+
+    @property
+    def _store(self) -> tuple[object, ...]:
+        return *self._place, self._scope
+
+    @property
+    def _place(self) -> tuple[object, ...]:
+        """Tells these tables from those of another registry."""
+        # Two databases in memory have one URL.
+        is_shared = self._engine.dialect.name != "sqlite" or self._engine.url.database not in {None, "", ":memory:"}
+        where = self._engine.url if is_shared else id(self._engine.pool)
+        return where, self._tables.metadata.schema, self._tables.record.name
+
+    def _read(self, subject_id: str) -> list[ConsentRecord]:
+        return self._ask([subject_id], lambda: self._plans.history(self._scope, subject_id))
+
+    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:
+        def plan() -> Plan[None]:
+            return self._plans.append(self._scope, records, is_stamped_here=is_stamped_here)
+
+        self._do({record.subject_id for record in records}, plan, **where)
+
+    def _recorded(self, key: str, purpose: str, moment: datetime | None) -> Standing | None:
+        if moment is None:
+            return self._ask([key], lambda: self._plans.standing(self._scope, key, purpose))
+        return self._ask([key], lambda: self._plans.standings(self._scope, [key], purpose, moment)).get(key)
+
+    def _forget_all(self, key: str, tags: list[str], **where: Any) -> int:
+        return self._do([key, *tags], lambda: self._plans.forget(self._scope, key, tags), **where)
+
+    def _ask(self, keys: Iterable[str], plan: Callable[[], Plan[_T]]) -> _T:
+        """The answer to a question, by a connection of its own that sees what is committed."""
+        if self._replica is not None and not self._has_written(keys):
+            try:
+                return self._asked(self._replica.engine, plan)
+            except RegistryError:
+                # The replica may be away while the first database is there.
+                pass
+        return self._asked(self._engine, plan)
+
+    def _asked(self, engine: Engine, plan: Callable[[], Plan[_T]]) -> _T:
+        def ask() -> _T:
+            with reading(engine) as connection:
+                return _run(connection, plan())
+
+        def ask_twice() -> _T:
+            try:
+                return ask()
+            except DBAPIError as error:
+                # A connection that broke while it was idle; all that are as old are replaced with it.
+                if not is_disconnect(error):
+                    raise
+            return ask()
+
+        return self._translated(ask_twice)
+
+    def _do(
+        self,
+        keys: Iterable[str],
+        plan: Callable[[], Plan[_T]],
+        session: Session | scoped_session[Any] | None = None,
+        connection: Connection | None = None,
+    ) -> _T:
+        """What comes of a plan that writes: in the caller's transaction, or in one of its own."""
+        if session is not None and connection is not None:
+            raise ConfigurationError("give session= or connection=, not both")
+        keys = list(keys)
+
+        def in_theirs() -> _T:
+            theirs = connection if session is None else session.connection()
+            if not isinstance(theirs, Connection):
+                raise ConfigurationError(
+                    "session= must be a Session and connection= a Connection of SQLAlchemy's; those of asyncio belong to"
+                    " AsyncSQLAlchemyRegistry"
+                )
+            begin_on_sqlite(theirs)
+            # Whatever fails, the caller's transaction goes on.
+            with theirs.begin_nested():
+                return _run(theirs, plan())
+
+        try:
+            is_own = session is None and connection is None
+            return self._translated((lambda: self._done(plan)) if is_own else in_theirs)
+        finally:
+            self._note_written(keys)
+
+    def _done(self, plan: Callable[[], Plan[_T]]) -> _T:
+        for left in reversed(range(_TRIES)):
+            is_committing = False
+            try:
+                with self._engine.connect() as connection, connection.begin() as transaction:
+                    answer = _run(connection, plan())
+                    is_committing = True
+                    transaction.commit()
+                    return answer
+            except DBAPIError as error:
+                # Once it was asked to commit, nobody knows whether it has.
+                if is_committing or not left or not is_worth_another_try(error):
+                    raise
+                time.sleep(0.01 * (_TRIES - left))
+        raise AssertionError  # pragma: no cover - the last try has answered or raised
+
+    def _translated(self, act: Callable[[], _T]) -> _T:
+        """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
+        if self._own.is_closed:
+            raise RegistryError("the registry is closed")
+        problem: ConsentPanelError
+        try:
+            return act()
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None)
+            kind = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
+            problem = RegistryError(f"the database failed: {kind}")
+        except UnicodeError:
+            problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+        raise problem
+
+    def _has_written(self, keys: Iterable[str]) -> bool:
+        present = time.monotonic()
+        return any(self._written.get(key, 0.0) > present for key in keys)
+
+    def _note_written(self, keys: Iterable[str]) -> None:
+        if self._replica is None:
+            return
+        present = time.monotonic()
+        self._written.update(dict.fromkeys(keys, present + _LAG))
+        if len(self._written) > 10_000:
+            self._written = {key: until for key, until in self._written.items() if until > present}
+
+
+def _run(connection: Connection, plan: Plan[_T]) -> _T:
+    """What comes of a plan whose statements are executed on a connection."""
+    rows: Any = None
+    while True:
+        try:
+            statement, parameters = plan.send(rows)
+        except StopIteration as end:
+            answer: _T = end.value
+            return answer
+        result = connection.execute(statement, parameters)
+        rows = result.all() if result.returns_rows else ()
