@@ -181,7 +181,7 @@ class KeptByAStore(RegistryProof):
     def _expect_whole(self, registry: Any, subject_id: str, records: int) -> None:
         verify = getattr(registry, "verify", None)
         if callable(verify):
-            found = verify(subject_id)
+            found: Any = verify(subject_id)
             expect((bool(found), found.records), (True, records), "the chain of the records")
 
     def _again(self) -> Any:
