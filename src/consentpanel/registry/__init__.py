@@ -17,6 +17,7 @@ from consentpanel.registry.callable import CallableRegistry
 from consentpanel.registry.memory import MemoryRegistry
 
 if TYPE_CHECKING:
+    from consentpanel.registry.redis import RedisRegistry
     from consentpanel.registry.sqlalchemy import SQLAlchemyRegistry
     from consentpanel.registry.sqlite import SQLiteRegistry
 
@@ -27,6 +28,7 @@ __all__ = [
     "MaxAge",
     "MemoryRegistry",
     "RecordingRegistry",
+    "RedisRegistry",
     "SQLAlchemyRegistry",
     "SQLiteRegistry",
     "Standing",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 
-# At first use: a process that keeps consent elsewhere need not load SQLite, nor have SQLAlchemy.
-__getattr__, __dir__ = at_first_use(globals(), {"SQLAlchemyRegistry": "sqlalchemy", "SQLiteRegistry": "sqlite"})
+# At first use: a process that keeps consent elsewhere need not load SQLite, nor have the clients of servers.
+__getattr__, __dir__ = at_first_use(
+    globals(), {"RedisRegistry": "redis", "SQLAlchemyRegistry": "sqlalchemy", "SQLiteRegistry": "sqlite"}
+)
 name_all(globals())

@@ -9,23 +9,20 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
+import attrs
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import Executable
 
-from consentpanel._consent.age import MaxAge, end_of
-from consentpanel._consent.chain import Verification, link, start, verified
-from consentpanel._consent.ids import Purpose
-from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
-from consentpanel._consent.standing import Standing, moment_of, standing_by, standing_of
+from consentpanel._consent.age import MaxAge
+from consentpanel._consent.chain import Verification, verified
+from consentpanel._consent.records import ConsentRecord
+from consentpanel._consent.standing import Standing, standing_of
+from consentpanel.registry._appending import End, Present, appended
 from consentpanel.registry._objections import outliving
-from consentpanel.registry._records import not_before
 from consentpanel.registry._rows import (
     COLUMNS,
-    STATUS,
     microseconds,
-    moment_at,
-    optional_moment,
     readable,
     record_of,
     row_of,
@@ -37,6 +34,8 @@ _T = TypeVar("_T")
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Step: TypeAlias = "tuple[Executable, Mapping[str, Any] | list[dict[str, Any]]]"
 Plan: TypeAlias = Generator[Step, Rows, _T]
+
+_PRESENT = tuple(field.name for field in attrs.fields(Present))
 
 #: People in one statement; a driver counts its parameters in 16 bits.
 _AT_ONCE = 10_000
@@ -59,11 +58,11 @@ class Plans:
         self._set_standing = _upsert(
             dialect,
             standing,
-            {name: name for name in ("status", "counts_from", "recorded_at", "expires_at", "policy_version")},
+            dict(zip(_PRESENT, _PRESENT, strict=True)),
         )
         one: dict[str, Any] = {"scope": bindparam("scope_"), "subject_id": bindparam("subject_")}
         said = [record.c[name] for name in COLUMNS]
-        deciding = [standing.c[name] for name in ("status", "expires_at", "policy_version", "recorded_at")]
+        deciding = [standing.c[name] for name in _PRESENT]
         self._end = select(chain.c.length, chain.c.link, chain.c.latest_at).where(*_are(chain, one))
         self._held_end = self._end.with_for_update()
         self._counting = select(standing.c.purpose, standing.c.counts_from).where(*_are(standing, one))
@@ -96,7 +95,7 @@ class Plans:
     def standing(self, scope: str, key: str, purpose: str) -> Plan[Standing | None]:
         """The present standing of one person; None where nothing is recorded. One look-up by the primary key."""
         rows = yield self._standing, {"scope_": scope, "subject_": key, "purpose_": purpose}
-        return self._by_row(purpose, rows[0]) if rows else None
+        return Present(*rows[0]).standing(purpose, self._required, self._max_age) if rows else None
 
     def standings(
         self, scope: str, keys: Iterable[str], purpose: str, moment: datetime | None
@@ -108,7 +107,8 @@ class Plans:
             some = {"scope_": scope, "purpose_": purpose, "subjects_": several[first : first + _AT_ONCE]}
             if moment is None:
                 rows = yield self._standings, some
-                found.update((subject, self._by_row(purpose, row)) for subject, *row in rows)
+                for row in rows:
+                    found[row[0]] = Present(*row[1:]).standing(purpose, self._required, self._max_age)
                 continue
             rows = yield self._past, {**some, "until_": microseconds(moment)}
             said: dict[str, list[ConsentRecord]] = {}
@@ -122,10 +122,8 @@ class Plans:
     def ends_at(self, scope: str, key: str, purpose: str) -> Plan[datetime | None]:
         """When the grant that decides now ends; None for never, and for no grant."""
         rows = yield self._standing, {"scope_": scope, "subject_": key, "purpose_": purpose}
-        for status, expires_at, _, recorded_at in rows:
-            if status == ConsentStatus.GRANTED.value:
-                return end_of(purpose, moment_at(recorded_at), optional_moment(expires_at), self._max_age)
-        return None
+        present = Present(*rows[0]) if rows else None
+        return None if present is None else present.ends_at(purpose, self._max_age)
 
     def history(self, scope: str, key: str) -> Plan[list[ConsentRecord]]:
         """The records of one person, in the order of writing."""
@@ -157,30 +155,26 @@ class Plans:
         for key in sorted(by_person):
             yield from self._append_of_one(scope, key, by_person[key], is_stamped_here=is_stamped_here)
 
-    def _append_of_one(self, scope: str, key: str, records: list[ConsentRecord], is_stamped_here: bool) -> Plan[None]:
+    def _append_of_one(
+        self, scope: str, key: str, records: list[ConsentRecord], *, is_stamped_here: bool
+    ) -> Plan[None]:
         one = {"scope_": scope, "subject_": key}
         ((length, last, latest),) = yield from self._held(scope, key)
-        if is_stamped_here:
-            records = [not_before(record, optional_moment(latest)) for record in records]
-        rows = yield self._counting, one
-        counting: dict[str, datetime] = {purpose: moment_at(since) for purpose, since in rows}
-        added, deciding = [], {}
-        for record in records:
-            last = link(last, record)
-            row = dict(zip(COLUMNS, row_of(record), strict=True))
-            added.append({**row, "scope": scope, "position": length, "link": last})
-            length, latest = length + 1, max(row["recorded_at"], latest or row["recorded_at"])
-            before = counting.get(record.purpose)
-            moment = moment_of(record, before)
-            if before is None or moment >= before:
-                counting[record.purpose] = moment
-                names = ("subject_id", "purpose", "status", "recorded_at", "expires_at", "policy_version")
-                since = {"scope": scope, "counts_from": microseconds(moment)}
-                deciding[record.purpose] = {**{name: row[name] for name in names}, **since}
-        yield self._insert, added
-        if deciding:
-            yield self._set_standing, list(deciding.values())
-        yield self._extend, {**one, "length_": length, "link_": last, "latest_": latest}
+        counting: Any = yield self._counting, one
+        end = End(length, last, latest)
+        done = appended(end, dict(counting), records, is_stamped_here=is_stamped_here)
+        yield (
+            self._insert,
+            [
+                {**dict(zip(COLUMNS, row_of(record), strict=True)), "scope": scope, "position": place, "link": its_link}
+                for place, (record, its_link) in enumerate(done.records, length)
+            ],
+        )
+        if done.present:
+            place = {"scope": scope, "subject_id": key}
+            rows = [{**place, "purpose": purpose, **attrs.asdict(each)} for purpose, each in done.present.items()]
+            yield self._set_standing, rows
+        yield self._extend, {**one, "length_": done.end.length, "link_": done.end.link, "latest_": done.end.latest_at}
 
     def forget(self, scope: str, key: str, tags: list[str]) -> Plan[int]:
         """Erases the records of one person, and keeps what outlives them; how many were erased. Within one transaction."""
@@ -204,20 +198,8 @@ class Plans:
 
     def _held(self, scope: str, key: str) -> Plan[Rows]:
         """The end of a person's chain, which nobody else changes until the transaction ends; made where there is none."""
-        yield self._hold, {"scope": scope, "subject_id": key, "length": 0, "link": start(scope), "latest_at": None}
+        yield self._hold, {"scope": scope, "subject_id": key, **attrs.asdict(End.of_nobody(scope))}
         return (yield self._held_end, {"scope_": scope, "subject_": key})
-
-    def _by_row(self, purpose: str, row: Sequence[Any]) -> Standing:
-        status, expires_at, policy_version, recorded_at = row
-        end = optional_moment(expires_at)
-        if end is None and self._max_age is not None:
-            end = self._max_age.end_of_grant(Purpose(purpose), moment_at(recorded_at))
-        return standing_by(
-            STATUS[status],
-            expired=end is not None and end <= now(),
-            policy_version=policy_version,
-            required_policy_version=self._required,
-        )
 
 
 def _are(table: Any, values: Mapping[str, Any]) -> list[Any]:
