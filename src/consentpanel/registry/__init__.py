@@ -14,6 +14,7 @@ from consentpanel.registry._protocol import ConsentRegistry
 from consentpanel.registry._recording import RecordingRegistry
 from consentpanel.registry.cached import CachedRegistry
 from consentpanel.registry.callable import CallableRegistry
+from consentpanel.registry.invalidation import Invalidation, PostgresInvalidation, RedisInvalidation
 from consentpanel.registry.memory import MemoryRegistry
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ __all__ = [
     "CachedRegistry",
     "CallableRegistry",
     "ConsentRegistry",
+    "Invalidation",
     "MaxAge",
     "MemoryRegistry",
+    "PostgresInvalidation",
     "RecordingRegistry",
+    "RedisInvalidation",
     "RedisRegistry",
     "SQLAlchemyRegistry",
     "SQLiteRegistry",

@@ -19,11 +19,12 @@ from consentpanel._log import note_failure
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.registry._lookup import ask_several, question_to
 from consentpanel.registry._protocol import LacksMethodError, in_time, offered
-from consentpanel.registry._recording import StoredRegistry
+from consentpanel.registry._recording import RecordingRegistry, StoredRegistry
 from consentpanel.registry._records import checked_record
 from consentpanel.registry._watching import store_of, watch
 from consentpanel.registry._writing import call, history_of, record_all, say
 from consentpanel.registry.callable import as_registry
+from consentpanel.registry.invalidation import Invalidation, digest_of
 
 _T = TypeVar("_T")
 
@@ -50,6 +51,9 @@ class CachedRegistry:
         registry: The registry to ask, or a callable ``(subject_id, purpose)``.
         ttl: Seconds for which an answer is remembered, above 0.
         max_size: The most answers that are remembered; the oldest goes first.
+        invalidation: A channel on which processes hear of each other's writes: `RedisInvalidation` or `PostgresInvalidation`.
+            What another process records through such a cache, or through a registry of the package beside one, shows here as
+            soon as the channel tells it. While the channel is broken nothing older than `ttl` is answered, and a warning says so.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -62,20 +66,31 @@ class CachedRegistry:
         <ConsentStatus.GRANTED: 'granted'>
     """
 
-    def __init__(self, registry: Any, *, ttl: float, max_size: int = 100_000) -> None:
+    def __init__(
+        self, registry: Any, *, ttl: float, max_size: int = 100_000, invalidation: Invalidation | None = None
+    ) -> None:
         self._ttl = seconds("ttl", ttl)
         self._max_size = whole_number("max_size", max_size, 1)
         self._inner: Any = as_registry(registry)
         #: By person and purpose: the answer, when it is to be asked for again, and when it ends by itself.
         self._answers: dict[tuple[str, str], tuple[Any, float, datetime | None]] = {}
         self._purposes: set[str] = set()
-        #: Until when nothing is remembered of a person.
+        #: Until when nothing is remembered of a person, by digest.
         self._unsettled: dict[str, float] = {}
         self._writes = 0
         # Re-entrant, because a signal handler may ask or record in the middle of anything.
         self._lock = threading.RLock()
         _ALIVE.add(self)
         watch(self, self._inner)
+        if invalidation is not None and not callable(getattr(invalidation, "attach", None)):
+            raise ConfigurationError(
+                f"invalidation must be a RedisInvalidation or PostgresInvalidation, not {type(invalidation).__name__}"
+            )
+        self._invalidation = invalidation
+        #: Who is remembered, by what names them on the channel.
+        self._by_digest: dict[str, str] = {}
+        if invalidation is not None:
+            invalidation.attach(self)
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """The status of one person for one purpose, from memory when it is about now.
@@ -220,7 +235,8 @@ class CachedRegistry:
         """
         if not isinstance(self._inner, StoredRegistry):
             raise ConfigurationError(f"{type(self._inner).__name__} knows no tenants")
-        return CachedRegistry(self._inner.scoped(name), ttl=self._ttl, max_size=self._max_size)
+        inner = self._inner.scoped(name)
+        return CachedRegistry(inner, ttl=self._ttl, max_size=self._max_size, invalidation=self._invalidation)
 
     def forget(self, subject_id: Any, **where: Any) -> object:
         """Erases all records of one person, here and in the other registry."""
@@ -251,8 +267,14 @@ class CachedRegistry:
                 note_failure("the end of a grant, which is not remembered,", error)
                 return
         with self._lock:
-            if self._unsettled.get(key[0], 0.0) > time.monotonic():
-                return
+            if self._unsettled or self._invalidation is not None:
+                digest = digest_of(self._scope, key[0])
+                if self._unsettled.get(digest, 0.0) > time.monotonic():
+                    return
+                if self._invalidation is not None:
+                    self._by_digest[digest] = key[0]
+                    while len(self._by_digest) > self._max_size:
+                        self._forget_answers(self._by_digest.pop(next(iter(self._by_digest))))
             # An answer that was asked for before a write may be what the write has changed.
             if writes == self._writes:
                 self._answers.pop(key, None)
@@ -268,7 +290,12 @@ class CachedRegistry:
         try:
             return write()
         finally:
-            self.notice([each.subject_id if isinstance(each, ConsentRecord) else each for each in about])
+            people = [each.subject_id if isinstance(each, ConsentRecord) else each for each in about]
+            if isinstance(self._inner, RecordingRegistry):
+                # It has told everybody who remembers, this one too.
+                self._forget_answers_of(people, is_settled=True)
+            else:
+                self.notice(people)
 
     def notice(self, subject_ids: Collection[Any], *, is_settled: bool = True) -> None:
         """Forgets what is remembered of some people, because it may have changed; for the registries of the package.
@@ -278,14 +305,48 @@ class CachedRegistry:
             is_settled: Whether the write is done. Of somebody who is written of in a transaction of the caller's nothing is
                 remembered for a minute, because nobody tells when that is committed.
         """
+        self._forget_answers_of(list(subject_ids), is_settled=is_settled)
+        if self._invalidation is not None:
+            keys = [key for key in map(_key_or_none, subject_ids) if key is not None]
+            self._invalidation.tell([digest_of(self._scope, key) for key in keys], is_settled=is_settled)
+
+    def hear(self, digests: Collection[str] | None, *, is_settled: bool) -> None:
+        """Forgets what is remembered of whom another process has written; for an `invalidation`.
+
+        Args:
+            digests: Of whom, as `digest_of` names them; None for everybody.
+            is_settled: Whether the write is done.
+        """
+        if digests is None:
+            with self._lock:
+                self._writes += 1
+                self._answers.clear()
+                self._by_digest.clear()
+            return
+        known = [key for key in map(self._by_digest.get, digests) if key is not None]
+        self._forget_answers_of(known, is_settled=True)
+        if not is_settled:
+            # Whom they name may be asked about later.
+            self._note_unsettled(digests)
+
+    def _forget_answers_of(self, subject_ids: Collection[Any], *, is_settled: bool) -> None:
         with self._lock:
             self._writes += 1
             for each in subject_ids:
                 self._forget_answers(each)
-            if not is_settled:
-                present = time.monotonic()
-                open_ones = {key: until for key, until in self._unsettled.items() if until > present}
-                self._unsettled = {**open_ones, **dict.fromkeys(map(str, subject_ids), present + _UNSETTLED)}
+        if not is_settled:
+            self._note_unsettled(digest_of(self._scope, key) for key in map(_key_or_none, subject_ids) if key)
+
+    def _note_unsettled(self, digests: Iterable[str]) -> None:
+        with self._lock:
+            present = time.monotonic()
+            open_ones = {digest: until for digest, until in self._unsettled.items() if until > present}
+            self._unsettled = {**open_ones, **dict.fromkeys(digests, present + _UNSETTLED)}
+
+    @property
+    def _scope(self) -> str:
+        scope = getattr(self._inner, "_scope", "")
+        return scope if isinstance(scope, str) else ""
 
     @property
     def _store(self) -> Hashable:
@@ -303,6 +364,13 @@ class CachedRegistry:
     def _restart_in_child(self) -> None:
         # Another thread of the parent may have held the lock.
         self._lock = threading.RLock()
+
+
+def _key_or_none(subject_id: Any) -> str | None:
+    try:
+        return subject_key(subject_id)
+    except ValueError:
+        return None
 
 
 def _told(answer: Any) -> Any:
