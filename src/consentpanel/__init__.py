@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from consentpanel import transparency as transparency
     from consentpanel._consent import ConsentRecord, ConsentStatus, Purpose, Regime, by_country, subject_key
     from consentpanel._messages.decision import Cause, Decision, MessageError, Outcome, Reason
-    from consentpanel.client import Mixpanel, Withdrawal, configure, reset
+    from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal, configure, reset
     from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
     from consentpanel.policy import (
         FieldPolicy,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncMixpanel",
     "BackgroundConsumer",
     "BufferedConsumer",
     "Cause",

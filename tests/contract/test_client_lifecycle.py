@@ -64,6 +64,9 @@ def test_leaving_with_flushes_also_when_the_body_raises(buffered: Mixpanel, vend
 
 
 def test_leaving_async_with_flushes(buffered: Mixpanel, vendor: FakeTransport) -> None:
+    if not isinstance(buffered, Mixpanel):
+        pytest.skip("an AsyncMixpanel that blocks is left by `with`")
+
     async def main() -> None:
         async with buffered as mp:
             mp.track("user-1", EVENT)

@@ -13,6 +13,7 @@ from typing_extensions import assert_type
 
 import consentpanel
 from consentpanel import (
+    AsyncMixpanel,
     BackgroundConsumer,
     BufferedConsumer,
     Cause,
@@ -54,6 +55,7 @@ from consentpanel import (
 )
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import (
+    AsyncConsentRegistry,
     CachedRegistry,
     CallableRegistry,
     ConsentRegistry,
@@ -222,6 +224,14 @@ def delivery_and_withdrawal(mp: Mixpanel) -> None:
     assert_type(mp.opt_in("user-1", "analytics"), Decision)
     assert_type(mp.flush(), None)
     assert_type(CachedRegistry(MemoryRegistry(), ttl=30).status("user-1", "analytics"), ConsentStatus)
+
+
+async def without_blocking(registry: AsyncConsentRegistry) -> None:
+    async with AsyncMixpanel("TOKEN", registry=registry) as mp:
+        assert_type(await mp.track("user-1", "Signed up", {"plan": "pro"}), Decision)
+        assert_type(await mp.people_set("user-1", {"plan": "pro"}), Decision)
+        assert_type(await mp.withdraw("user-1", source="settings"), Withdrawal)
+        assert_type(await mp.flush(), None)
 
 
 def at_log_in(registry: ConsentRegistry) -> None:

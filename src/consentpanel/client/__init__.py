@@ -2,9 +2,10 @@
 
 from consentpanel._exports import name_all
 from consentpanel.client._consent_calls import Withdrawal
+from consentpanel.client._later import AsyncMixpanel
 from consentpanel.client._process import configure, reset
 from consentpanel.client.mixpanel import Mixpanel
 
-__all__ = ["Mixpanel", "Withdrawal", "configure", "reset"]
+__all__ = ["AsyncMixpanel", "Mixpanel", "Withdrawal", "configure", "reset"]
 
 name_all(globals())

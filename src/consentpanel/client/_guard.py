@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -29,7 +30,8 @@ from consentpanel.errors import RegistryError
 from consentpanel.policy._detect.detection import kind_in_name
 from consentpanel.policy._detect.ids import Ids
 from consentpanel.policy.identity import with_pseudonyms
-from consentpanel.registry._lookup import regimes_of, standings_of
+from consentpanel.registry._acts import Act, Plan, at_once
+from consentpanel.registry._lookup import asking, regimes_of
 from consentpanel.registry._protocol import LacksMethodError
 from consentpanel.registry._writing import history_of
 
@@ -80,25 +82,41 @@ class Guard:
         return settings
 
     def submit(self, message: Message, credentials: object, outlet: Outlet, known: Standing | None = None) -> Decision:
-        """Judges a message, delivers what may be sent, and says what was done.
+        """Judges a message, delivers what may be sent, and says what was done; the arguments are those of `plan`.
+
+        Raises:
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        return at_once(self.plan(message, credentials, outlet, known))
+
+    def plan(
+        self,
+        message: Message,
+        credentials: object,
+        outlet: Outlet,
+        known: Standing | None = None,
+        asked: object = None,
+    ) -> Plan[Decision]:
+        """As `submit`, as a plan, which does no input and output itself.
 
         Args:
             message: The message, taken apart.
             credentials: What the vendor's client hands to the consumer as `api_key`; None for nothing.
             outlet: Where to deliver.
             known: The present standing of the message's only person, when it was asked a moment ago.
+            asked: The registry whose answers are awaited, for a driver that can; None for that of the settings.
 
         Raises:
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         settings = self.settings()
         self.warn_of_ids(*message.subjects)
-        ask = _Asked(known)
-        verdict, purposes = _judged(message, settings, ask)
+        ask = _Asked(known, asked)
+        verdict, purposes = yield from _judging(message, settings, ask)
         decision = verdict.decision
         awaited: tuple[tuple[str, Purpose], ...] = ()
         if decision.reason is Reason.NO_CONSENT and verdict.text is None and settings.holds:
-            awaited = _never_asked(message, settings, ask, outlet)
+            awaited = yield from _never_asked(message, settings, ask, outlet)
             if awaited:
                 verdict, purposes = _as_granted(message, settings, ask)
             if verdict.text is not None:
@@ -118,7 +136,7 @@ class Guard:
         if awaited:
             ticket.hold(settings.hold_for, verdict.decision, awaited)
         try:
-            outlet.deliver(message.endpoint, verdict.text, credentials, ticket)
+            yield Act("deliver", partial(outlet.deliver, message.endpoint, verdict.text, credentials, ticket))
         except BaseException:
             self.reporter.raised(ticket, decision)
             raise
@@ -187,20 +205,29 @@ class Guard:
 _Answers = tuple[Mapping[Question, Standing], "Regime | Callable[[str], Regime]"]
 
 
-def _judged(message: Message, settings: Settings, ask: Callable[..., _Answers]) -> tuple[Verdict, tuple[Purpose, ...]]:
+def _judged(
+    message: Message, settings: Settings, ask: Callable[..., Plan[_Answers]]
+) -> tuple[Verdict, tuple[Purpose, ...]]:
+    """As `_judging`, at once."""
+    return at_once(_judging(message, settings, ask))
+
+
+def _judging(
+    message: Message, settings: Settings, ask: Callable[..., Plan[_Answers]]
+) -> Plan[tuple[Verdict, tuple[Purpose, ...]]]:
     """The gate's verdict, and the purposes on which the message stands. Nothing of ours raises into a request.
 
     Args:
         message: The message.
         settings: The client's.
-        ask: Gives standings and regime, of `settings`, the message and the questions about it.
+        ask: Plans for standings and regime, of `settings`, the message and the questions about it.
     """
     purposes: tuple[Purpose, ...] = ()
     try:
         settings.policy.open_ids(message)
         purposes = settings.purposes.of(message)
         every_purpose = tuple(dict.fromkeys((*purposes, *bound_purposes(message, settings.policy))))
-        standings, regime = ask(settings, message, questions(message, every_purpose, settings.policy))
+        standings, regime = yield from ask(settings, message, questions(message, every_purpose, settings.policy))
         maps_ids = not settings.identity.is_plain
         verdict = judge(message, purposes, standings, settings.policy, regime, maps_ids=maps_ids)
         if verdict.text is not None and maps_ids:
@@ -213,7 +240,7 @@ def _judged(message: Message, settings: Settings, ask: Callable[..., _Answers]) 
 
 def _never_asked(
     message: Message, settings: Settings, asked: _Asked, outlet: Outlet
-) -> tuple[tuple[str, Purpose], ...]:
+) -> Plan[tuple[tuple[str, Purpose], ...]]:
     """Whose answers are awaited, on which purposes; nobody's where one was asked before, or nobody could keep the message back.
 
     A registry that tells no more than a status says of an answer that has expired what it says of none.
@@ -232,7 +259,8 @@ def _never_asked(
     )
     try:
         for subject in dict.fromkeys(subject for subject, _ in awaited):
-            said = {record.purpose for record in history_of(settings.registry, subject)}
+            history = yield Act("call", partial(history_of, settings.registry, subject))
+            said = {record.purpose for record in history}
             if any(each == subject and purpose in said for each, purpose in awaited):
                 return ()
     except LacksMethodError:
@@ -248,7 +276,8 @@ def _as_granted(message: Message, settings: Settings, asked: _Asked) -> tuple[Ve
     """What would be sent if those who were never asked had agreed."""
     purposes = settings.purposes.of(message)
 
-    def ask(*_: object) -> _Answers:
+    def ask(*_: object) -> Plan[_Answers]:
+        yield from ()
         # What a property alone is bound to nobody is taken to have agreed to.
         return {
             question: Standing.GRANTED if standing is Standing.NOT_RECORDED and question[1] in purposes else standing
@@ -262,30 +291,36 @@ class _Asked:
     """Asks what registry and regime say now, and keeps the answers.
 
     Args:
-        known: As for `Guard.submit`.
+        known, registry: As for `Guard.plan`.
     """
 
-    __slots__ = ("_known", "regime", "standings")
+    __slots__ = ("_known", "_registry", "regime", "standings")
 
     regime: Regime | Callable[[str], Regime]
 
-    def __init__(self, known: Standing | None = None) -> None:
+    def __init__(self, known: Standing | None = None, registry: object = None) -> None:
         self._known = known
+        self._registry = registry
         self.standings: dict[Question, Standing] = {}
 
-    def __call__(self, settings: Settings, message: Message, asked: Sequence[Question]) -> _Answers:
+    def __call__(self, settings: Settings, message: Message, asked: Sequence[Question]) -> Plan[_Answers]:
         if self._known is not None and asked and len(message.subjects) == 1:
             # Asked a moment ago: one look-up for each purpose is enough.
             self.standings[asked[0]] = self._known
             asked = asked[1:]
         if asked:
-            self.standings.update(standings_of(settings.registry, asked))
-        self.regime = regimes_of(settings.regime, message.persons)
+            registry = settings.registry if self._registry is None else self._registry
+            self.standings.update((yield from asking(registry, asked)))
+        if isinstance(settings.regime, Regime):
+            self.regime = settings.regime
+        else:
+            self.regime = yield Act("call", partial(regimes_of, settings.regime, message.persons))
         return self.standings, self.regime
 
 
-def _as_withdrawn(_: Settings, __: Message, asked: Sequence[Question]) -> _Answers:
+def _as_withdrawn(_: Settings, __: Message, asked: Sequence[Question]) -> Plan[_Answers]:
     """As if everybody had taken everything back, and nobody is asked."""
+    yield from ()
     return dict.fromkeys(asked, Standing.WITHDRAWN), Regime.OPT_IN
 
 

@@ -100,6 +100,15 @@ class SealedTransport:
         known = vars(type(consumer))
         return known.get("holds_back") is known.get("send", ...) and "send" not in getattr(consumer, "__dict__", {})
 
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether a message is handed over without waiting: to a queue of ours that has room."""
+        if process.outbox is not None:
+            return True
+        known = vars(type(self.__consumer))
+        is_own = "has_room" in known and "send" in known and "send" not in vars(self.__consumer)
+        return is_own and self.__consumer.has_room is True
+
     def release(self, subject_id: object) -> None:
         """Has the consumer look at once whether what it holds for a person may leave."""
         look = getattr(self.__consumer, "look_at_held", None)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from consentpanel._consent.standing import Standing
+    from consentpanel._messages.message import Message
     from consentpanel.privacy_requests import PrivacyRequests
     from consentpanel.transparency._audit import Configuration
 
@@ -306,6 +307,7 @@ class Mixpanel(ConsentCalls):
             and event_name
             and meta is None
             and self._wire.is_plain
+            and self._takes_fast_path()
         ):
             decision, known = self._guard.event_at_once(self, distinct_id, event_name, properties, self._sealed)
             if decision is not None:
@@ -379,10 +381,7 @@ class Mixpanel(ConsentCalls):
             names = {"distinct_id": original, "alias": alias_id, "token": client._token}
             client.send("events", {"event": "$create_alias", "properties": names, **(meta or {})})
 
-        decision = self._record(build, (), None, meta, ids=(alias_id, original))
-        if decision and not self._sealed.sends_by_itself:
-            self.flush()
-        return decision
+        return self._sent_at_once(self._record(build, (), None, meta, ids=(alias_id, original)))
 
     def merge(
         self,
@@ -431,7 +430,12 @@ class Mixpanel(ConsentCalls):
             MessageError: Something failed and the client was built with ``on_error="raise"``.
         """
         known: Standing | None = None
-        if (meta is None or (type(meta) is dict and not meta)) and type(message) is dict and self._wire.is_plain:
+        if (
+            (meta is None or (type(meta) is dict and not meta))
+            and type(message) is dict
+            and self._wire.is_plain
+            and self._takes_fast_path()
+        ):
             decision, known = self._guard.update_at_once(self, message, self._sealed)
             if decision is not None:
                 return decision
@@ -494,7 +498,20 @@ class Mixpanel(ConsentCalls):
     ) -> Decision:
         """Has the vendor's code build the record, then the guard judge and send it."""
         message, credentials = captured(self, build, arguments, properties, meta, ids=ids, endpoint=endpoint)
+        return self._submit(message, credentials, known)
+
+    # What another driver of the same calls does otherwise.
+
+    def _takes_fast_path(self) -> bool:
+        return True
+
+    def _submit(self, message: Message, credentials: object, known: Standing | None) -> Decision:
         return self._guard.submit(message, credentials, self._sealed, known)
+
+    def _sent_at_once(self, decision: Decision) -> Decision:
+        if decision and not self._sealed.sends_by_itself:
+            self.flush()
+        return decision
 
 
 refuse_unknown_calls(Mixpanel)

@@ -10,6 +10,7 @@ from consentpanel._consent.standing import Standing, standing_of
 from consentpanel._exports import at_first_use, name_all
 from consentpanel.registry._ask_again import ask_again_at
 from consentpanel.registry._carry_over import carry_over
+from consentpanel.registry._later import AsyncConsentRegistry
 from consentpanel.registry._protocol import ConsentRegistry
 from consentpanel.registry._recording import RecordingRegistry
 from consentpanel.registry.cached import CachedRegistry
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from consentpanel.registry.sqlite import SQLiteRegistry
 
 __all__ = [
+    "AsyncConsentRegistry",
     "CachedRegistry",
     "CallableRegistry",
     "ConsentRegistry",

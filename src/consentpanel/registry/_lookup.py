@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from consentpanel._consent.ids import Purpose
@@ -11,6 +12,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._consent.standing import Question, Standing
 from consentpanel._log import note_failure, warn_rarely
+from consentpanel.registry._acts import Act, Plan, at_once
 from consentpanel.registry._protocol import in_time, is_late, offered
 
 
@@ -21,21 +23,40 @@ def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question,
         registry: The registry, or None when none is configured.
         questions: Subject, purpose and moment of each.
     """
+    return at_once(asking(registry, questions))
+
+
+def asking(registry: Any, questions: Iterable[Question]) -> Plan[dict[Question, Standing]]:
+    """As `standings_of`, as a plan: whoever asks may await the answers."""
     asked = list(questions)
     if registry is None:
         return dict.fromkeys(asked, Standing.NOT_CONFIGURED)
     if len(asked) == 1:
         question = asked[0]
-        return {question: standing_of_one(registry, *question)}
+        return {question: (yield from _asking_one(registry, *question))}
     together: dict[tuple[Purpose, datetime | None], list[str]] = {}
     for subject, purpose, moment in asked:
         together.setdefault((purpose, moment), []).append(subject)
     answers: dict[Question, Standing] = {}
     for (purpose, moment), subjects in together.items():
-        found = _several(registry, subjects, purpose, moment)
+        found = yield from _asking_several(registry, subjects, purpose, moment)
         for subject in subjects:
             answers[subject, purpose, moment] = as_standing(found.get(subject))
     return answers
+
+
+def _asking_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Plan[Standing]:
+    try:
+        answer = yield Act("ask", partial(_ask_one, registry, subject, purpose, moment))
+    except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
+        note_failure("registry", error)
+        return Standing.UNAVAILABLE
+    return answer if type(answer) is Standing else as_standing(answer)
+
+
+def _ask_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Any:
+    ask = question_to(registry)
+    return ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment)
 
 
 def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None = None) -> Standing:
@@ -62,21 +83,38 @@ _ABOUT_ONE = ("standing", "status")
 _ABOUT_SEVERAL = ("standings", "statuses", *_ABOUT_ONE)
 
 
-def _several(registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None) -> Mapping[str, object]:
+def _asking_several(
+    registry: Any, subjects: list[str], purpose: Purpose, moment: datetime | None
+) -> Plan[Mapping[str, object]]:
     try:
-        found = ask_several(registry, subjects, purpose, moment)
+        # One that is asked about one person alone has no answer about several.
+        found = yield Act("ask", partial(_ask_several, registry, subjects, purpose, moment))
         if found is not None:
-            return found
-        return {subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects}
+            found = in_time(found, "statuses")
+            return {subject: found[subject] for subject in subjects if subject in found}
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
-    # One person may be the cause. If two of them cannot be told alone, the registry is down.
-    tried = {subject: standing_of_one(registry, subject, purpose, moment) for subject in (subjects[0], subjects[-1])}
-    if set(tried.values()) == {Standing.UNAVAILABLE}:
-        return dict.fromkeys(subjects, Standing.UNAVAILABLE)
-    return tried | {
-        subject: standing_of_one(registry, subject, purpose, moment) for subject in subjects if subject not in tried
-    }
+        # One person may be the cause. If two of them cannot be told alone, the registry is down.
+        tried: dict[str, object] = {}
+        for subject in (subjects[0], subjects[-1]):
+            tried[subject] = yield from _asking_one(registry, subject, purpose, moment)
+        if set(tried.values()) == {Standing.UNAVAILABLE}:
+            return dict.fromkeys(subjects, Standing.UNAVAILABLE)
+    else:
+        tried = {}
+    for subject in subjects:
+        if subject not in tried:
+            tried[subject] = yield from _asking_one(registry, subject, purpose, moment)
+    return tried
+
+
+def _ask_several(registry: Any, subjects: Sequence[str], purpose: Purpose, moment: datetime | None) -> Any:
+    """What a registry answers about several people at once; None from one that is asked about one alone."""
+    name = offered(registry, _ABOUT_SEVERAL)
+    if name in _ABOUT_ONE or (name is None and not callable(getattr(registry, "statuses", None))):
+        return None
+    ask = getattr(registry, name or "statuses")
+    return ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment)
 
 
 def ask_several(
@@ -87,11 +125,10 @@ def ask_several(
     Raises:
         Exception: Whatever the registry raises.
     """
-    name = offered(registry, _ABOUT_SEVERAL)
-    if name in _ABOUT_ONE or (name is None and not callable(getattr(registry, "statuses", None))):
+    answer = _ask_several(registry, subjects, purpose, moment)
+    if answer is None:
         return None
-    ask = getattr(registry, name or "statuses")
-    found = in_time(ask(subjects, purpose) if moment is None else ask(subjects, purpose, at=moment), "statuses")
+    found = in_time(answer, "statuses")
     return {subject: found[subject] for subject in subjects if subject in found}
 
 

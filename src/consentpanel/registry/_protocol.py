@@ -99,7 +99,7 @@ def refuse_coroutines(registry: object) -> None:
             method = getattr(registry, name, None)
         if is_coroutine_function(method):
             raise ConfigurationError(
-                f"registry.{name} must be a plain method: a coroutine function cannot be asked here"
+                f"registry.{name} must be a plain method: a coroutine function can be asked by AsyncMixpanel alone"
             )
 
 

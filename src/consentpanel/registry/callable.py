@@ -74,7 +74,7 @@ class CallableRegistry:
             if is_coroutine_function(each):
                 raise ConfigurationError(f"{name} must be a plain function: a coroutine function cannot be asked here")
         self._function = function
-        self._takes_at = _takes_at(function)
+        self._takes_at = takes_at(function)
         self._own = own
 
     def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
@@ -97,14 +97,7 @@ class CallableRegistry:
             return Standing.NOT_RECORDED
         else:
             answer = self._function(key, Purpose(purpose))
-        if answer is None:
-            return Standing.NOT_RECORDED
-        if isinstance(answer, ConsentStatus):
-            return Standing.of(answer)
-        if answer is True or answer is False:
-            return Standing.GRANTED if answer else Standing.ANSWERED_FALSE
-        is_late(answer)  # closes a coroutine
-        raise RegistryError(f"the function must return a ConsentStatus, bool or None, not {type(answer).__name__}")
+        return standing_said(answer)
 
     def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
@@ -179,7 +172,24 @@ def as_registry(value: Any) -> ConsentRegistry:
     )
 
 
-def _takes_at(function: Callable[..., object]) -> bool:
+def standing_said(answer: object) -> Standing:
+    """The standing that an answer of a function says.
+
+    Raises:
+        RegistryError: It says none.
+    """
+    if answer is None:
+        return Standing.NOT_RECORDED
+    if isinstance(answer, ConsentStatus):
+        return Standing.of(answer)
+    if answer is True or answer is False:
+        return Standing.GRANTED if answer else Standing.ANSWERED_FALSE
+    is_late(answer)  # closes a coroutine
+    raise RegistryError(f"the function must return a ConsentStatus, bool or None, not {type(answer).__name__}")
+
+
+def takes_at(function: Callable[..., object]) -> bool:
+    """Whether a function may be asked about the past."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

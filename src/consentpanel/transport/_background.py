@@ -161,6 +161,11 @@ class BackgroundConsumer:
         message = waiting_message(endpoint, json_message, api_key, api_secret)
         self._courier.put(endpoint, message, self._account, self._timeout)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a message would be queued at once; for clients that must not wait."""
+        return self._courier.has_room
+
     #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
     holds_back = send
 

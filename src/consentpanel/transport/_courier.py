@@ -282,6 +282,11 @@ class Courier(ThreadedBuffer):
             line.sweep()
         return left, unanswered
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a message would be queued at once, as far as can be told without waiting."""
+        return self._has_room()
+
     def _has_room(self) -> bool:
         return self.whole.waiting < self._max_queued and self.whole.size < self._max_queued_bytes
 

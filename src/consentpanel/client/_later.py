@@ -1,0 +1,353 @@
+"""The client for applications of asyncio: the same gate and rules, asked and delivered without blocking the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from consentpanel._consent.standing import Standing
+from consentpanel._forks import Survivors
+from consentpanel._log import note_failure
+from consentpanel._messages.decision import Decision, MessageError
+from consentpanel._messages.message import Message
+from consentpanel._mixpanel import vendor
+from consentpanel._mixpanel.calls import CALLS
+from consentpanel.client._consent_calls import Withdrawal
+from consentpanel.client.mixpanel import Mixpanel
+from consentpanel.registry._acts import Act, Plan
+from consentpanel.registry._later import awaited_registry, bridged, is_later
+from consentpanel.transport import BackgroundConsumer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    _Props = Mapping[str, Any]
+    _Meta = Mapping[str, Any] | None
+
+_T = TypeVar("_T")
+
+#: Threads in which what may take its time is done, for all clients of the process.
+_THREADS = 32
+
+
+class AsyncMixpanel:
+    """As `Mixpanel`, for asyncio: every call that sends or records is a coroutine, and none blocks the event loop.
+
+    The constructor is that of `Mixpanel`. ``registry=`` may also be asynchronous: `AsyncSQLAlchemyRegistry`,
+    `AsyncRedisRegistry`, any class with the coroutine methods of `AsyncConsentRegistry`, or a coroutine function
+    ``(subject_id, purpose)``. One that answers at once is asked in a thread, and so is a function given as ``regime=``.
+
+    Without a consumer messages are sent by a `BackgroundConsumer`. Any other consumer is called in a thread. What is buffered
+    is judged again by threads of the buffer, which have an asynchronous registry asked in the client's event loop: close the
+    client, or leave ``async with``, before that loop ends.
+
+    Args:
+        arguments: As for `Mixpanel`.
+
+    Raises:
+        ConfigurationError: As `Mixpanel`.
+
+    Example:
+        >>> import asyncio
+        >>> from consentpanel import AsyncMixpanel
+        >>> from consentpanel.testing import FakeTransport
+        >>> async def consent_of(subject_id, purpose):
+        ...     return subject_id == "user-1"
+        >>> async def main():
+        ...     async with AsyncMixpanel("TOKEN", FakeTransport(), registry=consent_of) as mp:
+        ...         return [bool(await mp.track(who, "Signed up")) for who in ("user-1", "user-2")]
+        >>> asyncio.run(main())
+        [True, False]
+    """
+
+    def __init__(
+        self, token: str, consumer: Any = None, *arguments: Any, registry: Any = None, **keywords: Any
+    ) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._awaited: Any = None
+        if registry is not None and is_later(registry):
+            self._awaited = awaited_registry(registry)
+            registry = bridged(self._awaited, lambda: self._loop)
+        if consumer is None:
+            consumer = BackgroundConsumer(**_credentials(arguments, keywords))
+        self._client = _Planning(token, consumer, *arguments, registry=registry, **keywords)
+        self._client.asked = self._awaited
+        self._client.drive = self._drive_soon
+
+    if TYPE_CHECKING:
+
+        async def track(
+            self, distinct_id: Any, event_name: str, properties: _Props | None = None, meta: _Meta = None
+        ) -> Decision: ...
+        async def import_data(
+            self,
+            api_key: Any,
+            distinct_id: Any,
+            event_name: str,
+            timestamp: Any,
+            properties: _Props | None = None,
+            meta: _Meta = None,
+            api_secret: Any = None,
+        ) -> Decision: ...
+        async def merge(
+            self, api_key: Any, distinct_id1: Any, distinct_id2: Any, meta: _Meta = None, api_secret: Any = None
+        ) -> Decision: ...
+        async def people_set(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_set_once(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_increment(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_append(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_union(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_unset(self, distinct_id: Any, properties: Sequence[str], meta: _Meta = None) -> Decision: ...
+        async def people_remove(self, distinct_id: Any, properties: _Props, meta: _Meta = None) -> Decision: ...
+        async def people_delete(self, distinct_id: Any, meta: _Meta = None) -> Decision: ...
+        async def people_clear_charges(self, distinct_id: Any, meta: _Meta = None) -> Decision: ...
+        async def people_track_charge(
+            self, distinct_id: Any, amount: Any, properties: _Props | None = None, meta: _Meta = None
+        ) -> Decision: ...
+        async def people_update(self, message: _Props, meta: _Meta = None) -> Decision: ...
+        async def group_set(
+            self, group_key: str, group_id: Any, properties: _Props, meta: _Meta = None
+        ) -> Decision: ...
+        async def group_set_once(
+            self, group_key: str, group_id: Any, properties: _Props, meta: _Meta = None
+        ) -> Decision: ...
+        async def group_union(
+            self, group_key: str, group_id: Any, properties: _Props, meta: _Meta = None
+        ) -> Decision: ...
+        async def group_unset(
+            self, group_key: str, group_id: Any, properties: Sequence[str], meta: _Meta = None
+        ) -> Decision: ...
+        async def group_remove(
+            self, group_key: str, group_id: Any, properties: _Props, meta: _Meta = None
+        ) -> Decision: ...
+        async def group_delete(self, group_key: str, group_id: Any, meta: _Meta = None) -> Decision: ...
+        async def group_update(self, message: _Props, meta: _Meta = None) -> Decision: ...
+
+    async def alias(self, alias_id: Any, original: Any, meta: _Meta = None) -> Decision:
+        """As `Mixpanel.alias`: joins two ids of one person, if both allow it, at once.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+            MessageError: Something failed and the client was built with ``on_error="raise"``.
+        """
+        decision = await self._come_of(self._client.planned("alias", alias_id, original, meta))
+        if decision and not self._client.sends_by_itself:
+            await self.flush()
+        return decision
+
+    async def withdraw(
+        self,
+        subject_id: Any,
+        purposes: Iterable[str] | None = None,
+        *,
+        delete_profile: bool = False,
+        erase: bool = False,
+        **fields: Any,
+    ) -> Withdrawal:
+        """As `Mixpanel.withdraw`: the arguments, what is returned and each error are the same."""
+        call = partial(
+            self._client.withdraw, subject_id, purposes, delete_profile=delete_profile, erase=erase, **fields
+        )
+        return await self._in_thread(call)
+
+    async def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
+        """As `Mixpanel.opt_out`."""
+        return await self._in_thread(partial(self._client.opt_out, subject_id, delete_profile=delete_profile, **fields))
+
+    async def opt_in(
+        self, subject_id: Any, *purposes: str, properties: _Props | None = None, **fields: Any
+    ) -> Decision:
+        """As `Mixpanel.opt_in`."""
+        return await self._in_thread(
+            partial(self._client.opt_in, subject_id, *purposes, properties=properties, **fields)
+        )
+
+    async def flush(self) -> None:
+        """As `Mixpanel.flush`; waits without blocking the loop."""
+        await self._in_thread(self._client.flush)
+
+    async def close(self) -> None:
+        """As `Mixpanel.close`; waits without blocking the loop."""
+        await self._in_thread(self._client.close)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """As `Mixpanel.stats`."""
+        return self._client.stats()
+
+    @property
+    def remote_flags(self) -> Any:
+        """The vendor's provider of remote flags behind the gate; its ``aget_...`` methods do not block the loop."""
+        self._note_loop()
+        return self._client.remote_flags
+
+    @property
+    def local_flags(self) -> Any:
+        """The vendor's provider of local flags; its exposures are events like any other."""
+        self._note_loop()
+        return self._client.local_flags
+
+    async def __aenter__(self) -> Self:
+        self._note_loop()
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        try:
+            await self.flush()
+        finally:
+            await vendor.Mixpanel.__aexit__(self._client, exc_type, exc_val, exc_tb)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} client cannot be pickled or copied: build it in the worker")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def _note_loop(self) -> None:
+        with suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
+
+    async def _come_of(self, planned: Decision | Plan[Decision]) -> Decision:
+        self._note_loop()
+        return planned if isinstance(planned, Decision) else await self._driven(planned)
+
+    async def _driven(self, plan: Plan[_T]) -> _T:
+        """What comes of a plan, each act of which is awaited."""
+        try:
+            act = next(plan)
+            while True:
+                try:
+                    answer = await self._done(act)
+                except BaseException as error:  # noqa: BLE001 - the plan says what becomes of it
+                    act = plan.throw(error)
+                else:
+                    act = plan.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+    async def _done(self, act: Act) -> Any:
+        if act.kind == "ask" and self._awaited is not None:
+            found = act.do()
+            return await found if inspect.isawaitable(found) else found
+        if act.kind == "deliver" and self._client.takes_at_once:
+            return act.do()
+        return await self._in_thread(act.do)
+
+    async def _in_thread(self, act: Callable[[], _T]) -> _T:
+        self._note_loop()
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(_pool.executor, context.run, act)
+
+    def _drive_soon(self, plan: Plan[Decision]) -> None:
+        """Has a plan driven of which nobody awaits the decision: an exposure."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            plan.close()
+            return
+        asyncio.run_coroutine_threadsafe(self._driven_for_nobody(plan), loop)
+
+    async def _driven_for_nobody(self, plan: Plan[Decision]) -> None:
+        try:
+            await self._driven(plan)
+        except MessageError:
+            # Told where it arose.
+            return
+        except vendor.MixpanelException as error:
+            note_failure("the consumer of an exposure", error)
+
+
+class _Planning(Mixpanel):
+    """A client whose calls can give the plan of what a driver does, in the place of a decision.
+
+    The vendor's own code turns one call into another, and hands on whatever that answers: so a plan comes out of all of them.
+    """
+
+    asked: Any = None
+    drive: Callable[[Plan[Decision]], None]
+
+    def planned(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        """The plan of a call; the decision where the call is refused as it stands."""
+        token = _plans.set(True)
+        try:
+            return getattr(self, name)(*arguments, **keywords)
+        finally:
+            _plans.reset(token)
+
+    def _takes_fast_path(self) -> bool:
+        return not _plans.get()
+
+    def _submit(self, message: Message, credentials: object, known: Standing | None) -> Any:
+        if _plans.get():
+            return self._guard.plan(message, credentials, self._sealed, known, self.asked)
+        return super()._submit(message, credentials, known)
+
+    def _sent_at_once(self, decision: Any) -> Any:
+        return decision if _plans.get() else super()._sent_at_once(decision)
+
+    def _track_exposure(self, distinct_id: Any, event_name: str, properties: Mapping[str, Any] | None = None) -> None:
+        plan = self.planned("track", distinct_id, event_name, properties)
+        if not isinstance(plan, Decision):
+            self.drive(plan)
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether the consumer takes a message without waiting."""
+        return self._sealed.takes_at_once
+
+    @property
+    def sends_by_itself(self) -> bool:
+        """Whether nobody has to wait for a flush."""
+        return self._sealed.sends_by_itself
+
+
+#: Whether a call gives its plan; of each task and thread alone.
+_plans: contextvars.ContextVar[bool] = contextvars.ContextVar("consentpanel_plans", default=False)
+
+
+def _call_of(name: str) -> Callable[..., Any]:
+    @wraps(getattr(Mixpanel, name))
+    async def call(self: AsyncMixpanel, *arguments: Any, **keywords: Any) -> Decision:
+        return await self._come_of(self._client.planned(name, *arguments, **keywords))
+
+    call.__qualname__ = f"AsyncMixpanel.{name}"
+    return call
+
+
+for _name in CALLS:
+    if _name not in vars(AsyncMixpanel):
+        setattr(AsyncMixpanel, _name, _call_of(_name))
+
+
+def _credentials(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    # After the serializer and the two configurations of flags, as in the vendor's constructor.
+    found = arguments[3] if len(arguments) > 3 else keywords.get("credentials")
+    return {} if found is None else {"credentials": found}
+
+
+class _Pool:
+    """The threads of all clients of the process; a child has its own."""
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(_THREADS, "consentpanel")
+
+    def restart_in_child(self) -> None:
+        self.executor = ThreadPoolExecutor(_THREADS, "consentpanel")
+
+
+_pool = _Pool()
+_ALIVE: Survivors[_Pool] = Survivors(_Pool.restart_in_child)
+_ALIVE.add(_pool)
