@@ -342,6 +342,7 @@ def test_an_objection_does_not_name_the_person(tmp_path):
 
 
 def test_an_opt_out_client_without_a_secret_says_that_objections_are_forgotten(tmp_path, caplog):
+    consentpanel.reset()
     with SQLiteRegistry(tmp_path / "consent.db") as registry:
         assert track(registry)
         assert track(registry)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +28,7 @@ from consentpanel import (
     InvalidRecordError,
     RegistryError,
 )
+from consentpanel._consent.secret import keyed_by
 from consentpanel.registry import CachedRegistry, SQLAlchemyRegistry, Standing
 from consentpanel.testing import FakeTransport, RegistryContract
 
@@ -222,13 +228,235 @@ def test_a_question_flushes_nothing_of_a_session_and_breaks_nothing(engine, regi
     assert flushed == []
 
 
-@pytest.mark.parametrize("where", [{"session": object()}, {"connection": 3}])
+@pytest.mark.parametrize("where", [{"session": object()}, {"session": Session}, {"session": "x"}, {"connection": 3}])
 def test_what_is_no_session_is_refused(registry, where):
-    with pytest.raises((ConfigurationError, AttributeError)):
+    with pytest.raises(ConfigurationError, match="of SQLAlchemy's"):
         registry.grant("user-1", **where)
     with pytest.raises(ConfigurationError, match="not both"):
         registry.grant("user-1", session=object(), connection=object())
     assert registry.history("user-1") == []
+
+
+@pytest.mark.service
+@pytest.mark.slow
+def test_a_session_of_another_database_is_refused(postgresql, tmp_path):
+    with (
+        SQLAlchemyRegistry(postgresql.url) as registry,
+        Session(create_engine(f"sqlite:///{tmp_path}/x.db")) as session,
+    ):
+        registry.create_tables()
+        with pytest.raises(ConfigurationError, match="the transaction is of sqlite"):
+            registry.deny("elsewhere", session=session)
+        assert registry.history("elsewhere") == []
+
+
+def test_an_engine_that_commits_each_statement_has_no_transaction_to_be_in(url, monkeypatch):
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with SQLAlchemyRegistry(engine) as registry:
+        registry.create_tables()
+        if not url.startswith("sqlite"):
+            with engine.connect() as connection, pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
+                registry.deny("user-1", connection=connection)
+        registry.grant("user-1", "analytics")
+        # What the registry writes by itself is whole all the same.
+        plans = registry._plans
+        monkeypatch.setattr(plans, "_extend", None)
+        with pytest.raises((RegistryError, sqlalchemy.exc.ObjectNotExecutableError)):
+            registry.deny("user-1", "analytics")
+        monkeypatch.undo()
+        assert len(registry.history("user-1")) == 1
+        registry.deny("user-1", "analytics")
+        assert registry.verify("user-1").records == 2
+    engine.dispose()
+
+
+def test_a_transaction_that_began_before_does_not_judge_by_what_it_saw_then(engine, registry):
+    """MariaDB's usual isolation shows a transaction what was there when it first asked."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("a SQLite transaction that has read an older state cannot write")
+    registry._objections.add(keyed_by(SECRET))
+    said = ago(seconds=5)
+    registry.grant("user-2", "analytics", recorded_at=said)
+    with Session(engine) as session:
+        session.execute(text("SELECT count(*) FROM consentpanel_standing")).all()
+        registry.deny("user-1", "analytics")
+        registry.deny("user-2", "analytics")
+        registry.record(ConsentRecord("user-1", "analytics", GRANTED, said), session=session)
+        registry.forget("user-2", session=session)
+        session.commit()
+    assert registry.status("user-1", "analytics") is DENIED
+    assert registry.status("user-2", "analytics") is DENIED
+    assert registry.verify("user-1").records == 2
+
+
+def test_a_signal_handler_that_denies_during_a_grant_is_heard(registry):  # rule 8.5
+    registry.grant("user-1")
+    asked = []
+    before = signal.signal(signal.SIGALRM, lambda *_: asked.append(registry.deny("user-1", "targeting")))
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0031)
+    try:
+        for _ in range(40):
+            registry.grant("user-1", "analytics")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert asked
+    assert registry.status("user-1", "targeting") is DENIED
+    assert registry.verify("user-1").records == 43 + len(asked)
+
+
+@pytest.mark.parametrize("options", [{}, {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}])
+def test_a_database_in_memory_is_the_application_s_own_transaction(options):
+    engine = create_engine("sqlite://", **options)
+    registry = SQLAlchemyRegistry(engine)
+    registry.create_tables()
+    with Session(engine) as session:
+        session.execute(text("CREATE TABLE customer (name VARCHAR(20))"))
+        session.commit()
+        session.execute(text("INSERT INTO customer VALUES ('ada')"))
+        assert registry.status("user-1", "analytics") is UNKNOWN
+        registry.grant("user-1")
+        assert registry.status("user-1", "analytics") is GRANTED
+        session.rollback()
+        assert session.execute(text("SELECT count(*) FROM customer")).scalar() == 0
+    assert registry.status("user-1", "analytics") is UNKNOWN
+    registry.grant("user-1")
+    assert registry.status("user-1", "analytics") is GRANTED
+    registry.close()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM consentpanel_record")).scalar() == 3
+
+
+def test_a_fork_in_the_middle_of_a_write_leaves_a_child_that_can_write(tmp_path):  # rule 8.6
+    registry = SQLAlchemyRegistry(f"sqlite:///{tmp_path}/consent-of-customers.db")
+    registry.create_tables()
+    is_over = threading.Event()
+
+    def write():
+        while not is_over.is_set():
+            registry.grant("user-1", "analytics")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    codes = []
+    try:
+        for _ in range(10):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    registry.deny("user-2", "analytics")
+                    code = 0 if registry.status("user-2", "analytics") is DENIED else 2
+                finally:
+                    os._exit(code)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    finally:
+        is_over.set()
+        thread.join()
+    assert codes == [0] * 10
+    assert registry.verify("user-1")
+    assert len(registry.history("user-2")) == 10
+    registry.close()
+
+
+@pytest.mark.service
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:transaction already deassociated")
+def test_a_transaction_that_the_server_has_taken_back_is_not_taken_for_done(mariadb):
+    engine = create_engine(mariadb.url)
+    with SQLAlchemyRegistry(engine, timeout=8) as registry, engine.connect() as other, Session(engine) as session:
+        registry.create_tables()
+        session.execute(text("CREATE TABLE IF NOT EXISTS purchase (name VARCHAR(20))"))
+        session.commit()
+        registry.grant("taken-a")
+        registry.grant("taken-b")
+        session.execute(text("INSERT INTO purchase VALUES ('lamp')"))
+        registry.deny("taken-a", session=session)
+        # More rows, so that the other one is spared.
+        for _ in range(20):
+            registry.deny("taken-b", connection=other)
+        thread = threading.Thread(target=lambda: registry.deny("taken-a", connection=other))
+        thread.start()
+        time.sleep(0.5)
+        with pytest.raises(RegistryError, match="taken the transaction back"):
+            registry.deny("taken-b", session=session)
+        thread.join(30)
+        other.rollback()
+        with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
+            session.commit()
+        session.rollback()
+        assert session.execute(text("SELECT count(*) FROM purchase")).scalar() == 0
+        assert registry.status("taken-a", "analytics") is GRANTED
+    engine.dispose()
+
+
+def test_many_that_make_the_tables_at_once_all_have_them(url):
+    registries = [SQLAlchemyRegistry(url) for _ in range(6)]
+    failures = []
+
+    def create(registry):
+        try:
+            registry.create_tables()
+        except RegistryError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create, args=(each,)) for each in registries]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    registries[0].grant("user-1")
+    for each in registries:
+        each.close()
+
+
+ENV = """
+import sys
+sys.path.insert(0, {source!r})
+from alembic import context
+from sqlalchemy import create_engine
+from consentpanel.registry import SQLAlchemyRegistry
+
+engine = create_engine({url!r})
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=SQLAlchemyRegistry(engine).metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+engine.dispose()
+"""
+
+
+def test_alembic_writes_a_migration_that_makes_the_tables(url, tmp_path, capsys):
+    alembic = pytest.importorskip("alembic.config")
+    from alembic import command
+
+    config = alembic.Config(str(tmp_path / "alembic.ini"), stdout=io.StringIO())
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    command.init(config, str(tmp_path / "migrations"))
+    source = str(Path(consentpanel.__file__).parents[1])
+    (tmp_path / "migrations" / "env.py").write_text(ENV.format(source=source, url=url))
+    template = tmp_path / "migrations" / "script.py.mako"
+    template.write_text(
+        template.read_text().replace(
+            "import sqlalchemy as sa", "import sqlalchemy as sa\nimport consentpanel.registry.sqlalchemy"
+        )
+    )
+    command.revision(config, "consent", autogenerate=True)
+    command.upgrade(config, "head")
+    with SQLAlchemyRegistry(url) as registry:
+        registry.grant("user-1")
+        assert registry.verify("user-1").records == 3
+    # What is there is what is wanted: nothing is left to migrate.
+    command.check(config)
+    command.downgrade(config, "base")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+    assert "consentpanel_record" not in sqlalchemy.inspect(engine).get_table_names()
+    engine.dispose()
 
 
 # one look-up, one statement
@@ -485,6 +713,10 @@ def test_registries_of_equal_arguments_are_equal(url):
     ):
         assert one != other
     assert one.scoped("a") == same.scoped("a")
+    # Engines of one URL may connect to different schemas.
+    first, second = create_engine(url), create_engine(url)
+    assert SQLAlchemyRegistry(first) == SQLAlchemyRegistry(first)
+    assert SQLAlchemyRegistry(first) != SQLAlchemyRegistry(second)
     assert "consent" not in repr(one).replace("consentpanel", "")
 
 
@@ -510,10 +742,12 @@ def test_an_engine_without_a_pool_works(url):
     registry.create_tables()
     registry.grant("user-1")
     assert registry.status("user-1", "analytics") is GRANTED
+    engine.dispose()
 
 
-def test_ids_are_in_no_log_of_sqlalchemy_s(url, caplog):
-    engine = create_engine(url, echo=True)
+@pytest.mark.parametrize("poolclass", [None, NullPool])
+def test_ids_are_in_no_log_of_sqlalchemy_s(url, caplog, poolclass):
+    engine = create_engine(url, echo=True, poolclass=poolclass)
     with caplog.at_level(logging.DEBUG), SQLAlchemyRegistry(engine) as registry:
         registry.create_tables()
         registry.grant("ada@mail.example")

@@ -282,10 +282,13 @@ class RecordingRegistry(ABC):
         said = list(self._read(key)) if tags else []
         for tag in tags if said else ():
             # Before the person is erased: whatever fails in between, the denial is there.
-            kept = outliving(tag, said, self._read(tag))
-            self._erase(tag)
-            if kept:
-                self._append(kept)
+            before = list(self._read(tag))
+            kept = outliving(tag, said, before)
+            if {record.purpose for record in before} > {record.purpose for record in kept}:
+                self._erase(tag)
+                before = []
+            if new := [record for record in kept if record not in before]:
+                self._append(new)
         return self._erase(key)
 
     def _keep(self, records: list[ConsentRecord], *, is_stamped_here: bool = False, **where: Any) -> None:

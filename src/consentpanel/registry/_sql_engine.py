@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
 
-from consentpanel._forks import Survivors
+from consentpanel._forks import ForkGate
 from consentpanel.errors import ConfigurationError
 
 #: The databases whose statements `_sql_plans` knows.
@@ -40,9 +42,9 @@ class OwnEngine:
         self._is_own = True
         self.is_closed = False
         if isinstance(given, Engine):
-            # A database in memory lives in the one connection of its pool; NullPool has a new one for everybody.
-            self._is_own = isinstance(given.pool, QueuePool)
-            self.engine = _of_engine(given, timeout) if self._is_own else given.execution_options()
+            # A database in memory lives in the one connection of its pool.
+            self._is_own = not isinstance(given.pool, (StaticPool, SingletonThreadPool))
+            self.engine = _of_engine(given, timeout) if self._is_own else _beside(given)
         elif isinstance(given, (str, URL)):
             self.engine = _of_url(name, given, timeout)
         else:
@@ -50,13 +52,24 @@ class OwnEngine:
                 f"{name} must be an Engine of SQLAlchemy's or a URL, not {type(given).__name__}"
                 + ("; an AsyncEngine belongs to AsyncSQLAlchemyRegistry" if "Async" in type(given).__name__ else "")
             )
-        if self.engine.dialect.name not in DIALECTS:
-            raise ConfigurationError(f"{name} must be of {', '.join(DIALECTS)}, not {self.engine.dialect.name}")
-        if self._is_own and timeout is not None and (limits := _LIMITS.get(self.engine.dialect.name)) is not None:
-            event.listen(self.engine.pool, "connect", _limiting(limits(timeout)))
+        dialect = self.engine.dialect
+        if dialect.name not in DIALECTS:
+            raise ConfigurationError(f"{name} must be of {', '.join(DIALECTS)}, not {dialect.name}")
+        if dialect.is_async:
+            raise ConfigurationError(f"{name} has a driver of asyncio's, which belongs to AsyncSQLAlchemyRegistry")
+        #: What tells this database from another: engines of one URL may connect to different schemas.
+        self.identity: object = id(given.pool) if isinstance(given, Engine) else self.engine.url
+        self._given = given
+        if self._is_own and dialect.name != "sqlite":
+            event.listen(self.engine.pool, "connect", _limiting(self.engine, timeout))
         if self._is_own:
             weakref.finalize(self, self.engine.dispose)
         _ALIVE.add(self)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its connection is the application's, which may be in the middle of a transaction."""
+        return not self._is_own
 
     def close(self) -> None:
         """Closes its connections; those of an engine that was given stay as they are."""
@@ -70,16 +83,61 @@ class OwnEngine:
             self._inherited.append(self.engine.pool)
             self.engine.dispose(close=False)
 
+    def close_before_fork(self) -> None:
+        """Closes what is open of a SQLite file: a child would take the parent's locks for its own."""
+        if self._is_own and self.engine.dialect.name == "sqlite":
+            self.engine.dispose()
 
-_ALIVE: Survivors[OwnEngine] = Survivors(OwnEngine.restart_in_child)
+
+_ALIVE: weakref.WeakSet[OwnEngine] = weakref.WeakSet()
+#: Nobody forks while a thread is in the middle of a use of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+GATE = ForkGate()
+
+
+def _before_fork() -> None:
+    GATE.before_fork()
+    for each in list(_ALIVE):
+        each.close_before_fork()
+
+
+def _after_in_child() -> None:
+    GATE.after_in_child()
+    for each in list(_ALIVE):
+        each.restart_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=GATE.after_in_parent, after_in_child=_after_in_child)
 
 
 def _of_engine(given: Engine, timeout: float | None) -> Engine:
     own = given.pool.recreate()
-    if timeout is not None:
+    if timeout is not None and isinstance(own, QueuePool):
         # The pool's own limit, 30 seconds unless told otherwise, would be a request's.
-        own._timeout = min(own._timeout, timeout)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no setter
-    return Engine(own, given.dialect, given.url, hide_parameters=True, execution_options=given.get_execution_options())
+        own._timeout = min(own._timeout, timeout)  # noqa: SLF001 - it has no setter
+    # What is written is committed by the registry, however the engine's own connections do that.
+    options = {name: value for name, value in given.get_execution_options().items() if name != "isolation_level"}
+    return Engine(own, given.dialect, given.url, hide_parameters=True, execution_options=options)
+
+
+def _beside(given: Engine) -> Engine:
+    """An engine over the connections of another one, which leaves their transactions alone."""
+    dialect = copy(given.dialect)
+    for name in ("do_begin", "do_commit", "do_rollback"):
+        setattr(dialect, name, _nothing)
+    if isinstance(given.pool, StaticPool):
+        lent = given.raw_connection()
+        connection: Any = lent.dbapi_connection
+        lent.close()
+        pool: Pool = StaticPool(lambda: connection, reset_on_return=None)
+    else:
+        # Of each thread the one that it has; to give it back does nothing while the application has it too.
+        pool = NullPool(given.raw_connection, reset_on_return=None)
+    return Engine(pool, dialect, given.url, hide_parameters=True, execution_options=given.get_execution_options())
+
+
+def _nothing(_: Any) -> None:
+    """Done by whom the connection belongs to."""
 
 
 def _of_url(name: str, given: str | URL, timeout: float | None) -> Engine:
@@ -111,9 +169,18 @@ def _connecting(url: URL, timeout: float) -> dict[str, Any]:
     return {}
 
 
-def _limiting(statements: list[str]) -> Callable[[Any, Any], None]:
+def _limiting(engine: Engine, timeout: float | None) -> Callable[[Any, Any], None]:
+    limits = _LIMITS[engine.dialect.name](timeout) if timeout is not None else []
+
     def limit(connection: Any, _: Any) -> None:
-        for statement in statements:
+        if engine.dialect.name in _MYSQL:
+            # A transaction sees what others have committed; and is one, whatever the application's engine says.
+            engine.dialect.set_isolation_level(connection, "READ COMMITTED")
+            for name in ("_read_timeout", "_write_timeout"):
+                # PyMySQL takes them with its connections alone.
+                if timeout is not None and getattr(connection, name, timeout) is None:
+                    setattr(connection, name, math.ceil(timeout) + 1)
+        for statement in limits:
             # MySQL and MariaDB each lack a variable of the other.
             with suppress(Exception):
                 cursor = connection.cursor()
@@ -124,6 +191,9 @@ def _limiting(statements: list[str]) -> Callable[[Any, Any], None]:
                 connection.commit()
 
     return limit
+
+
+_MYSQL = frozenset({"mysql", "mariadb"})
 
 
 def _postgresql(timeout: float) -> list[str]:
@@ -140,8 +210,10 @@ def _mysql(timeout: float) -> list[str]:
 
 _LIMITS: dict[str, Callable[[float], list[str]]] = {"postgresql": _postgresql, "mysql": _mysql, "mariadb": _mysql}
 
-#: Deadlock and failed serialization, in PostgreSQL (SQLSTATE) and in MySQL and MariaDB (error numbers).
-_IN_THE_WAY = frozenset({"40P01", "40001", 1213})
+#: What MySQL and MariaDB say when a savepoint is gone together with its transaction.
+_NO_SAVEPOINT = 1305
+#: Deadlock, failed serialization and a record that has changed, in PostgreSQL (SQLSTATE) and in MySQL and MariaDB (numbers).
+_IN_THE_WAY = frozenset({"40P01", "40001", 1213, 1020, _NO_SAVEPOINT})
 
 
 def reading(engine: Engine) -> Connection:
@@ -149,9 +221,28 @@ def reading(engine: Engine) -> Connection:
 
     Drivers of MySQL and MariaDB ask the server to change it, and a connection that broke meanwhile is then not told as such.
     """
-    if engine.dialect.name in {"mysql", "mariadb"}:
+    if engine.dialect.name in _MYSQL or engine.dialect.do_rollback is _nothing:
         return engine.connect()
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def writing(engine: Engine) -> Connection:
+    """A connection for a transaction of our own, which sees what others have committed."""
+    if engine.dialect.name == "postgresql":
+        return engine.connect().execution_options(isolation_level="READ COMMITTED")
+    if engine.dialect.name == "sqlite" and engine.dialect.do_rollback is not _nothing:
+        return engine.connect().execution_options(isolation_level="SERIALIZABLE")
+    return engine.connect()
+
+
+def is_autocommitting(connection: Connection) -> bool:
+    """Whether each statement on a connection of somebody's is committed alone."""
+    raw: Any = connection.connection.dbapi_connection
+    told = getattr(raw, "autocommit", None)
+    if callable(told):
+        # As drivers of MySQL tell it.
+        told = raw.get_autocommit() if hasattr(raw, "get_autocommit") else None
+    return told is True
 
 
 def begin_on_sqlite(connection: Connection) -> None:
@@ -170,8 +261,8 @@ def is_disconnect(error: DBAPIError) -> bool:
     return bool(error.connection_invalidated)
 
 
-def is_worth_another_try(error: DBAPIError) -> bool:
-    """Whether a transaction that was rolled back may work when it is tried again."""
-    cause = error.orig
-    code = getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)
-    return is_disconnect(error) or code in _IN_THE_WAY
+def is_rolled_back(error: BaseException) -> bool:
+    """Whether the server has taken the whole transaction back, because another was in its way."""
+    cause = getattr(error, "orig", None)
+    codes = (getattr(cause, "sqlstate", None), *getattr(cause, "args", ())[:1])
+    return any(isinstance(code, (str, int)) and code in _IN_THE_WAY for code in codes)

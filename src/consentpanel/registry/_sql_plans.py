@@ -55,6 +55,9 @@ class Plans:
         self._required, self._max_age = required, max_age
         record, standing, chain = self._record, self._now, self._chain = tables.record, tables.standing, tables.chain
         self._hold = _upsert(dialect, chain, {})
+        self._is_held_at_once = dialect == "postgresql"
+        if self._is_held_at_once:
+            self._hold = self._hold.returning(chain.c.length, chain.c.link, chain.c.latest_at)
         self._set_standing = _upsert(
             dialect,
             standing,
@@ -65,7 +68,10 @@ class Plans:
         deciding = [standing.c[name] for name in _PRESENT]
         self._end = select(chain.c.length, chain.c.link, chain.c.latest_at).where(*_are(chain, one))
         self._held_end = self._end.with_for_update()
-        self._counting = select(standing.c.purpose, standing.c.counts_from).where(*_are(standing, one))
+        # What is read to be written again is read as it is, not as it was when the transaction began.
+        self._counting = (
+            select(standing.c.purpose, standing.c.counts_from).where(*_are(standing, one)).with_for_update()
+        )
         self._standing = select(*deciding).where(*_are(standing, one), standing.c.purpose == bindparam("purpose_"))
         self._standings = select(standing.c.subject_id, *deciding).where(
             standing.c.scope == bindparam("scope_"),
@@ -83,6 +89,7 @@ class Plans:
             .order_by(record.c.subject_id, record.c.position)
         )
         self._history = select(*said, record.c.link).where(*_are(record, one)).order_by(record.c.position)
+        self._held_history = self._history.with_for_update()
         self._insert = insert(record)
         self._extend = (
             update(chain)
@@ -152,22 +159,23 @@ class Plans:
         by_person: dict[str, list[ConsentRecord]] = {}
         for record in records:
             by_person.setdefault(record.subject_id, []).append(record)
+        ends = {}
         for key in sorted(by_person):
-            yield from self._append_of_one(scope, key, by_person[key], is_stamped_here=is_stamped_here)
+            ends[key] = yield from self._held(scope, key)
+        for key, end in ends.items():
+            yield from self._append_of_one(scope, key, by_person[key], end, is_stamped_here=is_stamped_here)
 
     def _append_of_one(
-        self, scope: str, key: str, records: list[ConsentRecord], *, is_stamped_here: bool
+        self, scope: str, key: str, records: list[ConsentRecord], end: End, *, is_stamped_here: bool
     ) -> Plan[None]:
         one = {"scope_": scope, "subject_": key}
-        ((length, last, latest),) = yield from self._held(scope, key)
         counting: Any = yield self._counting, one
-        end = End(length, last, latest)
         done = appended(end, dict(counting), records, is_stamped_here=is_stamped_here)
         yield (
             self._insert,
             [
                 {**dict(zip(COLUMNS, row_of(record), strict=True)), "scope": scope, "position": place, "link": its_link}
-                for place, (record, its_link) in enumerate(done.records, length)
+                for place, (record, its_link) in enumerate(done.records, end.length)
             ],
         )
         if done.present:
@@ -178,35 +186,46 @@ class Plans:
 
     def forget(self, scope: str, key: str, tags: list[str]) -> Plan[int]:
         """Erases the records of one person, and keeps what outlives them; how many were erased. Within one transaction."""
+        ends = {}
         for who in sorted({key, *tags}):
-            yield from self._held(scope, who)
-        said = yield from self.history(scope, key)
+            ends[who] = yield from self._held(scope, who)
+        said = yield from self._held_records(scope, key)
         for tag in tags if said else ():
-            kept = outliving(tag, said, (yield from self.history(scope, tag)))
-            yield from self._erase(scope, tag)
-            if kept:
-                yield from self._append_of_one(scope, tag, kept, is_stamped_here=False)
+            before = yield from self._held_records(scope, tag)
+            kept = outliving(tag, said, before)
+            if kept != before:
+                yield from self._erase(scope, tag)
+                ends[tag] = yield from self._held(scope, tag)
+                if kept:
+                    yield from self._append_of_one(scope, tag, kept, ends[tag], is_stamped_here=False)
         yield from self._erase(scope, key)
-        for tag in tags if not said else ():
+        for tag in tags:
             # Held above, where perhaps nothing was.
             yield self._tidy, {"scope_": scope, "subject_": tag}
         return len(said)
+
+    def _held_records(self, scope: str, key: str) -> Plan[list[ConsentRecord]]:
+        rows = yield self._held_history, {"scope_": scope, "subject_": key}
+        return [record_of(row[:-1]) for row in rows]
 
     def _erase(self, scope: str, key: str) -> Plan[None]:
         for statement in self._delete:
             yield statement, {"scope_": scope, "subject_": key}
 
-    def _held(self, scope: str, key: str) -> Plan[Rows]:
+    def _held(self, scope: str, key: str) -> Plan[End]:
         """The end of a person's chain, which nobody else changes until the transaction ends; made where there is none."""
-        yield self._hold, {"scope": scope, "subject_id": key, **attrs.asdict(End.of_nobody(scope))}
-        return (yield self._held_end, {"scope_": scope, "subject_": key})
+        place = {"scope": scope, "subject_id": key}
+        rows = yield self._hold, {**place, **attrs.asdict(End.of_nobody(scope))}
+        if not self._is_held_at_once:
+            rows = yield self._held_end, {"scope_": scope, "subject_": key}
+        return End(*rows[0])
 
 
 def _are(table: Any, values: Mapping[str, Any]) -> list[Any]:
     return [table.c[name] == value for name, value in values.items()]
 
 
-def _upsert(dialect: str, table: Any, changed: Mapping[str, str]) -> Executable:
+def _upsert(dialect: str, table: Any, changed: Mapping[str, str]) -> Any:
     """Inserts a row, or changes the one that is there; without changes it only holds it."""
     key = [column.name for column in table.primary_key]
     if dialect in {"mysql", "mariadb"}:
@@ -216,5 +235,4 @@ def _upsert(dialect: str, table: Any, changed: Mapping[str, str]) -> Executable:
     kind: Any = {"postgresql": postgresql, "sqlite": sqlite}[dialect]
     added = kind.insert(table)
     values = {name: added.excluded[name] for name in changed} or {"length": table.c.length}
-    upsert: Executable = added.on_conflict_do_update(index_elements=key, set_=values)
-    return upsert
+    return added.on_conflict_do_update(index_elements=key, set_=values)

@@ -25,6 +25,9 @@ class Exact(TypeDecorator[str]):
         length: The most characters.
     """
 
+    #: Migrations that Alembic writes name it so.
+    __module__ = "consentpanel.registry.sqlalchemy"
+
     impl = String
     cache_ok = True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -24,17 +26,22 @@ from consentpanel.registry._records import Fields, asked_moment, checked_record
 
 try:
     import sqlalchemy
+    from sqlalchemy import orm
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from consentpanel.registry._sql_engine import (
+        GATE,
         OwnEngine,
         begin_on_sqlite,
+        is_autocommitting,
         is_disconnect,
-        is_worth_another_try,
+        is_rolled_back,
         reading,
+        writing,
     )
     from consentpanel.registry._sql_plans import Plan, Plans
+    from consentpanel.registry._sql_tables import Exact as Exact  # noqa: PLC0414 - migrations name it by this module
     from consentpanel.registry._sql_tables import Tables
 except ImportError as error:
     raise ConfigurationError(
@@ -46,11 +53,14 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 #: How often a write of our own is tried when others are in its way.
 _TRIES = 4
 #: Seconds for which what was written here is read where it was written, since a replica may lag.
 _LAG = 60.0
+#: The most people of whom that is known; of the others a replica is asked at once.
+_NOTED = 100_000
 
 
 class SQLAlchemyRegistry(StoredRegistry):
@@ -67,6 +77,10 @@ class SQLAlchemyRegistry(StoredRegistry):
 
     `record`, `record_many`, `grant`, `deny` and `forget` take ``session=`` or ``connection=``, and so do `withdraw`, `opt_out`
     and `opt_in` of the client: then what is written is part of the caller's transaction, under a savepoint.
+
+    A server that is silent without closing the connection is noticed by the driver's own limits alone: PyMySQL gets them here;
+    for PostgreSQL give the engine ``connect_args={"keepalives_idle": 5, "tcp_user_timeout": 5000}``. A database in memory is
+    used in the one connection that the application has, and so in its transaction.
 
     Args:
         engine_or_url: An `Engine`, or a URL of SQLAlchemy's such as ``"postgresql+psycopg://host/database"``.
@@ -126,6 +140,9 @@ class SQLAlchemyRegistry(StoredRegistry):
         self._objections = self._objections.shared_with(self._place)
         #: Until when a replica is not asked of each person, who was written of here.
         self._written: dict[str, float] = {}
+        # Re-entrant, because a signal handler may write in the middle of anything.
+        self._lock = threading.RLock()
+        self._busy = threading.local()
 
     @property
     def metadata(self) -> sqlalchemy.MetaData:
@@ -140,8 +157,17 @@ class SQLAlchemyRegistry(StoredRegistry):
         """
 
         def create() -> None:
-            with self._engine.begin() as connection:
-                self._tables.metadata.create_all(connection)
+            for left in reversed(range(_TRIES)):
+                try:
+                    with writing(self._engine) as connection, connection.begin():
+                        self._tables.metadata.create_all(connection)
+                except SQLAlchemyError:
+                    # Another process makes them too.
+                    if not left:
+                        raise
+                    self._pause(0.2)
+                else:
+                    return
 
         self._translated(create)
 
@@ -312,8 +338,8 @@ class SQLAlchemyRegistry(StoredRegistry):
         return f"<{type(self).__name__} on {self._engine.dialect.name}{closed}>"
 
     def _key(self) -> tuple[object, ...]:
-        read = None if self._replica is None else self._replica.engine.url
-        return *self._store, read, self._required, self._max_age, self._is_strict, self._given
+        read = None if self._replica is None else self._replica.identity
+        return self._own.identity, *self._store, read, self._required, self._max_age, self._is_strict, self._given
 
     @property
     def _engine(self) -> Engine:
@@ -385,40 +411,102 @@ class SQLAlchemyRegistry(StoredRegistry):
         if session is not None and connection is not None:
             raise ConfigurationError("give session= or connection=, not both")
         keys = list(keys)
-
-        def in_theirs() -> _T:
-            theirs = connection if session is None else session.connection()
-            if not isinstance(theirs, Connection):
-                raise ConfigurationError(
-                    "session= must be a Session and connection= a Connection of SQLAlchemy's; those of asyncio belong to"
-                    " AsyncSQLAlchemyRegistry"
-                )
-            begin_on_sqlite(theirs)
-            # Whatever fails, the caller's transaction goes on.
-            with theirs.begin_nested():
-                return _run(theirs, plan())
-
         try:
-            is_own = session is None and connection is None
-            return self._translated((lambda: self._done(plan)) if is_own else in_theirs)
+            if session is None and connection is None:
+                return self._translated(lambda: self._done(plan))
+            theirs = self._theirs(session, connection)
+            return self._translated(lambda: self._done_in(theirs, plan))
         finally:
             self._note_written(keys)
 
+    def _theirs(self, session: Any, connection: Any) -> Connection:
+        """The connection of the caller's transaction.
+
+        Raises:
+            ConfigurationError: It is none, of another database, or commits each statement alone.
+            RegistryError: The session cannot tell.
+        """
+        if session is not None and not isinstance(session, (orm.Session, orm.scoped_session)):
+            raise ConfigurationError(f"session= must be a Session of SQLAlchemy's, not {_kind_of(session)}")
+        found = connection if session is None else self._translated(session.connection)
+        if not isinstance(found, Connection):
+            raise ConfigurationError(f"connection= must be a Connection of SQLAlchemy's, not {_kind_of(connection)}")
+        if found.dialect.name != self._engine.dialect.name:
+            raise ConfigurationError(
+                f"the transaction is of {found.dialect.name}, and consent is in {self._engine.dialect.name}"
+            )
+        if is_autocommitting(found):
+            raise ConfigurationError(
+                "the connection commits each statement alone (AUTOCOMMIT): there is no transaction to be in"
+            )
+        return found
+
+    def _done_in(self, theirs: Connection, plan: Callable[[], Plan[_T]]) -> _T:
+        begin_on_sqlite(theirs)
+        try:
+            # Whatever fails, the caller's transaction goes on.
+            with theirs.begin_nested():
+                return _run(theirs, plan())
+        except SQLAlchemyError as error:
+            outer = theirs.get_transaction()
+            if is_rolled_back(error) and outer is not None and self._engine.dialect.name in {"mysql", "mariadb"}:
+                # The server has ended all of it, and the caller must not take the rest for done.
+                outer.rollback()
+            raise
+
     def _done(self, plan: Callable[[], Plan[_T]]) -> _T:
-        for left in reversed(range(_TRIES)):
+        waiting: list[Callable[[], Plan[Any]]] | None = getattr(self._busy, "waiting", None)
+        if waiting is not None:
+            # A signal handler in the middle of a write: it would wait for the row that this very thread holds.
+            waiting.append(plan)
+            return None  # type: ignore[return-value]
+        self._busy.waiting = waiting = []
+        try:
+            return self._tried(plan)
+        finally:
+            while waiting:
+                self._tried(waiting.pop(0))
+            del self._busy.waiting
+
+    def _tried(self, plan: Callable[[], Plan[_T]]) -> _T:
+        if self._own.is_shared:
+            return self._done_beside(plan)
+        left = _TRIES
+        while True:
+            left -= 1
             is_committing = False
             try:
-                with self._engine.connect() as connection, connection.begin() as transaction:
+                with writing(self._engine) as connection, connection.begin() as transaction:
                     answer = _run(connection, plan())
                     is_committing = True
                     transaction.commit()
                     return answer
             except DBAPIError as error:
-                # Once it was asked to commit, nobody knows whether it has.
-                if is_committing or not left or not is_worth_another_try(error):
+                # Once it was asked to commit, only a refusal says that it has not.
+                may_be_done = is_committing and not is_rolled_back(error)
+                if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
                     raise
-                time.sleep(0.01 * (_TRIES - left))
-        raise AssertionError  # pragma: no cover - the last try has answered or raised
+                self._pause(0.01 * (_TRIES - left) * (1 + random.random()))  # noqa: S311 - no secret
+
+    def _done_beside(self, plan: Callable[[], Plan[_T]]) -> _T:
+        """In the one connection that the application has too: part of its transaction, if it is in one."""
+        with self._engine.connect() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            is_alone = not raw.in_transaction
+            begin_on_sqlite(connection)
+            try:
+                with connection.begin_nested():
+                    answer = _run(connection, plan())
+            except BaseException:
+                if is_alone:
+                    raw.rollback()
+                raise
+            if is_alone:
+                raw.commit()
+            return answer
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def _translated(self, act: Callable[[], _T]) -> _T:
         """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
@@ -426,26 +514,44 @@ class SQLAlchemyRegistry(StoredRegistry):
             raise RegistryError("the registry is closed")
         problem: ConsentPanelError
         try:
-            return act()
+            if self._engine.dialect.name != "sqlite":
+                return act()
+            with GATE:
+                return act()
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None)
             kind = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
             problem = RegistryError(f"the database failed: {kind}")
+            if is_rolled_back(error):
+                problem = RegistryError(f"the database failed, and has taken the transaction back: {kind}")
+            if isinstance(cause, UnicodeError):
+                problem = InvalidRecordError(_NO_UTF8)
         except UnicodeError:
-            problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+            problem = InvalidRecordError(_NO_UTF8)
+        except (KeyError, TypeError, OverflowError) as error:
+            problem = RegistryError(f"a row of the database is no consent record: {type(error).__name__}")
         raise problem
 
     def _has_written(self, keys: Iterable[str]) -> bool:
         present = time.monotonic()
-        return any(self._written.get(key, 0.0) > present for key in keys)
+        with self._lock:
+            return any(self._written.get(key, 0.0) > present for key in keys)
 
     def _note_written(self, keys: Iterable[str]) -> None:
         if self._replica is None:
             return
-        present = time.monotonic()
-        self._written.update(dict.fromkeys(keys, present + _LAG))
-        if len(self._written) > 10_000:
-            self._written = {key: until for key, until in self._written.items() if until > present}
+        until = time.monotonic() + _LAG
+        with self._lock:
+            for key in keys:
+                self._written.pop(key, None)
+                self._written[key] = until
+            # The oldest first, as they were noted.
+            while self._written and (len(self._written) > _NOTED or next(iter(self._written.values())) < until - _LAG):
+                self._written.pop(next(iter(self._written)))
+
+
+def _kind_of(thing: object) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
 
 
 def _run(connection: Connection, plan: Plan[_T]) -> _T:
