@@ -42,24 +42,6 @@ SECRET = b"0123456789abcdef0123456789abcdef"
 service = [pytest.mark.service, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def postgresql(services):
-    try:
-        with services.postgresql() as server:
-            yield server
-    except services.MissingError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def mariadb(services):
-    try:
-        with services.mariadb() as server:
-            yield server
-    except services.MissingError as error:
-        pytest.skip(str(error))
-
-
 class Contract(RegistryContract):
     """What every database must pass."""
 

@@ -21,10 +21,12 @@ from consentpanel.registry.memory import MemoryRegistry
 if TYPE_CHECKING:
     from consentpanel.registry.redis import RedisRegistry
     from consentpanel.registry.sqlalchemy import SQLAlchemyRegistry
+    from consentpanel.registry.sqlalchemy_later import AsyncSQLAlchemyRegistry
     from consentpanel.registry.sqlite import SQLiteRegistry
 
 __all__ = [
     "AsyncConsentRegistry",
+    "AsyncSQLAlchemyRegistry",
     "CachedRegistry",
     "CallableRegistry",
     "ConsentRegistry",
@@ -47,6 +49,12 @@ __all__ = [
 
 # At first use: a process that keeps consent elsewhere need not load SQLite, nor have the clients of servers.
 __getattr__, __dir__ = at_first_use(
-    globals(), {"RedisRegistry": "redis", "SQLAlchemyRegistry": "sqlalchemy", "SQLiteRegistry": "sqlite"}
+    globals(),
+    {
+        "AsyncSQLAlchemyRegistry": "sqlalchemy_later",
+        "RedisRegistry": "redis",
+        "SQLAlchemyRegistry": "sqlalchemy",
+        "SQLiteRegistry": "sqlite",
+    },
 )
 name_all(globals())

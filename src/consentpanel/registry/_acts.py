@@ -40,9 +40,30 @@ def at_once(plan: Plan[_T]) -> _T:
             try:
                 answer = act.do()
             except BaseException as error:  # noqa: BLE001 - the plan says what becomes of it
-                act = plan.throw(error)
+                act = plan.throw(as_raised(error))
             else:
                 act = plan.send(answer)
     except StopIteration as end:
         result: _T = end.value
-        return result
+    except Stopped as stopped:
+        raise stopped.error from None
+    else:
+        raise AssertionError  # pragma: no cover - a plan ends by one of these
+    return result
+
+
+class Stopped(Exception):  # noqa: N818 - it carries what was raised
+    """A `StopIteration` of somebody's, which a generator or a future cannot raise as it is.
+
+    Args:
+        error: The error.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+def as_raised(error: BaseException) -> BaseException:
+    """An error as a plan can be told of it."""
+    return Stopped(error) if isinstance(error, (StopIteration, StopAsyncIteration)) else error

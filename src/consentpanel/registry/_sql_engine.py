@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -31,12 +31,13 @@ class OwnEngine:
         name: The argument's name, for errors.
         given: An engine, or a URL.
         timeout: Seconds to wait for a connection and, where the server can limit it, for a statement; None for no limit.
+        is_async: Whether it is used by greenlets in an event loop.
 
     Raises:
         ConfigurationError: It is neither, no driver is there, or the database is of another kind.
     """
 
-    def __init__(self, name: str, given: Engine | URL | str, timeout: float | None) -> None:
+    def __init__(self, name: str, given: Engine | URL | str, timeout: float | None, *, is_async: bool = False) -> None:
         #: Pools of the parent's connections, which a child must neither use nor close.
         self._inherited: list[Any] = []
         self._is_own = True
@@ -55,14 +56,15 @@ class OwnEngine:
         dialect = self.engine.dialect
         if dialect.name not in DIALECTS:
             raise ConfigurationError(f"{name} must be of {', '.join(DIALECTS)}, not {dialect.name}")
-        if dialect.is_async:
+        if dialect.is_async and not is_async:
             raise ConfigurationError(f"{name} has a driver of asyncio's, which belongs to AsyncSQLAlchemyRegistry")
+        self._is_async = is_async
         #: What tells this database from another: engines of one URL may connect to different schemas.
         self.identity: object = id(given.pool) if isinstance(given, Engine) else self.engine.url
         self._given = given
         if self._is_own and dialect.name != "sqlite":
             event.listen(self.engine.pool, "connect", _limiting(self.engine, timeout))
-        if self._is_own:
+        if self._is_own and not is_async:
             weakref.finalize(self, self.engine.dispose)
         _ALIVE.add(self)
 
@@ -85,7 +87,7 @@ class OwnEngine:
 
     def close_before_fork(self) -> None:
         """Closes what is open of a SQLite file: a child would take the parent's locks for its own."""
-        if self._is_own and self.engine.dialect.name == "sqlite":
+        if self._is_own and self.engine.dialect.name == "sqlite" and not self._is_async:
             self.engine.dispose()
 
 
@@ -132,7 +134,7 @@ def _beside(given: Engine) -> Engine:
         pool: Pool = StaticPool(lambda: connection, reset_on_return=None)
     else:
         # Of each thread the one that it has; to give it back does nothing while the application has it too.
-        pool = NullPool(given.raw_connection, reset_on_return=None)
+        pool = NullPool(cast("Any", given.raw_connection), reset_on_return=None)
     return Engine(pool, dialect, given.url, hide_parameters=True, execution_options=given.get_execution_options())
 
 
@@ -250,9 +252,9 @@ def begin_on_sqlite(connection: Connection) -> None:
 
     See https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Enabling Non-Legacy SQLite Transactional Modes".
     """
-    if connection.dialect.name == "sqlite" and not getattr(
-        connection.connection.dbapi_connection, "in_transaction", True
-    ):
+    # Of asyncio's drivers SQLAlchemy shows the inner one apart.
+    raw: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite" and not getattr(raw, "in_transaction", True):
         connection.exec_driver_sql("BEGIN")
 
 

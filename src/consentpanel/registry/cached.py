@@ -267,21 +267,28 @@ class CachedRegistry:
                 note_failure("the end of a grant, which is not remembered,", error)
                 return
         with self._lock:
-            if self._unsettled or self._invalidation is not None:
-                digest = digest_of(self._scope, key[0])
-                if self._unsettled.get(digest, 0.0) > time.monotonic():
-                    return
-                if self._invalidation is not None:
-                    self._by_digest[digest] = key[0]
-                    while len(self._by_digest) > self._max_size:
-                        self._forget_answers(self._by_digest.pop(next(iter(self._by_digest))))
             # An answer that was asked for before a write may be what the write has changed.
             if writes == self._writes:
+                if not self._may_remember(key[0]):
+                    return
                 self._answers.pop(key, None)
                 while len(self._answers) >= self._max_size:
                     self._answers.pop(next(iter(self._answers)), None)
                 self._purposes.add(key[1])
                 self._answers[key] = answer, until, end
+
+    def _may_remember(self, key: str) -> bool:
+        """Whether answers about a person may be remembered; and if so, by what the channel names them."""
+        if not self._unsettled and self._invalidation is None:
+            return True
+        digest = digest_of(self._scope, key)
+        if self._unsettled.get(digest, 0.0) > time.monotonic():
+            return False
+        if self._invalidation is not None:
+            self._by_digest[digest] = key
+            while len(self._by_digest) > self._max_size:
+                self._forget_answers(self._by_digest.pop(next(iter(self._by_digest))))
+        return True
 
     def _write(self, about: Iterable[Any], write: Callable[[], _T]) -> _T:
         """What a write answers, after which nothing is remembered of the people, or of whom the records are."""
@@ -323,25 +330,30 @@ class CachedRegistry:
                 self._answers.clear()
                 self._by_digest.clear()
             return
-        known = [key for key in map(self._by_digest.get, digests) if key is not None]
-        self._forget_answers_of(known, is_settled=True)
-        if not is_settled:
-            # Whom they name may be asked about later.
-            self._note_unsettled(digests)
+        with self._lock:
+            # First, so that an answer that was asked for before is not remembered after.
+            self._writes += 1
+            if not is_settled:
+                # Whom they name may be asked about later.
+                self._note_unsettled(digests)
+            for digest in digests:
+                key = self._by_digest.get(digest)
+                if key is not None:
+                    self._forget_answers(key)
 
     def _forget_answers_of(self, subject_ids: Collection[Any], *, is_settled: bool) -> None:
         with self._lock:
             self._writes += 1
+            if not is_settled:
+                keys = [key for key in map(_key_or_none, subject_ids) if key is not None]
+                self._note_unsettled([digest_of(self._scope, key) for key in keys])
             for each in subject_ids:
                 self._forget_answers(each)
-        if not is_settled:
-            self._note_unsettled(digest_of(self._scope, key) for key in map(_key_or_none, subject_ids) if key)
 
-    def _note_unsettled(self, digests: Iterable[str]) -> None:
-        with self._lock:
-            present = time.monotonic()
-            open_ones = {digest: until for digest, until in self._unsettled.items() if until > present}
-            self._unsettled = {**open_ones, **dict.fromkeys(digests, present + _UNSETTLED)}
+    def _note_unsettled(self, digests: Collection[str]) -> None:
+        present = time.monotonic()
+        open_ones = {digest: until for digest, until in self._unsettled.items() if until > present}
+        self._unsettled = {**open_ones, **dict.fromkeys(digests, present + _UNSETTLED)}
 
     @property
     def _scope(self) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
+import socket
 import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from consentpanel._forks import Survivors
@@ -20,6 +22,8 @@ from consentpanel.errors import ConfigurationError
 #: Seconds after which a channel on which nothing comes is tried, and between two tries to open it.
 _PATIENCE = 2.0
 _PAUSE = 0.2
+#: Seconds for which a write waits until it was told.
+_WAIT = 1.0
 #: PostgreSQL takes 8,000 bytes in a notice (its documentation, NOTIFY).
 _AT_ONCE = 200
 
@@ -54,8 +58,13 @@ class Invalidation(ABC):
         self._channel = channel
         self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
+        self._teller: threading.Thread | None = None
+        #: Texts, each with what is set once it was told; None ends the thread that tells.
+        self._to_tell: queue.SimpleQueue[tuple[str, threading.Event | None] | None] = queue.SimpleQueue()
+        # Re-entrant, because a signal handler may write in the middle of anything.
         self._lock = threading.RLock()
         self._is_heard = threading.Event()
+        weakref.finalize(self, self._to_tell.put, None)
         _ALIVE.add(self)
 
     @property
@@ -65,13 +74,12 @@ class Invalidation(ABC):
 
     def attach(self, listener: Listener) -> None:
         """Has a cache hear what others tell, while it lives."""
-        self._listeners.add(listener)
+        with self._lock:
+            self._listeners.add(listener)
         self.start()
 
     def start(self) -> None:
         """Begins to listen, in this process; nothing when it does already."""
-        if self._thread is not None:
-            return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -96,13 +104,22 @@ class Invalidation(ABC):
             is_settled: Whether the write is done; one in an open transaction is not.
         """
         several = list(digests)
+        is_told = threading.Event()
         for first in range(0, len(several), _AT_ONCE):
             text = json.dumps([several[first : first + _AT_ONCE], is_settled], separators=(",", ":"))
-            try:
-                self._send(text)
-            except Exception as error:  # noqa: BLE001 - of any driver; the write itself is done
-                note_failure("telling other caches of a write", error)
-                return
+            self._to_tell.put((text, is_told if first + _AT_ONCE >= len(several) else None))
+        if several:
+            self._start_telling()
+            # The write itself is done: a channel that hangs holds nobody up for long.
+            is_told.wait(_WAIT)
+
+    def _start_telling(self) -> None:
+        with self._lock:
+            if self._teller is None or not self._teller.is_alive():
+                self._teller = threading.Thread(
+                    target=_tell, args=(weakref.ref(self), self._to_tell), name="consentpanel-telling", daemon=True
+                )
+                self._teller.start()
 
     @abstractmethod
     def _send(self, text: str) -> None:
@@ -111,6 +128,15 @@ class Invalidation(ABC):
     @abstractmethod
     def _received(self) -> Generator[str | None, None, None]:
         """What comes on the channel: first None, when it is open, and None at least every `_PATIENCE` seconds."""
+
+    def _is_deserted(self) -> bool:
+        """Whether no cache is left; then whoever comes starts another thread."""
+        with self._lock:
+            if len(self._listeners):
+                return False
+            self._thread = None
+            self._is_heard.clear()
+            return True
 
     def _hear(self, text: str) -> None:
         try:
@@ -128,6 +154,7 @@ class Invalidation(ABC):
         had_thread, self._thread = self._thread is not None, None
         self._lock = threading.RLock()
         self._is_heard = threading.Event()
+        self._teller, self._to_tell = None, queue.SimpleQueue()
         self._forget_connections()
         if had_thread:
             # What others tell meanwhile is not heard; the caches forget when the channel is open.
@@ -135,6 +162,24 @@ class Invalidation(ABC):
 
     def _forget_connections(self) -> None:  # noqa: B027 - not everybody has some
         """In a child: the parent's connections are the parent's."""
+
+
+def _tell(
+    reference: weakref.ref[Invalidation], texts: queue.SimpleQueue[tuple[str, threading.Event | None] | None]
+) -> None:
+    """Tells what is to be told, one after the other, while the invalidation lives."""
+    while (found := texts.get()) is not None:
+        text, is_told = found
+        invalidation = reference()
+        if invalidation is None:
+            return
+        try:
+            invalidation._send(text)  # noqa: SLF001 - the same file
+        except Exception as error:  # noqa: BLE001 - of any driver
+            note_failure("telling other caches of a write", error)
+        del invalidation
+        if is_told is not None:
+            is_told.set()
 
 
 def _listen(reference: weakref.ref[Invalidation]) -> None:
@@ -152,10 +197,8 @@ def _listen(reference: weakref.ref[Invalidation]) -> None:
                     invalidation._is_heard.set()  # noqa: SLF001 - the same file
                 if text is not None:
                     invalidation._hear(text)  # noqa: SLF001 - the same file
-                elif len(invalidation._listeners) == 0:  # noqa: SLF001 - the same file
+                elif invalidation._is_deserted():  # noqa: SLF001 - the same file
                     received.close()
-                    invalidation._thread = None  # noqa: SLF001 - the same file
-                    invalidation._is_heard.clear()  # noqa: SLF001 - the same file
                     return
         except Exception as error:  # noqa: BLE001 - of any driver
             invalidation._is_heard.clear()  # noqa: SLF001 - the same file
@@ -186,6 +229,8 @@ class RedisInvalidation(Invalidation):
     def __init__(self, client: Any, *, channel: str = "consentpanel") -> None:
         if not callable(getattr(client, "pubsub", None)) or not callable(getattr(client, "publish", None)):
             raise ConfigurationError(f"client must be a redis.Redis, not {type(client).__name__}")
+        if hasattr(client, "__aenter__"):
+            raise ConfigurationError("client must not be one of asyncio's: threads listen and tell")
         super().__init__(channel)
         self._client = client
 
@@ -254,33 +299,38 @@ class PostgresInvalidation(Invalidation):
         weakref.finalize(self, _close, self._connections, os.getpid())
 
     def _connect(self) -> Any:
-        return self._psycopg.connect(self._dsn, autocommit=True, connect_timeout=5)
+        return self._psycopg.connect(self._dsn, autocommit=True, connect_timeout=5, **_WATCHED)
 
     def _send(self, text: str) -> None:
-        with self._lock:
-            for is_last in (False, True):
-                try:
-                    if not self._connections:
-                        self._connections.append(self._connect())
+        # By the one thread that tells.
+        for is_last in (False, True):
+            try:
+                if not self._connections:
+                    self._connections.append(self._connect())
+                with _watched(self._connections[-1]):
                     self._connections[-1].execute("SELECT pg_notify(%s, %s)", (self._channel, text))
-                except self._psycopg.OperationalError:
-                    # Broken while it was idle; a new one may do.
-                    _close(self._connections, os.getpid())
-                    if is_last:
-                        raise
-                else:
-                    return
+            except self._psycopg.OperationalError:
+                # Broken while it was idle; a new one may do.
+                _close(self._connections, os.getpid())
+                if is_last:
+                    raise
+            else:
+                return
 
     def _received(self) -> Generator[str | None, None, None]:
         connection = self._connect()
         try:
             connection.execute(f"LISTEN {self._channel}")
+            tried = time.monotonic()
             while True:
                 yield None
                 for notice in connection.notifies(timeout=_PATIENCE, stop_after=1):
                     yield notice.payload
-                # It tells a connection that broke.
-                connection.execute("SELECT 1")
+                if time.monotonic() >= tried + _PATIENCE:
+                    # It tells a connection that broke.
+                    with _watched(connection):
+                        connection.execute("SELECT 1")
+                    tried = time.monotonic()
         finally:
             with suppress(Exception):
                 connection.close()
@@ -289,6 +339,33 @@ class PostgresInvalidation(Invalidation):
         self._inherited = self._connections
         self._connections = []
         weakref.finalize(self, _close, self._connections, os.getpid())
+
+
+#: How the system notices a connection whose other end is gone (libpq's documentation, parameter key words).
+_WATCHED: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 2,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 6000,
+}
+
+
+@contextmanager
+def _watched(connection: Any) -> Generator[None, None, None]:
+    """Cuts a connection whose server does not answer: psycopg waits without end."""
+    timer = threading.Timer(2 * _PATIENCE, _cut, (connection.fileno(),))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(number: int) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(number)) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def _close(connections: list[Any], pid: int) -> None:

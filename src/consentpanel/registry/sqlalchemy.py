@@ -106,6 +106,9 @@ class SQLAlchemyRegistry(StoredRegistry):
         >>> registry.close()
     """
 
+    #: Whether it is used by greenlets in an event loop.
+    _is_async = False
+
     def __init__(
         self,
         engine_or_url: Engine | URL | str,
@@ -133,8 +136,10 @@ class SQLAlchemyRegistry(StoredRegistry):
             raise ConfigurationError("schema must be a non-empty str or None")
         limit = None if timeout is None else seconds("timeout", timeout)
         self._tables = Tables(schema, table_prefix)
-        self._own = OwnEngine("engine_or_url", engine_or_url, limit)
-        self._replica = None if read_engine is None else OwnEngine("read_engine", read_engine, limit)
+        self._own = OwnEngine("engine_or_url", engine_or_url, limit, is_async=self._is_async)
+        self._replica = (
+            None if read_engine is None else OwnEngine("read_engine", read_engine, limit, is_async=self._is_async)
+        )
         self._plans = Plans(self._tables, self._engine.dialect.name, self._required, self._max_age)
         self._given = self._objections.fingerprints
         self._objections = self._objections.shared_with(self._place)

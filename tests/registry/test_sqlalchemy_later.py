@@ -1,0 +1,144 @@
+"""Consent in the application's database, for asyncio (contract rules 9.1 and 8.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from typing import Any
+
+import pytest
+
+from consentpanel import AsyncMixpanel, ConfigurationError, ConsentStatus, FieldPolicy
+from consentpanel.registry import AsyncConsentRegistry, AsyncSQLAlchemyRegistry
+from consentpanel.testing import FakeTransport, RegistryContract
+
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("greenlet")
+pytest.importorskip("aiosqlite")
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
+
+
+class Blocking:
+    """A registry of coroutines as one that answers at once, in a loop of its own."""
+
+    def __init__(self, registry: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._registry, self._running = registry, loop
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._registry, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+        return lambda *arguments, **keywords: self._await(method(*arguments, **keywords))
+
+    def _await(self, answer: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(answer, self._running).result(60)
+
+
+class Contract(RegistryContract):
+    url: str
+    # Of the two, one is asked in the loop of the other's thread.
+    test_a_fork_leaves_both_working = None
+
+    @pytest.fixture(autouse=True)
+    def running(self):
+        self.loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        thread.start()
+        self.engines = []
+        yield
+        for registry in self.__dict__.pop("_made", []):
+            registry.close()
+        for engine in self.engines:
+            asyncio.run_coroutine_threadsafe(engine.dispose(), self.loop).result(30)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        thread.join()
+        self.loop.close()
+
+    def teardown_method(self) -> None:
+        """Closed above, while the loop runs."""
+
+    def open_again(self, **options: Any) -> Any:
+        engine = create_async_engine(self.url)
+        self.engines.append(engine)
+        return Blocking(AsyncSQLAlchemyRegistry(engine, **options), self.loop)
+
+    def make_registry(self, **options: Any) -> Any:
+        registry = self.open_again(**options)
+
+        async def empty() -> None:
+            async with self.engines[-1].begin() as connection:
+                await connection.run_sync(registry.metadata.drop_all)
+
+        registry._await(empty())
+        registry.create_tables()
+        return registry
+
+
+class TestOnSQLite(Contract):
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path):
+        self.url = f"sqlite+aiosqlite:///{tmp_path}/consent-of-customers.db"
+
+
+@pytest.mark.service
+@pytest.mark.slow
+class TestOnPostgreSQL(Contract):
+    @pytest.fixture(autouse=True)
+    def place(self, postgresql):
+        self.server, self.url = postgresql, postgresql.url
+
+    def restart_store(self) -> None:
+        self.server.stop()
+        self.server.start()
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite+aiosqlite:///{tmp_path}/consent-of-customers.db"
+
+
+async def test_a_client_asks_it_and_writes_to_it_in_the_caller_s_transaction(url):
+    engine, vendor = create_async_engine(url), FakeTransport()
+    async with AsyncSQLAlchemyRegistry(engine) as registry:
+        assert isinstance(registry, AsyncConsentRegistry)
+        await registry.create_tables()
+        mp = AsyncMixpanel("TOKEN", vendor, registry=registry, policy=FieldPolicy())
+        async with AsyncSession(engine) as session:
+            await mp.opt_in("user-1", session=session)
+            await session.rollback()
+        assert not await mp.track("user-1", "Viewed")
+        async with AsyncSession(engine) as session:
+            await registry.grant("user-1", "analytics", session=session)
+            await session.commit()
+        assert await mp.track("user-1", "Viewed")
+        async with engine.begin() as connection:
+            await registry.deny("user-1", connection=connection)
+        assert not await mp.track("user-1", "Viewed")
+        assert (await registry.verify("user-1")).records == 4
+        assert await registry.statuses(["user-1", "user-2"], "analytics") == {"user-1": DENIED, "user-2": UNKNOWN}
+        assert await registry.scoped("tenant").status("user-1", "analytics") is UNKNOWN
+        assert await registry.forget("user-1") == 4
+    await engine.dispose()
+
+
+async def test_tasks_that_write_side_by_side_lose_nothing(url):
+    engine = create_async_engine(url)
+    async with AsyncSQLAlchemyRegistry(engine) as registry:
+        await registry.create_tables()
+        await asyncio.gather(*(registry.grant(f"user-{number % 3}", "analytics") for number in range(30)))
+        assert [(await registry.verify(f"user-{number}")).records for number in range(3)] == [10] * 3
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM consentpanel_record"))).scalar() == 30
+    await engine.dispose()
+
+
+def test_what_is_no_engine_of_asyncio_s_is_refused(url):
+    from sqlalchemy import create_engine
+
+    for wrong in (url, create_engine("sqlite://"), None):
+        with pytest.raises(ConfigurationError, match="engine must be an AsyncEngine"):
+            AsyncSQLAlchemyRegistry(wrong)
