@@ -298,6 +298,84 @@ async def test_flags_do_not_ask_in_the_loop_and_report_exposures(vendor):
     assert mp.remote_flags is not None
 
 
+async def test_what_is_delivered_though_its_call_was_cancelled_is_told(vendor):
+    told = []
+
+    class Slow:
+        def send(self, endpoint, json_message, api_key=None, api_secret=None):
+            time.sleep(0.2)
+            vendor.send(endpoint, json_message)
+
+    mp = AsyncMixpanel("TOKEN", Slow(), registry=lambda *_: True, policy=POLICY, observers=[told.append])
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(mp.track("user-1", "Viewed"), 0.1)
+    await mp.flush()
+    assert len(vendor.messages) == len(told) == 1
+    assert mp.stats()["sent"]["consent_granted"] == 1
+
+
+async def test_exposures_are_there_when_the_client_is_left(vendor):
+    registry = Later(0.1)
+    registry.inner.grant("user-1")
+    async with AsyncMixpanel(
+        "TOKEN", vendor, registry=registry, policy=POLICY, remote_flags_config=consentpanel.RemoteFlagsConfig()
+    ) as mp:
+        mp._client._track_exposure("user-1", "$experiment_started", {"Experiment name": "a"})
+        thread = threading.Thread(target=mp._client._track_exposure, args=("user-1", "$experiment_started"))
+        thread.start()
+        thread.join()
+    assert len(vendor.events) == 2
+
+
+def test_an_exposure_outside_of_any_loop_is_judged_at_once(vendor):
+    mp = AsyncMixpanel("TOKEN", vendor, registry=lambda *_: True, policy=POLICY)
+    mp._client._track_exposure("user-1", "$experiment_started")
+    assert len(vendor.events) == 1
+
+
+@pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration, asyncio.CancelledError])
+async def test_what_no_future_can_carry_is_a_failure_like_any_other(vendor, error):
+    def raising(*_):
+        raise error
+
+    async def later(*_):
+        raise error
+
+    for registry in (raising, later):
+        mp = AsyncMixpanel("TOKEN", vendor, registry=registry, policy=POLICY)
+        if error is asyncio.CancelledError and registry is raising:
+            continue
+        found = await asyncio.wait_for(mp.track("user-1", "Viewed"), 10)
+        assert found.reason.value == "registry_error"
+
+
+def test_a_consumer_that_raises_stop_iteration_raises_it():
+    class Exhausted:
+        def send(self, endpoint, json_message, api_key=None, api_secret=None):
+            raise StopIteration
+
+    mp = Mixpanel("TOKEN", Exhausted(), registry=lambda *_: True, policy=POLICY)
+    for call in (lambda: mp.track("user-1", "Viewed"), lambda: mp.track("user-1", "Viewed", {}, {"a": 1})):
+        with pytest.raises(StopIteration):
+            call()
+
+
+async def test_a_vendor_that_hangs_keeps_nobody_from_withdrawing(vendor):
+    release = threading.Event()
+
+    class Hanging:
+        def send(self, endpoint, json_message, api_key=None, api_secret=None):
+            release.wait(30)
+
+    hanging = AsyncMixpanel("TOKEN", Hanging(), registry=lambda *_: True, policy=POLICY)
+    tasks = [asyncio.ensure_future(hanging.track("user-1", "Viewed")) for _ in range(40)]
+    await asyncio.sleep(0.1)
+    other = AsyncMixpanel("OTHER", vendor, registry=MemoryRegistry(), policy=POLICY)
+    await asyncio.wait_for(other.withdraw("user-1"), 10)
+    release.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_both_drivers_send_the_same_bytes():
     sent = []
     for kind in (Mixpanel, AsyncMixpanel):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -49,6 +50,8 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
         super().__init__(client._token, config, vendor.NAMES["__version__"], client._track_exposure, *vendors.values())
         self._client = client
         self._guard = guard
+        #: Has something done that may take its time.
+        self.in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = _in_thread
 
     def get_variant(self, flag_key: str, fallback_value: Any, context: Any, reportExposure: bool = True) -> Any:  # noqa: N803 - the vendor's signature
         """The variant for the context, or the fallback when the person has not consented."""
@@ -59,7 +62,7 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
 
     async def aget_variant(self, flag_key: str, fallback_value: Any, context: Any, reportExposure: bool = True) -> Any:  # noqa: N803 - the vendor's signature
         """As `get_variant`, without blocking the event loop."""
-        said = await sync_to_async(self._allowed)(context)
+        said = await self.in_thread(partial(self._allowed, context))
         if said is None or self._guard.names_mapped(flag_key, said):
             return _as_fallback(fallback_value)
         return await super().aget_variant(flag_key, fallback_value, said, reportExposure)
@@ -71,7 +74,7 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
 
     async def aget_all_variants(self, context: Any) -> Any:
         """As `get_all_variants`, without blocking the event loop."""
-        said = await sync_to_async(self._allowed)(context)
+        said = await self.in_thread(partial(self._allowed, context))
         return None if said is None else await super().aget_all_variants(said)
 
     def _allowed(self, context: Any) -> _Allowed | None:
@@ -102,6 +105,10 @@ class RemoteFlags(vendor.RemoteFeatureFlagsProvider):  # type: ignore[misc]
     def _describe_backend_error(exc: Exception) -> str:
         # The vendor puts an exception's text into the fallback; it may quote the context.
         return str(exc) if isinstance(exc, _RequestFailedError) else type(exc).__name__
+
+
+async def _in_thread(act: Callable[[], Any]) -> Any:
+    return await sync_to_async(act)()
 
 
 class LocalFlags(vendor.LocalFeatureFlagsProvider):  # type: ignore[misc]

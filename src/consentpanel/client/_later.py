@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from consentpanel._consent.standing import Standing
 from consentpanel._forks import Survivors
@@ -20,7 +20,8 @@ from consentpanel._mixpanel import vendor
 from consentpanel._mixpanel.calls import CALLS
 from consentpanel.client._consent_calls import Withdrawal
 from consentpanel.client.mixpanel import Mixpanel
-from consentpanel.registry._acts import Act, Plan
+from consentpanel.errors import RegistryError
+from consentpanel.registry._acts import Act, Plan, Stopped, as_raised, at_once
 from consentpanel.registry._later import awaited_registry, bridged, is_later
 from consentpanel.transport import BackgroundConsumer
 
@@ -42,12 +43,13 @@ class AsyncMixpanel:
     """As `Mixpanel`, for asyncio: every call that sends or records is a coroutine, and none blocks the event loop.
 
     The constructor is that of `Mixpanel`. ``registry=`` may also be asynchronous: `AsyncSQLAlchemyRegistry`,
-    `AsyncRedisRegistry`, any class with the coroutine methods of `AsyncConsentRegistry`, or a coroutine function
+    any class with the coroutine methods of `AsyncConsentRegistry`, or a coroutine function
     ``(subject_id, purpose)``. One that answers at once is asked in a thread, and so is a function given as ``regime=``.
 
     Without a consumer messages are sent by a `BackgroundConsumer`. Any other consumer is called in a thread. What is buffered
     is judged again by threads of the buffer, which have an asynchronous registry asked in the client's event loop: close the
-    client, or leave ``async with``, before that loop ends.
+    client, or leave ``async with``, before that loop ends. Defaults of `configure` are read as by `Mixpanel`; an asynchronous
+    registry is given to the constructor.
 
     Args:
         arguments: As for `Mixpanel`.
@@ -73,6 +75,8 @@ class AsyncMixpanel:
     ) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awaited: Any = None
+        #: What goes on though nobody awaits it any more: exposures, and deliveries of calls that were cancelled.
+        self._going_on: set[asyncio.Future[Any]] = set()
         if registry is not None and is_later(registry):
             self._awaited = awaited_registry(registry)
             registry = bridged(self._awaited, lambda: self._loop)
@@ -81,6 +85,9 @@ class AsyncMixpanel:
         self._client = _Planning(token, consumer, *arguments, registry=registry, **keywords)
         self._client.asked = self._awaited
         self._client.drive = self._drive_soon
+        remote = getattr(self._client, "_remote_flags_provider", None)
+        if remote is not None:
+            remote.in_thread = self._in_thread
 
     if TYPE_CHECKING:
 
@@ -175,10 +182,12 @@ class AsyncMixpanel:
 
     async def flush(self) -> None:
         """As `Mixpanel.flush`; waits without blocking the loop."""
+        await self._rest()
         await self._in_thread(self._client.flush)
 
     async def close(self) -> None:
         """As `Mixpanel.close`; waits without blocking the loop."""
+        await self._rest()
         await self._in_thread(self._client.close)
 
     def stats(self) -> dict[str, dict[str, int]]:
@@ -222,22 +231,20 @@ class AsyncMixpanel:
 
     async def _come_of(self, planned: Decision | Plan[Decision]) -> Decision:
         self._note_loop()
-        return planned if isinstance(planned, Decision) else await self._driven(planned)
-
-    async def _driven(self, plan: Plan[_T]) -> _T:
-        """What comes of a plan, each act of which is awaited."""
+        if isinstance(planned, Decision):
+            return planned
+        drive = _Drive(planned, self._done)
+        task = asyncio.ensure_future(drive.run())
         try:
-            act = next(plan)
-            while True:
-                try:
-                    answer = await self._done(act)
-                except BaseException as error:  # noqa: BLE001 - the plan says what becomes of it
-                    act = plan.throw(error)
-                else:
-                    act = plan.send(answer)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # What is being delivered is told and counted as what it becomes.
+            if drive.is_delivering:
+                self._keep(task)
+            else:
+                drive.is_cancelled = True
+                task.cancel()
+            raise
 
     async def _done(self, act: Act) -> Any:
         if act.kind == "ask" and self._awaited is not None:
@@ -245,29 +252,107 @@ class AsyncMixpanel:
             return await found if inspect.isawaitable(found) else found
         if act.kind == "deliver" and self._client.takes_at_once:
             return act.do()
-        return await self._in_thread(act.do)
+        return await self._in_thread(act.do, _pool.delivering if act.kind == "deliver" else None)
 
-    async def _in_thread(self, act: Callable[[], _T]) -> _T:
+    async def _in_thread(self, act: Callable[[], _T], executor: ThreadPoolExecutor | None = None) -> _T:
         self._note_loop()
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(_pool.executor, context.run, act)
+        try:
+            attempt = partial(context.run, partial(_attempt, act))
+            done = asyncio.get_running_loop().run_in_executor(executor or _pool.asking, attempt)
+        except RuntimeError:
+            # The interpreter is ending, and starts no more threads.
+            return act()
+        outcome: tuple[Any, BaseException | None] = await done
+        answer, error = outcome
+        if error is not None:
+            raise error
+        return cast("_T", answer)
 
     def _drive_soon(self, plan: Plan[Decision]) -> None:
         """Has a plan driven of which nobody awaits the decision: an exposure."""
-        loop = self._loop
-        if loop is None or not loop.is_running():
-            plan.close()
-            return
-        asyncio.run_coroutine_threadsafe(self._driven_for_nobody(plan), loop)
+        loop, running = self._loop, None
+        with suppress(RuntimeError):
+            running = asyncio.get_running_loop()
+        if running is not None and (loop is None or loop is running):
+            self._keep(asyncio.ensure_future(self._driven_for_nobody(plan)))
+        elif loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(lambda: self._keep(asyncio.ensure_future(self._driven_for_nobody(plan))))
+        else:
+            # In this thread, by a registry that answers at once; one that answers later denies here, and says why.
+            with suppress(MessageError):
+                at_once(plan)
 
     async def _driven_for_nobody(self, plan: Plan[Decision]) -> None:
         try:
-            await self._driven(plan)
+            await _Drive(plan, self._done).run()
         except MessageError:
             # Told where it arose.
             return
-        except vendor.MixpanelException as error:
+        except Exception as error:  # noqa: BLE001 - whatever a consumer raises, nobody else hears of it
             note_failure("the consumer of an exposure", error)
+
+    def _keep(self, task: asyncio.Future[Any]) -> None:
+        self._going_on.add(task)
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Future[Any]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and isinstance(error, Exception):
+            note_failure("the consumer of a call that was cancelled", error)
+
+    async def _rest(self) -> None:
+        """Waits for what goes on in this loop though nobody awaits it."""
+        # What other threads have just reported is here first.
+        await asyncio.sleep(0)
+        running = asyncio.get_running_loop()
+        while several := [task for task in self._going_on if task.get_loop() is running]:
+            await asyncio.wait(several)
+
+
+class _Drive:
+    """Does what a plan needs, one act after the other.
+
+    Args:
+        plan: The plan.
+        done: Does an act.
+    """
+
+    def __init__(self, plan: Plan[Decision], done: Callable[[Act], Awaitable[Any]]) -> None:
+        self._plan, self._done = plan, done
+        self.is_delivering = self.is_cancelled = False
+
+    async def run(self) -> Decision:
+        """What comes of the plan."""
+        plan = self._plan
+        try:
+            act = next(plan)
+            while True:
+                self.is_delivering = act.kind == "deliver"
+                try:
+                    answer = await self._done(act)
+                except BaseException as error:  # noqa: BLE001 - the plan says what becomes of it
+                    if isinstance(error, asyncio.CancelledError) and act.kind == "ask" and not self.is_cancelled:
+                        # A task of the registry's own was, and not the call.
+                        act = plan.throw(RegistryError("the registry's answer was cancelled"))
+                    else:
+                        act = plan.throw(as_raised(error))
+                else:
+                    act = plan.send(answer)
+        except StopIteration as end:
+            decision: Decision = end.value
+            return decision
+        except Stopped as stopped:
+            # A coroutine cannot raise it as it is.
+            raise RuntimeError(f"{type(stopped.error).__name__} was raised") from None
+
+
+def _attempt(act: Callable[[], _T]) -> tuple[_T | None, BaseException | None]:
+    """What an act answers, or raises: a future cannot carry every exception."""
+    try:
+        return act(), None
+    except (StopIteration, StopAsyncIteration) as error:
+        return None, Stopped(error)
 
 
 class _Planning(Mixpanel):
@@ -339,15 +424,17 @@ def _credentials(arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> dic
 
 
 class _Pool:
-    """The threads of all clients of the process; a child has its own."""
+    """The threads of all clients of the process; a child has its own. A vendor that hangs takes none of those that ask."""
 
     def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(_THREADS, "consentpanel")
+        self.start()
 
-    def restart_in_child(self) -> None:
-        self.executor = ThreadPoolExecutor(_THREADS, "consentpanel")
+    def start(self) -> None:
+        """Begins with no thread."""
+        self.asking = ThreadPoolExecutor(_THREADS, "consentpanel")
+        self.delivering = ThreadPoolExecutor(_THREADS, "consentpanel-delivering")
 
 
 _pool = _Pool()
-_ALIVE: Survivors[_Pool] = Survivors(_Pool.restart_in_child)
+_ALIVE: Survivors[_Pool] = Survivors(_Pool.start)
 _ALIVE.add(_pool)
