@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import threading
 from typing import Any
 
 import pytest
 
 from consentpanel import AsyncMixpanel, ConfigurationError, ConsentStatus, FieldPolicy
 from consentpanel.registry import AsyncConsentRegistry, AsyncSQLAlchemyRegistry
-from consentpanel.testing import FakeTransport, RegistryContract
+from consentpanel.testing import FakeTransport
 
 pytest.importorskip("sqlalchemy")
 pytest.importorskip("greenlet")
@@ -22,78 +20,31 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 
 
-class Blocking:
-    """A registry of coroutines as one that answers at once, in a loop of its own."""
+def makes(url: str) -> Any:
+    async def make(**options: Any) -> Any:
+        engine = create_async_engine(url)
+        registry = AsyncSQLAlchemyRegistry(engine, **options)
+        async with engine.begin() as connection:
+            await connection.run_sync(registry.metadata.drop_all)
+        await registry.create_tables()
 
-    def __init__(self, registry: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._registry, self._running = registry, loop
+        async def close() -> None:
+            await registry.close()
+            await engine.dispose()
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._registry, name)
-        if not inspect.iscoroutinefunction(method):
-            return method
-        return lambda *arguments, **keywords: self._await(method(*arguments, **keywords))
+        return registry, close
 
-    def _await(self, answer: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(answer, self._running).result(60)
-
-
-class Contract(RegistryContract):
-    url: str
-    # Of the two, one is asked in the loop of the other's thread.
-    test_a_fork_leaves_both_working = None
-
-    @pytest.fixture(autouse=True)
-    def running(self):
-        self.loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        thread.start()
-        self.engines = []
-        yield
-        for registry in self.__dict__.pop("_made", []):
-            registry.close()
-        for engine in self.engines:
-            asyncio.run_coroutine_threadsafe(engine.dispose(), self.loop).result(30)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        thread.join()
-        self.loop.close()
-
-    def teardown_method(self) -> None:
-        """Closed above, while the loop runs."""
-
-    def open_again(self, **options: Any) -> Any:
-        engine = create_async_engine(self.url)
-        self.engines.append(engine)
-        return Blocking(AsyncSQLAlchemyRegistry(engine, **options), self.loop)
-
-    def make_registry(self, **options: Any) -> Any:
-        registry = self.open_again(**options)
-
-        async def empty() -> None:
-            async with self.engines[-1].begin() as connection:
-                await connection.run_sync(registry.metadata.drop_all)
-
-        registry._await(empty())
-        registry.create_tables()
-        return registry
+    return make
 
 
-class TestOnSQLite(Contract):
-    @pytest.fixture(autouse=True)
-    def place(self, tmp_path):
-        self.url = f"sqlite+aiosqlite:///{tmp_path}/consent-of-customers.db"
+def test_on_sqlite_it_passes_the_contract(blocking_contract, url):
+    blocking_contract(makes(url))
 
 
 @pytest.mark.service
 @pytest.mark.slow
-class TestOnPostgreSQL(Contract):
-    @pytest.fixture(autouse=True)
-    def place(self, postgresql):
-        self.server, self.url = postgresql, postgresql.url
-
-    def restart_store(self) -> None:
-        self.server.stop()
-        self.server.start()
+def test_on_postgresql_it_passes_the_contract(blocking_contract, postgresql):
+    blocking_contract(makes(postgresql.url))
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class AsyncMixpanel:
     """As `Mixpanel`, for asyncio: every call that sends or records is a coroutine, and none blocks the event loop.
 
     The constructor is that of `Mixpanel`. ``registry=`` may also be asynchronous: `AsyncSQLAlchemyRegistry`,
-    any class with the coroutine methods of `AsyncConsentRegistry`, or a coroutine function
+    `AsyncRedisRegistry`, any class with the coroutine methods of `AsyncConsentRegistry`, or a coroutine function
     ``(subject_id, purpose)``. One that answers at once is asked in a thread, and so is a function given as ``regime=``.
 
     Without a consumer messages are sent by a `BackgroundConsumer`. Any other consumer is called in a thread. What is buffered

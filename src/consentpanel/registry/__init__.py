@@ -20,12 +20,14 @@ from consentpanel.registry.memory import MemoryRegistry
 
 if TYPE_CHECKING:
     from consentpanel.registry.redis import RedisRegistry
+    from consentpanel.registry.redis_later import AsyncRedisRegistry
     from consentpanel.registry.sqlalchemy import SQLAlchemyRegistry
     from consentpanel.registry.sqlalchemy_later import AsyncSQLAlchemyRegistry
     from consentpanel.registry.sqlite import SQLiteRegistry
 
 __all__ = [
     "AsyncConsentRegistry",
+    "AsyncRedisRegistry",
     "AsyncSQLAlchemyRegistry",
     "CachedRegistry",
     "CallableRegistry",
@@ -51,6 +53,7 @@ __all__ = [
 __getattr__, __dir__ = at_first_use(
     globals(),
     {
+        "AsyncRedisRegistry": "redis_later",
         "AsyncSQLAlchemyRegistry": "sqlalchemy_later",
         "RedisRegistry": "redis",
         "SQLAlchemyRegistry": "sqlalchemy",

@@ -316,13 +316,10 @@ class RecordingRegistry(ABC):
     def _say(
         self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields, **where: Any
     ) -> None:
-        if status is ConsentStatus.GRANTED:
-            require_purposes(self, purposes)
-        records = records_of(status, subject_id, purposes, fields)
+        records = self._said(status, subject_id, purposes, fields)
         nearest = offered(self, ("grant", "deny", "record_many", "record"))
         if nearest in {"grant", "deny"}:
-            checked = [checked_record(record, is_strict=self._is_strict) for record in records]
-            self._keep(checked, is_stamped_here=is_stamped_here(fields), **where)
+            self._keep(records, is_stamped_here=is_stamped_here(fields), **where)
             return
         # A subclass has its own way to record.
         if is_stamped_here(fields):
@@ -333,6 +330,15 @@ class RecordingRegistry(ABC):
         else:
             for record in records:
                 self.record(record, **where)
+
+    def _said(
+        self, status: ConsentStatus, subject_id: Any, purposes: tuple[str, ...], fields: Fields
+    ) -> list[ConsentRecord]:
+        """The records of a grant or denial, checked."""
+        if status is ConsentStatus.GRANTED:
+            require_purposes(self, purposes)
+        records = records_of(status, subject_id, purposes, fields)
+        return [checked_record(record, is_strict=self._is_strict) for record in records]
 
     def _end_of(self, record: ConsentRecord) -> datetime | None:
         return end_of(record.purpose, record.recorded_at, record.expires_at, self._max_age)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime, timedelta
@@ -28,6 +28,10 @@ except ImportError:
     raise ConfigurationError("RedisRegistry needs redis-py 5: pip install 'consentpanel[redis]'") from None
 
 _T = TypeVar("_T")
+
+#: What a server or a text fails with, and what a connection that broke while it was idle.
+FAILURES = (redis.RedisError, OSError, UnicodeError)
+BROKEN = redis.ConnectionError
 
 _VOLATILE = "the Redis server keeps nothing on its disk: consent is lost when it ends. Turn appendonly on, or keep consent elsewhere"
 _EVICTING = "the Redis server evicts keys when its memory is full (maxmemory-policy {}): consent records may vanish. Use noeviction"
@@ -63,6 +67,9 @@ class RedisRegistry(StoredRegistry):
             registry.grant("user-1", source="signup-form")
     """
 
+    #: Whether the client is one of asyncio's.
+    _is_async = False
+
     def __init__(
         self,
         client: Any,
@@ -81,8 +88,14 @@ class RedisRegistry(StoredRegistry):
         )
         if not callable(getattr(client, "execute_command", None)) or not callable(getattr(client, "pipeline", None)):
             raise ConfigurationError(f"client must be a redis.Redis or redis.RedisCluster, not {type(client).__name__}")
-        if hasattr(client, "__aenter__"):
-            raise ConfigurationError("client must not be one of asyncio's: those belong to AsyncRedisRegistry")
+        if hasattr(client, "__aenter__") is not self._is_async:
+            asked, other = (
+                ("RedisRegistry", "AsyncRedisRegistry")
+                if not self._is_async
+                else ("AsyncRedisRegistry", "RedisRegistry")
+            )
+            kind = "not be one" if not self._is_async else "be one"
+            raise ConfigurationError(f"client must {kind} of asyncio's for {asked}: use {other}")
         if not isinstance(prefix, str) or not prefix.isascii() or not prefix or not {"{", "}"}.isdisjoint(prefix):
             raise ConfigurationError("prefix must be a non-empty str of ASCII characters without braces")
         self._client = client
@@ -104,13 +117,14 @@ class RedisRegistry(StoredRegistry):
             InvalidRecordError: `at` is naive, or an id is malformed.
             RegistryError: The server failed.
         """
+        return self._ask(lambda: self._standings(subject_ids, purpose, at))
+
+    def _standings(self, subject_ids: Iterable[Any], purpose: str, at: datetime | None) -> Plan[dict[Any, Standing]]:
         named, moment = purpose_key(purpose), asked_moment(at)
         keys = {subject: subject_key(subject) for subject in subject_ids}
         asked = {key: [key, *self._tags(key)] for key in keys.values()}
-        if not asked:
-            return {}
         everybody = [each for several in asked.values() for each in several]
-        found = self._ask(lambda: self._plans.standings(self._scope, everybody, named, moment))
+        found = yield from self._plans.standings(self._scope, everybody, named, moment)
         said = {key: next((found[each] for each in several if each in found), None) for key, several in asked.items()}
         return {subject: said[key] or Standing.NOT_RECORDED for subject, key in keys.items()}
 
@@ -196,10 +210,8 @@ class RedisRegistry(StoredRegistry):
         problem: ConsentPanelError
         try:
             return _run(self._client, plan())
-        except (redis.RedisError, OSError) as error:
-            problem = RegistryError(f"the Redis server failed: {type(error).__name__}")
-        except UnicodeError:
-            problem = InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+        except FAILURES as error:
+            problem = problem_of(error)
         raise problem
 
     def _examine(self) -> None:
@@ -208,14 +220,17 @@ class RedisRegistry(StoredRegistry):
             return
         self._is_examined = True
         with suppress(Exception):
-            settings = {}
-            for name in ("appendonly", "save", "maxmemory", "maxmemory-policy"):
+            settings: dict[Any, Any] = {}
+            for name in EXAMINED:
                 settings.update(self._client.config_get(name))
-            told = {_plain(name): _plain(value) for name, value in settings.items()}
-            if told.get("appendonly") == "no" and told.get("save") == "":
-                warn_once(_VOLATILE)
-            if told.get("maxmemory") != "0" and told.get("maxmemory-policy", "").startswith("allkeys"):
-                warn_once(_EVICTING.format(told["maxmemory-policy"]))
+            warn_of(settings)
+
+
+def problem_of(error: Exception) -> ConsentPanelError:
+    """What is told of a failure of the server or of a text."""
+    if isinstance(error, UnicodeError):
+        return InvalidRecordError("an id or a text of a record cannot be written as UTF-8")
+    return RegistryError(f"the Redis server failed: {type(error).__name__}")
 
 
 def _run(client: Any, plan: Plan[_T]) -> _T:
@@ -228,7 +243,7 @@ def _run(client: Any, plan: Plan[_T]) -> _T:
             return result
         try:
             answers = _answers(client, commands)
-        except redis.ConnectionError:
+        except BROKEN:
             # A connection that broke while it was idle. Of a write nobody knows whether it was done: the plan looks.
             answers = [None] if commands[0][0] == "EVAL" else _answers(client, commands)
 
@@ -241,6 +256,23 @@ def _answers(client: Any, commands: Sequence[Command]) -> Sequence[Any]:
         pipeline.execute_command(*command)
     found: Sequence[Any] = pipeline.execute()
     return found
+
+
+#: What a server is asked about itself.
+EXAMINED = ("appendonly", "save", "maxmemory", "maxmemory-policy")
+
+
+def warn_of(settings: Mapping[Any, Any]) -> None:
+    """Warns once of a server that loses what it is given.
+
+    Args:
+        settings: What it says of itself.
+    """
+    told = {_plain(name): _plain(value) for name, value in settings.items()}
+    if told.get("appendonly") == "no" and told.get("save") == "":
+        warn_once(_VOLATILE)
+    if told.get("maxmemory") != "0" and told.get("maxmemory-policy", "").startswith("allkeys"):
+        warn_once(_EVICTING.format(told["maxmemory-policy"]))
 
 
 def _plain(value: Any) -> str:
