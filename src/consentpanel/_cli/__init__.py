@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
-from consentpanel._cli import audit, demo, notice, preview, privacy, scan, spool
+from consentpanel._cli import audit, demo, notice, preview, privacy, registry, scan, spool
 from consentpanel._cli._saying import complain
 from consentpanel._cli._usage import UsageError
 from consentpanel.transparency._printable import printable
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("export", privacy, privacy.export, "ask the vendor for all data of people"),
         ("deliver", spool, spool.deliver, "have what waits in a spool delivered"),
         ("spool", spool, spool.run, "tell what waits in the file of a spool"),
+        ("registry", registry, registry.run, "copy records of consent from one store to another"),
     ):
         command = commands.add_parser(
             name,

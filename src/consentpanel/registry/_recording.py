@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -398,6 +398,20 @@ class StoredRegistry(RecordingRegistry):
             InvalidRecordError: The id is malformed.
             RegistryError: The store failed.
         """
+
+    @abstractmethod
+    def people(self) -> Iterator[tuple[str, str]]:
+        """Of whom there are records, as tenant and id: a few at a time, in whatever order the store has; for copies.
+
+        Raises:
+            RegistryError: The store failed.
+        """
+
+    def prepare(self) -> None:
+        """Makes what the store needs before it can be written to; for copies."""
+
+    def close(self) -> None:
+        """Closes what the registry has opened by itself."""
 
     @abstractmethod
     def scoped(self: _T, name: str) -> _T:

@@ -6,10 +6,11 @@ A plan yields commands that may go to the server together, gets the answer of ea
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -226,3 +227,12 @@ def _linked(row: str | bytes) -> tuple[ConsentRecord | None, str | None]:
         return ConsentRecord.from_dict(fields), its_link
     except (ValueError, TypeError, KeyError, RecursionError):
         return None, None
+
+
+def people_of_keys(keys: Iterator[Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Tenant and id of those whose hashes are among the keys of a Redis server, each once or more."""
+    pattern = re.compile(re.escape(prefix) + r"\{([^/}]*)/([^}]*)\}:now")
+    for key in keys:
+        found = pattern.fullmatch(key.decode("ascii", "replace") if isinstance(key, bytes) else key)
+        if found is not None:
+            yield unquote(found[1]), unquote(found[2])

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import Executable
 
@@ -96,6 +96,17 @@ class Plans:
             .where(*_are(chain, one))
             .values(length=bindparam("length_"), link=bindparam("link_"), latest_at=bindparam("latest_"))
         )
+        self._people = (
+            select(chain.c.scope, chain.c.subject_id)
+            .where(
+                or_(
+                    chain.c.scope > bindparam("scope_"),
+                    and_(chain.c.scope == bindparam("scope_"), chain.c.subject_id > bindparam("subject_")),
+                )
+            )
+            .order_by(chain.c.scope, chain.c.subject_id)
+            .limit(1000)
+        )
         self._tidy = delete(chain).where(*_are(chain, one), chain.c.length == 0)
         self._delete = [delete(each).where(*_are(each, one)) for each in (record, standing, chain)]
 
@@ -136,6 +147,11 @@ class Plans:
         """The records of one person, in the order of writing."""
         rows = yield self._history, {"scope_": scope, "subject_": key}
         return [record_of(row[:-1]) for row in rows]
+
+    def people(self, scope: str, key: str) -> Plan[list[tuple[str, str]]]:
+        """The next 1,000 people after one, by tenant and id."""
+        rows = yield self._people, {"scope_": scope, "subject_": key}
+        return [(row[0], row[1]) for row in rows]
 
     def verify(self, scope: str, key: str) -> Plan[Verification]:
         """Whether the chain of one person is whole."""

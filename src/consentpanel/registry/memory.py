@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -137,6 +137,13 @@ class MemoryRegistry(StoredRegistry):
                 tenant._objections, tenant._scope, tenant._tenants = self._objections, name, self._tenants
                 self._tenants[name] = tenant
             return self._tenants[name]
+
+    def people(self) -> Iterator[tuple[str, str]]:
+        """Of whom there are records, as tenant and id."""
+        with self._lock:
+            found = [("", key) for key in self._records]
+            found += [(name, key) for name, each in self._tenants.items() for key in each._records]  # noqa: SLF001 - its own class
+        return iter(found)
 
     def add_objection_key(self, keyed: Keyed | None) -> None:
         # What ends with the process can do with a key that does.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRe
 from consentpanel.registry._objections import ObjectionKey
 from consentpanel.registry._recording import StoredRegistry
 from consentpanel.registry._records import asked_moment
-from consentpanel.registry._redis_plans import Command, Plan, Plans
+from consentpanel.registry._redis_plans import Command, Plan, Plans, people_of_keys
 
 try:
     import redis
@@ -158,6 +158,22 @@ class RedisRegistry(StoredRegistry):
         key = subject_key(subject_id)
         return self._ask(lambda: self._plans.verify(self._scope, key))
 
+    def people(self) -> Iterator[tuple[str, str]]:
+        """Of whom there are records, as tenant and id; somebody may come twice.
+
+        Raises:
+            RegistryError: The server failed.
+        """
+        problem: ConsentPanelError
+        try:
+            pattern = "".join(f"[{each}]" if each in "*?[]\\" else each for each in self._prefix) + "{*}:now"
+            yield from people_of_keys(self._client.scan_iter(match=pattern, count=1000), self._prefix)
+        except FAILURES as error:
+            problem = problem_of(error)
+        else:
+            return
+        raise problem
+
     def scoped(self, name: str) -> Self:
         """The same server for one tenant: its ids never meet those of another, nor those without one.
 
@@ -224,6 +240,17 @@ class RedisRegistry(StoredRegistry):
             for name in EXAMINED:
                 settings.update(self._client.config_get(name))
             warn_of(settings)
+
+
+def client_of(url: str) -> Any:
+    """A client of a server by its URL, for commands.
+
+    Raises:
+        ConfigurationError: It is no URL of Redis's.
+    """
+    with suppress(ValueError):
+        return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5)
+    raise ConfigurationError("an address of Redis must be redis://host:port/number")
 
 
 def problem_of(error: Exception) -> ConsentPanelError:

@@ -6,9 +6,10 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self, Unpack
@@ -214,6 +215,21 @@ class SQLAlchemyRegistry(StoredRegistry):
         """
         key = subject_key(subject_id)
         return self._ask([key], lambda: self._plans.verify(self._scope, key))
+
+    def people(self) -> Iterator[tuple[str, str]]:
+        """Of whom there are records, as tenant and id, in the order of both.
+
+        Raises:
+            RegistryError: The database failed.
+        """
+        last = ("", "")
+        while some := self._asked(self._engine, partial(self._plans.people, *last)):
+            yield from some
+            last = some[-1]
+
+    def prepare(self) -> None:
+        """As `create_tables`; for copies."""
+        self.create_tables()
 
     def scoped(self, name: str) -> Self:
         """The same tables for one tenant: its ids never meet those of another, nor those of the tables without one.

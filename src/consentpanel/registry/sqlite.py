@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from typing_extensions import Self
@@ -125,6 +126,7 @@ _INSERT = (
 _HISTORY = f"SELECT {_FIELDS} FROM consent_record WHERE scope = ? AND subject_id = ? ORDER BY written"  # noqa: S608 - constants
 _CHAIN = _HISTORY.replace(" FROM", ", link FROM")
 _END_OF_CHAIN = "SELECT length, link FROM consent_chain WHERE scope = ? AND subject_id = ?"
+_PEOPLE = "SELECT scope, subject_id FROM consent_chain WHERE (scope, subject_id) > (?, ?) ORDER BY scope, subject_id LIMIT 1000"
 
 
 class SQLiteRegistry(StoredRegistry):
@@ -239,6 +241,17 @@ class SQLiteRegistry(StoredRegistry):
 
         rows, end = self._database.use(read)
         return verified(((readable(row[:-1]), row[-1]) for row in rows), self._scope, end)
+
+    def people(self) -> Iterator[tuple[str, str]]:
+        """Of whom there are records, as tenant and id, in the order of both.
+
+        Raises:
+            RegistryError: The file could not be read.
+        """
+        last: tuple[str, str] = ("", "")
+        while rows := self._database.use(partial(_page_of_people, last)):
+            yield from rows
+            last = rows[-1]
 
     def scoped(self, name: str) -> SQLiteRegistry:
         """The same file for one tenant: its ids never meet those of another, nor those of the file without one.
@@ -389,6 +402,10 @@ class SQLiteRegistry(StoredRegistry):
             policy_version=policy_version,
             required_policy_version=self._required if moment is None else None,
         )
+
+
+def _page_of_people(last: tuple[str, str], connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return connection.execute(_PEOPLE, last).fetchall()
 
 
 def _link_all(connection: sqlite3.Connection) -> None:
