@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -447,8 +448,10 @@ def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
         Whether nothing is left to be said: objections are kept, or how the registry forgets is not ours to know.
     """
     inner = registry
-    for _ in range(8):
-        inner = vars(inner).get("_inner", inner) if hasattr(type(inner), "ends_at") else inner
+    # Past whatever a proxy makes of the question.
+    with suppress(AttributeError, TypeError):
+        for _ in range(8):
+            inner = object.__getattribute__(inner, "_inner")
     # By its class, because a proxy may raise until its object is there.
     if not issubclass(type(inner), RecordingRegistry):
         return True
