@@ -403,3 +403,12 @@ async def test_records_of_a_registry_later_are_its_own(vendor):
     registry = Later()
     await registry.record(ConsentRecord("user-1", "analytics", GRANTED))
     assert await registry.status("user-1", "analytics") is GRANTED
+
+
+async def test_the_fixture_works_with_a_registry_that_answers_later(consentpanel_outbox):
+    registry = Later()
+    registry.inner.grant("user-1")
+    mp = AsyncMixpanel("TOKEN", registry=registry, policy=POLICY)
+    assert await asyncio.wait_for(mp.track("user-1", "Viewed", {"plan": "pro"}), 5)
+    consentpanel_outbox.assert_tracked("Viewed", distinct_id="user-1", properties={"plan": "pro"})
+    await mp.close()

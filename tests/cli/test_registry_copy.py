@@ -104,6 +104,9 @@ def test_an_address_that_leads_nowhere_is_told_without_its_password(tmp_path, ad
     assert main(["registry", "copy", str(tmp_path / "from.db"), address]) == 2
     found = capsys.readouterr()
     assert "hush" not in found.out + found.err
+    assert main(["registry", "copy", str(tmp_path / "missing.db"), str(tmp_path / "a.db")]) == 2
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.db").touch()
     assert main(["registry", "copy", str(tmp_path / "a.db"), str(tmp_path / "a.db")]) == 2
 
 

@@ -47,6 +47,9 @@ def alone(url: str, **options: Any) -> Any:
 
 
 class TestAlone(RegistryContract):
+    # It takes no transaction of the caller's.
+    test_what_is_rolled_back_was_never_said = None
+
     @pytest.fixture(autouse=True)
     def place(self, kept):
         self.server, self.clients = kept, []
@@ -80,6 +83,9 @@ class TestDecodingAlone(TestAlone):
 
 
 class TestAsACluster(RegistryContract):
+    # It takes no transaction of the caller's; and it is the one alone that is restarted.
+    test_what_is_rolled_back_was_never_said = test_it_outlives_a_restart_of_its_store = None
+
     @pytest.fixture(autouse=True)
     def place(self, cluster):
         self.url, self.clients = cluster, []

@@ -29,7 +29,7 @@ from consentpanel import (
     RegistryError,
 )
 from consentpanel._consent.secret import keyed_by
-from consentpanel.registry import CachedRegistry, SQLAlchemyRegistry, Standing
+from consentpanel.registry import CachedRegistry, SQLAlchemyRegistry, Standing, carry_over
 from consentpanel.testing import FakeTransport, RegistryContract
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
@@ -179,6 +179,27 @@ def test_a_client_withdraws_in_the_caller_s_transaction(engine, registry):
         session.commit()
     assert not mp.track("user-1", "Signed up")
     assert [record.source for record in registry.history("user-1")][-1] == "settings"
+
+
+def test_answers_carry_over_in_the_caller_s_transaction(engine, registry):
+    registry.deny("visitor", "analytics")
+    with Session(engine) as session:
+        assert len(carry_over(registry, "visitor", "account", session=session)) == 1
+        session.rollback()
+    assert registry.status("account", "analytics") is UNKNOWN
+    with Session(engine) as session:
+        registry.grant("account", "profiles", session=session)
+        carry_over(registry, "visitor", "account", session=session)
+        session.commit()
+    assert registry.status("account", "analytics") is DENIED
+
+
+def test_an_erasure_is_no_part_of_a_transaction(engine, registry):
+    requests = consentpanel.PrivacyRequests("TOKEN", "oauth")
+    mp = consentpanel.Mixpanel("TOKEN", FakeTransport(), registry=registry, privacy=requests)
+    with Session(engine) as session, pytest.raises(ConfigurationError, match="after the commit"):
+        mp.withdraw("user-1", erase=True, session=session)
+    assert registry.history("user-1") == []
 
 
 def test_a_write_that_fails_leaves_the_caller_s_transaction_usable(engine, registry):

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stderr.flush()
 
     with usable("an address", consentpanel.ConfigurationError):
-        source, target = open_registry(arguments.source), open_registry(arguments.target)
+        source = open_registry(arguments.source, must_exist=True)
+        target = open_registry(arguments.target)
     if source == target:
         raise UsageError("FROM and TO are one store")
     try:

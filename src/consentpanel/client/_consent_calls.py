@@ -74,7 +74,7 @@ class ConsentCalls(VendorCalls):
                 denial, as ``{"deletion_requests": ["..."]}``, so that it can be followed up.
             fields: More about the denial, such as ``source="settings-page"``: those of `ConsentRecord`. ``session=`` or
                 ``connection=`` of a `SQLAlchemyRegistry` makes the denial part of the caller's transaction; what waits for
-                the person is discarded at once all the same.
+                the person is discarded at once all the same, and so is a profile deleted: ask for that after the commit.
 
         Returns:
             What was done.
@@ -105,6 +105,10 @@ class ConsentCalls(VendorCalls):
         privacy = settings.privacy
         if erase and privacy is None:
             raise ConfigurationError("erase=True needs privacy=PrivacyRequests(...) in the client or configure()")
+        if erase and any(split(fields)[1].values()):
+            raise ConfigurationError(
+                "erase=True cannot be part of a transaction: the vendor takes nothing back. Ask after the commit"
+            )
         said = None if purposes is None else _named(purposes)
         subject_key(subject_id)
         try:
@@ -168,7 +172,8 @@ class ConsentCalls(VendorCalls):
             purposes: What for; the three built-in purposes when left out.
             properties: Properties of the event, which the policy judges.
             fields: More about the grant, such as ``source="cookie-banner"``: those of `ConsentRecord`; and ``covers_held=True``
-                when the person agrees that what was held before the question may leave.
+                when the person agrees that what was held before the question may leave. With ``session=`` or
+                ``connection=`` the event is judged before the commit, and so dropped: track it after that.
 
         Returns:
             The decision about the event.

@@ -432,7 +432,7 @@ class _Pool:
     def start(self) -> None:
         """Begins with no thread."""
         self.asking = ThreadPoolExecutor(_THREADS, "consentpanel")
-        self.delivering = ThreadPoolExecutor(_THREADS, "consentpanel-delivering")
+        self.delivering = ThreadPoolExecutor(_THREADS, "consentpanel")
 
 
 _pool = _Pool()

@@ -104,7 +104,8 @@ class SealedTransport:
     def takes_at_once(self) -> bool:
         """Whether a message is handed over without waiting: to a queue of ours that has room."""
         if process.outbox is not None:
-            return True
+            # It asks again, which takes its time.
+            return False
         known = vars(type(self.__consumer))
         is_own = "has_room" in known and "send" in known and "send" not in vars(self.__consumer)
         return is_own and self.__consumer.has_room is True

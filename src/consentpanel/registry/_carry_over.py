@@ -20,7 +20,7 @@ _SOURCE = "login"
 _EVIDENCE = "record_id"
 
 
-def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
+def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[ConsentRecord]:
     """Makes the answers of a visitor those of an account: to be called at log-in.
 
     For each purpose a denial is carried over whatever the account has said before. A grant is carried over only where
@@ -34,6 +34,8 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
         registry: A registry with `status`, `record` and `history`.
         from_id: The visitor: a `str`, `int` or `UUID`.
         to_id: The account: a `str`, `int` or `UUID`.
+        where: ``session=`` or ``connection=`` of a `SQLAlchemyRegistry`: the records are part of the caller's transaction. What
+            that has not committed yet is not among the answers that are looked at.
 
     Returns:
         The records that were appended, all or none of them where the registry has `record_many`.
@@ -93,7 +95,7 @@ def carry_over(registry: Any, from_id: Any, to_id: Any) -> list[ConsentRecord]:
         )
     ]
     if records:
-        record_all(registry, records)
+        record_all(registry, records, **where)
     return records
 
 

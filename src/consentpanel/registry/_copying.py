@@ -32,12 +32,13 @@ class Copied:
     present: int = 0
 
 
-def open_registry(url: str) -> StoredRegistry:
+def open_registry(url: str, *, must_exist: bool = False) -> StoredRegistry:
     """The registry at an address.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://`` for Redis; a URL of SQLAlchemy's such as
             ``postgresql+psycopg://host/shop``; anything else is the path of a SQLite file of `SQLiteRegistry`'s.
+        must_exist: Whether a file that is not there is an error, and is not made.
 
     Raises:
         ConfigurationError: There is no such registry. The text does not quote the address, which may hold a password.
@@ -57,6 +58,8 @@ def open_registry(url: str) -> StoredRegistry:
         )
     from consentpanel.registry.sqlite import SQLiteRegistry
 
+    if must_exist and not Path(url).is_file():
+        raise ConfigurationError("there is no such file")
     return SQLiteRegistry(Path(url))
 
 

@@ -83,7 +83,7 @@ class Invalidation(ABC):
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=_listen, args=(weakref.ref(self),), name="consentpanel-invalidation", daemon=True
+                    target=_listen, args=(weakref.ref(self),), name="consentpanel", daemon=True
                 )
                 self._thread.start()
 
@@ -117,7 +117,7 @@ class Invalidation(ABC):
         with self._lock:
             if self._teller is None or not self._teller.is_alive():
                 self._teller = threading.Thread(
-                    target=_tell, args=(weakref.ref(self), self._to_tell), name="consentpanel-telling", daemon=True
+                    target=_tell, args=(weakref.ref(self), self._to_tell), name="consentpanel", daemon=True
                 )
                 self._teller.start()
 
