@@ -308,6 +308,26 @@ def test_a_signal_handler_that_denies_during_a_grant_is_heard(registry):  # rule
     assert registry.verify("user-1").records == 43 + len(asked)
 
 
+def test_a_write_of_a_signal_handler_that_fails_is_told_and_holds_up_no_other(registry):
+    tried = registry._tried
+
+    def interrupted(plan):
+        registry._tried = failing
+        registry.deny("user-1", "targeting")
+        return tried(plan)
+
+    def failing(plan):
+        raise RegistryError("the database failed")
+
+    registry._tried = interrupted
+    with pytest.raises(RegistryError):
+        registry.grant("user-1", "analytics")
+    registry._tried = tried
+    registry.deny("user-1", "analytics")
+    assert registry.status("user-1", "analytics") is DENIED
+    assert registry.verify("user-1").records == 2
+
+
 @pytest.mark.parametrize("options", [{}, {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}])
 def test_a_database_in_memory_is_the_application_s_own_transaction(options):
     engine = create_engine("sqlite://", **options)

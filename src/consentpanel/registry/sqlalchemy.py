@@ -485,9 +485,24 @@ class SQLAlchemyRegistry(StoredRegistry):
         try:
             return self._tried(plan)
         finally:
+            self._write_what_waits(waiting)
+
+    def _write_what_waits(self, waiting: list[Callable[[], Plan[Any]]]) -> None:
+        """Writes what signal handlers had to leave: all of it, whatever fails."""
+        problem: Exception | None = None
+        try:
             while waiting:
-                self._tried(waiting.pop(0))
-            del self._busy.waiting
+                try:
+                    self._tried(waiting.pop(0))
+                except Exception as error:  # noqa: BLE001 - raised below, when the others are written
+                    problem = error
+        finally:
+            self._busy.waiting = None
+        while waiting:
+            # A handler came between the last look and the end of the mark.
+            self._done(waiting.pop(0))
+        if problem is not None:
+            raise problem
 
     def _tried(self, plan: Callable[[], Plan[_T]]) -> _T:
         if self._own.is_shared:
