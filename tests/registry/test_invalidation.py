@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -255,6 +256,18 @@ def test_a_thread_ends_with_its_last_cache(channel):
     again = CachedRegistry(MemoryRegistry(), ttl=5, invalidation=invalidation)
     assert invalidation.wait()
     del again
+
+
+def test_a_thread_ends_with_its_last_cache_also_while_the_channel_is_broken(services):
+    client = redis.Redis.from_url(f"redis://127.0.0.1:{services.free_port()}", socket_connect_timeout=1)
+    cache = CachedRegistry(MemoryRegistry(), ttl=5, invalidation=RedisInvalidation(client))
+    thread = cache._invalidation._thread
+    time.sleep(0.5)
+    assert thread.is_alive()
+    del cache
+    gc.collect()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ def _listen(reference: weakref.ref[Invalidation]) -> None:
         thread = invalidation._thread  # noqa: SLF001 - the same file
         if thread is not threading.current_thread():
             return
+        received: Generator[str | None, None, None] | None = None
         try:
             received = invalidation._received()  # noqa: SLF001 - the same file
             for text in received:
@@ -206,7 +207,8 @@ def _listen(reference: weakref.ref[Invalidation]) -> None:
                 "caches of consent do not hear each other (%s): what others record shows after their ttl",
                 type(error).__name__,
             )
-        del invalidation
+        # The generator holds it too, and then nobody could let it go.
+        del invalidation, received
         time.sleep(_PAUSE)
 
 
