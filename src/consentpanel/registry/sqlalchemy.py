@@ -58,6 +58,8 @@ _NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 #: How often a write of our own is tried when others are in its way.
 _TRIES = 4
+#: Not the one of the module: its state is the application's.
+_CHANCE = random.SystemRandom()
 #: Seconds for which what was written here is read where it was written, since a replica may lag.
 _LAG = 60.0
 #: The most people of whom that is known; of the others a replica is asked at once.
@@ -522,7 +524,7 @@ class SQLAlchemyRegistry(StoredRegistry):
                 may_be_done = is_committing and not is_rolled_back(error)
                 if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
                     raise
-                self._pause(0.01 * (_TRIES - left) * (1 + random.random()))  # noqa: S311 - no secret
+                self._pause(0.01 * (_TRIES - left) * (1 + _CHANCE.random()))
 
     def _done_beside(self, plan: Callable[[], Plan[_T]]) -> _T:
         """In the one connection that the application has too: part of its transaction, if it is in one."""

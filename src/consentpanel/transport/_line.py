@@ -14,6 +14,8 @@ from consentpanel.transport._waiting import Batch, Waiting, take_back, waiting_m
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
 
+_CHANCE = random.SystemRandom()
+
 
 #: Endpoints with one batch on its way at a time: of two updates of a profile the later one must arrive later.
 _IN_ORDER = frozenset({"people", "groups"})
@@ -197,5 +199,6 @@ class Line:
 def pause_after(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
     # Jitter, so that many processes do not come back together; it needs no secret randomness.
-    jitter = random.uniform(1.0, 1.5)  # noqa: S311
+    # Not the one of the module: its state is the application's.
+    jitter = _CHANCE.uniform(1.0, 1.5)
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(failures, 10)) * jitter)
