@@ -33,12 +33,28 @@ from consentpanel.registry import CachedRegistry, SQLAlchemyRegistry, Standing, 
 from consentpanel.testing import FakeTransport, RegistryContract
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
-from sqlalchemy import create_engine, event, text  # noqa: E402
+from sqlalchemy import event, text  # noqa: E402
 from sqlalchemy.orm import Session, scoped_session, sessionmaker  # noqa: E402
 from sqlalchemy.pool import NullPool, StaticPool  # noqa: E402
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 SECRET = b"0123456789abcdef0123456789abcdef"
+_ENGINES: list[Any] = []
+
+
+def create_engine(*arguments: Any, **options: Any) -> Any:
+    """An engine that is disposed of when its test is over."""
+    _ENGINES.append(sqlalchemy.create_engine(*arguments, **options))
+    return _ENGINES[-1]
+
+
+@pytest.fixture(autouse=True)
+def _dispose() -> Iterator[None]:
+    yield
+    while _ENGINES:
+        _ENGINES.pop().dispose()
+
+
 service = [pytest.mark.service, pytest.mark.slow]
 
 
@@ -356,7 +372,8 @@ def test_a_fork_in_the_middle_of_a_write_leaves_a_child_that_can_write(tmp_path)
     is_over = threading.Event()
 
     def write():
-        while not is_over.is_set():
+        # With a rest, so that SQLite, which knows no turns, lets others write too.
+        while not is_over.wait(0.003):
             registry.grant("user-1", "analytics")
 
     thread = threading.Thread(target=write)
