@@ -24,7 +24,7 @@ from consentpanel import (
 )
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
-from consentpanel.transport import _spool_file
+from consentpanel.transport import _message_store
 
 pytestmark = pytest.mark.usefixtures("_no_pause")
 DAY = 86_400
@@ -194,7 +194,7 @@ def test_an_event_that_track_would_no_longer_take_is_imported(
     consumer = SpoolConsumer(tmp_path / "spool.db", keep_for=30 * DAY, linger=9, **faulty.urls)
     mp = client(consumer)
     with monkeypatch.context() as patch:
-        patch.setattr(_spool_file, "present", lambda: int(time.time() - 6 * DAY) * 1000)
+        patch.setattr(_message_store, "present", lambda: int(time.time() - 6 * DAY) * 1000)
         mp.track("user-1", "Old")
     mp.track("user-1", "New")
     mp.flush()
@@ -218,7 +218,7 @@ def test_old_events_of_a_spool_go_to_no_host_that_nobody_has_named(
     consumer = SpoolConsumer(tmp_path / "spool.db", keep_for=30 * DAY, linger=9, **urls)
     mp = client(consumer)
     with monkeypatch.context() as patch:
-        patch.setattr(_spool_file, "present", lambda: int(time.time() - 6 * DAY) * 1000)
+        patch.setattr(_message_store, "present", lambda: int(time.time() - 6 * DAY) * 1000)
         mp.track("user-1", "Old")
     mp.flush()
     assert [request[0] for request in faulty.requests] == ["events"]

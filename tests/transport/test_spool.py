@@ -319,7 +319,7 @@ def test_what_the_vendor_refuses_for_good_becomes_a_dead_letter_which_is_purged_
     mp.flush()
     assert len(faulty.records) == 4
     assert mp.stats() == {"sent": {"consent_granted": 4}, "dropped": {"rejected_by_vendor": 4}}
-    summary = consumer._spool._file.summary()
+    summary = consumer._spool._store.summary()
     assert (summary.waiting, summary.dead) == (0, 4)
     mp.withdraw("ann-4711")
     assert b"ann-4711" not in bytes_of(path)
@@ -328,12 +328,12 @@ def test_what_the_vendor_refuses_for_good_becomes_a_dead_letter_which_is_purged_
     monkeypatch.setattr(_spool, "_SELDOM", 0.0)
     consumer._spool._next_look["rare"] = 0.0
     consumer._spool._look_after_the_old()
-    assert consumer._spool._file.summary().dead == 2
+    assert consumer._spool._store.summary().dead == 2
     consumer._spool._keep_for = 0.0
     time.sleep(0.01)
     consumer._spool._next_look["old"] = 0.0
     consumer._spool._look_after_the_old()
-    assert consumer._spool._file.summary().dead == 0
+    assert consumer._spool._store.summary().dead == 0
 
 
 def test_what_is_older_than_keep_for_is_lost_with_a_reason(
@@ -348,7 +348,7 @@ def test_what_is_older_than_keep_for_is_lost_with_a_reason(
         spool_of(mp)._look_after_the_old()
     assert [each.reason for each in told] == [Reason.CONSENT_GRANTED, Reason.TOO_OLD]
     assert mp.stats() == {"dropped": {"too_old": 1}}
-    assert "1 messages in a spool were older than keep_for" in caplog.text
+    assert "1 messages in the spool were older than keep_for" in caplog.text
     assert mp._consumer.dropped == 1
 
 
@@ -470,7 +470,7 @@ def test_full_durability_waits_for_the_disk(path: Path, registry: MemoryRegistry
     registry.grant(WHO)
     with SpoolConsumer(path, consumer=vendor, durability="full") as consumer:
         Mixpanel("T", consumer, registry=registry).track(WHO, "Signed up")
-        asked = consumer._spool._file._database.use(lambda each: each.execute("PRAGMA synchronous").fetchone())
+        asked = consumer._spool._store._database.use(lambda each: each.execute("PRAGMA synchronous").fetchone())
         assert asked == (2,)
     assert len(vendor.events) == 1
 
@@ -684,7 +684,7 @@ def test_many_messages_that_name_two_people_are_claimed_as_fast_as_others(path: 
         database.commit()
         database.close()
         began = time.perf_counter()
-        consumer._spool._file.claim("events", ["T"], most=500, most_bytes=10**7, in_order=False, until=0)
+        consumer._spool._store.claim("events", ["T"], most=500, most_bytes=10**7, in_order=False, until=0)
         return time.perf_counter() - began
 
     # Ten times as many waiting; a look at each for each would take a hundred times as long.

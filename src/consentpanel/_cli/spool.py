@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: There is no such file, or it is no spool.
     """
-    from consentpanel.transport._spool_file import SpoolFile, present
+    from consentpanel.transport._spool_file import SpoolFile
 
     path: str = arguments.path
     # Opening would make the file.
@@ -61,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{path}: there is no such file, or it is empty")
     with usable(path, ConfigurationError, consentpanel.MixpanelException):
         file = SpoolFile(path)
-        summary = file.summary()
+        summary, now = file.summary(), file.present()
         file.close()
-    seconds = None if summary.oldest is None else max(0, present() - summary.oldest) // 1000
+    seconds = None if summary.oldest is None else max(0, now - summary.oldest) // 1000
     if arguments.json:
         said = {
             "waiting": summary.waiting,

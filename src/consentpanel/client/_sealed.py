@@ -96,9 +96,10 @@ class SealedTransport:
     def holds(self) -> bool:
         """Whether the consumer keeps back what has a ticket with `hold_for`."""
         consumer = self.__consumer if process.outbox is None else process.outbox
-        # Of exactly that class, with its own method: what sends in its place may send at once.
-        known = vars(type(consumer))
-        return known.get("holds_back") is known.get("send", ...) and "send" not in getattr(consumer, "__dict__", {})
+        # With its own method: what sends in its place may send at once.
+        kind = type(consumer)
+        is_own = getattr(kind, "holds_back", None) is getattr(kind, "send", ...)
+        return is_own and "send" not in getattr(consumer, "__dict__", {})
 
     @property
     def takes_at_once(self) -> bool:

@@ -1,15 +1,14 @@
-"""Requests to erase a person that are kept in the file of a spool until the vendor has taken them."""
+"""Requests to erase a person that are kept in a spool or an outbox until the vendor has taken them."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from consentpanel._log import note_failure, warn_rarely
-from consentpanel._sqlite import Database, transaction
 from consentpanel.errors import ConsentPanelError
+from consentpanel.transport._message_store import Connection, MessageStore
 from consentpanel.transport._ticket import Restorer
 
 SCHEMA = (
@@ -30,9 +29,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2, 3600
 _ALONE = 120
 
 
-_MAY_BE_TRIED = "token IN ({}) AND leased_until <= ? AND available <= ?"
-
-
 class _Kept(NamedTuple):
     number: int
     token: str
@@ -42,44 +38,46 @@ class _Kept(NamedTuple):
 
 
 class Erasures:
-    """The requests in one file.
+    """The requests among what waits.
 
     Args:
-        database: The file.
+        store: Where that is.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._table = store.names.erasure
 
     def keep(self, token: str, asked: str) -> int:
-        """Writes a request; its number. It is on the disk when this returns.
+        """Writes a request; its number. It is kept when this returns.
 
         Raises:
-            MixpanelException: The file fails.
+            MixpanelException: The database fails.
         """
+        token = self._store.name_of(token)
 
-        def insert(connection: sqlite3.Connection) -> int:
+        def insert(connection: Connection) -> int:
             # Who asks twice while the vendor is down asks for the same.
-            waits = connection.execute(
-                "SELECT number FROM erasure WHERE token = ? AND asked = ? AND numbers IS NULL", (token, asked)
-            ).fetchone()
+            query = f"SELECT number FROM {self._table} WHERE token = ? AND asked = ? AND numbers IS NULL"
+            waits = connection.execute(query, (token, asked)).fetchone()
             if waits is not None:
                 return int(waits[0])
-            row = connection.execute("INSERT INTO erasure (token, asked) VALUES (?, ?)", (token, asked))
-            return row.lastrowid or 0
+            return self._store.inserted(
+                connection, f"INSERT INTO {self._table} (token, asked) VALUES (?, ?)", (token, asked)
+            )
 
-        return self._database.use(insert)
+        return self._store.write(insert)
 
     def are_due(self, clients: Iterable[Restorer], present: int) -> bool:
         """Whether some may be tried now, by one of these clients.
 
         Raises:
-            MixpanelException: The file fails.
+            MixpanelException: The database fails.
         """
-        tokens = {client.token for client in clients if client.can_erase}
-        query = f"SELECT 1 FROM erasure WHERE {_MAY_BE_TRIED.format(','.join('?' * len(tokens)))} LIMIT 1"  # noqa: S608 - constants
+        tokens = [self._store.name_of(client.token) for client in clients if client.can_erase]
+        query = f"SELECT 1 FROM {self._table} WHERE {_may_be_tried(tokens)} LIMIT 1"
         values = (*tokens, present, present)
-        return self._database.use(lambda each: each.execute(query, values).fetchone()) is not None
+        return bool(tokens) and self._store.read(lambda each: each.execute(query, values).fetchone()) is not None
 
     def carry_out(self, clients: Iterable[Restorer], present: int, *, only: int | None = None) -> Any:
         """Tries what waits, and may be tried now.
@@ -93,9 +91,9 @@ class Erasures:
             What the vendor made of the last one that it took: its tasks; None for none.
 
         Raises:
-            MixpanelException: The file fails.
+            MixpanelException: The database fails.
         """
-        able = {client.token: client for client in clients if client.can_erase}
+        able = {self._store.name_of(client.token): client for client in clients if client.can_erase}
         done = None
         for kept in self._claim(able, present, only):
             try:
@@ -113,37 +111,43 @@ class Erasures:
         return done
 
     def _claim(self, tokens: Collection[str], present: int, only: int | None) -> list[_Kept]:
-        wanted = _MAY_BE_TRIED.format(",".join("?" * len(tokens)))
+        wanted = _may_be_tried(tokens)
         values: list[Any] = [*tokens, present, present]
         if only is not None:
             wanted += " AND number = ?"
             values.append(only)
 
-        def claim(connection: sqlite3.Connection) -> list[_Kept]:
-            query = f"SELECT number, token, asked, numbers, tries FROM erasure WHERE {wanted} ORDER BY number LIMIT 100"  # noqa: S608 - constants
-            if not connection.execute(query, values).fetchall():
-                return []
-            with transaction(connection):
-                rows = connection.execute(query, values).fetchall()
-                connection.executemany(
-                    "UPDATE erasure SET leased_until = ?, tries = tries + 1 WHERE number = ?",
-                    [(present + 1000 * _ALONE, row[0]) for row in rows],
-                )
+        query = (
+            f"SELECT number, token, asked, numbers, tries FROM {self._table} WHERE {wanted} ORDER BY number LIMIT 100"
+        )
+
+        def claim(connection: Connection) -> list[_Kept]:
+            rows = connection.execute(query + self._store.passing_by, values).fetchall()
+            connection.executemany(
+                f"UPDATE {self._table} SET leased_until = ?, tries = tries + 1 WHERE number = ?",
+                [(present + 1000 * _ALONE, row[0]) for row in rows],
+            )
             return [_Kept(*row) for row in rows]
 
-        return self._database.use(claim) if tokens else []
+        # A look before the lock for writing: most often nothing waits.
+        if not tokens or not self._store.read(lambda each: each.execute(query, values).fetchall()):
+            return []
+        return self._store.write(claim)
 
     def _note(self, kept: _Kept, numbers: list[str]) -> None:
         values = (json.dumps(numbers), kept.number)
-        self._database.use(lambda each: each.execute("UPDATE erasure SET numbers = ? WHERE number = ?", values))
+        self._store.write(lambda each: each.execute(f"UPDATE {self._table} SET numbers = ? WHERE number = ?", values))
 
     def _put_off(self, kept: _Kept, present: int) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(kept.tries, 20))
         values = (present + 1000 * pause, kept.number)
-        self._database.use(
-            lambda each: each.execute("UPDATE erasure SET available = ?, leased_until = 0 WHERE number = ?", values)
-        )
+        later = f"UPDATE {self._table} SET available = ?, leased_until = 0 WHERE number = ?"
+        self._store.write(lambda each: each.execute(later, values))
 
     def _end(self, kept: _Kept) -> None:
-        self._database.use(lambda each: each.execute("DELETE FROM erasure WHERE number = ?", (kept.number,)))
-        self._database.empty_log(0)
+        self._store.write(lambda each: each.execute(f"DELETE FROM {self._table} WHERE number = ?", (kept.number,)))
+        self._store.tidy()
+
+
+def _may_be_tried(tokens: Collection[str]) -> str:
+    return f"token IN ({','.join('?' * len(tokens))}) AND leased_until <= ? AND available <= ?"

@@ -1,4 +1,4 @@
-"""Delivers what waits in the file of a spool: one for all consumers of a process with equal arguments."""
+"""Delivers what waits in a spool or an outbox: one for all consumers of a process with equal arguments."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from consentpanel._mixpanel import vendor
 from consentpanel.errors import InvalidRecordError
 from consentpanel.transport._delivery import DELETES
 from consentpanel.transport._ends import has_ended, watch
+from consentpanel.transport._erasures import Erasures
 from consentpanel.transport._http import UNAUTHORIZED, DeliveryError, HttpConsumer, understood
 from consentpanel.transport._importing import TRACK_TAKES, belongs_to_track
 from consentpanel.transport._line import pause_after
-from consentpanel.transport._spool_file import Row, SpoolFile, Summary, present
+from consentpanel.transport._message_store import MessageStore, New, Row, Summary
 from consentpanel.transport._threaded import ThreadedBuffer
 from consentpanel.transport._ticket import Client, Kept, Restorer, Ticket
 from consentpanel.transport._waiting import (
@@ -48,7 +49,7 @@ _MARGIN = 20.0
 _RELAXED = 20.0
 #: Milliseconds after its end for which what is held is left to the processes of its own project.
 _ABANDONED = 86_400_000
-#: After how many messages, or bytes, the size of the file is looked at.
+#: After how many messages, or bytes, the size of the store is looked at.
 _MEASURED, _MEASURED_BYTES = 50, 1_000_000
 #: How many tickets of its own a process remembers, for its counts.
 _MOST_REMEMBERED = 100_000
@@ -56,7 +57,7 @@ _MOST_REMEMBERED = 100_000
 
 @attrs.define(eq=False)
 class Spooled(Waiting):
-    """One message of the file, on its way."""
+    """One message that was kept, on its way."""
 
     number: int = 0
     lease: int = 0
@@ -90,28 +91,31 @@ class Spooled(Waiting):
 
 
 class Spool(ThreadedBuffer):
-    """The messages of one file, and threads that deliver them.
+    """The messages of one store, and threads that deliver them.
 
     Each thread leases a batch, which nobody else sends meanwhile, judges it again, sends it, and erases it.
 
     Args:
         buffer: The class that takes the arguments, and knows their defaults.
         given: The arguments by name.
-        file: Where the messages are.
+        store: Where the messages are.
         linger: Seconds that a batch waits to become full.
         connections: The most threads.
         keep_for: Seconds after which a message is too old.
-        max_bytes: Bytes of the file from which on no message is taken.
+        max_bytes: Bytes of the store from which on no message is taken.
 
     Raises:
         ConfigurationError: An argument cannot work.
     """
 
+    #: In log lines.
+    _name = "the spool"
+
     def __init__(
         self,
         buffer: type,
         given: Mapping[str, Any],
-        file: SpoolFile,
+        store: MessageStore,
         *,
         linger: float,
         connections: int,
@@ -124,7 +128,8 @@ class Spool(ThreadedBuffer):
         self._knows_import = isinstance(self._consumer, HttpConsumer) and (
             given["import_url"] is not None or given["events_url"] is None
         )
-        self._file = file
+        self._store = store
+        self._erasures = Erasures(store)
         self._linger, self._connections = linger, connections
         self._keep_for, self._max_bytes = keep_for, max_bytes
         limit = given["request_timeout"]
@@ -165,19 +170,19 @@ class Spool(ThreadedBuffer):
                 self._start()
 
     def waiting(self) -> int:
-        """How many messages wait in the file.
+        """How many messages wait in the store.
 
         Raises:
-            MixpanelException: The file fails.
+            MixpanelException: The store fails.
         """
-        return self._file.waiting()
+        return self._store.waiting()
 
     def summary(self) -> Summary:
-        """What the file holds, and nothing of the messages."""
-        return self._file.summary()
+        """What the store holds, and nothing of the messages."""
+        return self._store.summary()
 
     def put(self, endpoint: str, message: Waiting) -> None:
-        """Writes a message, which is on the disk when this returns; where it cannot be, its ticket is told."""
+        """Writes a message, which is kept when this returns; where it cannot be, its ticket is told."""
         self._is_used, self._last = True, None
         if not message.hold_for:
             with suppress(vendor.MixpanelException):
@@ -198,40 +203,49 @@ class Spool(ThreadedBuffer):
             self._unmeasured += message.size
             if self._is_full or self._unmeasured >= _MEASURED_BYTES or next(self._count) % _MEASURED == 0:
                 self._unmeasured = 0
-                self._is_full = self._file.size() >= self._max_bytes
+                self._is_full = self._store.size() >= self._max_bytes
             if self._is_full:
                 return Reason.QUEUE_FULL
-            # Under the lock, or a thread could deliver it before its ticket is known.
-            with self._lock:
-                number = self._file.append(
-                    endpoint, token, subjects, kept, message.json_message, message.size, message.hold_for
-                )
-                if ticket is not None and len(self._tickets) < _MOST_REMEMBERED:
-                    self._tickets[number] = ticket
-                self._fresh += not message.hold_for
-                if not self._threads:
-                    self._start()
-                if self._fresh == 1 or self._fresh >= self._max_size:
-                    self._changed.notify_all()
+            self._append(
+                New(endpoint, token, subjects, kept, message.json_message, message.size, message.hold_for), ticket
+            )
         except (vendor.MixpanelException, InvalidRecordError) as error:
-            note_failure("the spool", error)
+            note_failure(self._name, error)
             return Reason.NOT_KEPT
         return None
+
+    def _append(self, new: New, ticket: Ticket | None) -> None:
+        # Under the lock, or a thread could deliver it before its ticket is known.
+        with self._lock:
+            self._remember(self._store.append(new), ticket)
+            self._note_fresh(not new.hold_for)
+
+    def _remember(self, number: int, ticket: Ticket | None) -> None:
+        if ticket is not None and len(self._tickets) < _MOST_REMEMBERED:
+            self._tickets[number] = ticket
+
+    def _note_fresh(self, count: int) -> None:
+        """Lets a thread look for what has come. Under the lock."""
+        before, self._fresh = self._fresh, self._fresh + count
+        if not self._threads:
+            self._start()
+        if self._fresh and (before == 0 or self._fresh >= self._max_size):
+            self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Delivers what waits now; whether all of it has arrived, or waits for the registry alone.
 
         Raises:
-            MixpanelException: The file fails.
+            MixpanelException: The store fails.
         """
         self._is_used = True
         until = time.monotonic() + timeout
         self._erase_what_waits(until)
-        return self._flushed(self._file.last_number(), until)
+        return self._flushed(self._store.last_number(), until)
 
     def _flushed(self, last: int, until: float) -> bool:
         self._look_after_the_old()
-        self._file.ask_again(last)
+        self._store.ask_again(last)
         self._look_at_all_held(until)
         with self._lock:
             self._flushes += 1
@@ -244,8 +258,8 @@ class Spool(ThreadedBuffer):
                     has_thread = bool(self._threads)
                 has_sent = not has_thread and True in [self._deliver_one(endpoint) for endpoint in ENDPOINTS]
                 is_pausing = self._is_pausing()
-                if not self._file.waiting(self._known(), last, heard=False):
-                    self._file.tidy(_PATIENCE)
+                if not self._store.is_waiting(self._known(), last):
+                    self._store.tidy(_PATIENCE)
                     return True
                 if time.monotonic() >= until or (is_pausing and not self._on_their_way):
                     return False
@@ -260,7 +274,7 @@ class Spool(ThreadedBuffer):
         """Erases what waits for a person, whichever process wrote it.
 
         Raises:
-            MixpanelException: The file fails. To a client that is told in the log alone: its denial is recorded, by which
+            MixpanelException: The store fails. To a client that is told in the log alone: its denial is recorded, by which
                 what is left is discarded.
         """
         in_memory = super().purge_of(client, subject_id, purposes)
@@ -269,11 +283,11 @@ class Spool(ThreadedBuffer):
             tokens = {client.token, *(each.token for each in self._known().values() if each.shares_registry(client))}
         key = subject_key(subject_id)
         try:
-            count, changed = self._file.purge(key, tokens, lambda row: _left_of(row, purposes))
+            count, changed = self._store.purge(key, tokens, lambda row: _left_of(row, purposes))
         except (vendor.MixpanelException, InvalidRecordError) as error:
             if client is None:
                 raise
-            note_failure("the spool", error)
+            note_failure(self._name, error)
             return in_memory
         known = self._known()
         for row, left in changed:
@@ -289,10 +303,10 @@ class Spool(ThreadedBuffer):
         """Keeps a request to erase a person, and tries it once now: the requests that were made, or None while it waits.
 
         Raises:
-            MixpanelException: The file fails: nothing is kept.
+            MixpanelException: The store fails: nothing is kept.
         """
         mine = client.own_restorer
-        number = self._file.erasures.keep(mine.token, asked)
+        number = self._erasures.keep(mine.token, asked)
         with self._lock:
             self._is_used = True
             if not self._threads:
@@ -307,7 +321,7 @@ class Spool(ThreadedBuffer):
 
     def _ask_to_erase(self, client: Restorer, number: int, made: list[Any]) -> None:
         with suppress(Exception):
-            made.append(self._file.erasures.carry_out([client], present(), only=number))
+            made.append(self._erasures.carry_out([client], self._store.present(), only=number))
 
     def _erase_what_waits(self, until: float = 0.0) -> None:
         """Tries the requests to erase people that may be tried now, by a thread of its own: the vendor takes its time over them.
@@ -316,7 +330,7 @@ class Spool(ThreadedBuffer):
             until: How long that is waited for, by `time.monotonic`.
         """
         with self._lock:
-            if not self._is_erasing and self._file.erasures.are_due(self._restorers(), present()):
+            if not self._is_erasing and self._erasures.are_due(self._restorers(), self._store.present()):
                 self._is_erasing = True
                 try:
                     threading.Thread(target=self._erase, name="consentpanel-erasures", daemon=True).start()
@@ -326,22 +340,22 @@ class Spool(ThreadedBuffer):
 
     def _erase(self) -> None:
         try:
-            self._file.erasures.carry_out(self._restorers(), present())
+            self._erasures.carry_out(self._restorers(), self._store.present())
         except Exception as error:  # noqa: BLE001 - it is tried again
-            note_failure("the spool", error)
+            note_failure(self._name, error)
         finally:
             with self._lock:
                 self._is_erasing = False
                 self._changed.notify_all()
 
     def discard_all(self) -> None:
-        """Forgets what this process knows of messages; they stay in the file."""
+        """Forgets what this process knows of messages; they stay in the store."""
         with self._lock:
             self._tickets.clear()
             self._is_used = False
 
     def end(self) -> None:
-        """Delivers what waits before the process ends, as long as it may; what does not arrive stays in the file."""
+        """Delivers what waits before the process ends, as long as it may; what does not arrive stays in the store."""
         if not (self._is_used or self._on_their_way):
             return
         if isinstance(self._consumer, HttpConsumer):
@@ -349,7 +363,7 @@ class Spool(ThreadedBuffer):
         until = time.monotonic() + self.exit_timeout
         with suppress(Exception):
             # What a thread has begun to send when the process ends would be sent again by another.
-            self._last = self._file.last_number() if self._is_used else 0
+            self._last = self._store.last_number() if self._is_used else 0
             if self._is_used:
                 self._flushed(self._last, until)
         with self._lock:
@@ -386,7 +400,7 @@ class Spool(ThreadedBuffer):
             while self._deliver_one(endpoint):
                 has_sent = True
         if has_sent:
-            self._file.tidy()
+            self._store.tidy()
         elif self._flushes:
             time.sleep(0.02)
         self._look_after_the_old()
@@ -406,7 +420,7 @@ class Spool(ThreadedBuffer):
 
     def _sent_one(self, endpoint: str) -> bool:
         known = self._known()
-        lease, rows = self._file.claim(
+        lease, rows = self._store.claim(
             endpoint,
             known,
             most=self._sizes[endpoint],
@@ -430,7 +444,7 @@ class Spool(ThreadedBuffer):
         return self._finished(endpoint, lease, batch, failure)
 
     def _until(self) -> int:
-        return present() + int(self._leased_for * 1000)
+        return self._store.present() + int(self._leased_for * 1000)
 
     def _on_its_way(self, row: Row, lease: int, known: Mapping[str, Restorer]) -> Spooled:
         # What has a token is never sent without a ticket, by which it is judged.
@@ -448,13 +462,13 @@ class Spool(ThreadedBuffer):
     def _is_imported(self, message: Waiting) -> bool:
         if super()._is_imported(message):
             return True
-        is_old = isinstance(message, Spooled) and present() - message.created >= TRACK_TAKES * 1000
+        is_old = isinstance(message, Spooled) and self._store.present() - message.created >= TRACK_TAKES * 1000
         return is_old and self._knows_import and not belongs_to_track(message.json_message)
 
     def _judge_again(self, endpoint: str, part: Sequence[Waiting]) -> list[Waiting]:
         """As of any buffer; what somebody has purged meanwhile, or leased after this lease was over, is left alone."""
         rows = [each for each in part if isinstance(each, Spooled)]
-        held = self._file.renew(rows[0].lease, [each.number for each in rows], self._until())
+        held = self._store.renew(rows[0].lease, [each.number for each in rows], self._until())
         lost = [each for each in rows if each.number not in held]
         for each in lost:
             each.fate = each.fate or True
@@ -474,7 +488,7 @@ class Spool(ThreadedBuffer):
                 row.is_unwanted = row.is_unwanted or answer is False
 
     def _finished(self, endpoint: str, lease: int, batch: Sequence[Spooled], failure: BaseException | None) -> bool:
-        """Writes into the file what became of a batch; whether anything arrived or was given up."""
+        """Writes into the store what became of a batch; whether anything arrived or was given up."""
         with self._lock:
             unwanted = self._take_back(endpoint, batch)
             left = [each for each in batch if not each.is_settled]
@@ -486,11 +500,11 @@ class Spool(ThreadedBuffer):
             cause = None if failure is None else self._note_failure(endpoint, failure)
         for each in unwanted:
             each.discard()
-        later = present() + int(1000 * pause_after(0))
+        later = self._store.present() + int(1000 * pause_after(0))
         # Events of other projects are let past those whose token is refused.
         is_refused = isinstance(failure, DeliveryError) and failure.status in UNAUTHORIZED and not line.keeps_order
         left = [each for each in left if not each.fate]
-        self._file.finish(
+        self._store.finish(
             lease,
             [each.number for each in batch if each.fate is True],
             [(each.number, each.fate) for each in batch if isinstance(each.fate, str)],
@@ -522,14 +536,14 @@ class Spool(ThreadedBuffer):
         known = self._known()
         begun = time.monotonic()
         if subject_id is None:
-            rows = self._file.held(known, self._held_at, MAX_BATCH_MESSAGES)
+            rows = self._store.held(known, self._held_at, MAX_BATCH_MESSAGES)
             # The next look goes on behind the last one of a page, and begins anew after the last page.
             self._held_at = rows[-1].number if len(rows) == MAX_BATCH_MESSAGES else 0
         else:
-            rows = self._file.held_of(known, subject_key(subject_id))
+            rows = self._store.held_of(known, subject_key(subject_id))
         self._look_at(rows, known)
         # Of a project that nobody here has a client for; its own processes were to do it.
-        self._file.end_holding(before=present() - _ABANDONED)
+        self._store.end_holding(before=self._store.present() - _ABANDONED)
         with self._lock:
             self._next_look["held"] = time.monotonic() + max(_LOOK, _RELAXED * (time.monotonic() - begun))
 
@@ -537,13 +551,13 @@ class Spool(ThreadedBuffer):
         tickets = self._tickets_of(rows, known)
         asked = [Waiting("", (None, None), tickets[row.number], 0) for row in rows]
         answers = {row.number: answer for row, answer in zip(rows, answers_about(asked), strict=True)}
-        for number in self._file.release(number for number, answer in answers.items() if answer):
+        for number in self._store.release(number for number, answer in answers.items() if answer):
             if (ticket := tickets[number]) is not None:
                 ticket.release()
             with self._lock:
                 self._fresh += 1
         # What is over is asked about too: the answer may have come in time.
-        over = self._file.over(number for number, answer in answers.items() if answer is None)
+        over = self._store.over(number for number, answer in answers.items() if answer is None)
         gone = [number for number, answer in answers.items() if answer is False]
         self._end_holding([*gone, *over], tickets, denied=gone)
 
@@ -555,7 +569,7 @@ class Spool(ThreadedBuffer):
         self, numbers: Collection[int], tickets: Mapping[int, Ticket | None], denied: Collection[int] = ()
     ) -> None:
         """Erases some of what is held, and tells that it was denied, or that nobody has answered."""
-        for row in self._file.end_holding(numbers):
+        for row in self._store.end_holding(numbers):
             ticket = self._tickets.pop(row.number, None) or tickets[row.number]
             if ticket is not None and row.number in denied:
                 ticket.discarded()
@@ -571,11 +585,11 @@ class Spool(ThreadedBuffer):
                 return
 
     def _go_before(self, endpoint: str, message: Waiting) -> None:
-        if not self._lines[endpoint].keeps_order or not self._file.has_held():
+        if not self._lines[endpoint].keeps_order or not self._store.has_held():
             return
         known = self._known()
         for subject in message.subjects:
-            rows = [row for row in self._file.held_of(known, subject) if row.endpoint == endpoint]
+            rows = [row for row in self._store.held_of(known, subject) if row.endpoint == endpoint]
             if rows and DELETES in message.json_message:
                 # Or a profile would come back after its deletion.
                 tickets = self._tickets_of(rows, known)
@@ -594,20 +608,20 @@ class Spool(ThreadedBuffer):
         """Loses what is too old, and, seldom, looks at what failed for good and at what other processes have delivered."""
         known = self._known()
         if self._is_due("old", _LOOK):
-            self._lose(self._file.expire(present() - int(self._keep_for * 1000), known), known)
+            self._lose(self._store.expire(self._store.present() - int(self._keep_for * 1000), known), known)
         if self._is_due("erasures", _LOOK):
             self._erase_what_waits()
         if self._is_due("held", _LOOK):
             self.look_at_held()
         if not self._is_due("rare", _SELDOM):
             return
-        dead = [(row.number, _restored(row, known)) for row in self._file.dead_letters(known)]
+        dead = [(row.number, _restored(row, known)) for row in self._store.dead_letters(known)]
         judged = [Waiting("", (None, None), ticket, 0) for _, ticket in dead]
         denied = [number for (number, _), answer in zip(dead, answers_about(judged), strict=True) if answer is False]
-        self._file.forget_dead(denied)
+        self._store.forget_dead(denied)
         with self._lock:
             remembered = list(self._tickets)
-        for number in set(remembered) - self._file.among(remembered):
+        for number in set(remembered) - self._store.among(remembered):
             # Another process has told what became of it.
             ticket = self._tickets.pop(number, None)
             if ticket is not None and ticket.hold_for is not None:
@@ -623,7 +637,7 @@ class Spool(ThreadedBuffer):
         if rows:
             with self._lock:
                 self.dropped += len(rows)
-            LOGGER.warning("%d messages in a spool were older than keep_for, and are erased", len(rows))
+            LOGGER.warning("%d messages in %s were older than keep_for, and are erased", len(rows), self._name)
 
 
 def _restored(row: Row, known: Mapping[str, Restorer], *, is_held: bool = False) -> Ticket | None:
@@ -638,7 +652,7 @@ def _work(reference: weakref.ref[Spool]) -> None:
         try:
             spool.work()
         except BaseException as error:  # noqa: BLE001 - a thread that ends would end delivery
-            warn_rarely("the spool failed, and is tried again: %s", _told(error))
+            warn_rarely("%s failed, and is tried again: %s", spool._name, _told(error))  # noqa: SLF001 - the same file
             time.sleep(_LOOK)
         del spool
     if spool is not None:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection
-from typing import Any, NoReturn
+from typing import Any
 
-from typing_extensions import Self
-
-from consentpanel._checks import seconds, whole_number
+from consentpanel._checks import seconds
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._delivery import VENDOR_HOST
 from consentpanel.transport._http import shared
+from consentpanel.transport._keeping import DAY, KeepingConsumer, settings_of
 from consentpanel.transport._spool import Spool
-from consentpanel.transport._spool_file import DURABILITIES, SpoolFile, Summary
-from consentpanel.transport._ticket import Client, Restorer
-from consentpanel.transport._waiting import vendor_error, waiting_message
-
-_DAY = 86_400.0
+from consentpanel.transport._spool_file import DURABILITIES, SpoolFile
 
 
-class SpoolConsumer:
+class SpoolConsumer(KeepingConsumer):
     """Writes each message into a SQLite file before `send` returns, from which threads deliver it.
 
     What a call answered with ``sent`` survives the end of the process, also by SIGKILL. It is delivered by a thread of
@@ -83,13 +77,6 @@ class SpoolConsumer:
         1
     """
 
-    #: Tells a client that nobody has to wait for a flush.
-    sends_by_itself = True
-    #: Tells a client that consent is asked for again before a message leaves.
-    judges_again = True
-    #: Tells a client that it keeps messages for other processes, which judge them again.
-    keeps_for_others = True
-
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -109,7 +96,7 @@ class SpoolConsumer:
         endpoint: str = "track",
         project_secret: str | None = None,
         gzip_imports: bool = False,
-        keep_for: float = 5 * _DAY,
+        keep_for: float = 5 * DAY,
         max_bytes: int = 1_000_000_000,
         durability: str = "process",
         linger: float = 0.5,
@@ -121,19 +108,9 @@ class SpoolConsumer:
         given = locals()
         if durability not in DURABILITIES:
             raise ConfigurationError(f"durability must be one of {', '.join(map(repr, DURABILITIES))}")
-        if isinstance(keep_for, bool) or not isinstance(keep_for, (int, float)) or not 0 < keep_for <= 365 * _DAY:
-            raise ConfigurationError("keep_for must be a number of seconds above 0 and at most a year")
-        seconds("request_timeout", request_timeout)
-        self._flush_timeout = seconds("flush_timeout", flush_timeout)
-        settings: dict[str, Any] = {
-            "linger": seconds("linger", linger),
-            "connections": whole_number("connections", connections, 1, 32),
-            "keep_for": float(keep_for),
-            "max_bytes": whole_number("max_bytes", max_bytes, 1_000_000),
-        }
+        settings = settings_of(given)
         file = SpoolFile(path, durability, seconds("timeout", timeout))
-        self._takes_credentials = any(each is not None for each in (consumer, credentials, project_secret))
-        self._spool = shared(
+        spool = shared(
             _SHARED,
             given,
             lambda: Spool(SpoolConsumer, given, file, **settings),
@@ -141,151 +118,7 @@ class SpoolConsumer:
             durability=durability,
             **settings,
         )
-        self._spool.exit_timeout = max(self._spool.exit_timeout, seconds("exit_timeout", exit_timeout))
-        self._exit_timeout = exit_timeout
-        self._is_closed = False
-        self._spool.users.add(self)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}{' (closed)' if self._is_closed else ''}>"
-
-    def attach(self, client: Client) -> None:
-        """Lets messages of a client's project be delivered by this process; called by the client.
-
-        Args:
-            client: The client.
-        """
-        self._spool.attach(client)
-
-    @property
-    def _consumer(self) -> Any:
-        """The consumer that sends the batches."""
-        return self._spool.consumer
-
-    @property
-    def waiting(self) -> int:
-        """How many messages wait in the file, whoever wrote them.
-
-        Raises:
-            MixpanelException: The file fails.
-        """
-        return self._spool.waiting()
-
-    @property
-    def dropped(self) -> int:
-        """How many messages this process has given up: no room, no disk, or too old."""
-        return self._spool.dropped
-
-    def send(self, endpoint: str, json_message: str, api_key: Any = None, api_secret: Any = None) -> None:
-        """Write a message into the file; it is there when this returns.
-
-        Args:
-            endpoint: ``"events"``, ``"people"``, ``"groups"`` or ``"imports"``.
-            json_message: One message, as JSON.
-            api_key: As in the vendor's consumers; not kept, because the file holds no credentials.
-            api_secret: Likewise.
-
-        Raises:
-            MixpanelException: The endpoint is unknown, the message is no text, or the consumer is closed; or an import comes
-                with credentials of its own to a consumer without `credentials` or `project_secret`.
-        """
-        message = waiting_message(endpoint, json_message, api_key, api_secret)
-        if self._is_closed:
-            raise vendor_error(endpoint, f"{endpoint}: the consumer is closed; this message is not accepted")
-        if endpoint == "imports" and not self._takes_credentials:
-            text = "a spool keeps no credentials: imports need SpoolConsumer(credentials=) or project_secret=, or a consumer that has them"
-            raise vendor_error(endpoint, f"{endpoint}: {text}")
-        self._spool.put(endpoint, message)
-
-    #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
-    holds_back = send
-
-    def summary(self) -> Summary:
-        """What the file holds, and nothing of the messages; for the command line.
-
-        Raises:
-            MixpanelException: The file fails.
-        """
-        return self._spool.summary()
-
-    def erase(self, client: Client, asked: str) -> Any:
-        """Keep a request to erase a person until the vendor has taken it, and try it once now; for clients.
-
-        Args:
-            client: The client.
-            asked: What is kept of it.
-
-        Returns:
-            The requests that were made; None for one that waits.
-
-        Raises:
-            MixpanelException: The file fails: nothing is kept.
-        """
-        return self._spool.erase(client, asked)
-
-    def look_at_held(self, subject_id: object = None) -> None:
-        """Have leave what a person, or everybody, has agreed to by now; for clients."""
-        self._spool.look_at_held(subject_id)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Deliver what waits now, and wait until it has arrived.
-
-        Args:
-            timeout: The most seconds to wait; `flush_timeout` when left out.
-
-        Raises:
-            MixpanelException: Not everything arrived in time; what did not is kept, and tried again.
-        """
-        if not self._spool.flush(self._flush_timeout if timeout is None else timeout):
-            cause = f" ({self._spool.last_cause})" if self._spool.last_cause else ""
-            raise vendor_error(None, f"{self.waiting} messages are not delivered yet, and are kept{cause}")
-
-    def purge(self, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        """Erase what waits for a person, whichever process wrote it.
-
-        A batch that is on its way at this moment cannot be called back; when its sending fails, what it holds for
-        this person is not tried again.
-
-        Args:
-            subject_id: The person: a `str`, an `int` or a `UUID`.
-            purposes: Only what stands on one of these; None for all that waits.
-
-        Returns:
-            How many messages were erased.
-
-        Raises:
-            InvalidRecordError: `subject_id` is not an id.
-            MixpanelException: The file fails.
-        """
-        return self._spool.purge(subject_id, purposes)
-
-    def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        """As `purge`, of a client's project and registry: others may know another person by the same id; for clients."""
-        return self._spool.purge_of(client, subject_id, purposes)
-
-    def close(self, timeout: float | None = None) -> None:
-        """Accept no more, and deliver what waits. What is left after that time stays in the file.
-
-        Args:
-            timeout: The most seconds to wait; `exit_timeout` when left out.
-
-        Raises:
-            MixpanelException: Something is left in the file.
-        """
-        self._is_closed = True
-        try:
-            self.flush(self._exit_timeout if timeout is None else timeout)
-        finally:
-            self._spool.users.discard(self)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a SpoolConsumer cannot be pickled or copied: build it in the worker, on the same file")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._open(spool, given)
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[object, ...], Spool] = weakref.WeakValueDictionary()
