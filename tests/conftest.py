@@ -43,6 +43,24 @@ def services() -> Any:
     return module
 
 
+@pytest.fixture(scope="module")
+def postgresql(services):
+    try:
+        with services.postgresql() as server:
+            yield server
+    except services.MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def mariadb(services):
+    try:
+        with services.mariadb() as server:
+            yield server
+    except services.MissingError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def needs() -> Any:
     """Skips a test unless some modules are installed."""

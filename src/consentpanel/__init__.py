@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from consentpanel.privacy_requests import PrivacyRequestError, PrivacyRequests, PrivacyTask, TaskStatus
     from consentpanel.registry import carry_over
     from consentpanel.transport import BackgroundConsumer, BufferedConsumer, SpoolConsumer
+    from consentpanel.transport import SQLAlchemyOutbox as SQLAlchemyOutbox
 
     __version__: str
 
@@ -100,6 +101,8 @@ __all__ = [
     "url",
 ]
 
+#: Not among `__all__`, because it needs an extra, which `import *` must not.
+_WITH_AN_EXTRA = {"SQLAlchemyOutbox": "transport"}
 #: Where the names are written, from the one that loads least to the one that loads most.
 _HOMES = ("errors", "_consent", "_messages.decision", "registry", "policy", "client", "transport", "privacy_requests")
 _MODULES = {"policy", "registry", "testing", "transparency", "transport"}
@@ -109,6 +112,8 @@ def __getattr__(name: str) -> Any:
     # At first use: the pytest plugin is in this package and must not load the vendor's client.
     if name in __all__ and (home := _home_of(name)) is not None:
         found = getattr(home, name)
+    elif name in _WITH_AN_EXTRA:
+        found = getattr(import_module(f"consentpanel.{_WITH_AN_EXTRA[name]}"), name)
     elif name in _MODULES:
         found = import_module(f"consentpanel.{name}")
     elif name == "__version__":

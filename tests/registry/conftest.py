@@ -13,24 +13,6 @@ import pytest
 from consentpanel.testing import RegistryContract
 
 
-@pytest.fixture(scope="module")
-def postgresql(services):
-    try:
-        with services.postgresql() as server:
-            yield server
-    except services.MissingError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def mariadb(services):
-    try:
-        with services.mariadb() as server:
-            yield server
-    except services.MissingError as error:
-        pytest.skip(str(error))
-
-
 class Blocking:
     """A registry of coroutines as one that answers at once, in a loop of its own."""
 

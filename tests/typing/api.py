@@ -32,6 +32,7 @@ from consentpanel import (
     Reason,
     Regime,
     SpoolConsumer,
+    SQLAlchemyOutbox,
     TaskStatus,
     Withdrawal,
     by_country,
@@ -217,6 +218,7 @@ class SignUpTest(ConsentPanelTestMixin): ...
 
 def delivery_and_withdrawal(mp: Mixpanel) -> None:
     assert_type(SpoolConsumer("spool.db", durability="full", keep_for=86_400).waiting, int)
+    assert_type(SQLAlchemyOutbox("sqlite:///shop.db", keep_for=86_400, connections=2).waiting, int)
     assert_type(BackgroundConsumer(50, api_host="api-eu.mixpanel.com", linger=0.1).purge("user-1"), int)
     assert_type(BufferedConsumer(50, gzip_imports=True).purge(7), int)
     assert_type(mp.withdraw("user-1", ["profiles"], source="settings-page"), Withdrawal)

@@ -1,4 +1,4 @@
-"""`deliver` has what waits in a spool delivered; `spool` tells what waits in a file, and nothing of the messages."""
+"""`deliver` has what waits in a spool or an outbox delivered; `spool` tells what waits in a file, and nothing of the messages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ DESCRIPTION = (
     "Tell how much waits in the file of a spool, since when, and why it was not delivered; nothing of the messages."
 )
 DELIVER = (
-    "Deliver what waits in the file of a client's SpoolConsumer, as a process of its own: until it is told to end (SIGTERM,\n"
-    "Ctrl-C), or once. The client has the registry, the addresses and the credentials; the file has none of them."
+    "Deliver what waits in the file of a client's SpoolConsumer, or in the database of its SQLAlchemyOutbox, as a process of its\n"
+    "own: until it is told to end (SIGTERM, Ctrl-C), or once. The client has the registry, the addresses and the credentials; what\n"
+    "waits has none of them."
 )
 EPILOG = "exit codes: 0 all is right; 1 something waits that could not be delivered, or there are dead letters, or erasures wait; 2 wrong usage."
 #: Seconds between looks.
@@ -34,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_deliver_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``deliver``."""
-    parser.add_argument("--client", required=True, metavar="MODULE:ATTRIBUTE", help="the client with the SpoolConsumer")
+    parser.add_argument(
+        "--client",
+        required=True,
+        metavar="MODULE:ATTRIBUTE",
+        help="the client with the SpoolConsumer or SQLAlchemyOutbox",
+    )
     parser.add_argument("--once", action="store_true", help="deliver what waits now, and end")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="with --once: how long to try (60)"
@@ -98,12 +104,12 @@ def deliver(arguments: argparse.Namespace) -> int:
         0, or 1 when something could not be delivered.
 
     Raises:
-        UsageError: There is no such client, or it has no `SpoolConsumer`.
+        UsageError: There is no such client, or it has neither a `SpoolConsumer` nor an outbox.
     """
     client = load("--client", arguments.client, consentpanel.Mixpanel)
     spools = client._sealed.own_spools  # noqa: SLF001 - the package's own
     if not spools:
-        raise UsageError(f"--client: {arguments.client} has no SpoolConsumer")
+        raise UsageError(f"--client: {arguments.client} has no SpoolConsumer or SQLAlchemyOutbox")
     if arguments.once:
         return _once(spools, arguments.timeout)
     is_over = threading.Event()

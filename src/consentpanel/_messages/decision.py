@@ -108,8 +108,10 @@ class Reason(_Word):
     QUEUE_FULL = "queue_full"
     #: Dropped after it was buffered: the vendor could not be reached before the process ended.
     NOT_DELIVERED = "not_delivered"
-    #: Dropped: the file of a `SpoolConsumer` could not be written.
+    #: Dropped: the file of a `SpoolConsumer`, or the row of a `SQLAlchemyOutbox`, could not be written.
     NOT_KEPT = "not_kept"
+    #: Dropped after an outbox had written it: the caller's transaction was taken back.
+    ROLLED_BACK = "rolled_back"
     #: Dropped after it was buffered: it has waited longer than `keep_for` of a `SpoolConsumer`.
     TOO_OLD = "too_old"
     #: Dropped: the vendor takes fewer than 255 properties, and less than 1 MB of JSON, a message.

@@ -8,18 +8,22 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, orm
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
 
 from consentpanel._forks import ForkGate
 from consentpanel.errors import ConfigurationError
 
+_T = TypeVar("_T")
+
 #: The databases whose statements `_sql_plans` knows.
 DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite")
+#: The names of one of them.
+MYSQL = ("mysql", "mariadb")
 
 
 class OwnEngine:
@@ -175,7 +179,7 @@ def _limiting(engine: Engine, timeout: float | None) -> Callable[[Any, Any], Non
     limits = _LIMITS[engine.dialect.name](timeout) if timeout is not None else []
 
     def limit(connection: Any, _: Any) -> None:
-        if engine.dialect.name in _MYSQL:
+        if engine.dialect.name in MYSQL:
             # A transaction sees what others have committed; and is one, whatever the application's engine says.
             engine.dialect.set_isolation_level(connection, "READ COMMITTED")
             for name in ("_read_timeout", "_write_timeout"):
@@ -193,9 +197,6 @@ def _limiting(engine: Engine, timeout: float | None) -> Callable[[Any, Any], Non
                 connection.commit()
 
     return limit
-
-
-_MYSQL = frozenset({"mysql", "mariadb"})
 
 
 def _postgresql(timeout: float) -> list[str]:
@@ -223,7 +224,7 @@ def reading(engine: Engine) -> Connection:
 
     Drivers of MySQL and MariaDB ask the server to change it, and a connection that broke meanwhile is then not told as such.
     """
-    if engine.dialect.name in _MYSQL or engine.dialect.do_rollback is _nothing:
+    if engine.dialect.name in MYSQL or engine.dialect.do_rollback is _nothing:
         return engine.connect()
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
@@ -239,7 +240,11 @@ def writing(engine: Engine) -> Connection:
 
 def is_autocommitting(connection: Connection) -> bool:
     """Whether each statement on a connection of somebody's is committed alone."""
-    raw: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        raw: Any = connection.connection.driver_connection
+        # Of one for which somebody says BEGIN the level is None too.
+        return getattr(raw, "isolation_level", "") is None and not getattr(raw, "in_transaction", True)
+    raw = connection.connection.dbapi_connection
     told = getattr(raw, "autocommit", None)
     if callable(told):
         # As drivers of MySQL tell it.
@@ -256,6 +261,45 @@ def begin_on_sqlite(connection: Connection) -> None:
     raw: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite" and not getattr(raw, "in_transaction", True):
         connection.exec_driver_sql("BEGIN")
+
+
+def connection_of(session: Any, connection: Any, dialect: str) -> Connection:
+    """The connection of somebody's transaction, which is given by its session or by itself.
+
+    Raises:
+        ConfigurationError: It is none, of another kind of database, or commits each statement alone.
+        SQLAlchemyError: The session cannot tell.
+    """
+    if session is not None and not isinstance(session, (orm.Session, orm.scoped_session)):
+        raise ConfigurationError(f"session= must be a Session of SQLAlchemy's, not {_kind_of(session)}")
+    found = connection if session is None else session.connection()
+    if not isinstance(found, Connection):
+        raise ConfigurationError(f"connection= must be a Connection of SQLAlchemy's, not {_kind_of(connection)}")
+    if found.dialect.name != dialect and not {found.dialect.name, dialect} <= set(MYSQL):
+        raise ConfigurationError(f"the transaction is of {found.dialect.name}, and this of {dialect}")
+    if is_autocommitting(found):
+        raise ConfigurationError(
+            "the connection commits each statement alone (AUTOCOMMIT): there is no transaction to be in"
+        )
+    return found
+
+
+def _kind_of(thing: object) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+
+
+def under_savepoint(theirs: Connection, act: Callable[[], _T]) -> _T:
+    """What comes of an act in somebody's transaction, which goes on whatever fails."""
+    begin_on_sqlite(theirs)
+    try:
+        with theirs.begin_nested():
+            return act()
+    except SQLAlchemyError as error:
+        outer = theirs.get_transaction()
+        if is_rolled_back(error) and outer is not None and theirs.dialect.name in MYSQL:
+            # The server has ended all of it, and the caller must not take the rest for done.
+            outer.rollback()
+        raise
 
 
 def is_disconnect(error: DBAPIError) -> bool:

@@ -27,6 +27,7 @@ from consentpanel.registry._rows import (
     record_of,
     row_of,
 )
+from consentpanel.registry._sql_engine import MYSQL
 from consentpanel.registry._sql_tables import Tables
 
 _T = TypeVar("_T")
@@ -244,7 +245,7 @@ def _are(table: Any, values: Mapping[str, Any]) -> list[Any]:
 def _upsert(dialect: str, table: Any, changed: Mapping[str, str]) -> Any:
     """Inserts a row, or changes the one that is there; without changes it only holds it."""
     key = [column.name for column in table.primary_key]
-    if dialect in {"mysql", "mariadb"}:
+    if dialect in MYSQL:
         statement = mysql.insert(table)
         values = {name: statement.inserted[name] for name in changed} or {"length": table.c.length}
         return statement.on_duplicate_key_update(**values)

@@ -10,8 +10,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from consentpanel._consent.ids import MAX_ID_LENGTH
-
-_BINARY = frozenset({"mysql", "mariadb"})
+from consentpanel.registry._sql_engine import MYSQL
 
 
 class Exact(TypeDecorator[str]):
@@ -36,13 +35,13 @@ class Exact(TypeDecorator[str]):
         self._length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in _BINARY:
+        if dialect.name in MYSQL:
             return dialect.type_descriptor(VARBINARY(self._length * 4))
         collation = "C" if dialect.name == "postgresql" else None
         return dialect.type_descriptor(String(self._length, collation=collation))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        return value.encode("utf-8") if dialect.name in _BINARY and value is not None else value
+        return value.encode("utf-8") if dialect.name in MYSQL and value is not None else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         return value.decode("utf-8") if isinstance(value, bytes) else value
@@ -102,6 +101,6 @@ class Tables:
             Column("subject_id", Exact(MAX_ID_LENGTH), nullable=False),
         )
         constraint = PrimaryKeyConstraint("scope", "subject_id", *key)
-        options: dict[str, Any] = {f"{each}_charset": "utf8mb4" for each in _BINARY}
-        options |= {f"{each}_engine": "InnoDB" for each in _BINARY}
+        options: dict[str, Any] = {f"{each}_charset": "utf8mb4" for each in MYSQL}
+        options |= {f"{each}_engine": "InnoDB" for each in MYSQL}
         return Table(name, self.metadata, *person, *columns, constraint, **options)

@@ -27,7 +27,6 @@ from consentpanel.registry._records import Fields, asked_moment, checked_record
 
 try:
     import sqlalchemy
-    from sqlalchemy import orm
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -35,10 +34,11 @@ try:
         GATE,
         OwnEngine,
         begin_on_sqlite,
-        is_autocommitting,
+        connection_of,
         is_disconnect,
         is_rolled_back,
         reading,
+        under_savepoint,
         writing,
     )
     from consentpanel.registry._sql_plans import Plan, Plans
@@ -437,45 +437,10 @@ class SQLAlchemyRegistry(StoredRegistry):
         try:
             if session is None and connection is None:
                 return self._translated(lambda: self._done(plan))
-            theirs = self._theirs(session, connection)
-            return self._translated(lambda: self._done_in(theirs, plan))
+            theirs = self._translated(lambda: connection_of(session, connection, self._engine.dialect.name))
+            return self._translated(lambda: under_savepoint(theirs, lambda: _run(theirs, plan())))
         finally:
             self._note_written(keys)
-
-    def _theirs(self, session: Any, connection: Any) -> Connection:
-        """The connection of the caller's transaction.
-
-        Raises:
-            ConfigurationError: It is none, of another database, or commits each statement alone.
-            RegistryError: The session cannot tell.
-        """
-        if session is not None and not isinstance(session, (orm.Session, orm.scoped_session)):
-            raise ConfigurationError(f"session= must be a Session of SQLAlchemy's, not {_kind_of(session)}")
-        found = connection if session is None else self._translated(session.connection)
-        if not isinstance(found, Connection):
-            raise ConfigurationError(f"connection= must be a Connection of SQLAlchemy's, not {_kind_of(connection)}")
-        if found.dialect.name != self._engine.dialect.name:
-            raise ConfigurationError(
-                f"the transaction is of {found.dialect.name}, and consent is in {self._engine.dialect.name}"
-            )
-        if is_autocommitting(found):
-            raise ConfigurationError(
-                "the connection commits each statement alone (AUTOCOMMIT): there is no transaction to be in"
-            )
-        return found
-
-    def _done_in(self, theirs: Connection, plan: Callable[[], Plan[_T]]) -> _T:
-        begin_on_sqlite(theirs)
-        try:
-            # Whatever fails, the caller's transaction goes on.
-            with theirs.begin_nested():
-                return _run(theirs, plan())
-        except SQLAlchemyError as error:
-            outer = theirs.get_transaction()
-            if is_rolled_back(error) and outer is not None and self._engine.dialect.name in {"mysql", "mariadb"}:
-                # The server has ended all of it, and the caller must not take the rest for done.
-                outer.rollback()
-            raise
 
     def _done(self, plan: Callable[[], Plan[_T]]) -> _T:
         waiting: list[Callable[[], Plan[Any]]] | None = getattr(self._busy, "waiting", None)
@@ -586,10 +551,6 @@ class SQLAlchemyRegistry(StoredRegistry):
             # The oldest first, as they were noted.
             while self._written and (len(self._written) > _NOTED or next(iter(self._written.values())) < until - _LAG):
                 self._written.pop(next(iter(self._written)))
-
-
-def _kind_of(thing: object) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
 
 
 def _run(connection: Connection, plan: Plan[_T]) -> _T:

@@ -1,0 +1,413 @@
+"""The tables of an outbox in somebody's database, by SQLAlchemy: PostgreSQL, MariaDB, MySQL or SQLite."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import Connection as SQLConnection
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
+
+from consentpanel._checks import seconds
+from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.registry._sql_engine import (
+    GATE,
+    MYSQL,
+    OwnEngine,
+    is_disconnect,
+    is_rolled_back,
+    reading,
+    under_savepoint,
+    writing,
+)
+from consentpanel.transport._message_store import Connection, MessageStore, Names, New, Row, present
+from consentpanel.transport._waiting import vendor_error
+
+_T = TypeVar("_T")
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
+#: How often a transaction is tried when others are in its way.
+_TRIES = 5
+#: Not the one of the module: its state is the application's.
+_CHANCE = random.SystemRandom()
+#: Seconds after which the server's clock is looked at again.
+_SEEN = 60.0
+#: How many times as long as it took to add up what waits it is not added up again.
+_RELAXED = 20.0
+#: Seconds from which on that is long.
+_LONG = 0.05
+
+#: Milliseconds since 1970 UTC by the server's clock, which is the same for all of its clients.
+_NOW = {
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+    # Not by `unix_timestamp`, to which an hour of the autumn comes twice.
+    "mysql": "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) DIV 1000",
+}
+#: From which version on rows can be passed by that somebody else has locked.
+_SKIPS = {"postgresql": (9, 5), "mysql": (8, 0, 1), "mariadb": (10, 6)}
+
+
+class OutboxTables(MessageStore):
+    """Messages that wait in a database that many machines share.
+
+    Tokens and ids stand there as their digests, which are equal only byte for byte on every database; a message itself, and
+    whom it names, as the policy left it.
+
+    Args:
+        engine_or_url: An `Engine`, or a URL of SQLAlchemy's.
+        schema: The schema of the tables; None for the database's default.
+        prefix: What the names of the tables begin with.
+        timeout: Seconds for a connection, and for a statement where the server can limit it; None for no limit.
+
+    Raises:
+        ConfigurationError: An argument cannot work, or the database is of another kind.
+    """
+
+    def __init__(
+        self, engine_or_url: Engine | URL | str, schema: str | None, prefix: str, timeout: float | None
+    ) -> None:
+        if not isinstance(prefix, str) or _PREFIX.fullmatch(prefix) is None:
+            raise ConfigurationError(
+                "table_prefix must be up to 31 ASCII letters, digits and underscores, no digit first"
+            )
+        if schema is not None and (not isinstance(schema, str) or not schema):
+            raise ConfigurationError("schema must be a non-empty str or None")
+        self._own = OwnEngine("engine_or_url", engine_or_url, None if timeout is None else seconds("timeout", timeout))
+        if self._own.is_shared:
+            raise ConfigurationError(
+                "an outbox needs connections of its own, and this engine has one for all: what waits for a commit could not be "
+                "told from what was committed. Use a file instead of a database in memory"
+            )
+        self.metadata = MetaData(schema=schema)
+        tables = _tables(self.metadata, prefix)
+        quoted = self.engine.dialect.identifier_preparer.format_table
+        super().__init__(Names(*(quoted(tables[name]) for name in ("waiting", "dead", "held", "named", "erasure"))))
+        self._lane = quoted(tables["lane"])
+        self._dialect = self.engine.dialect.name
+        self._offset, self._seen_until = 0, 0.0
+        self._measured, self._measured_until = 0, 0.0
+        self._lent = threading.local()
+
+    @property
+    def engine(self) -> Engine:
+        """What has the connections of the outbox's own."""
+        return self._own.engine
+
+    def create_tables(self) -> None:
+        """Makes the tables that are not there yet.
+
+        Raises:
+            MixpanelException: The database fails.
+        """
+
+        def create() -> None:
+            for left in reversed(range(_TRIES)):
+                try:
+                    with writing(self.engine) as connection, connection.begin():
+                        self.metadata.create_all(connection)
+                except SQLAlchemyError:
+                    # Another process makes them too.
+                    if not left:
+                        raise
+                    time.sleep(0.2)
+                else:
+                    return
+
+        self._translated(create)
+
+    @contextmanager
+    def lent(self, theirs: SQLConnection | None) -> Generator[None, None, None]:
+        """Until this ends, this thread writes in somebody's transaction; in its own for None."""
+        self._lent.connection = theirs
+        try:
+            yield
+        finally:
+            self._lent.connection = None
+
+    def read(self, act: Callable[[Connection], _T]) -> _T:
+        def read() -> _T:
+            self._see_the_server()
+            with reading(self.engine) as connection:
+                return act(_Adapter(connection))
+
+        def read_twice() -> _T:
+            try:
+                return read()
+            except DBAPIError as error:
+                # A connection that broke while it was idle; all that are as old are replaced with it.
+                if not is_disconnect(error):
+                    raise
+            return read()
+
+        return self._translated(read_twice)
+
+    def write(self, act: Callable[[Connection], _T]) -> _T:
+        theirs: SQLConnection | None = getattr(self._lent, "connection", None)
+        if theirs is not None:
+            return self._translated(lambda: under_savepoint(theirs, lambda: act(_Adapter(theirs))))
+        return self._translated(lambda: self._tried(act))
+
+    def _tried(self, act: Callable[[Connection], _T]) -> _T:
+        left = _TRIES
+        while True:
+            left -= 1
+            is_committing = False
+            try:
+                self._see_the_server()
+                with writing(self.engine) as connection, connection.begin() as transaction:
+                    self._begin(connection)
+                    answer = act(_Adapter(connection))
+                    is_committing = True
+                    transaction.commit()
+                    return answer
+            except DBAPIError as error:
+                # Once it was asked to commit, only a refusal says that it has not.
+                may_be_done = is_committing and not is_rolled_back(error)
+                if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
+                    raise
+                time.sleep(0.01 * (_TRIES - left) * (1 + _CHANCE.random()))
+
+    def _begin(self, connection: SQLConnection) -> None:
+        if self._dialect == "sqlite":
+            # Whoever reads first and then wants to write would be refused at once when another has written meanwhile.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    @property
+    def identity(self) -> object:
+        """What tells this database from another."""
+        return self._own.identity
+
+    def asked(self, question: Callable[[], _T]) -> _T:
+        """What the answer to a question about somebody's transaction is.
+
+        Raises:
+            ConfigurationError: What was given is no transaction of this database.
+            MixpanelException: Nobody can tell.
+        """
+        return self._translated(question)
+
+    def append_told(self, new: New, tell: Callable[[int], None]) -> None:
+        """As `append`; its number is told before it is committed."""
+        self.write(lambda connection: tell(self.put(connection, new)))
+
+    def put_in(self, theirs: SQLConnection, new: New) -> int:
+        """Writes a message into somebody's transaction, which goes on whatever fails; its number.
+
+        Raises:
+            MixpanelException: The database fails.
+        """
+
+        def put() -> int:
+            self._see_the_server()
+            return under_savepoint(theirs, lambda: self.put(_Adapter(theirs), new))
+
+        return self._translated(put)
+
+    def has(self, theirs: SQLConnection, number: int) -> bool:
+        """Whether a message is still there, or held, within somebody's transaction."""
+        tables = self.names.waiting, self.names.held
+        queries = [f"SELECT 1 FROM {each} WHERE number = ?" for each in tables]
+        return any(_Adapter(theirs).execute(query, (number,)).fetchone() is not None for query in queries)
+
+    def size(self) -> int:
+        """Bytes of the messages that wait; as they were a moment ago, where many do."""
+        if time.monotonic() >= self._measured_until:
+            names, begun = self.names, time.monotonic()
+            parts = [f"SELECT coalesce(sum(size), 0) FROM {each}" for each in (names.waiting, names.held, names.dead)]
+            self._measured = self.read(lambda each: sum(int(each.execute(part).fetchone()[0]) for part in parts))
+            took = time.monotonic() - begun
+            self._measured_until = time.monotonic() + (_RELAXED * took if took > _LONG else 0.0)
+        return self._measured
+
+    def present(self) -> int:
+        return present() + self._offset
+
+    def close(self) -> None:
+        """Closes the outbox's own connections; those of an engine that was given stay open."""
+        self._own.close()
+
+    def inserted(self, connection: Connection, sql: str, values: Sequence[Any]) -> int:
+        if self._dialect == "postgresql":
+            return int(connection.execute(f"{sql} RETURNING number", values).fetchone()[0])
+        return super().inserted(connection, sql, values)
+
+    def name_of(self, text: str) -> str:
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def _row(self, fields: Sequence[Any]) -> Row:
+        row = Row._make(fields)
+        return row if row.token is None else row._replace(token=json.loads(row.kept)[0])
+
+    def _whose_order(self, connection: Connection, endpoint: str, now: int) -> set[str] | None:
+        # One caller at a time chooses, and each leaves out whom another one is about to tell of.
+        self._take_lane(connection, endpoint)
+        leased = f"SELECT number, subject FROM {self.names.waiting} WHERE endpoint = ? AND leased_until > ?"
+        rows = connection.execute(leased, (endpoint, now)).fetchall()
+        others = self._others(connection, [number for number, _ in rows])
+        return {subject for _, subject in rows if subject is not None}.union(*others.values())
+
+    def _take_lane(self, connection: Connection, endpoint: str) -> None:
+        if self._dialect == "sqlite":
+            # Only one writes at a time.
+            return
+        taken = f"SELECT 1 FROM {self._lane} WHERE endpoint = ?{self._waited_for}"
+        if connection.execute(taken, (endpoint,)).fetchone() is not None:
+            return
+        try:
+            with writing(self.engine) as other, other.begin():
+                _Adapter(other).execute(f"INSERT INTO {self._lane} (endpoint) VALUES (?)", (endpoint,))
+        except IntegrityError:
+            # Another process has just made it.
+            pass
+        connection.execute(taken, (endpoint,))
+
+    def _see_the_server(self) -> None:
+        """Notes, once in a while, how far this machine's clock is from the server's, and what that can do."""
+        if self._dialect == "sqlite" or time.monotonic() < self._seen_until:
+            return
+        with reading(self.engine) as connection:
+            before = present()
+            said = connection.exec_driver_sql(_NOW["postgresql" if self._dialect == "postgresql" else "mysql"])
+            self._offset = int(said.scalar_one()) - (before + present()) // 2
+            dialect: Any = self.engine.dialect
+            kind = "mariadb" if getattr(dialect, "is_mariadb", False) else self._dialect
+            skips = dialect.server_version_info >= _SKIPS[kind]
+        self._waited_for = " FOR UPDATE"
+        self.passing_by = f" FOR UPDATE{' SKIP LOCKED' if skips else ''}"
+        self._seen_until = time.monotonic() + _SEEN
+
+    def _translated(self, act: Callable[[], _T]) -> _T:
+        """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
+        if self._own.is_closed:
+            raise vendor_error(None, "the outbox is closed")
+        problem: Exception
+        try:
+            if self._dialect != "sqlite":
+                return act()
+            with GATE:
+                return act()
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None)
+            kind = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
+            problem = vendor_error(None, f"the outbox failed: {kind}")
+            if isinstance(cause, UnicodeError):
+                problem = InvalidRecordError("an id or a text cannot be written as UTF-8")
+        except UnicodeError:
+            problem = InvalidRecordError("an id or a text cannot be written as UTF-8")
+        raise problem
+
+
+class _Adapter:
+    """A connection of SQLAlchemy's whose statements have ``?`` for each value, whatever its driver takes."""
+
+    def __init__(self, connection: SQLConnection) -> None:
+        self._connection = connection
+        self._style = connection.dialect.paramstyle
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
+        return self._connection.exec_driver_sql(_in_style(sql, self._style), tuple(values) or None)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any:
+        several = list(map(tuple, rows))
+        return self._connection.exec_driver_sql(_in_style(sql, self._style), several) if several else None
+
+
+@lru_cache(maxsize=1024)
+def _in_style(sql: str, style: str) -> str:
+    """A statement with the marks of PEP 249's `paramstyle`; no text in ours has a ``?`` or a ``%``."""
+    if style == "qmark":
+        return sql
+    if style.startswith("numeric"):
+        first, *others = sql.split("?")
+        mark = "$" if "dollar" in style else ":"
+        return first + "".join(f"{mark}{number}{part}" for number, part in enumerate(others, 1))
+    return sql.replace("?", "%s")
+
+
+def _tables(metadata: MetaData, prefix: str) -> dict[str, Table]:
+    """The tables by what they are for."""
+    digest = String(64)
+    # Longer than MySQL's TEXT; and of another case, or with other accents, is another text.
+    long: TypeEngine[str] = Text().with_variant(MEDIUMTEXT(collation="utf8mb4_bin"), *MYSQL)
+    number: TypeEngine[int] = BigInteger().with_variant(Integer, "sqlite")
+    options: dict[str, Any] = {}
+    for name in MYSQL:
+        options |= {f"{name}_charset": "utf8mb4", f"{name}_engine": "InnoDB"}
+    # So that no number is ever given twice.
+    numbering: dict[str, Any] = {**options, "sqlite_autoincrement": True}
+
+    def counting(name: str) -> Column[int]:
+        return Column(name, BigInteger, nullable=False, server_default="0")
+
+    def messages(name: str, *columns: Column[Any], indexes: Iterable[tuple[str, ...]], is_first: bool = False) -> Table:
+        return Table(
+            f"{prefix}{name}",
+            metadata,
+            Column("number", number, primary_key=True, autoincrement=is_first),
+            Column("endpoint", String(16), nullable=False),
+            Column("token", digest),
+            Column("subject", digest),
+            Column("kept", long, nullable=False),
+            Column("message", long, nullable=False),
+            Column("size", Integer, nullable=False),
+            # Times are milliseconds since 1970 UTC.
+            Column("created", BigInteger, nullable=False),
+            Column("failure", Text),
+            *columns,
+            *(Index(f"ix_{prefix}{name}_{each[-1]}", *each) for each in indexes),
+            **(numbering if is_first else options),
+        )
+
+    return {
+        "waiting": messages(
+            "outbox",
+            *map(counting, ("available", "leased_until", "lease")),
+            indexes=[("endpoint", "number"), ("subject",), ("created",)],
+            is_first=True,
+        ),
+        # What fails for good.
+        "dead": messages("outbox_dead", indexes=[("subject",), ("created",)]),
+        # Of people who were never asked; `until` is when it is given up.
+        "held": messages(
+            "outbox_held", Column("until", BigInteger, nullable=False), indexes=[("subject",), ("until",)]
+        ),
+        # Of messages that name more than one person: the others.
+        "named": Table(
+            f"{prefix}outbox_named",
+            metadata,
+            Column("subject", digest, nullable=False),
+            Column("number", BigInteger, nullable=False, autoincrement=False, index=True),
+            PrimaryKeyConstraint("subject", "number"),
+            **options,
+        ),
+        # Whose row somebody holds chooses what leaves next, where that has to keep its order.
+        "lane": Table(
+            f"{prefix}outbox_lane",
+            metadata,
+            Column("endpoint", String(16), primary_key=True),
+            **options,
+        ),
+        # `numbers` are the vendor's, once it has taken the request.
+        "erasure": Table(
+            f"{prefix}outbox_erasure",
+            metadata,
+            Column("number", number, primary_key=True, autoincrement=True),
+            Column("token", digest, nullable=False),
+            Column("asked", long, nullable=False),
+            Column("numbers", Text),
+            *map(counting, ("tries", "available", "leased_until")),
+            **numbering,
+        ),
+    }

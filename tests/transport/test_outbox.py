@@ -1,0 +1,937 @@
+"""Messages that wait in the application's database, in the caller's transaction (contract rules 9.7 and 8.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import mixpanel
+import pytest
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, insert, inspect, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import StaticPool
+
+from consentpanel import (
+    AsyncMixpanel,
+    ConfigurationError,
+    Decision,
+    FieldPolicy,
+    Mixpanel,
+    Outcome,
+    Reason,
+    SQLAlchemyOutbox,
+)
+from consentpanel._cli import main
+from consentpanel._log import forget_warnings
+from consentpanel.registry import MemoryRegistry, SQLAlchemyRegistry
+from consentpanel.testing import FakeTransport
+
+pytestmark = pytest.mark.usefixtures("_no_pause")
+WHO = "ada-lovelace-4711"
+service = [pytest.mark.service, pytest.mark.slow]
+ORDERS = Table("orders", MetaData(), Column("number", Integer, primary_key=True))
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=service) for name in ("postgresql", "mariadb"))])
+def url(request: Any, tmp_path: Path) -> str:
+    """A database without an outbox."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/shop.db"
+    found: str = request.getfixturevalue(request.param).url
+    with_outbox = create_engine(found)
+    outbox = SQLAlchemyOutbox(with_outbox)
+    outbox.metadata.drop_all(with_outbox)
+    ORDERS.drop(with_outbox, checkfirst=True)
+    end(outbox)
+    with_outbox.dispose()
+    return found
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    ORDERS.create(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def registry() -> MemoryRegistry:
+    registry = MemoryRegistry()
+    for who in (WHO, "user-1", "user-2"):
+        registry.grant(who)
+    return registry
+
+
+@pytest.fixture
+def vendor() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest.fixture
+def client(engine: Engine, registry: MemoryRegistry, vendor: FakeTransport) -> Iterator[Callable[..., Mixpanel]]:
+    """Clients of one project over one database, each as of another process: with an outbox of its own."""
+    outboxes: list[SQLAlchemyOutbox] = []
+
+    def build(token: str = "TOKEN", *, told: list[Decision] | None = None, **given: Any) -> Mixpanel:
+        mine = {
+            "registry": given.pop("registry", registry),
+            "policy": given.pop("policy", FieldPolicy.keep_all()),
+            "observers": [] if told is None else [told.append],
+            **{name: given.pop(name) for name in ("while_unknown", "privacy_requests") if name in given},
+        }
+        outbox = SQLAlchemyOutbox(given.pop("engine", engine), **{"consumer": vendor, "linger": 9, **given})
+        outbox.create_tables()
+        outboxes.append(outbox)
+        return Mixpanel(token, outbox, **mine)  # type: ignore[arg-type]
+
+    yield build
+    for each in outboxes:
+        end(each)
+    outboxes.clear()
+    gc.collect()
+
+
+def end(outbox: Any) -> None:
+    """Ends its threads, and then closes its connections: none is left open."""
+    spool = outbox._spool
+    spool.discard_all()
+    spool.users.clear()
+    with spool._lock:
+        spool._flushes += 1
+        spool._changed.notify_all()
+    until = time.monotonic() + 30
+    while spool._threads and time.monotonic() < until:
+        time.sleep(0.02)
+    spool.tables.close()
+
+
+def outbox_of(mp: Mixpanel) -> Any:
+    return mp._sealed.own_spools[0]
+
+
+def reasons(told: list[Decision]) -> list[Reason]:
+    return [each.reason for each in told if each.outcome is Outcome.DROPPED]
+
+
+def delivered(outbox: Any, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            outbox.flush()
+        except mixpanel.MixpanelException:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+            continue
+        return
+
+
+# rule 9.7: it is sent if and only if the caller's transaction commits
+def test_a_message_is_sent_once_the_transaction_of_a_session_has_committed(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    mp = client()
+    with Session(engine) as session, session.begin():
+        session.add_all([])
+        assert mp.track(WHO, "Signed up", {"plan": "pro"})
+        mp.people_set(WHO, {"plan": "pro"})
+        mp.flush()
+        assert vendor.messages == []
+    mp.flush()
+    vendor.assert_tracked("Signed up", distinct_id=WHO, properties={"plan": "pro"})
+    vendor.assert_people_set(WHO, {"plan": "pro"})
+    assert mp.stats() == {"sent": {"consent_granted": 2}}
+    assert outbox_of(mp).waiting == 0
+
+
+def test_a_message_is_sent_once_the_transaction_of_a_connection_has_committed(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    mp = client()
+    with engine.connect() as connection:
+        connection.execute(insert(ORDERS))
+        mp.track(WHO, "Bought")
+        mp.flush()
+        assert vendor.messages == []
+        connection.commit()
+    mp.flush()
+    assert len(vendor.events) == 1
+
+
+def test_what_is_rolled_back_is_never_sent_and_told(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    told: list[Decision] = []
+    mp = client(told=told)
+    with suppress(ZeroDivisionError), Session(engine) as session, session.begin():
+        session.execute(insert(ORDERS))
+        assert mp.track(WHO, "Signed up")
+        raise ZeroDivisionError
+    with engine.connect() as connection:
+        connection.execute(insert(ORDERS))
+        mp.people_set(WHO, {"plan": "pro"})
+        # Closed without a word.
+    mp.flush()
+    assert vendor.messages == []
+    assert reasons(told) == [Reason.ROLLED_BACK] * 2
+    assert mp.stats() == {"dropped": {"rolled_back": 2}}
+
+
+def test_what_was_taken_back_to_a_savepoint_is_not_sent_and_the_rest_is(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    told: list[Decision] = []
+    mp = client(told=told)
+    with Session(engine) as session, session.begin():
+        mp.track(WHO, "Before")
+        with suppress(ZeroDivisionError), session.begin_nested():
+            mp.track(WHO, "Inside")
+            raise ZeroDivisionError
+        with session.begin_nested():
+            mp.track(WHO, "Kept")
+        mp.track(WHO, "After")
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["After", "Before", "Kept"]
+    assert reasons(told) == [Reason.ROLLED_BACK]
+    assert mp.stats() == {"sent": {"consent_granted": 3}, "dropped": {"rolled_back": 1}}
+
+
+def test_a_commit_that_fails_sends_nothing(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    told: list[Decision] = []
+    mp = client(told=told)
+    session = Session(engine)
+    session.execute(insert(ORDERS))
+    mp.track(WHO, "Signed up")
+    real = engine.dialect.do_commit
+
+    def refuse(connection: Any) -> None:
+        raise engine.dialect.loaded_dbapi.OperationalError("could not serialize access")
+
+    engine.dialect.do_commit = refuse  # type: ignore[method-assign]
+    try:
+        with pytest.raises(Exception, match="could not serialize"):
+            session.commit()
+    finally:
+        engine.dialect.do_commit = real  # type: ignore[method-assign]
+        session.close()
+    mp.flush()
+    assert vendor.messages == []
+    assert reasons(told) == [Reason.ROLLED_BACK]
+
+
+def test_outside_of_any_transaction_a_message_is_kept_by_itself(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    mp = client()
+    assert mp.track(WHO, "Viewed")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(insert(ORDERS))
+        assert mp.track(WHO, "Bought")
+    assert outbox_of(mp).waiting == 2
+    mp.flush()
+    assert mp.stats() == {"sent": {"consent_granted": 2}}
+
+
+def test_a_session_that_has_not_begun_can_be_given(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    mp = client()
+    outbox = outbox_of(mp)
+    with Session(engine) as session:
+        with outbox.within(session):
+            mp.track(WHO, "Gone")
+        session.rollback()
+        with outbox.within(session):
+            mp.track(WHO, "Signed up")
+        session.commit()
+    current = scoped_session(sessionmaker(engine))
+    with outbox.within(current):
+        mp.track(WHO, "Signed in")
+    current.commit()
+    current.remove()
+    with Session(engine) as session, session.begin():
+        session.execute(text("SELECT 1"))
+        # Such as a payment that fails.
+        with outbox.within(None):
+            mp.track(WHO, "Failed")
+        session.rollback()
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["Failed", "Signed in", "Signed up"]
+
+
+def test_an_outbox_with_a_url_is_told_the_transaction(
+    client: Any, engine: Engine, url: str, vendor: FakeTransport
+) -> None:
+    mp = client(engine=url)
+    with engine.begin() as connection, outbox_of(mp).within(connection):
+        mp.track(WHO, "Signed up")
+        assert outbox_of(mp).waiting == 0
+    mp.flush()
+    assert len(vendor.events) == 1
+
+
+def test_of_two_open_transactions_one_has_to_be_named(
+    client: Any, engine: Engine, vendor: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    mp = client()
+    with Session(engine) as session, session.begin(), engine.connect() as other:
+        session.execute(text("SELECT 1"))
+        other.execute(text("SELECT 1"))
+        assert mp.track(WHO, "Where?").reason is Reason.NOT_KEPT
+        assert "say it (with outbox.within(session)" in caplog.text
+        with outbox_of(mp).within(session):
+            assert mp.track(WHO, "Here")
+        other.rollback()
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Here"]
+
+
+def test_a_session_over_the_connection_that_is_open_is_the_same_transaction(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("Python's driver begins no transaction for a savepoint")
+    mp = client()
+    # As suites of tests run, to take everything back at the end.
+    with engine.connect() as connection:
+        outer = connection.begin()
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            session.execute(insert(ORDERS))
+            mp.track(WHO, "Signed up")
+            session.commit()
+        outer.rollback()
+    mp.flush()
+    assert vendor.messages == []
+
+
+def test_a_failure_leaves_the_transaction_of_the_caller_usable(
+    client: Any, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    mp = client()
+    outbox_of(mp).metadata.drop_all(engine)
+    with Session(engine) as session, session.begin():
+        session.execute(insert(ORDERS))
+        assert mp.track(WHO, "Signed up").reason is Reason.NOT_KEPT
+        session.execute(insert(ORDERS))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM orders")).scalar() == 2
+    assert WHO not in caplog.text
+
+
+def test_threads_each_have_their_own_transaction(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    mp = client()
+
+    def sign_up(number: int) -> None:
+        with Session(engine) as session:
+            if engine.dialect.name != "sqlite":  # on which one transaction at a time writes
+                session.execute(insert(ORDERS))
+            session.begin_nested()
+            mp.track(WHO, f"E{number}")
+            if number % 2:
+                session.rollback()
+            else:
+                session.commit()
+
+    threads = [threading.Thread(target=sign_up, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == [f"E{number}" for number in range(0, 8, 2)]
+
+
+# rule 8.2, of rows in a database
+def test_any_process_delivers_what_another_has_written_and_judges_it_again(
+    client: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    first = client()
+    first.track("user-1", "Signed up")
+    first.track("user-2", "Signed up")
+    first.people_set("user-1", {"plan": "pro"})
+    registry.deny("user-2")
+    told: list[Decision] = []
+    other = client(told=told)
+    other.flush()
+    assert [(each.endpoint, each.distinct_id) for each in vendor.messages] == [
+        ("events", "user-1"),
+        ("people", "user-1"),
+    ]
+    assert reasons(told) == [Reason.WITHDRAWN]
+    assert outbox_of(first).waiting == 0
+
+
+def test_a_message_of_another_project_is_left_to_a_client_of_that(client: Any, vendor: FakeTransport) -> None:
+    first, second = client("first"), client("FIRST")
+    first.track(WHO, "Signed up")
+    second.flush()
+    assert vendor.messages == []
+    first.flush()
+    assert len(vendor.events) == 1
+
+
+def test_a_withdrawal_in_any_process_erases_what_waits_for_the_person_at_once(
+    client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    first = client()
+    first.track(WHO, "Signed up")
+    first.people_update({"$distinct_id": WHO, "$set": {"plan": "pro-4711"}, "$unset": ["name"]})
+    first.track(WHO.upper(), "Another")
+    registry.grant(WHO.upper())
+    first.track(WHO.upper(), "Another")
+    first.alias("user-1", WHO)
+    assert client().withdraw(WHO).discarded == 3
+    names = outbox_of(first)._spool.tables.names
+    with engine.connect() as connection:
+        left = connection.execute(text(f"SELECT message FROM {names.waiting}")).scalars().all()
+        assert connection.execute(text(f"SELECT count(*) FROM {names.named}")).scalar() == 0
+    assert not any("pro-4711" in each or (WHO in each and "$unset" not in each) for each in left)
+    client().flush()
+    assert [each.distinct_id for each in vendor.events] == [WHO.upper()]
+    # What takes data away is never discarded.
+    assert [each.properties for each in vendor.people] == [{"$unset": ["name"]}]
+
+
+def test_a_withdrawal_within_the_caller_s_transaction_waits_for_nobody(
+    client: Any, engine: Engine, url: str, vendor: FakeTransport
+) -> None:
+    registry = SQLAlchemyRegistry(engine)
+    registry.metadata.drop_all(engine)
+    registry.create_tables()
+    registry.grant(WHO, source="form")
+    mp = client(registry=registry)
+    mp.track(WHO, "Before")
+    began = time.monotonic()
+    with Session(engine) as session, session.begin():
+        session.execute(insert(ORDERS))
+        mp.track(WHO, "Inside")
+        mp.withdraw(WHO, session=session)
+    assert time.monotonic() - began < 4  # the absence of a hang: SQLite would wait for its own writer
+    mp.flush()
+    assert vendor.messages == []
+    assert outbox_of(mp).waiting == 0
+    registry.close()
+
+
+def test_what_the_vendor_refuses_for_good_becomes_a_dead_letter_which_is_purged(
+    client: Any, registry: MemoryRegistry, faulty: Any
+) -> None:
+    mp = client(consumer=None, **faulty.urls)
+    faulty.poison = lambda record: record["properties"].get("bad")
+    for who in ("user-1", "user-2"):
+        mp.track(who, "Bad", {"bad": True})
+        mp.track(who, "Good")
+    mp.flush()
+    assert len(faulty.records) == 2
+    assert (outbox_of(mp).summary().waiting, outbox_of(mp).summary().dead) == (0, 2)
+    mp.withdraw("user-1")
+    assert outbox_of(mp).summary().dead == 1
+
+
+def test_what_is_too_old_and_what_finds_no_room_is_told(client: Any, vendor: FakeTransport) -> None:
+    told: list[Decision] = []
+    mp = client(told=told, keep_for=0.05)
+    mp.track(WHO, "Old")
+    time.sleep(0.1)
+    mp.flush()
+    assert reasons(told) == [Reason.TOO_OLD]
+    assert vendor.messages == []
+    mp = client(told=told, max_bytes=1_000_000)
+    for _ in range(60):
+        mp.track(WHO, "Large", {"text": "x" * 100_000})
+    # It is measured now and then.
+    assert 30 < mp.stats()["dropped"]["queue_full"] <= 50
+
+
+def test_texts_of_any_script_and_of_a_megabyte_arrive_as_they_were(
+    client: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    mp = client()
+    said = "Ünïcode 🎉\0 " + "x" * 900_000
+    registry.grant("äda🎉" * 40)
+    assert mp.track("äda🎉" * 40, "Said", {"text": said})
+    mp.flush()
+    assert vendor.events[0].properties["text"] == said
+    assert mp.track("a\ud83d", "Said").reason is not Reason.CONSENT_GRANTED
+
+
+def test_a_vendor_that_is_down_loses_nothing_and_updates_arrive_in_order(client: Any, vendor: FakeTransport) -> None:
+    mp = client()
+    vendor.fail(times=3)
+    for number in range(5):
+        mp.people_set(WHO, {"n": number})
+        mp.track(WHO, f"E{number}")
+    delivered(outbox_of(mp))
+    assert [each.properties["$set"]["n"] for each in vendor.people] == [*range(5)]
+    assert Counter(each.event for each in vendor.events) == {f"E{number}": 1 for number in range(5)}
+
+
+def test_updates_of_one_person_wait_for_those_that_another_process_delivers_and_others_do_not(
+    client: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    taken: list[str] = []
+
+    class Slow:
+        def send(self, endpoint: str, json_message: str) -> None:
+            begun.set()
+            go_on.wait(30)
+            taken.append(json_message)
+
+    first = client(consumer=Slow(), linger=0.01)
+    first.people_set("user-1", {"n": 1})
+    assert begun.wait(30)
+    second = client()
+    second.people_set("user-1", {"n": 2})
+    second.people_set("user-2", {"n": 1})
+    with pytest.raises(mixpanel.MixpanelException, match="not delivered yet"):
+        outbox_of(second).flush(1.0)
+    assert [each.distinct_id for each in vendor.people] == ["user-2"]
+    go_on.set()
+    delivered(outbox_of(second))
+    # Whichever of the two delivers the later one.
+    said = [json.loads(each)[0]["$set"]["n"] for each in taken]
+    said += [each.properties["$set"]["n"] for each in vendor.people if each.distinct_id == "user-1"]
+    assert said == [1, 2]
+
+
+def test_a_lease_ends_by_itself_and_its_late_owner_touches_nothing(client: Any, vendor: FakeTransport) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Stuck:
+        def send(self, endpoint: str, json_message: str) -> None:
+            begun.set()
+            go_on.wait(30)
+
+    first = client(consumer=Stuck())
+    outbox_of(first)._spool._leased_for = 0.2
+    first.track(WHO, "Signed up")
+    thread = threading.Thread(target=lambda: outbox_of(first)._spool._deliver_one("events"))
+    thread.start()
+    assert begun.wait(30)
+    time.sleep(0.4)
+    other = client()
+    other.track(WHO, "Signed in")
+    other.flush()
+    other.track(WHO, "Later")
+    go_on.set()
+    thread.join(30)
+    assert Counter(each.event for each in vendor.events) == {"Signed up": 1, "Signed in": 1}
+    assert outbox_of(other).waiting == 1
+
+
+def test_what_is_held_waits_in_the_database_for_an_answer(
+    client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    # rule 8.10
+    mp = client(while_unknown="hold")
+    with Session(engine) as session, session.begin():
+        session.execute(insert(ORDERS))
+        assert mp.track("new", "Signed up").outcome is Outcome.HELD
+        assert mp.track("gone", "Signed up").outcome is Outcome.HELD
+    assert outbox_of(mp).summary().held == 2
+    other = client(while_unknown="hold")
+    registry.grant("new", covers_held=True)
+    registry.deny("gone")
+    other.flush()
+    assert [each.distinct_id for each in vendor.events] == ["new"]
+    assert outbox_of(mp).summary().held == 0
+
+
+def test_a_text_that_no_client_judged_is_delivered_and_purged_by_the_ids_in_it(
+    engine: Engine, vendor: FakeTransport
+) -> None:
+    outbox = SQLAlchemyOutbox(engine, consumer=vendor, linger=9)
+    outbox.create_tables()
+    said = json.dumps({"event": "E", "properties": {"token": "T", "distinct_id": WHO}})
+    outbox.send("events", said)
+    assert outbox.purge(WHO) == 1
+    outbox.send("events", said)
+    outbox.close()
+    assert len(vendor.events) == 1
+    with pytest.raises(mixpanel.MixpanelException, match="closed"):
+        outbox.send("events", said)
+    with pytest.raises(TypeError, match="build it in the worker"):
+        outbox.__reduce__()
+
+
+def test_tables_have_names_of_their_own_and_are_made_once(engine: Engine, vendor: FakeTransport) -> None:
+    outboxes = [SQLAlchemyOutbox(engine, table_prefix="shop_", consumer=vendor) for _ in range(2)]
+    for each in outboxes:
+        each.create_tables()
+    names = inspect(engine).get_table_names()
+    assert {name for name in names if name.startswith("shop_outbox")} == set(outboxes[0].metadata.tables)
+    outboxes[0].metadata.drop_all(engine)
+    for each in outboxes:
+        end(each)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"keep_for": 0},
+        {"max_bytes": 10},
+        {"linger": -1},
+        {"connections": 0},
+        {"events_url": "x"},
+        {"table_prefix": "1; DROP TABLE"},
+        {"schema": ""},
+        {"timeout": 0},
+        {"engine_or_url": "nonsense"},
+        {"engine_or_url": 5},
+        {"engine_or_url": "oracle://host/db"},
+    ],
+)
+def test_an_argument_that_cannot_work_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        SQLAlchemyOutbox(**{"engine_or_url": f"sqlite:///{tmp_path}/shop.db", **given})
+
+
+def test_a_database_in_memory_is_refused_and_so_is_an_argument_of_a_file() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with pytest.raises(ConfigurationError, match="Use a file"):
+        SQLAlchemyOutbox(engine)
+    engine.dispose()
+    with pytest.raises(TypeError, match="no argument durability"):
+        SQLAlchemyOutbox("sqlite:///shop.db", durability="full")  # type: ignore[call-arg]
+
+
+def test_outboxes_with_equal_arguments_share_their_threads(engine: Engine) -> None:
+    # rule 8.7
+    outboxes = [SQLAlchemyOutbox(engine) for _ in range(3)]
+    assert len({id(each._spool) for each in outboxes}) == 1
+    assert SQLAlchemyOutbox(engine, table_prefix="other_")._spool is not outboxes[0]._spool
+
+
+def test_a_transaction_of_another_kind_is_refused(
+    client: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    mp = client()
+    for where in (object(), "session"):
+        with outbox_of(mp).within(where):
+            assert mp.track(WHO, "Signed up").reason is Reason.NOT_KEPT
+    assert "must be a Session of SQLAlchemy's" in caplog.text
+
+
+# Signals
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers that signal")
+def test_a_signal_handler_that_tracks_in_the_middle_of_a_statement_hangs_and_breaks_nothing(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    # rule 8.5
+    mp = client()
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one transaction at a time writes")
+    tracked: list[Decision] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: tracked.append(mp.track("user-2", "Interrupted")))
+    sleep = "SELECT pg_sleep(0.3)" if engine.dialect.name == "postgresql" else "SELECT sleep(0.3)"
+    try:
+        with Session(engine) as session, session.begin():
+            session.execute(insert(ORDERS))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            session.execute(text(sleep))
+            mp.track(WHO, "Signed up")
+            assert tracked
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["Interrupted", "Signed up"]
+
+
+# asyncio
+@pytest.fixture
+def async_url(url: str) -> str:
+    if url.startswith("mysql"):
+        pytest.skip("no driver of asyncio's for MariaDB is installed")
+    return url.replace("sqlite:", "sqlite+aiosqlite:")
+
+
+@pytest.fixture
+def async_outbox(async_url: str, vendor: FakeTransport) -> Iterator[tuple[Any, SQLAlchemyOutbox]]:
+    engine = create_async_engine(async_url)
+    outbox = SQLAlchemyOutbox(engine, consumer=vendor)
+    outbox.create_tables()
+    yield engine, outbox
+    end(outbox)
+
+
+def test_a_message_belongs_to_the_transaction_of_an_async_session(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+    told: list[Decision] = []
+
+    async def sign_up(mp: AsyncMixpanel, number: int) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            assert await mp.track(WHO, f"E{number}")
+            if number % 2:
+                await session.rollback()
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all(), observers=[told.append])
+        for number in range(4):
+            await sign_up(mp, number)
+        async with engine.begin():
+            await mp.track(WHO, "Core")
+            assert outbox.waiting == 2
+        async with AsyncSession(engine) as session:
+            with outbox.within(session):
+                await mp.track(WHO, "Given")
+            await session.commit()
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert sorted(each.event or "" for each in vendor.events) == ["Core", "E0", "E2", "Given"]
+    assert reasons(told) == [Reason.ROLLED_BACK] * 2
+
+
+@pytest.mark.service
+@pytest.mark.slow
+def test_tasks_each_have_their_own_transaction(
+    postgresql: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    async def work() -> None:
+        engine = create_async_engine(postgresql.url, pool_size=10)
+        outbox = SQLAlchemyOutbox(engine, consumer=vendor, table_prefix="tasks_")
+        outbox.create_tables()
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+
+        async def sign_up(number: int) -> None:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(text("SELECT 1"))
+                await mp.track(WHO, f"E{number}")
+                if number % 2:
+                    await session.rollback()
+
+        await asyncio.gather(*map(sign_up, range(40)))
+        await mp.flush()
+        await engine.dispose()
+        end(outbox)
+
+    asyncio.run(work())
+    assert Counter(each.event for each in vendor.events) == {f"E{number}": 1 for number in range(0, 40, 2)}
+
+
+def test_the_client_that_blocks_is_called_within_run_sync(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    engine, outbox = async_outbox
+    mp = Mixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+
+    async def work() -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(text("SELECT 1"))
+            assert await session.run_sync(lambda _: mp.track(WHO, "Inside"))
+            assert mp.people_set(WHO, {"n": 1}).reason is Reason.NOT_KEPT
+            assert "await it with AsyncMixpanel" in caplog.text
+        await engine.dispose()
+
+    asyncio.run(work())
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Inside"]
+
+
+# Many processes
+SHOP = """
+import json, os, sys, time
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+from consentpanel import FieldPolicy, Mixpanel, SQLAlchemyOutbox
+
+engine = create_engine(os.environ["DATABASE"])
+outbox = SQLAlchemyOutbox(engine, linger=0.01, max_size=20, exit_timeout=30, **json.loads(os.environ["VENDOR_URLS"]))
+mp = Mixpanel("T", outbox, registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+"""
+WRITER = """
+from shop import *
+first, count = int(sys.argv[1]), int(sys.argv[2])
+for number in range(first, first + count):
+    who = f"user-{number % 7}"
+    with Session(engine) as session:
+        session.execute(text("SELECT 1"))
+        if number % 5 == 0:
+            mp.track(who, "Never", {"$insert_id": f"never-{number}"})
+            session.rollback()
+            continue
+        answered = mp.track(who, "E", {"$insert_id": f"visit-{number}"})
+        mp.people_append(who, {"visits": number})
+        session.commit()
+        if answered:
+            os.write(1, f"visit-{number}\\n".encode())
+if len(sys.argv) > 3:
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def writer(shop: Any, url: str) -> Callable[..., subprocess.Popen[str]]:
+    shop.write("shop", SHOP)
+    program = shop.write("writer", WRITER)
+    env = {**shop.env, "DATABASE": url}
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, str(program), *map(str, arguments)]
+        return subprocess.Popen(command, cwd=shop.folder, env=env, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def consumer() -> str:
+    return "spool"
+
+
+def all_delivered(engine: Engine, faulty: Any) -> None:
+    """Has all that waits delivered, also what a lease of the dead still holds."""
+    outbox = SQLAlchemyOutbox(engine, flush_timeout=60, **faulty.urls)
+    mp = Mixpanel("T", outbox, registry=lambda subject, purpose: True, policy=FieldPolicy.keep_all())
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {outbox._spool.tables.names.waiting} SET leased_until = 0"))
+    mp.flush()
+    assert outbox.waiting == 0
+    end(outbox)
+
+
+def ids(faulty: Any) -> Counter[str]:
+    with faulty.lock:
+        return Counter(each["properties"]["$insert_id"] for each in faulty.records if "properties" in each)
+
+
+@pytest.mark.slow
+def test_eight_processes_lose_nothing_double_nothing_and_keep_the_order_of_each_person(
+    client: Any, engine: Engine, faulty: Any, writer: Any
+) -> None:
+    client()
+    rounds = 40 if engine.dialect.name == "sqlite" else 150
+    processes = [writer(number * 1000, rounds) for number in range(8)]
+    answered = [each for process in processes for each in process.communicate(timeout=240)[0].split()]
+    assert [process.returncode for process in processes] == [0] * 8
+    all_delivered(engine, faulty)
+    assert len(answered) == 8 * rounds * 4 // 5
+    assert ids(faulty) == dict.fromkeys(answered, 1)
+    visits: dict[tuple[str, int], list[int]] = {}
+    for each in faulty.records:
+        if "$append" in each:
+            number = each["$append"]["visits"]
+            visits.setdefault((each["$distinct_id"], number // 1000), []).append(number)
+    assert sum(map(len, visits.values())) == len(answered)
+    assert all(numbers == sorted(numbers) for numbers in visits.values())
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_loses_nothing_that_was_committed(
+    client: Any, engine: Engine, faulty: Any, writer: Any
+) -> None:
+    client()
+    faulty.always = 503
+    with writer(0, 20, "killed") as process:
+        answered = process.communicate(timeout=60)[0].split()
+    assert process.returncode == -signal.SIGKILL
+    assert len(answered) == 16
+    faulty.always = None
+    all_delivered(engine, faulty)
+    assert ids(faulty) == dict.fromkeys(answered, 1)
+
+
+@pytest.mark.slow
+def test_deliver_takes_over_what_a_killed_worker_had_leased(
+    client: Any, engine: Engine, faulty: Any, writer: Any, shop: Any, url: str
+) -> None:
+    client()
+    faulty.always = "stall"
+    process = writer(0, 20)
+    faulty.wait_for(lambda: faulty.requests)
+    process.kill()
+    answered = process.communicate(timeout=60)[0].split()
+    faulty.always = None
+    faulty.open.set()
+    with engine.begin() as connection:
+        names = SQLAlchemyOutbox(engine)._spool.tables.names
+        # As when the time of the lease is over.
+        connection.execute(text(f"UPDATE {names.waiting} SET leased_until = 1 WHERE leased_until > 0"))
+    command = [sys.executable, "-m", "consentpanel", "deliver", "--client", "shop:mp", "--once"]
+    env = {**shop.env, "DATABASE": url}
+    done = subprocess.run(command, cwd=shop.folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "all is delivered\n"), done.stderr
+    assert set(answered) - set(ids(faulty)) == set()
+
+
+def test_deliver_wants_a_client_with_an_outbox_or_a_spool(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    (tmp_path / "plain_shop.py").write_text("from consentpanel import Mixpanel\nmp = Mixpanel('T')\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["deliver", "--client", "plain_shop:mp"]) == 2
+    assert "SQLAlchemyOutbox" in capsys.readouterr().err
+
+
+@pytest.mark.service
+@pytest.mark.slow
+def test_a_restart_of_the_server_needs_none_of_the_process(
+    postgresql: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine = create_engine(postgresql.url, pool_pre_ping=True)
+    outbox = SQLAlchemyOutbox(engine, consumer=vendor, table_prefix="restart_", linger=9)
+    outbox.create_tables()
+    mp = Mixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+    mp.track(WHO, "Before")
+    postgresql.stop()
+    assert mp.track(WHO, "Away").reason is Reason.NOT_KEPT
+    postgresql.start()
+    mp.track(WHO, "After")
+    delivered(outbox)
+    assert sorted(each.event or "" for each in vendor.events) == ["After", "Before"]
+    end(outbox)
+    engine.dispose()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_of_a_fork_writes_and_delivers_by_connections_of_its_own(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    # rule 8.6
+    mp = client()
+    mp.track(WHO, "Parent")
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            engine.dispose(close=False)
+            with Session(engine) as session, session.begin():
+                session.execute(text("SELECT 1"))
+                code = 0 if mp.track(WHO, "Child") else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["Child", "Parent"]
+
+
+def test_statements_of_ours_are_in_no_transaction_s_way_and_in_no_log(
+    client: Any, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    mp = client()
+    event.listen(engine, "before_cursor_execute", lambda c, cursor, sql, *_: seen.append(sql))
+    mp.track(WHO, "Signed up")
+    mp.flush()
+    # By connections of the outbox's own.
+    assert seen == []
+    with engine.begin():
+        mp.track(WHO, "Signed up")
+    said = [each.split()[0] for each in seen]
+    assert said.count("INSERT") == 1
+    assert set(said) <= {"BEGIN", "SAVEPOINT", "INSERT", "RELEASE"}
