@@ -27,6 +27,7 @@ from consentpanel import (
     FieldPolicy,
     InvalidRecordError,
     RegistryError,
+    SQLAlchemyOutbox,
 )
 from consentpanel._consent.secret import keyed_by
 from consentpanel.registry import CachedRegistry, SQLAlchemyRegistry, Standing, carry_over
@@ -458,18 +459,20 @@ import sys
 sys.path.insert(0, {source!r})
 from alembic import context
 from sqlalchemy import create_engine
+from consentpanel import SQLAlchemyOutbox
 from consentpanel.registry import SQLAlchemyRegistry
 
 engine = create_engine({url!r})
+wanted = [SQLAlchemyRegistry(engine).metadata, SQLAlchemyOutbox(engine).metadata]
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=SQLAlchemyRegistry(engine).metadata)
+    context.configure(connection=connection, target_metadata=wanted)
     with context.begin_transaction():
         context.run_migrations()
 engine.dispose()
 """
 
 
-def test_alembic_writes_a_migration_that_makes_the_tables(url, tmp_path, capsys):
+def test_alembic_writes_a_migration_that_makes_the_tables_of_registry_and_outbox(url, tmp_path, capsys):
     alembic = pytest.importorskip("alembic.config")
     from alembic import command
 
@@ -489,6 +492,12 @@ def test_alembic_writes_a_migration_that_makes_the_tables(url, tmp_path, capsys)
     with SQLAlchemyRegistry(url) as registry:
         registry.grant("user-1")
         assert registry.verify("user-1").records == 3
+    made = create_engine(url)
+    outbox = SQLAlchemyOutbox(made)
+    outbox.send("events", '{"event": "E", "properties": {"distinct_id": "user-1"}}')
+    assert outbox.purge("user-1") == 1
+    outbox._spool.tables.close()
+    made.dispose()
     # What is there is what is wanted: nothing is left to migrate.
     command.check(config)
     command.downgrade(config, "base")

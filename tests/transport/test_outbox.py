@@ -36,7 +36,7 @@ from consentpanel import (
 )
 from consentpanel._cli import main
 from consentpanel._log import forget_warnings
-from consentpanel.registry import MemoryRegistry, SQLAlchemyRegistry
+from consentpanel.registry import AsyncSQLAlchemyRegistry, CachedRegistry, MemoryRegistry, SQLAlchemyRegistry
 from consentpanel.testing import FakeTransport
 
 pytestmark = pytest.mark.usefixtures("_no_pause")
@@ -935,3 +935,98 @@ def test_statements_of_ours_are_in_no_transaction_s_way_and_in_no_log(
     said = [each.split()[0] for each in seen]
     assert said.count("INSERT") == 1
     assert set(said) <= {"BEGIN", "SAVEPOINT", "INSERT", "RELEASE"}
+
+
+# rules 9.1 and 9.7: consent and message in one transaction
+@pytest.fixture
+def stored(engine: Engine) -> Iterator[SQLAlchemyRegistry]:
+    registry = SQLAlchemyRegistry(engine)
+    registry.metadata.drop_all(engine)
+    registry.create_tables()
+    yield registry
+    registry.close()
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_who_agrees_in_a_transaction_is_told_of_in_the_same_one(
+    client: Any, engine: Engine, stored: SQLAlchemyRegistry, vendor: FakeTransport, is_cached: bool
+) -> None:
+    registry: Any = CachedRegistry(stored, ttl=60) if is_cached else stored
+    mp = client(registry=registry)
+    assert mp.track("anna", "Viewed").reason is Reason.NO_CONSENT
+    for who in ("anna", "bert"):
+        with Session(engine) as session, registry.within(session=session):
+            session.execute(insert(ORDERS))
+            registry.grant(who, source="form", session=session)
+            assert mp.track(who, "Signed up")
+            if who == "anna":
+                session.commit()
+    mp.flush()
+    assert [each.distinct_id for each in vendor.events] == ["anna"]
+    assert not mp.track("bert", "Viewed")
+    assert mp.track("anna", "Viewed")
+
+
+def test_who_refuses_in_a_transaction_is_not_told_of_in_it(
+    client: Any, engine: Engine, stored: SQLAlchemyRegistry
+) -> None:
+    stored.grant("anna", source="form")
+    mp = client(registry=stored)
+    with engine.begin() as connection, stored.within(connection=connection):
+        stored.deny("anna", connection=connection)
+        assert mp.track("anna", "Viewed").reason is Reason.WITHDRAWN
+
+
+def test_the_event_of_an_opt_in_is_part_of_its_transaction(
+    client: Any, engine: Engine, stored: SQLAlchemyRegistry, vendor: FakeTransport
+) -> None:
+    mp = client(registry=stored)
+    for who in ("anna", "bert"):
+        with Session(engine) as session:
+            assert mp.opt_in(who, "analytics", source="form", session=session)
+            if who == "anna":
+                session.commit()
+    mp.flush()
+    assert [(each.event, each.distinct_id) for each in vendor.events] == [("$opt_in", "anna")]
+
+
+def test_a_withdrawal_finds_the_purposes_of_its_own_transaction(
+    client: Any, engine: Engine, stored: SQLAlchemyRegistry
+) -> None:
+    mp = client(registry=stored)
+    with engine.begin() as connection:
+        stored.grant("anna", "newsletter", source="form", connection=connection)
+        assert "newsletter" in mp.withdraw("anna", connection=connection).purposes
+
+
+def test_questions_within_no_transaction_are_refused(stored: SQLAlchemyRegistry, registry: MemoryRegistry) -> None:
+    with pytest.raises(ConfigurationError, match="one of them"), stored.within():
+        pass
+    with pytest.raises(ConfigurationError, match="in no transaction"), CachedRegistry(registry, ttl=1).within():
+        pass
+
+
+def test_who_agrees_in_a_transaction_of_asyncio_s_is_told_of_in_the_same_one(
+    async_outbox: Any, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        registry = AsyncSQLAlchemyRegistry(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(registry.metadata.drop_all)
+        await registry.create_tables()
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        for who in ("anna", "bert"):
+            async with AsyncSession(engine) as session:
+                with registry.within(session=session):
+                    await registry.grant(who, source="form", session=session)
+                    assert await mp.track(who, "Signed up")
+                    if who == "anna":
+                        await session.commit()
+        await mp.flush()
+        await registry.close()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert [each.distinct_id for each in vendor.events] == ["anna"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -173,7 +173,8 @@ class ConsentCalls(VendorCalls):
             properties: Properties of the event, which the policy judges.
             fields: More about the grant, such as ``source="cookie-banner"``: those of `ConsentRecord`; and ``covers_held=True``
                 when the person agrees that what was held before the question may leave. With ``session=`` or
-                ``connection=`` the event is judged before the commit, and so dropped: track it after that.
+                ``connection=`` and a `SQLAlchemyOutbox` the event is part of the same transaction; with another consumer it is
+                judged before the commit, and so dropped: track it after that.
 
         Returns:
             The decision about the event.
@@ -187,7 +188,20 @@ class ConsentCalls(VendorCalls):
         self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes) if purposes else (), fields)
         if fields.get("covers_held"):
             self._sealed.release(subject_id)
-        return self.track(subject_id, "$opt_in", properties)
+        with self._within(split(fields)[1]):
+            return self.track(subject_id, "$opt_in", properties)
+
+    def _within(self, where: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """In the caller's transaction, where the registry answers, and the consumer keeps messages, within one."""
+        theirs = {name: each for name, each in where.items() if each is not None}
+        within = getattr(self._guard.settings().registry, "within", None)
+        outboxes = [each for each in self._sealed.own_spools if hasattr(each, "within")]
+        stack = ExitStack()
+        if theirs and callable(within) and outboxes:
+            stack.enter_context(within(**theirs))
+            for each in outboxes:
+                stack.enter_context(each.within(next(iter(theirs.values()))))
+        return stack
 
     def _record_consent(
         self, status: ConsentStatus, subject_id: Any, purposes: tuple[Purpose, ...] | None, fields: Mapping[str, Any]
@@ -199,7 +213,7 @@ class ConsentCalls(VendorCalls):
         said = purposes
         unknown: RegistryError | None = None
         if said is None:
-            said, unknown = _everything(settings, subject_id)
+            said, unknown = _everything(settings, subject_id, split(fields)[1])
         if status is ConsentStatus.DENIED:
             fields = not_outlived(settings.registry, subject_id, fields)
         say(settings.registry, status, subject_id, said, fields)
@@ -222,12 +236,18 @@ def _named(purposes: Iterable[str]) -> tuple[Purpose, ...]:
     return named
 
 
-def _everything(settings: Settings, subject_id: object) -> tuple[tuple[Purpose, ...], RegistryError | None]:
+def _everything(
+    settings: Settings, subject_id: object, where: Mapping[str, Any]
+) -> tuple[tuple[Purpose, ...], RegistryError | None]:
     """The purposes that can be known, and why those of which there is a record are not among them."""
     known: list[Purpose] = []
     failure: RegistryError | None = None
+    theirs = {name: each for name, each in where.items() if each is not None}
+    within = getattr(settings.registry, "within", None)
     try:
-        known = purposes_known(settings.registry, subject_id)
+        # With what the caller's own transaction has recorded.
+        with within(**theirs) if theirs and callable(within) else nullcontext():
+            known = purposes_known(settings.registry, subject_id)
     except RegistryError as error:
         failure = error
     named = (*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes, *known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import random
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +21,11 @@ from consentpanel._forks import ForkGate
 from consentpanel.errors import ConfigurationError
 
 _T = TypeVar("_T")
+
+#: How often a write of our own is tried when others are in its way.
+_TRIES = 5
+#: Not the one of the module: its state is the application's.
+_CHANCE = random.SystemRandom()
 
 #: The databases whose statements `_sql_plans` knows.
 DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite")
@@ -236,6 +243,40 @@ def writing(engine: Engine) -> Connection:
     if engine.dialect.name == "sqlite" and engine.dialect.do_rollback is not _nothing:
         return engine.connect().execution_options(isolation_level="SERIALIZABLE")
     return engine.connect()
+
+
+def committed(engine: Engine, act: Callable[[Connection], _T], pause: Callable[[float], None] = time.sleep) -> _T:
+    """What comes of an act in a transaction of our own, which is tried again when others are in its way.
+
+    Raises:
+        SQLAlchemyError: The database failed; it may have committed all the same when the connection broke at that moment.
+    """
+    left = _TRIES
+    while True:
+        left -= 1
+        is_committing = False
+        try:
+            with writing(engine) as connection, connection.begin() as transaction:
+                answer = act(connection)
+                is_committing = True
+                transaction.commit()
+                return answer
+        except DBAPIError as error:
+            # Once it was asked to commit, only a refusal says that it has not.
+            may_be_done = is_committing and not is_rolled_back(error)
+            if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
+                raise
+            pause(0.01 * (_TRIES - left) * (1 + _CHANCE.random()))
+
+
+def asked_twice(ask: Callable[[], _T]) -> _T:
+    """The answer to a question, asked again where its connection broke while it was idle; all that are as old are replaced with it."""
+    try:
+        return ask()
+    except DBAPIError as error:
+        if not is_disconnect(error):
+            raise
+    return ask()
 
 
 def is_autocommitting(connection: Connection) -> bool:

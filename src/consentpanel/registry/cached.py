@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -106,7 +107,7 @@ class CachedRegistry:
     def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Any:
         """As `status`, with the cause where the other registry tells it."""
         key = subject_id if type(subject_id) is str and subject_id else subject_key(subject_id)
-        if at is not None:
+        if at is not None or self.is_within:
             return self._ask(key, purpose, at)
         purpose = purpose_key(purpose)
         remembered = self._remembered(key, purpose)
@@ -161,12 +162,11 @@ class CachedRegistry:
         """The standing of several people for one purpose, by the ids as they were given: those that are not remembered asked at once."""
         keys = {subject: subject_key(subject) for subject in subject_ids}
         named = Purpose(purpose)
-        unknown = [
-            key for key in dict.fromkeys(keys.values()) if at is not None or self._remembered(key, named) is None
-        ]
+        is_asked = at is not None or self.is_within
+        unknown = [key for key in dict.fromkeys(keys.values()) if is_asked or self._remembered(key, named) is None]
         writes, until = self._writes, time.monotonic() + self._ttl
         answers = (ask_several(self._inner, unknown, named, at) if len(unknown) > 1 else None) or {}
-        if at is None:
+        if not is_asked:
             for key, answer in answers.items():
                 self._remember((key, named), _told(answer), writes, until, is_cheap=True)
         return {
@@ -237,6 +237,26 @@ class CachedRegistry:
             raise ConfigurationError(f"{type(self._inner).__name__} knows no tenants")
         inner = self._inner.scoped(name)
         return CachedRegistry(inner, ttl=self._ttl, max_size=self._max_size, invalidation=self._invalidation)
+
+    def within(self, **where: Any) -> AbstractContextManager[None]:
+        """As `SQLAlchemyRegistry.within`, of the other registry; nothing is remembered meanwhile.
+
+        Args:
+            where: ``session=`` or ``connection=``.
+
+        Raises:
+            ConfigurationError: The other registry is no `SQLAlchemyRegistry`, or the arguments are no transaction.
+        """
+        within = getattr(self._inner, "within", None)
+        if within is None:
+            raise ConfigurationError(f"{type(self._inner).__name__} is in no transaction of SQLAlchemy's")
+        found: AbstractContextManager[None] = within(**where)
+        return found
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the other registry answers here as a transaction sees it that is not committed yet."""
+        return getattr(self._inner, "is_within", False) is True
 
     def forget(self, subject_id: Any, **where: Any) -> object:
         """Erases all records of one person, here and in the other registry."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import copy
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,14 +29,15 @@ from consentpanel.registry._records import Fields, asked_moment, checked_record
 try:
     import sqlalchemy
     from sqlalchemy.engine import URL, Connection, Engine
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from consentpanel.registry._sql_engine import (
         GATE,
         OwnEngine,
+        asked_twice,
         begin_on_sqlite,
+        committed,
         connection_of,
-        is_disconnect,
         is_rolled_back,
         reading,
         under_savepoint,
@@ -56,14 +58,16 @@ _T = TypeVar("_T")
 
 _NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
-#: How often a write of our own is tried when others are in its way.
+#: How often tables are tried to be made.
 _TRIES = 4
-#: Not the one of the module: its state is the application's.
-_CHANCE = random.SystemRandom()
 #: Seconds for which what was written here is read where it was written, since a replica may lag.
 _LAG = 60.0
 #: The most people of whom that is known; of the others a replica is asked at once.
 _NOTED = 100_000
+
+
+#: Within which transactions is asked, by the tables: the sessions and connections.
+_asked_within: ContextVar[dict[tuple[object, ...], tuple[Any, Any]] | None] = ContextVar("asked_within", default=None)
 
 
 class SQLAlchemyRegistry(StoredRegistry):
@@ -338,6 +342,48 @@ class SQLAlchemyRegistry(StoredRegistry):
         """
         return self._forget(subject_id, session=session, connection=connection)
 
+    @contextmanager
+    def within(
+        self, *, session: Session | scoped_session[Any] | None = None, connection: Connection | None = None
+    ) -> Generator[None, None, None]:
+        """Answers questions as the caller's transaction sees it, until this ends: with what it has written of consent.
+
+        So a message about somebody who agrees in the same transaction is let through. Only an outbox keeps such a message in
+        that transaction (`SQLAlchemyOutbox`); another consumer may send it before you take the transaction back.
+
+        Args:
+            session: The session.
+            connection: Or the connection.
+
+        Raises:
+            ConfigurationError: Both are given, or neither.
+
+        Example:
+            >>> from sqlalchemy import create_engine
+            >>> from sqlalchemy.orm import Session
+            >>> from consentpanel.registry import SQLAlchemyRegistry
+            >>> engine = create_engine("sqlite:///consent-of-customers.db")
+            >>> registry = SQLAlchemyRegistry(engine)
+            >>> registry.create_tables()
+            >>> with Session(engine) as session, registry.within(session=session):
+            ...     registry.grant("user-2", source="sign-up form", session=session)
+            ...     registry.status("user-2", "analytics")
+            <ConsentStatus.GRANTED: 'granted'>
+        """
+        if (session is None) is (connection is None):
+            raise ConfigurationError("give session= or connection=, one of them")
+        token = _asked_within.set({**(_asked_within.get() or {}), self._place: (session, connection)})
+        try:
+            yield
+        finally:
+            _asked_within.reset(token)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether questions are answered here as a transaction sees it that is not committed yet."""
+        given = _asked_within.get()
+        return given is not None and self._place in given
+
     def close(self) -> None:
         """Closes the registry's own connections; it answers no more questions. The engine that was given stays open."""
         for own in filter(None, (self._own, self._replica)):
@@ -398,7 +444,10 @@ class SQLAlchemyRegistry(StoredRegistry):
         return self._do([key, *tags], lambda: self._plans.forget(self._scope, key, tags), **where)
 
     def _ask(self, keys: Iterable[str], plan: Callable[[], Plan[_T]]) -> _T:
-        """The answer to a question, by a connection of its own that sees what is committed."""
+        """The answer to a question, by a connection of its own that sees what is committed; or within the caller's transaction."""
+        given = _asked_within.get()
+        if given is not None and (where := given.get(self._place)) is not None:
+            return self._put(plan, *where)
         if self._replica is not None and not self._has_written(keys):
             try:
                 return self._asked(self._replica.engine, plan)
@@ -412,16 +461,7 @@ class SQLAlchemyRegistry(StoredRegistry):
             with reading(engine) as connection:
                 return _run(connection, plan())
 
-        def ask_twice() -> _T:
-            try:
-                return ask()
-            except DBAPIError as error:
-                # A connection that broke while it was idle; all that are as old are replaced with it.
-                if not is_disconnect(error):
-                    raise
-            return ask()
-
-        return self._translated(ask_twice)
+        return self._translated(lambda: asked_twice(ask))
 
     def _do(
         self,
@@ -437,10 +477,14 @@ class SQLAlchemyRegistry(StoredRegistry):
         try:
             if session is None and connection is None:
                 return self._translated(lambda: self._done(plan))
-            theirs = self._translated(lambda: connection_of(session, connection, self._engine.dialect.name))
-            return self._translated(lambda: under_savepoint(theirs, lambda: _run(theirs, plan())))
+            return self._put(plan, session, connection)
         finally:
             self._note_written(keys)
+
+    def _put(self, plan: Callable[[], Plan[_T]], session: Any, connection: Any) -> _T:
+        """What comes of a plan in the caller's transaction."""
+        theirs = self._translated(lambda: connection_of(session, connection, self._engine.dialect.name))
+        return self._translated(lambda: under_savepoint(theirs, lambda: _run(theirs, plan())))
 
     def _done(self, plan: Callable[[], Plan[_T]]) -> _T:
         waiting: list[Callable[[], Plan[Any]]] | None = getattr(self._busy, "waiting", None)
@@ -474,22 +518,7 @@ class SQLAlchemyRegistry(StoredRegistry):
     def _tried(self, plan: Callable[[], Plan[_T]]) -> _T:
         if self._own.is_shared:
             return self._done_beside(plan)
-        left = _TRIES
-        while True:
-            left -= 1
-            is_committing = False
-            try:
-                with writing(self._engine) as connection, connection.begin() as transaction:
-                    answer = _run(connection, plan())
-                    is_committing = True
-                    transaction.commit()
-                    return answer
-            except DBAPIError as error:
-                # Once it was asked to commit, only a refusal says that it has not.
-                may_be_done = is_committing and not is_rolled_back(error)
-                if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
-                    raise
-                self._pause(0.01 * (_TRIES - left) * (1 + _CHANCE.random()))
+        return committed(self._engine, lambda connection: _run(connection, plan()), self._pause)
 
     def _done_beside(self, plan: Callable[[], Plan[_T]]) -> _T:
         """In the one connection that the application has too: part of its transaction, if it is in one."""

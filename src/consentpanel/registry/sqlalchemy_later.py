@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from copy import copy
 from datetime import datetime
 from functools import partial
@@ -155,6 +156,15 @@ class AsyncSQLAlchemyRegistry:
         tenant = copy(self)
         tenant._registry = self._registry.scoped(name)  # noqa: SLF001 - its own class
         return tenant
+
+    def within(
+        self,
+        *,
+        session: AsyncSession | async_scoped_session[Any] | None = None,
+        connection: AsyncConnection | None = None,
+    ) -> AbstractContextManager[None]:
+        """As `SQLAlchemyRegistry.within`; used by ``with``."""
+        return self._registry.within(**_at_once({"session": session, "connection": connection}))
 
     async def close(self) -> None:
         """As `SQLAlchemyRegistry.close`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import threading
 import time
@@ -17,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyC
 from sqlalchemy import Connection as SQLConnection
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from consentpanel._checks import seconds
@@ -26,8 +25,8 @@ from consentpanel.registry._sql_engine import (
     GATE,
     MYSQL,
     OwnEngine,
-    is_disconnect,
-    is_rolled_back,
+    asked_twice,
+    committed,
     reading,
     under_savepoint,
     writing,
@@ -38,10 +37,8 @@ from consentpanel.transport._waiting import vendor_error
 _T = TypeVar("_T")
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
-#: How often a transaction is tried when others are in its way.
+#: How often tables are tried to be made.
 _TRIES = 5
-#: Not the one of the module: its state is the application's.
-_CHANCE = random.SystemRandom()
 #: Seconds after which the server's clock is looked at again.
 _SEEN = 60.0
 #: How many times as long as it took to add up what waits it is not added up again.
@@ -142,47 +139,24 @@ class OutboxTables(MessageStore):
             with reading(self.engine) as connection:
                 return act(_Adapter(connection))
 
-        def read_twice() -> _T:
-            try:
-                return read()
-            except DBAPIError as error:
-                # A connection that broke while it was idle; all that are as old are replaced with it.
-                if not is_disconnect(error):
-                    raise
-            return read()
-
-        return self._translated(read_twice)
+        return self._translated(lambda: asked_twice(read))
 
     def write(self, act: Callable[[Connection], _T]) -> _T:
         theirs: SQLConnection | None = getattr(self._lent, "connection", None)
         if theirs is not None:
             return self._translated(lambda: under_savepoint(theirs, lambda: act(_Adapter(theirs))))
-        return self._translated(lambda: self._tried(act))
 
-    def _tried(self, act: Callable[[Connection], _T]) -> _T:
-        left = _TRIES
-        while True:
-            left -= 1
-            is_committing = False
-            try:
-                self._see_the_server()
-                with writing(self.engine) as connection, connection.begin() as transaction:
-                    self._begin(connection)
-                    answer = act(_Adapter(connection))
-                    is_committing = True
-                    transaction.commit()
-                    return answer
-            except DBAPIError as error:
-                # Once it was asked to commit, only a refusal says that it has not.
-                may_be_done = is_committing and not is_rolled_back(error)
-                if may_be_done or not left or not (is_rolled_back(error) or is_disconnect(error)):
-                    raise
-                time.sleep(0.01 * (_TRIES - left) * (1 + _CHANCE.random()))
+        def write(connection: SQLConnection) -> _T:
+            if self._dialect == "sqlite":
+                # Whoever reads first and then wants to write would be refused at once when another has written meanwhile.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return act(_Adapter(connection))
 
-    def _begin(self, connection: SQLConnection) -> None:
-        if self._dialect == "sqlite":
-            # Whoever reads first and then wants to write would be refused at once when another has written meanwhile.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        def write_once_seen() -> _T:
+            asked_twice(self._see_the_server)
+            return committed(self.engine, write)
+
+        return self._translated(write_once_seen)
 
     @property
     def identity(self) -> object:
