@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
+import consentpanel
 from consentpanel import (
     AsyncMixpanel,
     ConfigurationError,
@@ -869,6 +870,39 @@ def test_deliver_takes_over_what_a_killed_worker_had_leased(
     done = subprocess.run(command, cwd=shop.folder, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "all is delivered\n"), done.stderr
     assert set(answered) - set(ids(faulty)) == set()
+
+
+@pytest.mark.slow
+def test_deliver_asks_an_asynchronous_registry_in_a_loop_of_its_own(tmp_path: Path) -> None:
+    # rule 8.8
+    (tmp_path / "async_shop.py").write_text(
+        """
+import asyncio, sys
+from consentpanel import AsyncMixpanel, FieldPolicy, SQLAlchemyOutbox
+class Vendor:
+    def send(self, endpoint, json_message): print(json_message)
+answers = {"anna"}
+async def consent_of(subject_id, purpose):
+    await asyncio.sleep(0)
+    return subject_id in answers
+outbox = SQLAlchemyOutbox("sqlite:///shop.db", consumer=Vendor(), exit_timeout=0.01, linger=600)
+outbox.create_tables()
+mp = AsyncMixpanel("T", outbox, registry=consent_of, policy=FieldPolicy.keep_all())
+if __name__ == "__main__":
+    answers.add("bert")
+    async def main():
+        assert await mp.track("anna", "E") and await mp.track("bert", "E")
+    asyncio.run(main())
+    import os; os._exit(0)
+"""
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(consentpanel.__file__).parents[1])}
+    subprocess.run([sys.executable, "async_shop.py"], cwd=tmp_path, env=env, check=True, timeout=60)
+    command = [sys.executable, "-m", "consentpanel", "deliver", "--client", "async_shop:mp", "--once"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "anna" in done.stdout
+    assert "bert" not in done.stdout
 
 
 def test_deliver_wants_a_client_with_an_outbox_or_a_spool(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:

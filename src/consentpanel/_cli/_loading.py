@@ -13,13 +13,13 @@ _T = TypeVar("_T")
 _MISSING = object()
 
 
-def load(option: str, reference: str, kind: type[_T]) -> _T:
+def load(option: str, reference: str, *kinds: type[_T]) -> _T:
     """Imports an object by its name.
 
     Args:
         option: The option that names it, for errors.
         reference: ``"module:attribute"``; modules of the current directory are found.
-        kind: What it must be.
+        kinds: What it must be, one of them.
 
     Raises:
         UsageError: There is no such module or attribute, or it is something else.
@@ -35,8 +35,9 @@ def load(option: str, reference: str, kind: type[_T]) -> _T:
             found = getattr(found, name, _MISSING)
         if found is _MISSING:
             raise UsageError(f"{option}: module {module_name!r} has no {attribute!r}")
-    if not isinstance(found, kind):
-        raise UsageError(f"{option}: {reference} must be a {kind.__name__}, not {type(found).__name__}")
+    if not isinstance(found, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise UsageError(f"{option}: {reference} must be a {wanted}, not {type(found).__name__}")
     return found
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import signal
 import threading
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import consentpanel
 from consentpanel._cli._loading import load
@@ -106,19 +109,27 @@ def deliver(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: There is no such client, or it has neither a `SpoolConsumer` nor an outbox.
     """
-    client = load("--client", arguments.client, consentpanel.Mixpanel)
-    spools = client._sealed.own_spools  # noqa: SLF001 - the package's own
+    client: Any = load("--client", arguments.client, consentpanel.Mixpanel, consentpanel.AsyncMixpanel)
+    is_later = isinstance(client, consentpanel.AsyncMixpanel)
+    spools = (client._client if is_later else client)._sealed.own_spools  # noqa: SLF001 - the package's own
     if not spools:
         raise UsageError(f"--client: {arguments.client} has no SpoolConsumer or SQLAlchemyOutbox")
-    if arguments.once:
-        return _once(spools, arguments.timeout)
     is_over = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:
         is_over.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    if arguments.once:
+        work = partial(_once, spools, arguments.timeout)
+    else:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        work = partial(_until, is_over, spools)
+    # While its loop answers for an asynchronous registry.
+    return asyncio.run(client._run_beside(work)) if is_later else work()  # noqa: SLF001 - the package's own
+
+
+def _until(is_over: threading.Event, spools: list[consentpanel.SpoolConsumer]) -> int:
     say("delivering")
     said = ""
     while not is_over.wait(_LOOK):

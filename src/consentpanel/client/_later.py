@@ -225,6 +225,11 @@ class AsyncMixpanel:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    async def _run_beside(self, work: Callable[[], _T]) -> _T:
+        """What comes of some work in a thread, while this loop answers for an asynchronous registry; for the command line."""
+        self._note_loop()
+        return await asyncio.to_thread(work)
+
     def _note_loop(self) -> None:
         with suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
