@@ -121,7 +121,7 @@ def _delivers(name: str, url: str, messages: int, workers: int) -> None:
 
 
 def _work(url: str, urls: dict[str, str]) -> None:
-    _client(SQLAlchemyOutbox(url, linger=0.0, max_size=200, **urls))  # type: ignore[arg-type]
+    _client(SQLAlchemyOutbox(url, linger=0.01, max_size=200, **urls))  # type: ignore[arg-type]
     time.sleep(600)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import mixpanel
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, insert, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
@@ -353,6 +354,58 @@ def test_threads_each_have_their_own_transaction(client: Any, engine: Engine, ve
     assert sorted(each.event or "" for each in vendor.events) == [f"E{number}" for number in range(0, 8, 2)]
 
 
+def test_a_connection_that_streams_rows_is_left_alone(
+    client: Any, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    mp = client()
+    with engine.begin() as connection:
+        connection.execute(insert(ORDERS), [{"number": number} for number in range(1, 501)])
+    seen = 0
+    with engine.connect().execution_options(stream_results=True, max_row_buffer=10) as connection:
+        for _ in connection.execute(text("SELECT number FROM orders")):
+            seen += 1
+            if seen == 1:
+                assert mp.track(WHO, "Seen").reason is Reason.NOT_KEPT
+    assert seen == 500
+    assert "streams rows" in caplog.text
+
+
+def test_a_commit_that_was_cut_off_is_counted_by_what_is_there(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("nobody cuts it off")
+    mp = client()
+    mine = "SELECT pg_backend_pid()" if engine.dialect.name == "postgresql" else "SELECT connection_id()"
+    end = "SELECT pg_terminate_backend({})" if engine.dialect.name == "postgresql" else "KILL {}"
+    session = Session(engine)
+    number = session.execute(text(mine)).scalar()
+    mp.track(WHO, "Signed up")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
+        other.execute(text(end.format(number)))
+    with suppress(DBAPIError):
+        session.commit()
+    session.close()
+    mp.flush()
+    outbox_of(mp)._spool._look_after_the_old()
+    assert mp.stats() == {"dropped": {"rolled_back": 1}}
+    assert vendor.messages == []
+
+
+def test_a_schema_that_is_translated_is_not_the_outbox_s(url: str, vendor: FakeTransport) -> None:
+    engine = create_engine(url, execution_options={"schema_translate_map": {None: "elsewhere"}})
+    outbox = SQLAlchemyOutbox(engine, consumer=vendor, table_prefix="translated_")
+    outbox.create_tables()
+    outbox.send("events", json.dumps({"event": "E", "properties": {"token": "T", "distinct_id": WHO}}))
+    assert outbox.purge(WHO) == 1
+    end(outbox)
+    plain = create_engine(url)
+    outbox.metadata.drop_all(plain)
+    plain.dispose()
+    engine.dispose()
+
+
 # rule 8.2, of rows in a database
 def test_any_process_delivers_what_another_has_written_and_judges_it_again(
     client: Any, registry: MemoryRegistry, vendor: FakeTransport
@@ -532,6 +585,30 @@ def test_a_lease_ends_by_itself_and_its_late_owner_touches_nothing(client: Any, 
     assert outbox_of(other).waiting == 1
 
 
+def test_a_row_that_somebody_holds_does_not_let_a_later_one_of_the_same_person_past(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    mp = client()
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one transaction at a time writes")
+    for number in range(2):
+        mp.people_append(WHO, {"n": number})
+    names = outbox_of(mp)._spool.tables.names
+    released = threading.Event()
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT number FROM {names.waiting} ORDER BY number LIMIT 1 FOR UPDATE"))
+
+        def release() -> None:
+            released.wait(0.5)
+            connection.rollback()
+
+        thread = threading.Thread(target=release)
+        thread.start()
+        delivered(outbox_of(mp))
+        thread.join(30)
+    assert [each.properties["$append"]["n"] for each in vendor.people] == [0, 1]
+
+
 def test_what_is_held_waits_in_the_database_for_an_answer(
     client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport
 ) -> None:
@@ -584,7 +661,8 @@ def test_tables_have_names_of_their_own_and_are_made_once(engine: Engine, vendor
         {"keep_for": 0},
         {"max_bytes": 10},
         {"linger": -1},
-        {"connections": 0},
+        {"connections": -1},
+        {"without_transaction": "x"},
         {"events_url": "x"},
         {"table_prefix": "1; DROP TABLE"},
         {"schema": ""},
@@ -615,15 +693,89 @@ def test_outboxes_with_equal_arguments_share_their_threads(engine: Engine) -> No
     assert SQLAlchemyOutbox(engine, table_prefix="other_")._spool is not outboxes[0]._spool
 
 
-def test_a_transaction_of_another_kind_is_refused(
-    client: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_no_transaction_is_refused(client: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     forget_warnings()
     mp = client()
     for where in (object(), "session"):
-        with outbox_of(mp).within(where):
-            assert mp.track(WHO, "Signed up").reason is Reason.NOT_KEPT
-    assert "must be a Session of SQLAlchemy's" in caplog.text
+        with pytest.raises(ConfigurationError, match="takes a session or connection"), outbox_of(mp).within(where):
+            pass
+    if mp._sealed.own_spools[0]._spool.tables.engine.dialect.name == "sqlite":
+        return
+    other = create_engine(f"sqlite:///{tmp_path}/other.db")
+    with other.connect() as connection, outbox_of(mp).within(connection):
+        assert mp.track(WHO, "Signed up").reason is Reason.NOT_KEPT
+    other.dispose()
+    assert "the transaction is of sqlite" in caplog.text
+
+
+def test_a_message_outside_of_any_transaction_is_refused_where_that_is_wanted(
+    client: Any, engine: Engine, vendor: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_warnings()
+    mp = client(without_transaction="refuse")
+    assert mp.track(WHO, "Where?").reason is Reason.NOT_KEPT
+    assert "outbox.within(None)" in caplog.text
+    with outbox_of(mp).within(None):
+        assert mp.track(WHO, "Here")
+    with engine.begin():
+        assert mp.track(WHO, "Inside")
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["Here", "Inside"]
+
+
+def test_a_process_that_is_to_write_only_leaves_delivery_to_others(client: Any, vendor: FakeTransport) -> None:
+    writer = client(connections=0, linger=0.01)
+    writer.track(WHO, "Signed up")
+    outbox_of(writer)._spool.end()
+    time.sleep(1.5)
+    assert vendor.messages == []
+    client().flush()
+    assert len(vendor.events) == 1
+
+
+# rule 5.4
+def test_the_fixture_of_tests_gets_what_is_committed_and_nothing_else(
+    client: Any, engine: Engine, vendor: FakeTransport, consentpanel_outbox: FakeTransport
+) -> None:
+    told: list[Decision] = []
+    mp = client(told=told)
+    with Session(engine) as session, session.begin():
+        mp.track(WHO, "Before")
+        assert consentpanel_outbox.events == []
+        with suppress(ZeroDivisionError), session.begin_nested():
+            mp.track(WHO, "Inside")
+            raise ZeroDivisionError
+        with session.begin_nested():
+            mp.track(WHO, "Kept")
+    with Session(engine) as session:
+        session.execute(insert(ORDERS))
+        mp.track(WHO, "Gone")
+        session.rollback()
+    mp.track(WHO, "Viewed")
+    assert [each.event for each in consentpanel_outbox.events] == ["Before", "Kept", "Viewed"]
+    assert reasons(told) == [Reason.ROLLED_BACK] * 2
+    assert vendor.messages == []
+    consentpanel_outbox.fail()
+    with pytest.raises(mixpanel.MixpanelException):
+        mp.track(WHO, "Viewed")
+
+
+def test_the_fixture_of_tests_gets_what_a_transaction_of_asyncio_s_commits(
+    async_outbox: Any, registry: MemoryRegistry, consentpanel_outbox: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        for name in ("Kept", "Gone"):
+            async with AsyncSession(engine) as session, session.begin():
+                assert await mp.track(WHO, name)
+                if name == "Gone":
+                    await session.rollback()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert [each.event for each in consentpanel_outbox.events] == ["Kept"]
 
 
 # Signals
@@ -870,6 +1022,17 @@ def test_deliver_takes_over_what_a_killed_worker_had_leased(
     done = subprocess.run(command, cwd=shop.folder, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "all is delivered\n"), done.stderr
     assert set(answered) - set(ids(faulty)) == set()
+
+
+def test_what_waits_in_a_database_is_told_in_numbers(client: Any, engine: Engine, capsys: Any) -> None:
+    client().track(WHO, "Signed up")
+    said = engine.url.render_as_string(hide_password=False)
+    assert main(["spool", said]) == 0
+    assert "1 messages wait" in capsys.readouterr().out
+    assert main(["spool", said, "--table-prefix", "other_", "--json"]) == 2
+    error = capsys.readouterr().err
+    assert "call create_tables()" in error
+    assert said not in error
 
 
 @pytest.mark.slow

@@ -449,7 +449,7 @@ def test_clients_with_equal_arguments_share_one_spool_and_leave_no_thread(
         {"keep_for": "x"},
         {"max_bytes": 10},
         {"linger": -1},
-        {"connections": 0},
+        {"connections": -1},
         {"events_url": "x"},
         {"path": ":memory:"},
         {"path": 5},

@@ -9,7 +9,7 @@ import signal
 import threading
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import consentpanel
 from consentpanel._cli._loading import load
@@ -17,8 +17,12 @@ from consentpanel._cli._saying import complain, say, say_json
 from consentpanel._cli._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from consentpanel.transport._message_store import MessageStore
+
 DESCRIPTION = (
-    "Tell how much waits in the file of a spool, since when, and why it was not delivered; nothing of the messages."
+    "Tell how much waits in the file of a spool, or in the database of an outbox, since when, and why it was not delivered; nothing\n"
+    "of the messages."
 )
 DELIVER = (
     "Deliver what waits in the file of a client's SpoolConsumer, or in the database of its SQLAlchemyOutbox, as a process of its\n"
@@ -32,7 +36,11 @@ _LOOK = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``spool``."""
-    parser.add_argument("path", metavar="PATH", help="the file")
+    parser.add_argument("path", metavar="PATH", help="the file, or the URL of the database")
+    parser.add_argument("--schema", help="of an outbox: the schema of its tables")
+    parser.add_argument(
+        "--table-prefix", default="consentpanel_", help="of an outbox: what their names begin with (consentpanel_)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -51,7 +59,7 @@ def add_deliver_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tells what waits in a file.
+    """Tells what waits in a file or a database.
 
     Args:
         arguments: The parsed options.
@@ -60,18 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         0, or 1 when there are dead letters, or requests to erase a person that wait.
 
     Raises:
-        UsageError: There is no such file, or it is no spool.
+        UsageError: There is no such file, or it is no spool; or the database cannot be reached, or has no outbox.
     """
-    from consentpanel.transport._spool_file import SpoolFile
-
-    path: str = arguments.path
-    # Opening would make the file.
-    if not os.path.isfile(path) or not os.path.getsize(path):  # noqa: PTH113, PTH202 - the path is a text
-        raise UsageError(f"{path}: there is no such file, or it is empty")
-    with usable(path, ConfigurationError, consentpanel.MixpanelException):
-        file = SpoolFile(path)
-        summary, now = file.summary(), file.present()
-        file.close()
+    # A URL holds a password.
+    path, is_url = arguments.path, "://" in arguments.path
+    with usable("the database" if is_url else path, ConfigurationError, consentpanel.MixpanelException):
+        store = _outbox(arguments) if is_url else _file(path)
+        summary, now = store.summary(), store.present()
+        store.close()
     seconds = None if summary.oldest is None else max(0, now - summary.oldest) // 1000
     if arguments.json:
         said = {
@@ -95,6 +99,25 @@ def run(arguments: argparse.Namespace) -> int:
         if summary.failure:
             say(f"last failure: {summary.failure}")
     return 1 if summary.dead or summary.erasures else 0
+
+
+def _file(path: str) -> MessageStore:
+    from consentpanel.transport._spool_file import SpoolFile
+
+    # Opening would make the file.
+    if not os.path.isfile(path) or not os.path.getsize(path):  # noqa: PTH113, PTH202 - the path is a text
+        raise UsageError(f"{path}: there is no such file, or it is empty")
+    return SpoolFile(path)
+
+
+def _outbox(arguments: argparse.Namespace) -> MessageStore:
+    try:
+        from consentpanel.transport._outbox_tables import OutboxTables
+    except ImportError as error:
+        raise UsageError(
+            f"a database needs SQLAlchemy: pip install 'consentpanel[sqlalchemy]' ({error.name})"
+        ) from None
+    return OutboxTables(arguments.path, arguments.schema, arguments.table_prefix, 10.0)
 
 
 def deliver(arguments: argparse.Namespace) -> int:
@@ -157,7 +180,8 @@ def _once(spools: list[consentpanel.SpoolConsumer], timeout: float) -> int:
         complain(f"{erasures:,} requests to erase a person, which the vendor has not taken yet")
     if dead or erasures:
         return 1
-    say("all is delivered")
+    held = sum(each.held for each in found)
+    say(f"all is delivered; {held:,} messages are held for people who were never asked" if held else "all is delivered")
     return 0
 
 

@@ -39,7 +39,7 @@ _PERSONAL_IDS = "ids that look personal ({}) are sent as they are: identity=pseu
 
 
 CANNOT_HOLD = (
-    'while_unknown="hold" needs a BufferedConsumer, BackgroundConsumer or SpoolConsumer of consentpanel, which keep messages '
+    'while_unknown="hold" needs a BufferedConsumer, BackgroundConsumer, SpoolConsumer or outbox of consentpanel, which keep messages '
     "back; with any other consumer the messages of somebody who was never asked are dropped"
 )
 

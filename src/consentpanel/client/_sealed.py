@@ -157,7 +157,7 @@ class SealedTransport:
         failure: Exception | None = None
         try:
             if outbox is not None:
-                outbox.send(endpoint, judged)
+                self.__hand_to_test(lambda: outbox.send(endpoint, judged), ticket)
             elif self.__is_plain and not ticket.hold_for:
                 self.__send(endpoint, judged, credentials, send or self.__consumer.send)
             else:
@@ -169,6 +169,13 @@ class SealedTransport:
         # Outside of the handler, so that the consumer's error is not the context of this one.
         if failure is not None:
             raise failure
+
+    def __hand_to_test(self, send: Callable[[], None], ticket: Ticket) -> None:
+        # What an outbox has sent once the caller's transaction has committed a test is sent then too.
+        for spool in self.own_spools[:1]:
+            spool.await_commit(send, ticket.lost)
+            return
+        send()
 
     def __send(self, endpoint: str, text: JudgedText, credentials: object, send: Callable[..., object]) -> None:
         # Our buffers see to it themselves, when a batch leaves.

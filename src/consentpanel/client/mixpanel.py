@@ -64,8 +64,8 @@ class Mixpanel(ConsentCalls):
         context: A function that returns a context manager, such as Flask's ``app.app_context``: it surrounds each question
             to the registry and the regime that is asked outside of a call, when what waited is to leave.
         while_unknown: What becomes of the messages of somebody who was never asked, where the regime is opt-in. ``"drop"``
-            (default), or ``"hold"``: a `BufferedConsumer`, `BackgroundConsumer` or `SpoolConsumer` keeps them back, and they
-            leave only after a grant that says ``covers_held=True``.
+            (default), or ``"hold"``: a `BufferedConsumer`, `BackgroundConsumer`, `SpoolConsumer` or outbox keeps them back, and
+            they leave only after a grant that says ``covers_held=True``.
         hold_for: The most seconds that these are held; half an hour when left out.
 
     Raises:

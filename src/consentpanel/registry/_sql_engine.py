@@ -222,6 +222,9 @@ _LIMITS: dict[str, Callable[[float], list[str]]] = {"postgresql": _postgresql, "
 
 #: What MySQL and MariaDB say when a savepoint is gone together with its transaction.
 _NO_SAVEPOINT = 1305
+#: What PostgreSQL (SQLSTATE), MySQL and MariaDB (numbers) say of a table that is not there, and of a limit of time that is over.
+_NO_TABLE = frozenset({"42P01", 1146})
+_TOO_LONG = frozenset({"57014", "55P03", 1205, 1969, 3024})
 #: Deadlock, failed serialization and a record that has changed, in PostgreSQL (SQLSTATE) and in MySQL and MariaDB (numbers).
 _IN_THE_WAY = frozenset({"40P01", "40001", 1213, 1020, _NO_SAVEPOINT})
 
@@ -322,7 +325,23 @@ def connection_of(session: Any, connection: Any, dialect: str) -> Connection:
         raise ConfigurationError(
             "the connection commits each statement alone (AUTOCOMMIT): there is no transaction to be in"
         )
+    refuse_streaming(found)
     return found
+
+
+def refuse_streaming(connection: Connection) -> None:
+    """Leaves alone a connection from which rows are read as they come: another statement would end that.
+
+    Raises:
+        ConfigurationError: It is one.
+    """
+    options = connection.get_execution_options()
+    # As PyMySQL tells it.
+    result = getattr(connection.connection.driver_connection, "_result", None)
+    if options.get("stream_results") or options.get("yield_per") or getattr(result, "unbuffered_active", False):
+        raise ConfigurationError(
+            "the connection streams rows (stream_results, yield_per, SSCursor), and can do nothing else: stream on one of its own"
+        )
 
 
 def _kind_of(thing: object) -> str:
@@ -348,8 +367,28 @@ def is_disconnect(error: DBAPIError) -> bool:
     return bool(error.connection_invalidated)
 
 
+def cause_of(error: SQLAlchemyError) -> str:
+    """What failed, by its types alone because texts hold ids, and what helps where that is known."""
+    cause = getattr(error, "orig", None)
+    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
+    if is_rolled_back(error):
+        return f"{said}; the server has taken the transaction back"
+    codes = _codes_of(error)
+    if not _NO_TABLE.isdisjoint(codes) or str(cause).startswith("no such table"):
+        return f"{said}; a table is missing: call create_tables(), or run the migration"
+    if not _TOO_LONG.isdisjoint(codes):
+        return (
+            f"{said}; it took longer than timeout: where your own transaction holds the person, give it with session="
+        )
+    return said
+
+
 def is_rolled_back(error: BaseException) -> bool:
     """Whether the server has taken the whole transaction back, because another was in its way."""
+    return not _IN_THE_WAY.isdisjoint(_codes_of(error))
+
+
+def _codes_of(error: BaseException) -> list[str | int]:
     cause = getattr(error, "orig", None)
     codes = (getattr(cause, "sqlstate", None), *getattr(cause, "args", ())[:1])
-    return any(isinstance(code, (str, int)) and code in _IN_THE_WAY for code in codes)
+    return [code for code in codes if isinstance(code, (str, int))]

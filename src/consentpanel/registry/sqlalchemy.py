@@ -36,9 +36,9 @@ try:
         OwnEngine,
         asked_twice,
         begin_on_sqlite,
+        cause_of,
         committed,
         connection_of,
-        is_rolled_back,
         reading,
         under_savepoint,
         writing,
@@ -551,12 +551,8 @@ class SQLAlchemyRegistry(StoredRegistry):
             with GATE:
                 return act()
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None)
-            kind = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-            problem = RegistryError(f"the database failed: {kind}")
-            if is_rolled_back(error):
-                problem = RegistryError(f"the database failed, and has taken the transaction back: {kind}")
-            if isinstance(cause, UnicodeError):
+            problem = RegistryError(f"the database failed: {cause_of(error)}")
+            if isinstance(getattr(error, "orig", None), UnicodeError):
                 problem = InvalidRecordError(_NO_UTF8)
         except UnicodeError:
             problem = InvalidRecordError(_NO_UTF8)

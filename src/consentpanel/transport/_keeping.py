@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
 from typing_extensions import Self
 
 from consentpanel._checks import seconds, whole_number
+from consentpanel._messages.decision import Reason
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._message_store import Summary
 from consentpanel.transport._spool import Spool
@@ -29,7 +30,7 @@ def settings_of(given: Mapping[str, Any]) -> dict[str, Any]:
     seconds("request_timeout", given["request_timeout"])
     return {
         "linger": seconds("linger", given["linger"]),
-        "connections": whole_number("connections", given["connections"], 1, 32),
+        "connections": whole_number("connections", given["connections"], 0, 32),
         "keep_for": float(keep_for),
         "max_bytes": whole_number("max_bytes", given["max_bytes"], 1_000_000),
     }
@@ -112,6 +113,11 @@ class KeepingConsumer:
 
     #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
     holds_back = send
+
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+        """Has a message taken by another consumer, at once; for tests, by clients."""
+        del lose  # for outboxes
+        send()
 
     def summary(self) -> Summary:
         """What waits, and nothing of the messages; for the command line.

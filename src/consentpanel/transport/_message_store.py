@@ -363,7 +363,7 @@ class MessageStore:
                 return 0, []
             found = connection.execute(
                 f"SELECT {_FIELDS}, available, subject {place} AND number <= ? AND leased_until <= ?"
-                f"{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?{self.passing_by}",
+                f"{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?{self._waited_for if in_order else self.passing_by}",
                 (endpoint, *given, _LAST if last is None else last, now, *(() if in_order else (now,)), most),
             ).fetchall()
             rows = self._chosen(connection, found, blocked, now, most_bytes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import weakref
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from typing_extensions import Unpack
 
@@ -79,6 +79,11 @@ class Outbox(Spool):
     _name = "the outbox"
     transactions: Transactions
 
+    def _reset(self) -> None:
+        super()._reset()
+        #: Numbers of which nobody knows whether they were committed.
+        self._doubtful: set[int] = set()
+
     @property
     def tables(self) -> OutboxTables:
         """Where the messages are."""
@@ -97,13 +102,21 @@ class Outbox(Spool):
         return None
 
     def _append(self, new: New, ticket: Ticket | None) -> None:
+        self.in_place(lambda: self._append_here(new, ticket))
+
+    def in_place(self, act: Callable[[], None]) -> None:
+        """Does what uses the caller's transaction where that can be used.
+
+        Raises:
+            MixpanelException: The database failed, or nobody can tell which transaction it is; the log says what to do.
+        """
         try:
             loop = self.transactions.loop()
             if loop is None:
-                self._append_here(new, ticket)
+                act()
             else:
                 # Asyncio's connections are used in their loop alone, which waits for nothing here.
-                _awaited(greenlet_spawn(self._append_here, new, ticket), loop)
+                _awaited(greenlet_spawn(act), loop)
         except ConfigurationError as error:
             error_once(str(error))
             raise vendor_error(None, str(error)) from None
@@ -125,13 +138,40 @@ class Outbox(Spool):
             Written(
                 on_commit=lambda: self._committed(new),
                 on_rollback=lambda: self._taken_back(number),
+                on_doubt=lambda: self._doubt(number),
                 is_there=lambda connection: self.tables.has(connection, number),
             ),
         )
 
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+        """Has something sent once the caller's transaction has committed; at once where there is none."""
+        found: list[Connection | None] = []
+        try:
+            self.in_place(lambda: found.append(self.tables.asked(self.transactions.connection)))
+        except vendor.MixpanelException:
+            lose(Reason.NOT_KEPT)
+            return
+        theirs = found[0]
+        if theirs is None:
+            send()
+        else:
+            await_end(theirs, Written(on_commit=send, on_rollback=lambda: lose(Reason.ROLLED_BACK)))
+
     def _committed(self, new: New) -> None:
         with self._lock:
             self._note_fresh(not new.hold_for)
+
+    def _doubt(self, number: int) -> None:
+        with self._lock:
+            self._doubtful.add(number)
+            self._next_look["rare"] = 0.0
+
+    def _gone(self, number: int, ticket: Ticket) -> None:
+        if number in self._doubtful:
+            self._doubtful.discard(number)
+            ticket.lost(Reason.ROLLED_BACK)
+        else:
+            super()._gone(number, ticket)
 
     def _taken_back(self, number: int) -> None:
         ticket = self._tickets.pop(number, None)
@@ -162,6 +202,8 @@ class SQLAlchemyOutbox(KeepingConsumer):
             driver that blocks (psycopg, PyMySQL, sqlite3), so give one where that needs more than the URL tells.
         schema: The schema of the tables; None for the database's default.
         table_prefix: What the names of the tables begin with.
+        without_transaction: What becomes of a message outside of any transaction: ``"own"`` writes it in one of its own,
+            ``"refuse"`` drops it (``not_kept``) with an error in the log, so that a transaction that was not found shows.
         timeout: Seconds for a connection, and for a statement where the server can limit it; None leaves the server's own limits.
         delivery: How it is delivered: the arguments of `SpoolConsumer` from `max_size` to `connections`, by name, with its
             defaults. `max_bytes` counts the messages that wait.
@@ -198,11 +240,14 @@ class SQLAlchemyOutbox(KeepingConsumer):
         delivery_engine: Engine | URL | str | None = None,
         schema: str | None = None,
         table_prefix: str = "consentpanel_",
+        without_transaction: Literal["own", "refuse"] = "own",
         timeout: float | None = 5.0,
         **delivery: Unpack[Delivery],
     ) -> None:
         if unknown := sorted(set(delivery) - set(Delivery.__annotations__)):
             raise TypeError(f"SQLAlchemyOutbox has no argument {', '.join(unknown)}")
+        if without_transaction not in ("own", "refuse"):
+            raise ConfigurationError("without_transaction must be 'own' or 'refuse'")
         defaults = inspect.signature(SpoolConsumer).parameters
         given = {name: delivery.get(name, defaults[name].default) for name in Delivery.__annotations__}
         settings = settings_of(given)
@@ -211,12 +256,14 @@ class SQLAlchemyOutbox(KeepingConsumer):
         tables = OutboxTables(own, schema, table_prefix, timeout)
         engine = theirs if isinstance(theirs, Engine) else None
 
+        is_needed = without_transaction == "refuse"
+
         def build() -> Outbox:
             outbox = Outbox(SpoolConsumer, given, tables, **settings)
-            outbox.transactions = Transactions(engine, tables.engine.dialect.name)
+            outbox.transactions = Transactions(engine, tables.engine.dialect.name, is_needed=is_needed)
             return outbox
 
-        where = (tables.identity, None if engine is None else id(engine), schema, table_prefix, timeout)
+        where = (tables.identity, None if engine is None else id(engine), schema, table_prefix, timeout, is_needed)
         spool = shared(_SHARED, given, build, where=where, **settings)
         self._outbox = spool
         self._open(spool, given)
@@ -244,7 +291,7 @@ class SQLAlchemyOutbox(KeepingConsumer):
                 is sent whatever becomes of the caller's. One of asyncio's is used inside of its `run_sync`.
 
         Returns:
-            A context manager.
+            A context manager, which raises `ConfigurationError` for anything else.
 
         Example:
             >>> from sqlalchemy import create_engine
@@ -256,6 +303,10 @@ class SQLAlchemyOutbox(KeepingConsumer):
             ...     outbox.send("events", '{"event": "Viewed", "properties": {"token": "T", "distinct_id": "user-1"}}')
         """
         return self._outbox.transactions.within(where)
+
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+        """Has a message taken by another consumer once the caller's transaction has committed; for tests, by clients."""
+        self._outbox.await_commit(send, lose)
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[object, ...], Outbox] = weakref.WeakValueDictionary()

@@ -26,6 +26,7 @@ from consentpanel.registry._sql_engine import (
     MYSQL,
     OwnEngine,
     asked_twice,
+    cause_of,
     committed,
     reading,
     under_savepoint,
@@ -113,7 +114,8 @@ class OutboxTables(MessageStore):
             for left in reversed(range(_TRIES)):
                 try:
                     with writing(self.engine) as connection, connection.begin():
-                        self.metadata.create_all(connection)
+                        # Where the statements look for them, which are written out.
+                        self.metadata.create_all(connection.execution_options(schema_translate_map=None))
                 except SQLAlchemyError:
                     # Another process makes them too.
                     if not left:
@@ -273,10 +275,8 @@ class OutboxTables(MessageStore):
             with GATE:
                 return act()
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None)
-            kind = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-            problem = vendor_error(None, f"the outbox failed: {kind}")
-            if isinstance(cause, UnicodeError):
+            problem = vendor_error(None, f"the outbox failed: {cause_of(error)}")
+            if isinstance(getattr(error, "orig", None), UnicodeError):
                 problem = InvalidRecordError("an id or a text cannot be written as UTF-8")
         except UnicodeError:
             problem = InvalidRecordError("an id or a text cannot be written as UTF-8")

@@ -16,11 +16,15 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from consentpanel._log import note_failure
 from consentpanel.errors import ConfigurationError
-from consentpanel.registry._sql_engine import connection_of, is_autocommitting
+from consentpanel.registry._sql_engine import connection_of, is_autocommitting, refuse_streaming
 
 _SEVERAL = (
     "several transactions are open on the engine of an outbox, and nobody can tell to which a message belongs, which is not kept: "
     "say it (with outbox.within(session): ...)"
+)
+_NONE = (
+    "no transaction is open where a message is tracked, and its outbox wants one (without_transaction='refuse'): the message is not kept. "
+    "Say which it is (with outbox.within(session): ...), or that there is none (with outbox.within(None): ...)"
 )
 _IN_A_COROUTINE = (
     "a message of an outbox belongs to a transaction of asyncio's, and is not kept: await it with AsyncMixpanel, or call the client "
@@ -34,12 +38,14 @@ class Written(NamedTuple):
     Attributes:
         on_commit: When it is about to be committed.
         on_rollback: When it was taken back.
-        is_there: Whether it is still there, asked in the transaction before it is committed.
+        on_doubt: When the connection broke as it was to be committed.
+        is_there: Whether it is still there, asked in the transaction before it is committed; None for what is in no table.
     """
 
     on_commit: Callable[[], None]
     on_rollback: Callable[[], None]
-    is_there: Callable[[Connection], bool]
+    is_there: Callable[[Connection], bool] | None = None
+    on_doubt: Callable[[], None] | None = None
 
 
 class _Transaction:
@@ -49,8 +55,10 @@ class _Transaction:
         self.written: list[Written] = []
         #: The same, once a commit was asked for.
         self.committing: list[Written] = []
-        #: Something was taken back to a savepoint; of which SQLAlchemy does not tell.
+        #: Something was taken back to a savepoint; to which of several SQLAlchemy does not tell.
         self.is_doubtful = False
+        #: How much was written before each savepoint.
+        self.savepoints: list[int] = []
         #: A statement is on its way, which a signal handler may have interrupted.
         self.is_executing = False
         #: It is being committed, or taken back.
@@ -95,10 +103,11 @@ class Transactions:
     Args:
         engine: The application's; None where it is not known, so that each transaction has to be given.
         dialect: The kind of its database.
+        is_needed: Whether a caller who is in no transaction is refused.
     """
 
-    def __init__(self, engine: Engine | None, dialect: str) -> None:
-        self._engine, self._dialect = engine, dialect
+    def __init__(self, engine: Engine | None, dialect: str, *, is_needed: bool) -> None:
+        self._engine, self._dialect, self._is_needed = engine, dialect, is_needed
         if engine is not None:
             _listen(engine)
             if not event.contains(orm.Session, "after_transaction_create", _note_session):
@@ -106,10 +115,18 @@ class Transactions:
 
     @contextmanager
     def within(self, where: Any) -> Generator[None, None, None]:
-        """Until this ends, the caller is in the transaction that was given, or in none for None."""
+        """Until this ends, the caller is in the transaction that was given, or in none for None.
+
+        Raises:
+            ConfigurationError: What was given is neither.
+        """
         if where is not None and not isinstance(where, Connection):
             # Of asyncio's the one inside, which is used by a greenlet.
             where = getattr(where, "sync_session", None) or getattr(where, "sync_connection", None) or where
+            if not isinstance(where, (Connection, orm.Session, orm.scoped_session)):
+                raise ConfigurationError(
+                    f"within() takes a session or connection of SQLAlchemy's, or None, not {type(where).__name__}"
+                )
         token = _given.set({**_given.get({}), id(self): (where, _running())})
         try:
             yield
@@ -153,9 +170,15 @@ class Transactions:
                 *(connection for connection, _ in self._begun_connections()),
             ]
         )
-        open_ones = [each for each in several if not _is_interrupted(each) and not is_autocommitting(each)]
+        if any(map(_is_interrupted, several)):
+            return None
+        open_ones = [each for each in several if not is_autocommitting(each)]
         if len(open_ones) > 1:
             raise ConfigurationError(_SEVERAL)
+        if not open_ones and self._is_needed:
+            raise ConfigurationError(_NONE)
+        for each in open_ones:
+            refuse_streaming(each)
         return next(iter(open_ones), None)
 
     def _begun_sessions(self) -> list[tuple[orm.Session, asyncio.AbstractEventLoop | None]]:
@@ -228,7 +251,7 @@ def _note_session(session: orm.Session, transaction: orm.SessionTransaction) -> 
 
 def _begin(connection: Connection) -> None:
     begun = _transaction_of(connection)
-    begun.written, begun.committing, begun.is_doubtful = [], [], False
+    begun.written, begun.committing, begun.savepoints, begun.is_doubtful = [], [], [], False
     begun.is_executing = begun.is_ending = False
     _note(_connections, connection)
 
@@ -244,7 +267,7 @@ def _commit(connection: Connection, *_: Any) -> None:
 
 def _is_there(written: Written, connection: Connection) -> bool:
     try:
-        return written.is_there(connection)
+        return written.is_there is None or written.is_there(connection)
     except SQLAlchemyError:
         # Then nothing is committed either, which is told when that fails.
         return True
@@ -256,8 +279,25 @@ def _roll_back(connection: Connection, *_: Any) -> None:
     ended.take_back()
 
 
+def _save(connection: Connection, *_: Any) -> None:
+    found = _transaction_of(connection)
+    found.savepoints.append(len(found.written))
+
+
+def _release(connection: Connection, *_: Any) -> None:
+    found = _transaction_of(connection)
+    if found.savepoints:
+        found.savepoints.pop()
+
+
 def _roll_back_to(connection: Connection, *_: Any) -> None:
-    _transaction_of(connection).is_doubtful = True
+    found = _transaction_of(connection)
+    found.is_doubtful = True
+    count = found.savepoints.pop() if found.savepoints else 0
+    # What is in no table is taken for gone when it was written after the last one.
+    gone = [each for each in found.written[count:] if each.is_there is None]
+    found.written = [each for each in found.written if each not in gone]
+    found.tell(gone, "on_rollback")
 
 
 def _begin_statement(connection: Connection, *_: Any) -> None:
@@ -275,9 +315,15 @@ def _fail(context: Any) -> None:
     if found is None:
         return
     found.is_executing = False
-    if found.is_ending and not context.is_disconnect:
-        # A commit that was refused; one that was cut off may have come about.
-        found.written, found.committing = found.committing, []
+    if not found.is_ending:
+        return
+    found.written, found.committing = found.committing, []
+    if context.is_disconnect:
+        # A commit that was cut off may have come about.
+        doubtful = [each for each in found.written if each.on_doubt is not None]
+        found.written = []
+        found.tell(doubtful, "on_doubt")
+    else:
         found.take_back()
 
 
@@ -288,6 +334,8 @@ _LISTENERS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("commit_twophase", _commit),
     ("rollback", _roll_back),
     ("rollback_twophase", _roll_back),
+    ("savepoint", _save),
+    ("release_savepoint", _release),
     ("rollback_savepoint", _roll_back_to),
     ("before_cursor_execute", _begin_statement),
     ("after_cursor_execute", _end_statement),

@@ -210,9 +210,16 @@ class Spool(ThreadedBuffer):
                 New(endpoint, token, subjects, kept, message.json_message, message.size, message.hold_for), ticket
             )
         except (vendor.MixpanelException, InvalidRecordError) as error:
-            note_failure(self._name, error)
+            self._note(error)
             return Reason.NOT_KEPT
         return None
+
+    def _note(self, error: Exception) -> None:
+        said = getattr(error, "says", None)
+        if said is None:
+            note_failure(self._name, error)
+        else:
+            warn_rarely("%s", said)
 
     def _append(self, new: New, ticket: Ticket | None) -> None:
         # Under the lock, or a thread could deliver it before its ticket is known.
@@ -356,7 +363,7 @@ class Spool(ThreadedBuffer):
 
     def end(self) -> None:
         """Delivers what waits before the process ends, as long as it may; what does not arrive stays in the store."""
-        if not (self._is_used or self._on_their_way):
+        if not (self._connections and (self._is_used or self._on_their_way)):
             return
         if isinstance(self._consumer, HttpConsumer):
             self._consumer.hurry()
@@ -622,12 +629,16 @@ class Spool(ThreadedBuffer):
         with self._lock:
             remembered = list(self._tickets)
         for number in set(remembered) - self._store.among(remembered):
-            # Another process has told what became of it.
-            ticket = self._tickets.pop(number, None)
-            if ticket is not None and ticket.hold_for is not None:
-                ticket.settled_elsewhere(answer=answers_about([Waiting("", (None, None), ticket, 0)])[0])
-            elif ticket is not None:
-                ticket.delivered()
+            if (ticket := self._tickets.pop(number, None)) is not None:
+                self._gone(number, ticket)
+
+    def _gone(self, number: int, ticket: Ticket) -> None:
+        """Counts what is there no more: another process has told what became of it."""
+        del number  # an outbox asks for it
+        if ticket.hold_for is not None:
+            ticket.settled_elsewhere(answer=answers_about([Waiting("", (None, None), ticket, 0)])[0])
+        else:
+            ticket.delivered()
 
     def _lose(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> None:
         for row in rows:
@@ -660,6 +671,8 @@ def _work(reference: weakref.ref[Spool]) -> None:
 
 
 def _told(error: BaseException) -> str:
+    if (said := getattr(error, "says", None)) is not None:
+        return str(said)
     return str(understood(error)) if isinstance(error, Exception) else type(error).__name__
 
 

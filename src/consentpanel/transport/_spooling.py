@@ -62,7 +62,7 @@ class SpoolConsumer(KeepingConsumer):
             then is dropped, which its `Decision` says (``not_kept``).
         flush_timeout: The most seconds that `flush` waits.
         exit_timeout: The most seconds that the end of the process waits; what is left stays in the file.
-        connections: The most threads that send at a time, 1 to 32.
+        connections: The most threads that send at a time, up to 32. 0 leaves it to other processes: this one then only writes.
 
     Raises:
         ConfigurationError: An argument cannot work, or the file is of another kind.

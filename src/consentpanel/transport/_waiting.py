@@ -169,6 +169,8 @@ def vendor_error(endpoint: str | None, text: str) -> Exception:
     """The vendor's exception, with the endpoint and, unlike the vendor's, without the batch."""
     error: Exception = vendor.MixpanelException(text)
     error.endpoint = endpoint  # type: ignore[attr-defined]
+    # A text of ours, which holds no value.
+    error.says = text  # type: ignore[attr-defined]
     return error
 
 
