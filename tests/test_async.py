@@ -8,6 +8,7 @@ import inspect
 import json
 import threading
 import time
+from contextlib import suppress
 
 import mixpanel
 import pytest
@@ -28,6 +29,7 @@ from consentpanel import (
     RegistryError,
     keep,
 )
+from consentpanel._log import forget_warnings
 from consentpanel.registry import AsyncConsentRegistry, MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -412,3 +414,19 @@ async def test_the_fixture_works_with_a_registry_that_answers_later(consentpanel
     assert await asyncio.wait_for(mp.track("user-1", "Viewed", {"plan": "pro"}), 5)
     consentpanel_outbox.assert_tracked("Viewed", distinct_id="user-1", properties={"plan": "pro"})
     await mp.close()
+
+
+def test_a_loop_that_has_ended_is_named_as_what_helps(vendor, caplog):  # rules 8.3 and 8.8
+    forget_warnings()
+
+    async def consent_of(subject_id, purpose):
+        return True
+
+    buffer = BufferedConsumer(consumer=vendor)
+    mp = AsyncMixpanel("T", buffer, registry=consent_of, policy=FieldPolicy.keep_all())
+    asyncio.run(mp.track("user-1", "Signed up"))
+    with suppress(Exception):
+        buffer.flush()
+    assert vendor.messages == []
+    assert "Close the AsyncMixpanel" in caplog.text
+    buffer.discard_all()

@@ -609,6 +609,36 @@ def test_a_row_that_somebody_holds_does_not_let_a_later_one_of_the_same_person_p
     assert [each.properties["$append"]["n"] for each in vendor.people] == [0, 1]
 
 
+def test_a_message_that_had_to_be_written_twice_is_counted_once(
+    client: Any, engine: Engine, vendor: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rule 4.4
+    mp = client()
+    spool = outbox_of(mp)._spool
+    failures = [1]
+    real = spool.tables.put
+
+    def put(connection: Any, new: Any) -> int:
+        number: int = real(connection, new)
+        if failures:
+            failures.pop()
+            cause = engine.dialect.loaded_dbapi.OperationalError(1213, "Deadlock found")
+            cause.sqlstate = "40P01"
+            raise DBAPIError("INSERT", None, cause)
+        return number
+
+    monkeypatch.setattr(spool.tables, "put", put)
+    assert mp.track(WHO, "Signed up")
+    assert list(spool._tickets) == [each.number for each in spool._store.read(rows_of(spool))]
+    mp.flush()
+    assert mp.stats() == {"sent": {"consent_granted": 1}}
+    assert len(vendor.events) == 1
+
+
+def rows_of(spool: Any) -> Callable[[Any], Any]:
+    return lambda connection: connection.execute(f"SELECT number FROM {spool.tables.names.waiting}").fetchall()
+
+
 def test_what_is_held_waits_in_the_database_for_an_answer(
     client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport
 ) -> None:

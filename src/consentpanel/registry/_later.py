@@ -158,6 +158,12 @@ def bridged(registry: Any, loop: Callable[[], asyncio.AbstractEventLoop | None])
 
 
 class _Bridged:
+    #: What is said when a question outside of a call has no answer.
+    unanswered = (
+        "consent was answered in the call, and cannot be asked for again now that the message is to leave: the event loop in which the "
+        "registry answers has ended, or is busy. Close the AsyncMixpanel, or leave `async with`, before its loop ends"
+    )
+
     def __init__(self, bridge: Bridge, registry: Any) -> None:
         self._bridge = bridge
         self._inner = registry

@@ -124,8 +124,7 @@ class Outbox(Spool):
     def _append_here(self, new: New, ticket: Ticket | None) -> None:
         theirs = self.tables.asked(self.transactions.connection)
         if theirs is None:
-            # Before the commit, or another thread could deliver it before its ticket is known.
-            self.tables.append_told(new, lambda number: self._remember(number, ticket))
+            self._append_alone(new, ticket)
             with self._lock:
                 self._note_fresh(not new.hold_for)
             return
@@ -142,6 +141,24 @@ class Outbox(Spool):
                 is_there=lambda connection: self.tables.has(connection, number),
             ),
         )
+
+    def _append_alone(self, new: New, ticket: Ticket | None) -> None:
+        """Writes a message in a transaction of its own, which may be tried several times."""
+        numbers: list[int] = []
+
+        def remember(number: int) -> None:
+            # Before the commit, or another thread could deliver it before its ticket is known.
+            for gone in numbers:
+                self._tickets.pop(gone, None)
+            numbers.append(number)
+            self._remember(number, ticket)
+
+        try:
+            self.tables.append_told(new, remember)
+        except Exception:
+            for gone in numbers:
+                self._tickets.pop(gone, None)
+            raise
 
     def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
         """Has something sent once the caller's transaction has committed; at once where there is none."""
