@@ -1257,3 +1257,200 @@ def test_who_agrees_in_a_transaction_of_asyncio_s_is_told_of_in_the_same_one(
 
     asyncio.run(work())
     assert [each.distinct_id for each in vendor.events] == ["anna"]
+
+
+# What applications do besides
+def test_an_open_transaction_of_somebody_holds_up_neither_delivery_nor_withdrawal(
+    client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one transaction at a time writes")
+    mp = client(timeout=2)
+    for number in range(20):
+        mp.track("user-1", f"E{number}")
+        mp.people_append("user-1", {"n": number})
+    with Session(engine) as session:
+        session.execute(insert(ORDERS))
+        for _ in range(3):
+            mp.track(WHO, "Open")
+            mp.people_append(WHO, {"n": 0})
+        mp.alias("user-2", WHO)
+        mp.flush()
+        assert len(vendor.messages) == 40
+        assert outbox_of(mp).waiting == 0
+        for number in range(5):
+            with outbox_of(mp).within(None):
+                mp.track("user-1", f"L{number}")
+        assert mp.withdraw("user-1").discarded == 5
+        assert outbox_of(mp).waiting == 0
+        session.rollback()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_the_child_of_a_fork_is_in_no_transaction_of_its_parent(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    # rule 8.6
+    if engine.dialect.name == "sqlite":
+        pytest.skip("the parent's transaction keeps the child from writing")
+    mp = client()
+    with Session(engine) as session, outbox_of(mp).within(None):
+        pass
+    with Session(engine) as session:
+        session.execute(insert(ORDERS))
+        mp.track(WHO, "Parent")
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = 0 if mp.track("user-2", "Child") else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        session.execute(insert(ORDERS))
+        session.rollback()
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Child"]
+
+
+def test_a_look_at_what_others_have_delivered_takes_nothing_open_for_sent(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    # rule 4.4
+    told: list[Decision] = []
+    mp = client(told=told)
+    with Session(engine) as session:
+        session.execute(insert(ORDERS))
+        mp.track(WHO, "Gone")
+        outbox_of(mp)._spool._next_look["rare"] = 0.0
+        mp.flush()
+        session.rollback()
+    assert mp.stats() == {"dropped": {"rolled_back": 1}}
+    assert reasons(told) == [Reason.ROLLED_BACK]
+
+
+def test_a_pool_of_one_connection_delivers_updates(
+    client: Any, url: str, engine: Engine, vendor: FakeTransport
+) -> None:
+    small = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=5)
+    mp = client(engine=small)
+    with small.begin():
+        mp.people_set(WHO, {"plan": "pro"})
+    mp.flush()
+    assert len(vendor.people) == 1
+    small.dispose()
+
+
+@pytest.mark.parametrize("bind", ["default", "another"])
+def test_a_session_whose_tables_say_where_they_are_is_found(
+    client: Any, engine: Engine, tmp_path: Path, vendor: FakeTransport, bind: str
+) -> None:
+    mp = client()
+    other = create_engine(f"sqlite:///{tmp_path}/other.db")
+    binds = {"bind": other, "binds": {ORDERS: engine}} if bind == "another" else {"binds": {ORDERS: engine}}
+    for name in ("Gone", "Kept"):
+        with Session(**binds) as session:
+            session.begin()
+            mp.track(WHO, name)
+            if name == "Kept":
+                session.commit()
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Kept"]
+    other.dispose()
+
+
+def test_a_hook_after_the_commit_is_in_no_transaction(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    mp = client()
+    with Session(engine) as session:
+        event.listen(session, "after_commit", lambda _: mp.track(WHO, "Committed"))
+        session.execute(insert(ORDERS))
+        session.commit()
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Committed"]
+
+
+def test_tasks_have_their_own_transaction_and_not_their_parent_s(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+
+        async def sign_up(name: str) -> None:
+            async with AsyncSession(engine) as session, session.begin():
+                assert await mp.track(WHO, name)
+
+        async def later(go_on: asyncio.Event) -> None:
+            await go_on.wait()
+            assert await mp.track(WHO, "Later")
+
+        async with AsyncSession(engine) as session:
+            # That only reads.
+            await session.execute(text("SELECT 1"))
+            go_on = asyncio.Event()
+            task = asyncio.create_task(later(go_on))
+            for name in ("A", "B"):
+                await asyncio.gather(sign_up(name))
+            await session.commit()
+            # Another transaction of the same session: the task is none of its.
+            await session.execute(text("SELECT 1"))
+            go_on.set()
+            await task
+            await session.rollback()
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert sorted(each.event or "" for each in vendor.events) == ["A", "B", "Later"]
+
+
+def test_a_call_that_is_cancelled_is_not_sent_when_its_transaction_is_taken_back(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    # rule 8.8
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        for number in range(6):
+            async with AsyncSession(engine) as session:
+                await session.execute(text("SELECT 1"))
+                tasks = [asyncio.create_task(mp.track(WHO, "X")) for _ in range(40)]
+                await asyncio.sleep(0.004 * number)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await session.rollback()
+        await asyncio.sleep(0.2)
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert vendor.messages == []
+
+
+def test_what_within_was_given_ends_with_it_for_tasks_too(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        go_on = asyncio.Event()
+
+        async def later() -> None:
+            await go_on.wait()
+            await mp.track(WHO, "Later")
+
+        async with AsyncSession(engine) as session:
+            with outbox.within(session):
+                task = asyncio.create_task(later())
+                await asyncio.sleep(0)
+        go_on.set()
+        await task
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert [each.event for each in vendor.events] == ["Later"]

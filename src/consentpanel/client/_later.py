@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 
 #: Threads in which what may take its time is done, for all clients of the process.
 _THREADS = 32
+#: Seconds that a call which was cancelled waits for what it is writing.
+_WRITTEN = 5.0
 
 
 class AsyncMixpanel:
@@ -238,7 +240,8 @@ class AsyncMixpanel:
         self._note_loop()
         if isinstance(planned, Decision):
             return planned
-        drive = _Drive(planned, self._done)
+        # Here, where the caller is; what follows is done by another task, and thread.
+        drive = _Drive(planned, partial(self._done, pinned=self._client.pin()))
         task = asyncio.ensure_future(drive.run())
         try:
             return await asyncio.shield(task)
@@ -246,18 +249,23 @@ class AsyncMixpanel:
             # What is being delivered is told and counted as what it becomes.
             if drive.is_delivering:
                 self._keep(task)
+                if self._client.keeps_for_others:
+                    # What is being written may belong to the transaction that the caller ends now.
+                    await asyncio.wait([task], timeout=_WRITTEN)
             else:
                 drive.is_cancelled = True
                 task.cancel()
             raise
 
-    async def _done(self, act: Act) -> Any:
+    async def _done(self, act: Act, pinned: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None) -> Any:
         if act.kind == "ask" and self._awaited is not None:
             found = act.do()
             return await found if inspect.isawaitable(found) else found
         if act.kind == "deliver" and self._client.takes_at_once:
             return act.do()
-        return await self._in_thread(act.do, _pool.delivering if act.kind == "deliver" else None)
+        if act.kind == "deliver":
+            return await self._in_thread(act.do if pinned is None else pinned(act.do), _pool.delivering)
+        return await self._in_thread(act.do)
 
     async def _in_thread(self, act: Callable[[], _T], executor: ThreadPoolExecutor | None = None) -> _T:
         self._note_loop()
@@ -392,6 +400,15 @@ class _Planning(Mixpanel):
         plan = self.planned("track", distinct_id, event_name, properties)
         if not isinstance(plan, Decision):
             self.drive(plan)
+
+    def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]] | None:
+        """Makes of what is to be done for this caller what another thread can do for it; None where that is the same."""
+        return self._sealed.pin()
+
+    @property
+    def keeps_for_others(self) -> bool:
+        """Whether messages are kept on a disk or in a database."""
+        return bool(self._sealed.own_spools)
 
     @property
     def takes_at_once(self) -> bool:

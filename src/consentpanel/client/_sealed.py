@@ -111,6 +111,13 @@ class SealedTransport:
         is_own = "has_room" in known and "send" in known and "send" not in vars(self.__consumer)
         return is_own and self.__consumer.has_room is True
 
+    def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]] | None:
+        """Makes of an act what another thread can do for this caller, in whose transaction an outbox then keeps a message."""
+        for each in self.own_spools[:1]:
+            found: Callable[[Callable[[], Any]], Callable[[], Any]] = each.pin()
+            return found
+        return None
+
     def release(self, subject_id: object) -> None:
         """Has the consumer look at once whether what it holds for a person may leave."""
         look = getattr(self.__consumer, "look_at_held", None)

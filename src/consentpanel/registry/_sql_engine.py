@@ -357,8 +357,8 @@ def under_savepoint(theirs: Connection, act: Callable[[], _T]) -> _T:
     except SQLAlchemyError as error:
         outer = theirs.get_transaction()
         if is_rolled_back(error) and outer is not None and theirs.dialect.name in MYSQL:
-            # The server has ended all of it, and the caller must not take the rest for done.
-            outer.rollback()
+            # The server has ended all of it, and the caller must not take the rest for done: until it is taken back nothing goes on.
+            theirs.invalidate(error)
         raise
 
 

@@ -114,6 +114,10 @@ class KeepingConsumer:
     #: Tells a client that what may not leave yet is kept back here: not by what a subclass, or a test, puts in the place of `send`.
     holds_back = send
 
+    def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+        """Makes of an act what another thread can do for this caller; for clients."""
+        return lambda act: act
+
     def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
         """Has a message taken by another consumer, at once; for tests, by clients."""
         del lose  # for outboxes

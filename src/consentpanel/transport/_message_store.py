@@ -355,15 +355,18 @@ class MessageStore:
         # A look before the lock for writing: most often nothing waits.
         if not self._is_there(f"SELECT 1 {place} LIMIT 1", (endpoint, *given)):
             return 0, []
+        if in_order:
+            self._prepare_order(endpoint)
 
         def lease(connection: Connection) -> tuple[int, list[Row]]:
             now = self.present()
             blocked = self._whose_order(connection, endpoint, now) if in_order else set()
             if blocked is None:
                 return 0, []
+            # Where nobody else chooses meanwhile no row has to be held, or passed by.
             found = connection.execute(
                 f"SELECT {_FIELDS}, available, subject {place} AND number <= ? AND leased_until <= ?"
-                f"{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?{self._waited_for if in_order else self.passing_by}",
+                f"{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?{'' if in_order else self.passing_by}",
                 (endpoint, *given, _LAST if last is None else last, now, *(() if in_order else (now,)), most),
             ).fetchall()
             rows = self._chosen(connection, found, blocked, now, most_bytes)
@@ -377,9 +380,16 @@ class MessageStore:
                 (number, until),
                 [row.number for row in rows],
             )
+            if in_order:
+                # As they are by now: somebody may have been withdrawn since they were read.
+                mine_now = f"SELECT {_FIELDS} FROM {names.waiting} WHERE lease = ? AND number IN ({{}}) ORDER BY number"
+                rows = self._rows(self._found(connection, mine_now, (number,), [row.number for row in rows]))
             return number, rows
 
         return self.write(lease)
+
+    def _prepare_order(self, endpoint: str) -> None:
+        """Makes what `_whose_order` needs, before a transaction."""
 
     def _whose_order(self, connection: Connection, endpoint: str, now: int) -> set[str] | None:
         """Whose messages have to wait for those that somebody delivers now; None where all of an endpoint wait for each other."""
@@ -473,11 +483,18 @@ class MessageStore:
     def _unname(self, connection: Connection, numbers: Sequence[int]) -> None:
         """Forgets whom messages name that are in no table any more; what another caller has leased since still names them."""
         names = self.names
-        missing = " AND ".join(
-            f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.number = {names.named}.number)"
-            for table in (names.waiting, names.dead, names.held)
-        )
-        self._each(connection, f"DELETE FROM {names.named} WHERE {missing} AND number IN ({{}})", (), numbers)
+        queries = [
+            f"SELECT number FROM {each} WHERE number IN ({{}})" for each in (names.waiting, names.dead, names.held)
+        ]
+        left = {number for query in queries for (number,) in self._found(connection, query, (), numbers)}
+        self._forget_names(connection, [number for number in numbers if number not in left])
+
+    def _forget_names(self, connection: Connection, numbers: Sequence[int]) -> None:
+        # Each by its whole key: to look beside it MySQL would wait for what others have not committed.
+        query = f"SELECT subject, number FROM {self.names.named} WHERE number IN ({{}})"
+        for subject, number in self._found(connection, query, (), numbers):
+            one = f"DELETE FROM {self.names.named} WHERE subject = ? AND number = ?"
+            connection.execute(one, (subject, number))
 
     def _reduce(self, connection: Connection, table: str, number: int, left: str) -> None:
         """Leaves of a message what nobody need be asked about: it stands on no purpose."""
@@ -694,8 +711,8 @@ class MessageStore:
         return self._rows(connection.execute(query, (key, key)).fetchall())
 
     def _delete(self, connection: Connection, table: str, numbers: Sequence[int]) -> None:
-        for each in (table, self.names.named):
-            self._each(connection, f"DELETE FROM {each} WHERE number IN ({{}})", (), numbers)
+        self._each(connection, f"DELETE FROM {table} WHERE number IN ({{}})", (), numbers)
+        self._forget_names(connection, numbers)
 
     def _is_there(self, query: str, values: Sequence[Any] = ()) -> bool:
         return self.read(lambda connection: connection.execute(query, values).fetchone()) is not None
@@ -703,8 +720,7 @@ class MessageStore:
     def _rows(self, found: Iterable[Sequence[Any]]) -> list[Row]:
         return list(map(self._row, found))
 
-    @staticmethod
-    def _each(connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[int]) -> None:
+    def _each(self, connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[int]) -> None:
         """Executes a statement for some numbers."""
         for some in _parts(numbers):
             connection.execute(sql.format(",".join("?" * len(some))), (*values, *some))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager, suppress
@@ -30,8 +32,9 @@ try:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.util import greenlet_spawn
 
+    from consentpanel.transport._outbox_events import Written, await_end
     from consentpanel.transport._outbox_tables import OutboxTables
-    from consentpanel.transport._outbox_transactions import Transactions, Written, await_end
+    from consentpanel.transport._outbox_transactions import Transactions
 except ImportError as error:
     raise ConfigurationError(
         f"SQLAlchemyOutbox needs SQLAlchemy 2: pip install 'consentpanel[sqlalchemy]' ({error.name} cannot be imported)"
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
 
+#: Seconds after which what was to be committed is.
+_SETTLED = 60.0
 #: Seconds to wait for an event loop.
 _PATIENCE = 30.0
 #: The drivers by which threads use a database that is asyncio's to the application.
@@ -83,6 +88,10 @@ class Outbox(Spool):
         super()._reset()
         #: Numbers of which nobody knows whether they were committed.
         self._doubtful: set[int] = set()
+        #: Of what was written in transactions that are open.
+        self._uncommitted: dict[int, Ticket] = {}
+        #: When which numbers were about to be committed.
+        self._recent: deque[tuple[float, int]] = deque()
 
     @property
     def tables(self) -> OutboxTables:
@@ -131,11 +140,12 @@ class Outbox(Spool):
         number = self.tables.put_in(theirs, new)
         # Numbers of what was taken back to a savepoint come again on SQLite.
         self._taken_back(number)
-        self._remember(number, ticket)
+        if ticket is not None:
+            self._uncommitted[number] = ticket
         await_end(
             theirs,
             Written(
-                on_commit=lambda: self._committed(new),
+                on_commit=lambda: self._committed(number, new),
                 on_rollback=lambda: self._taken_back(number),
                 on_doubt=lambda: self._doubt(number),
                 is_there=lambda connection: self.tables.has(connection, number),
@@ -174,9 +184,19 @@ class Outbox(Spool):
         else:
             await_end(theirs, Written(on_commit=send, on_rollback=lambda: lose(Reason.ROLLED_BACK)))
 
-    def _committed(self, new: New) -> None:
+    def _committed(self, number: int, new: New) -> None:
         with self._lock:
+            self._remember(number, self._uncommitted.pop(number, None))
+            present = time.monotonic()
+            while self._recent and self._recent[0][0] < present - _SETTLED:
+                self._recent.popleft()
+            self._recent.append((present, number))
             self._note_fresh(not new.hold_for)
+
+    def _remembered(self) -> set[int]:
+        # What is just being committed nobody else sees yet.
+        recent = {number for moment, number in self._recent if moment > time.monotonic() - _SETTLED}
+        return super()._remembered() - (recent - self._doubtful)
 
     def _doubt(self, number: int) -> None:
         with self._lock:
@@ -191,7 +211,7 @@ class Outbox(Spool):
             super()._gone(number, ticket)
 
     def _taken_back(self, number: int) -> None:
-        ticket = self._tickets.pop(number, None)
+        ticket = self._uncommitted.pop(number, None) or self._tickets.pop(number, None)
         if ticket is not None:
             ticket.lost(Reason.ROLLED_BACK)
 
@@ -320,6 +340,10 @@ class SQLAlchemyOutbox(KeepingConsumer):
             ...     outbox.send("events", '{"event": "Viewed", "properties": {"token": "T", "distinct_id": "user-1"}}')
         """
         return self._outbox.transactions.within(where)
+
+    def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+        """Makes of an act what another thread can do in the transaction in which this caller is now; for clients."""
+        return self._outbox.transactions.pin()
 
     def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
         """Has a message taken by another consumer once the caller's transaction has committed; for tests, by clients."""

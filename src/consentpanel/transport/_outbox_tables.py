@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -97,6 +97,8 @@ class OutboxTables(MessageStore):
         self._offset, self._seen_until = 0, 0.0
         self._measured, self._measured_until = 0, 0.0
         self._lent = threading.local()
+        #: Of which endpoints there is a row to hold.
+        self._lanes: set[str] = set()
 
     @property
     def engine(self) -> Engine:
@@ -222,6 +224,13 @@ class OutboxTables(MessageStore):
     def name_of(self, text: str) -> str:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
+    def _each(self, connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[int]) -> None:
+        if self._dialect in MYSQL:
+            # One by one: of several MySQL may read the whole table, and wait for each row that others have not committed.
+            connection.executemany(sql.replace("IN ({})", "= ?"), [(*values, number) for number in numbers])
+        else:
+            super()._each(connection, sql, values, numbers)
+
     def _row(self, fields: Sequence[Any]) -> Row:
         row = Row._make(fields)
         return row if row.token is None else row._replace(token=json.loads(row.kept)[0])
@@ -235,19 +244,20 @@ class OutboxTables(MessageStore):
         return {subject for _, subject in rows if subject is not None}.union(*others.values())
 
     def _take_lane(self, connection: Connection, endpoint: str) -> None:
-        if self._dialect == "sqlite":
-            # Only one writes at a time.
+        # On SQLite only one writes at a time.
+        if self._dialect != "sqlite":
+            taken = f"SELECT 1 FROM {self._lane} WHERE endpoint = ?{self._waited_for}"
+            connection.execute(taken, (endpoint,)).fetchall()
+
+    def _prepare_order(self, endpoint: str) -> None:
+        if self._dialect == "sqlite" or endpoint in self._lanes:
             return
-        taken = f"SELECT 1 FROM {self._lane} WHERE endpoint = ?{self._waited_for}"
-        if connection.execute(taken, (endpoint,)).fetchone() is not None:
-            return
-        try:
-            with writing(self.engine) as other, other.begin():
-                _Adapter(other).execute(f"INSERT INTO {self._lane} (endpoint) VALUES (?)", (endpoint,))
-        except IntegrityError:
-            # Another process has just made it.
-            pass
-        connection.execute(taken, (endpoint,))
+        if not self._is_there(f"SELECT 1 FROM {self._lane} WHERE endpoint = ?", (endpoint,)):
+            into = f"INSERT INTO {self._lane} (endpoint) VALUES (?)"
+            # Another process may just have made it.
+            with suppress(IntegrityError):
+                committed(self.engine, lambda connection: _Adapter(connection).execute(into, (endpoint,)))
+        self._lanes.add(endpoint)
 
     def _see_the_server(self) -> None:
         """Notes, once in a while, how far this machine's clock is from the server's, and what that can do."""
@@ -362,8 +372,9 @@ def _tables(metadata: MetaData, prefix: str) -> dict[str, Table]:
             f"{prefix}outbox_named",
             metadata,
             Column("subject", digest, nullable=False),
-            Column("number", BigInteger, nullable=False, autoincrement=False, index=True),
+            Column("number", BigInteger, nullable=False, autoincrement=False),
             PrimaryKeyConstraint("subject", "number"),
+            Index(f"ix_{prefix}outbox_named_number", "number"),
             **options,
         ),
         # Whose row somebody holds chooses what leaves next, where that has to keep its order.

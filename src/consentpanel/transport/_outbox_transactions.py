@@ -1,22 +1,25 @@
-"""Which transaction of SQLAlchemy's the caller of an outbox is in, and what becomes of it."""
+"""Which transaction of SQLAlchemy's the caller of an outbox is in."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
+import attrs
 from sqlalchemy import event, orm
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidRequestError, MissingGreenlet, PendingRollbackError
 from sqlalchemy.util.concurrency import in_greenlet
 
-from consentpanel._log import note_failure
 from consentpanel.errors import ConfigurationError
 from consentpanel.registry._sql_engine import connection_of, is_autocommitting, refuse_streaming
+from consentpanel.transport import _outbox_events as events
 
 _SEVERAL = (
     "several transactions are open on the engine of an outbox, and nobody can tell to which a message belongs, which is not kept: "
@@ -32,69 +35,64 @@ _IN_A_COROUTINE = (
 )
 
 
-class Written(NamedTuple):
-    """What is to be done when it is known what became of something that was written.
+_ENDED = (
+    "the transaction to which a message of an outbox belongs has ended before it was written, which is not kept: await the call before"
+    " the end"
+)
+_BUSY = (
+    "a message of an outbox belongs to a transaction that another task is using at this moment, and is not kept: give each task a session"
+    " of its own"
+)
+
+Loop: TypeAlias = "asyncio.AbstractEventLoop | None"
+
+
+@attrs.frozen(eq=False)
+class _Begun:
+    """A session or connection, and the transaction that it has begun.
 
     Attributes:
-        on_commit: When it is about to be committed.
-        on_rollback: When it was taken back.
-        on_doubt: When the connection broke as it was to be committed.
-        is_there: Whether it is still there, asked in the transaction before it is committed; None for what is in no table.
+        where: Gives the session or connection; None when it is there no more.
+        is_open: Whether that transaction goes on.
+        loop: The event loop in which it was begun.
+        thread: The thread.
+        task: Gives the task.
+        pid: The process.
     """
 
-    on_commit: Callable[[], None]
-    on_rollback: Callable[[], None]
-    is_there: Callable[[Connection], bool] | None = None
-    on_doubt: Callable[[], None] | None = None
+    where: Callable[[], Any]
+    is_open: Callable[[], bool]
+    loop: Loop
+    thread: int = attrs.field(factory=threading.get_ident)
+    task: Callable[[], Any] = attrs.field(factory=lambda: _reference(_task()))
+    pid: int = attrs.field(factory=os.getpid)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread, or task, has begun it, and not one that has begun this."""
+        return self.thread == threading.get_ident() and self.task() is _task()
 
 
-class _Transaction:
-    """What was written in the transaction of a connection that is open."""
+@attrs.define(eq=False)
+class _Given:
+    """What `within` was given, until it ends."""
 
-    def __init__(self) -> None:
-        self.written: list[Written] = []
-        #: The same, once a commit was asked for.
-        self.committing: list[Written] = []
-        #: Something was taken back to a savepoint; to which of several SQLAlchemy does not tell.
-        self.is_doubtful = False
-        #: How much was written before each savepoint.
-        self.savepoints: list[int] = []
-        #: A statement is on its way, which a signal handler may have interrupted.
-        self.is_executing = False
-        #: It is being committed, or taken back.
-        self.is_ending = False
+    where: Any
+    loop: Loop
+    is_over: bool = False
+    pid: int = attrs.field(factory=os.getpid)
 
-    def tell(self, said: Iterable[Written], name: str) -> None:
-        for each in said:
-            try:
-                getattr(each, name)()
-            except Exception as error:  # noqa: BLE001 - the caller's transaction goes on
-                note_failure("the outbox", error)
-
-    def take_back(self) -> None:
-        """All of it is gone."""
-        gone, self.written = self.written, []
-        self.tell(gone, "on_rollback")
+    @property
+    def is_valid(self) -> bool:
+        return not self.is_over and self.pid == os.getpid()
 
 
-#: Of the connections of each engine that is listened to.
-_open: weakref.WeakKeyDictionary[Connection, _Transaction] = weakref.WeakKeyDictionary()
-
-
-class _Begun(NamedTuple):
-    """A session or connection whose transaction was begun, and by which event loop; None for none."""
-
-    reference: weakref.ref[Any]
-    loop: asyncio.AbstractEventLoop | None
-
-
-#: Those whose transaction was begun here: in this thread, or task, or one that it has begun.
-_connections: contextvars.ContextVar[tuple[_Begun, ...]] = contextvars.ContextVar("connections", default=())
-_sessions: contextvars.ContextVar[tuple[_Begun, ...]] = contextvars.ContextVar("sessions", default=())
+#: Those whose transaction was begun here, or by whom this thread or task was begun.
+_begun: contextvars.ContextVar[tuple[_Begun, ...]] = contextvars.ContextVar("begun", default=())
 #: What `within` was given last, by outbox.
-_given: contextvars.ContextVar[dict[int, tuple[Any, asyncio.AbstractEventLoop | None]]] = contextvars.ContextVar(
-    "given"
-)
+_given: contextvars.ContextVar[dict[int, _Given]] = contextvars.ContextVar("given")
+#: What a call has found that is carried out by another thread, by outbox.
+_pinned: contextvars.ContextVar[dict[int, _Given | list[_Begun]]] = contextvars.ContextVar("pinned")
 
 
 class Transactions:
@@ -109,7 +107,7 @@ class Transactions:
     def __init__(self, engine: Engine | None, dialect: str, *, is_needed: bool) -> None:
         self._engine, self._dialect, self._is_needed = engine, dialect, is_needed
         if engine is not None:
-            _listen(engine)
+            events.listen(engine)
             if not event.contains(orm.Session, "after_transaction_create", _note_session):
                 event.listen(orm.Session, "after_transaction_create", _note_session)
 
@@ -127,21 +125,42 @@ class Transactions:
                 raise ConfigurationError(
                     f"within() takes a session or connection of SQLAlchemy's, or None, not {type(where).__name__}"
                 )
-        token = _given.set({**_given.get({}), id(self): (where, _running())})
+        given = _Given(where, _running())
+        token = _given.set({**_given.get({}), id(self): given})
         try:
             yield
         finally:
+            # A task that was begun meanwhile still has it.
+            given.is_over = True
             _given.reset(token)
 
-    def loop(self) -> asyncio.AbstractEventLoop | None:
+    def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+        """Makes of an act what another thread can do in the transaction in which this one is now."""
+        here = self._here()
+
+        def pinned(act: Callable[[], Any]) -> Callable[[], Any]:
+            def do() -> Any:
+                token = _pinned.set({**_pinned.get({}), id(self): here})
+                try:
+                    return act()
+                finally:
+                    _pinned.reset(token)
+
+            return do
+
+        return pinned
+
+    def loop(self) -> Loop:
         """The event loop in which the caller's transaction has to be used; None for this very thread.
 
         Raises:
             ConfigurationError: This thread runs that loop, and may not wait for it.
         """
-        given = _given.get({})
-        here = [given[id(self)]] if id(self) in given else [*self._begun_sessions(), *self._begun_connections()]
-        loop = next((loop for each, loop in here if loop is not None and _is_async(each)), None)
+        here = self._here()
+        several = (
+            [(here.where, here.loop)] if isinstance(here, _Given) else [(each.where(), each.loop) for each in here]
+        )
+        loop = next((loop for where, loop in several if loop is not None and self._is_async(where)), None)
         if loop is None or loop is not _running():
             return loop
         if not in_greenlet():
@@ -155,195 +174,123 @@ class Transactions:
             ConfigurationError: What was given is no transaction of this kind of database, or it cannot be told which is meant.
             SQLAlchemyError: The session cannot tell.
         """
-        given = _given.get({})
-        if id(self) in given:
-            where, _ = given[id(self)]
-            if where is None:
-                return None
-            session, connection = (None, where) if isinstance(where, Connection) else (where, None)
-            found = connection_of(session, connection, self._dialect)
-            _listen(found.engine)
-            return None if _is_interrupted(found) else found
-        several = dict.fromkeys(
-            [
-                *(session.connection() for session, _ in self._begun_sessions()),
-                *(connection for connection, _ in self._begun_connections()),
-            ]
-        )
-        if any(map(_is_interrupted, several)):
-            return None
+        here = self._here()
+        if isinstance(here, _Given):
+            return None if here.where is None else self._of_given(here.where)
+        several: dict[Connection, bool] = {}
+        for each in here:
+            where = each.where()
+            found = self._of_session(where) if isinstance(where, orm.Session) else where
+            if found is not None:
+                several[found] = several.get(found, False) or each.is_here
+        for connection, is_here in several.items():
+            if events.is_busy(connection):
+                if is_here:
+                    # A signal handler in the middle of a statement, whose message is its own.
+                    return None
+                raise ConfigurationError(_BUSY)
         open_ones = [each for each in several if not is_autocommitting(each)]
         if len(open_ones) > 1:
             raise ConfigurationError(_SEVERAL)
         if not open_ones and self._is_needed:
             raise ConfigurationError(_NONE)
-        for each in open_ones:
-            refuse_streaming(each)
+        for theirs in open_ones:
+            refuse_streaming(theirs)
         return next(iter(open_ones), None)
 
-    def _begun_sessions(self) -> list[tuple[orm.Session, asyncio.AbstractEventLoop | None]]:
-        return [(each, loop) for each, loop in _alive(_sessions) if each.in_transaction() and self._is_bound(each)]
+    def _here(self) -> _Given | list[_Begun]:
+        pinned = _pinned.get({}).get(id(self))
+        if pinned is not None:
+            is_over = pinned.is_over if isinstance(pinned, _Given) else not all(each.is_open() for each in pinned)
+            if is_over:
+                raise ConfigurationError(_ENDED)
+            return pinned
+        given = _given.get({}).get(id(self))
+        if given is not None and given.is_valid:
+            return given
+        here = [each for each in _begun.get() if each.pid == os.getpid() and each.is_open() and self._is_ours(each)]
+        # What was begun here is meant, and not what whoever has begun this has.
+        return [each for each in here if each.is_here] or here
 
-    def _begun_connections(self) -> list[tuple[Connection, asyncio.AbstractEventLoop | None]]:
-        pool = None if self._engine is None else self._engine.pool
-        return [
-            (each, loop) for each, loop in _alive(_connections) if each.in_transaction() and each.engine.pool is pool
-        ]
+    def _of_given(self, where: Any) -> Connection | None:
+        session, connection = (None, where) if isinstance(where, Connection) else (where, None)
+        found = connection_of(session, connection, self._dialect)
+        events.listen(found.engine)
+        return None if events.is_busy(found) else found
 
-    def _is_bound(self, session: orm.Session) -> bool:
+    def _of_session(self, session: orm.Session) -> Connection | None:
+        own: Any = {} if self._is_own(_default_of(session)) else {"bind_arguments": {"bind": self._engine}}
         try:
-            bind = session.get_bind()
-        except (SQLAlchemyError, TypeError):
-            # Its tables tell the engines; what it has begun is among the connections.
-            return False
-        return self._engine is not None and bind.engine.pool is self._engine.pool
+            return session.connection(**own)
+        except (PendingRollbackError, MissingGreenlet):
+            raise
+        except InvalidRequestError:
+            # In a hook of its commit, or of its end.
+            return None
+
+    def _is_ours(self, begun: _Begun) -> bool:
+        where = begun.where()
+        if isinstance(where, Connection):
+            return self._is_own(where)
+        # As SQLAlchemy 2.1 and 2.0 name them.
+        binds = getattr(where, "binds", None) or getattr(where, "_Session__binds", None) or {}
+        return any(map(self._is_own, (_default_of(where), *binds.values())))
+
+    def _is_async(self, where: Any) -> bool:
+        bind = where if isinstance(where, Connection) or where is None else _default_of(where) or self._engine
+        return bind is not None and bool(bind.dialect.is_async)
+
+    def _is_own(self, bind: Any) -> bool:
+        return self._engine is not None and bind is not None and bind.engine.pool is self._engine.pool
 
 
-def _is_async(where: Any) -> bool:
-    bind = where if isinstance(where, Connection) else getattr(where, "get_bind", lambda: None)()
-    return bind is not None and bool(bind.dialect.is_async)
+def _default_of(session: orm.Session) -> Any:
+    """Where a session is bound to, when its tables do not say."""
+    try:
+        return session.get_bind()
+    except (InvalidRequestError, TypeError):
+        return None
 
 
-def _running() -> asyncio.AbstractEventLoop | None:
+def _running() -> Loop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
 
 
-def await_end(connection: Connection, written: Written) -> None:
-    """Has it told what becomes of something that was just written in a transaction."""
-    _transaction_of(connection).written.append(written)
+def _task() -> Any:
+    return None if _running() is None else asyncio.current_task()
 
 
-def _transaction_of(connection: Connection) -> _Transaction:
-    found = _open.get(connection)
-    if found is None:
-        found = _open[connection] = _Transaction()
-        # One that nobody has closed is taken back with its connection.
-        weakref.finalize(connection, found.take_back).atexit = False
-    return found
+def _reference(thing: Any) -> Callable[[], Any]:
+    return (lambda: None) if thing is None else weakref.ref(thing)
 
 
-def _is_interrupted(connection: Connection) -> bool:
-    """Whether this is called in the middle of a statement of the same connection: by a signal handler."""
-    found = _open.get(connection)
-    return found is not None and (found.is_executing or found.is_ending)
+def _note(begun: _Begun) -> None:
+    _begun.set((*(each for each in _begun.get() if each.pid == begun.pid and each.is_open()), begun))
 
 
-def _alive(where: contextvars.ContextVar[tuple[_Begun, ...]]) -> list[tuple[Any, asyncio.AbstractEventLoop | None]]:
-    return [(found, loop) for reference, loop in where.get() if (found := reference()) is not None]
+def _note_connection(connection: Connection, number: int) -> None:
+    where = weakref.ref(connection)
 
+    def is_open() -> bool:
+        found = where()
+        return found is not None and events.is_in(found, number)
 
-def _note(where: contextvars.ContextVar[tuple[_Begun, ...]], begun: Any) -> None:
-    others = [
-        each
-        for each in where.get()
-        if (found := each.reference()) is not None and found is not begun and found.in_transaction()
-    ]
-    where.set((*others, _Begun(weakref.ref(begun), _running())))
+    _note(_Begun(where, is_open, _running()))
 
 
 def _note_session(session: orm.Session, transaction: orm.SessionTransaction) -> None:
-    if transaction.parent is None:
-        _note(_sessions, session)
-
-
-def _begin(connection: Connection) -> None:
-    begun = _transaction_of(connection)
-    begun.written, begun.committing, begun.savepoints, begun.is_doubtful = [], [], [], False
-    begun.is_executing = begun.is_ending = False
-    _note(_connections, connection)
-
-
-def _commit(connection: Connection, *_: Any) -> None:
-    ended = _transaction_of(connection)
-    if ended.is_doubtful:
-        ended.tell([each for each in ended.written if not _is_there(each, connection)], "on_rollback")
-    ended.is_ending = True
-    ended.committing, ended.written = ended.written, []
-    ended.tell(ended.committing, "on_commit")
-
-
-def _is_there(written: Written, connection: Connection) -> bool:
-    try:
-        return written.is_there is None or written.is_there(connection)
-    except SQLAlchemyError:
-        # Then nothing is committed either, which is told when that fails.
-        return True
-
-
-def _roll_back(connection: Connection, *_: Any) -> None:
-    ended = _transaction_of(connection)
-    ended.is_ending = True
-    ended.take_back()
-
-
-def _save(connection: Connection, *_: Any) -> None:
-    found = _transaction_of(connection)
-    found.savepoints.append(len(found.written))
-
-
-def _release(connection: Connection, *_: Any) -> None:
-    found = _transaction_of(connection)
-    if found.savepoints:
-        found.savepoints.pop()
-
-
-def _roll_back_to(connection: Connection, *_: Any) -> None:
-    found = _transaction_of(connection)
-    found.is_doubtful = True
-    count = found.savepoints.pop() if found.savepoints else 0
-    # What is in no table is taken for gone when it was written after the last one.
-    gone = [each for each in found.written[count:] if each.is_there is None]
-    found.written = [each for each in found.written if each not in gone]
-    found.tell(gone, "on_rollback")
-
-
-def _begin_statement(connection: Connection, *_: Any) -> None:
-    if (found := _open.get(connection)) is not None:
-        found.is_executing = True
-
-
-def _end_statement(connection: Connection, *_: Any) -> None:
-    if (found := _open.get(connection)) is not None:
-        found.is_executing = False
-
-
-def _fail(context: Any) -> None:
-    found = _open.get(context.connection) if context.connection is not None else None
-    if found is None:
+    if transaction.parent is not None:
         return
-    found.is_executing = False
-    if not found.is_ending:
-        return
-    found.written, found.committing = found.committing, []
-    if context.is_disconnect:
-        # A commit that was cut off may have come about.
-        doubtful = [each for each in found.written if each.on_doubt is not None]
-        found.written = []
-        found.tell(doubtful, "on_doubt")
-    else:
-        found.take_back()
+    where, begun = weakref.ref(session), weakref.ref(transaction)
+
+    def is_open() -> bool:
+        found = where()
+        return found is not None and found.get_transaction() is begun() is not None
+
+    _note(_Begun(where, is_open, _running()))
 
 
-_LISTENERS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("begin", _begin),
-    ("begin_twophase", lambda connection, _: _begin(connection)),
-    ("commit", _commit),
-    ("commit_twophase", _commit),
-    ("rollback", _roll_back),
-    ("rollback_twophase", _roll_back),
-    ("savepoint", _save),
-    ("release_savepoint", _release),
-    ("rollback_savepoint", _roll_back_to),
-    ("before_cursor_execute", _begin_statement),
-    ("after_cursor_execute", _end_statement),
-    ("handle_error", _fail),
-)
-
-
-def _listen(engine: Engine) -> None:
-    if not event.contains(engine, "begin", _begin):
-        for name, listener in _LISTENERS:
-            event.listen(engine, name, listener)
+events.begins.append(_note_connection)

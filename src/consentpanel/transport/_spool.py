@@ -294,7 +294,7 @@ class Spool(ThreadedBuffer):
         except (vendor.MixpanelException, InvalidRecordError) as error:
             if client is None:
                 raise
-            note_failure(self._name, error)
+            self._note(error)
             return in_memory
         known = self._known()
         for row, left in changed:
@@ -626,11 +626,15 @@ class Spool(ThreadedBuffer):
         judged = [Waiting("", (None, None), ticket, 0) for _, ticket in dead]
         denied = [number for (number, _), answer in zip(dead, answers_about(judged), strict=True) if answer is False]
         self._store.forget_dead(denied)
-        with self._lock:
-            remembered = list(self._tickets)
-        for number in set(remembered) - self._store.among(remembered):
+        remembered = self._remembered()
+        for number in remembered - self._store.among(remembered):
             if (ticket := self._tickets.pop(number, None)) is not None:
                 self._gone(number, ticket)
+
+    def _remembered(self) -> set[int]:
+        """The numbers of what should be there, unless another process has delivered it."""
+        with self._lock:
+            return set(self._tickets)
 
     def _gone(self, number: int, ticket: Ticket) -> None:
         """Counts what is there no more: another process has told what became of it."""
