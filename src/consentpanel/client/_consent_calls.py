@@ -194,10 +194,10 @@ class ConsentCalls(VendorCalls):
     def _within(self, where: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """In the caller's transaction, where the registry answers, and the consumer keeps messages, within one."""
         theirs = {name: each for name, each in where.items() if each is not None}
-        within: Any = getattr(self._guard.settings().registry, "within", None)
+        within: Any = getattr(self._guard.settings().registry, "within", None) if theirs else None
         outboxes = [each for each in self._sealed.own_spools if hasattr(each, "within")]
         stack = ExitStack()
-        if theirs and within is not None and outboxes:
+        if within is not None and outboxes:
             stack.enter_context(within(**theirs))
             for each in outboxes:
                 stack.enter_context(each.within(next(iter(theirs.values()))))
@@ -243,10 +243,11 @@ def _everything(
     known: list[Purpose] = []
     failure: RegistryError | None = None
     theirs = {name: each for name, each in where.items() if each is not None}
-    within: Any = getattr(settings.registry, "within", None)
+    # Of a proxy that stands for nothing yet nothing can be asked.
+    within: Any = getattr(settings.registry, "within", None) if theirs else None
     try:
         # With what the caller's own transaction has recorded.
-        with within(**theirs) if theirs and within is not None else nullcontext():
+        with within(**theirs) if within is not None else nullcontext():
             known = purposes_known(settings.registry, subject_id)
     except RegistryError as error:
         failure = error

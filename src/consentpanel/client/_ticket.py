@@ -276,7 +276,7 @@ class _Answers:
             note_failure("context", error)
             self.standings, self._regimes = dict.fromkeys(asked, Standing.UNAVAILABLE), {}
         if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
-            error_once(getattr(settings.registry, "unanswered", None) or _UNANSWERED)
+            error_once(getattr(type(settings.registry), "unanswered", None) or _UNANSWERED)
         self._registry, self._context = settings.registry, settings.context
         self._records: dict[str, list[ConsentRecord]] = {}
 

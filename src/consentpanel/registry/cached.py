@@ -256,7 +256,7 @@ class CachedRegistry:
     @property
     def is_within(self) -> bool:
         """Whether the other registry answers here as a transaction sees it that is not committed yet."""
-        return getattr(self._inner, "is_within", False) is True
+        return hasattr(type(self._inner), "is_within") and self._inner.is_within is True
 
     def forget(self, subject_id: Any, **where: Any) -> object:
         """Erases all records of one person, here and in the other registry."""
