@@ -95,9 +95,8 @@ def _delivers(name: str, url: str, messages: int, workers: int) -> None:
         reply(request, 200, {"status": 1, "error": None}, {})
 
     vendor = LoopbackServer(take)
-    writer = SQLAlchemyOutbox(url, consumer=_Sink(), linger=600, exit_timeout=0.01)
+    writer = SQLAlchemyOutbox(url, consumer=_Sink(), connections=0)
     mp = _client(writer)
-    writer._spool._connections = 0  # noqa: SLF001 - it only writes
     for number in range(messages):
         mp.track(f"user-{number % 1000}", "Bought")
     start = multiprocessing.get_context("spawn")
@@ -121,8 +120,9 @@ def _delivers(name: str, url: str, messages: int, workers: int) -> None:
 
 
 def _work(url: str, urls: dict[str, str]) -> None:
-    _client(SQLAlchemyOutbox(url, linger=0.01, max_size=200, **urls))  # type: ignore[arg-type]
+    client = _client(SQLAlchemyOutbox(url, linger=0.01, max_size=200, **urls))  # type: ignore[arg-type]
     time.sleep(600)
+    del client  # without one nobody delivers
 
 
 def _client(consumer: Any) -> Mixpanel:
