@@ -50,6 +50,10 @@ ORDERS = Table("orders", MetaData(), Column("number", Integer, primary_key=True)
 @pytest.fixture(params=["sqlite", *(pytest.param(name, marks=service) for name in ("postgresql", "mariadb"))])
 def url(request: Any, tmp_path: Path) -> str:
     """A database without an outbox."""
+    return emptied(request, tmp_path)
+
+
+def emptied(request: Any, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/shop.db"
     found: str = request.getfixturevalue(request.param).url
@@ -835,11 +839,9 @@ def test_a_signal_handler_that_tracks_in_the_middle_of_a_statement_hangs_and_bre
 
 
 # asyncio
-@pytest.fixture
-def async_url(url: str) -> str:
-    if url.startswith("mysql"):
-        pytest.skip("no driver of asyncio's for MariaDB is installed")
-    return url.replace("sqlite:", "sqlite+aiosqlite:")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=service)])
+def async_url(request: Any, tmp_path: Path) -> str:
+    return emptied(request, tmp_path).replace("sqlite:", "sqlite+aiosqlite:")
 
 
 @pytest.fixture
