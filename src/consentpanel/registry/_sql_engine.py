@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import time
 import weakref
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from contextlib import suppress
 from copy import copy
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import create_engine, event, orm
+from sqlalchemy import MetaData, create_engine, event, orm
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, Pool, QueuePool, SingletonThreadPool, StaticPool
@@ -22,6 +23,7 @@ from consentpanel.errors import ConfigurationError
 
 _T = TypeVar("_T")
 
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
 #: How often a write of our own is tried when others are in its way.
 _TRIES = 5
 #: Not the one of the module: its state is the application's.
@@ -227,6 +229,45 @@ _NO_TABLE = frozenset({"42P01", 1146})
 _TOO_LONG = frozenset({"57014", "55P03", 1205, 1969, 3024})
 #: Deadlock, failed serialization and a record that has changed, in PostgreSQL (SQLSTATE) and in MySQL and MariaDB (numbers).
 _IN_THE_WAY = frozenset({"40P01", "40001", 1213, 1020, _NO_SAVEPOINT})
+
+
+def check_place(schema: object, table_prefix: object) -> None:
+    """Checks where tables are to be, and what their names begin with.
+
+    Raises:
+        ConfigurationError: One of them cannot be.
+    """
+    if not isinstance(table_prefix, str) or _PREFIX.fullmatch(table_prefix) is None:
+        raise ConfigurationError("table_prefix must be up to 31 ASCII letters, digits and underscores, no digit first")
+    if schema is not None and (not isinstance(schema, str) or not schema):
+        raise ConfigurationError("schema must be a non-empty str or None")
+
+
+def make_tables(
+    engine: Engine, metadata: MetaData, pause: Callable[[float], None] = time.sleep, **options: Any
+) -> None:
+    """Makes the tables that are not there yet.
+
+    Args:
+        engine: What has the connections.
+        metadata: The tables.
+        pause: Waits so many seconds.
+        options: Of SQLAlchemy's for the connection.
+
+    Raises:
+        SQLAlchemyError: The database failed.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            with writing(engine) as connection, connection.begin():
+                metadata.create_all(connection.execution_options(**options))
+        except SQLAlchemyError:
+            # Another process makes them too.
+            if not left:
+                raise
+            pause(0.2)
+        else:
+            return
 
 
 def reading(engine: Engine) -> Connection:

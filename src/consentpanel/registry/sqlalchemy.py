@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -37,11 +36,12 @@ try:
         asked_twice,
         begin_on_sqlite,
         cause_of,
+        check_place,
         committed,
         connection_of,
+        make_tables,
         reading,
         under_savepoint,
-        writing,
     )
     from consentpanel.registry._sql_plans import Plan, Plans
     from consentpanel.registry._sql_tables import Exact as Exact  # noqa: PLC0414 - migrations name it by this module
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
-#: How often tables are tried to be made.
-_TRIES = 4
 #: Seconds for which what was written here is read where it was written, since a replica may lag.
 _LAG = 60.0
 #: The most people of whom that is known; of the others a replica is asked at once.
@@ -135,12 +132,7 @@ class SQLAlchemyRegistry(StoredRegistry):
             strict_records=strict_records,
             objection_key=objection_key,
         )
-        if not isinstance(table_prefix, str) or _PREFIX.fullmatch(table_prefix) is None:
-            raise ConfigurationError(
-                "table_prefix must be up to 31 ASCII letters, digits and underscores, no digit first"
-            )
-        if schema is not None and (not isinstance(schema, str) or not schema):
-            raise ConfigurationError("schema must be a non-empty str or None")
+        check_place(schema, table_prefix)
         limit = None if timeout is None else seconds("timeout", timeout)
         self._tables = Tables(schema, table_prefix)
         self._own = OwnEngine("engine_or_url", engine_or_url, limit, is_async=self._is_async)
@@ -167,21 +159,7 @@ class SQLAlchemyRegistry(StoredRegistry):
         Raises:
             RegistryError: The database failed.
         """
-
-        def create() -> None:
-            for left in reversed(range(_TRIES)):
-                try:
-                    with writing(self._engine) as connection, connection.begin():
-                        self._tables.metadata.create_all(connection)
-                except SQLAlchemyError:
-                    # Another process makes them too.
-                    if not left:
-                        raise
-                    self._pause(0.2)
-                else:
-                    return
-
-        self._translated(create)
+        self._translated(lambda: make_tables(self._engine, self.metadata, self._pause))
 
     def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
         """The standing of several people for one purpose, by the ids as they were given: in one statement.

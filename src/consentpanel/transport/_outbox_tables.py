@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -27,19 +26,17 @@ from consentpanel.registry._sql_engine import (
     OwnEngine,
     asked_twice,
     cause_of,
+    check_place,
     committed,
+    make_tables,
     reading,
     under_savepoint,
-    writing,
 )
 from consentpanel.transport._message_store import Connection, MessageStore, Names, New, Row, present
 from consentpanel.transport._waiting import vendor_error
 
 _T = TypeVar("_T")
 
-_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,30}", re.ASCII)
-#: How often tables are tried to be made.
-_TRIES = 5
 #: Seconds after which the server's clock is looked at again.
 _SEEN = 60.0
 #: How many times as long as it took to add up what waits it is not added up again.
@@ -76,12 +73,7 @@ class OutboxTables(MessageStore):
     def __init__(
         self, engine_or_url: Engine | URL | str, schema: str | None, prefix: str, timeout: float | None
     ) -> None:
-        if not isinstance(prefix, str) or _PREFIX.fullmatch(prefix) is None:
-            raise ConfigurationError(
-                "table_prefix must be up to 31 ASCII letters, digits and underscores, no digit first"
-            )
-        if schema is not None and (not isinstance(schema, str) or not schema):
-            raise ConfigurationError("schema must be a non-empty str or None")
+        check_place(schema, prefix)
         self._own = OwnEngine("engine_or_url", engine_or_url, None if timeout is None else seconds("timeout", timeout))
         if self._own.is_shared:
             raise ConfigurationError(
@@ -111,22 +103,8 @@ class OutboxTables(MessageStore):
         Raises:
             MixpanelException: The database fails.
         """
-
-        def create() -> None:
-            for left in reversed(range(_TRIES)):
-                try:
-                    with writing(self.engine) as connection, connection.begin():
-                        # Where the statements look for them, which are written out.
-                        self.metadata.create_all(connection.execution_options(schema_translate_map=None))
-                except SQLAlchemyError:
-                    # Another process makes them too.
-                    if not left:
-                        raise
-                    time.sleep(0.2)
-                else:
-                    return
-
-        self._translated(create)
+        # Where the statements look for them, which are written out.
+        self._translated(lambda: make_tables(self.engine, self.metadata, schema_translate_map=None))
 
     @contextmanager
     def lent(self, theirs: SQLConnection | None) -> Generator[None, None, None]:
