@@ -279,8 +279,7 @@ def test_an_engine_that_commits_each_statement_has_no_transaction_to_be_in(url, 
                 registry.deny("user-1", connection=connection)
         registry.grant("user-1", "analytics")
         # What the registry writes by itself is whole all the same.
-        plans = registry._plans
-        monkeypatch.setattr(plans, "_extend", None)
+        monkeypatch.setitem(registry._statements, "extend", None)
         with pytest.raises((RegistryError, sqlalchemy.exc.ObjectNotExecutableError)):
             registry.deny("user-1", "analytics")
         monkeypatch.undo()

@@ -29,7 +29,7 @@ _TRIES = 5
 #: Not the one of the module: its state is the application's.
 _CHANCE = random.SystemRandom()
 
-#: The databases whose statements `_sql_plans` knows.
+#: The databases whose statements `_sql_statements` knows.
 DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite")
 #: The names of one of them.
 MYSQL = ("mysql", "mariadb")

@@ -30,6 +30,7 @@ try:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.exc import SQLAlchemyError
 
+    from consentpanel.registry._plans import Plan, Plans
     from consentpanel.registry._sql_engine import (
         GATE,
         OwnEngine,
@@ -43,7 +44,7 @@ try:
         reading,
         under_savepoint,
     )
-    from consentpanel.registry._sql_plans import Plan, Plans
+    from consentpanel.registry._sql_statements import holds_at_once, statements_of
     from consentpanel.registry._sql_tables import Exact as Exact  # noqa: PLC0414 - migrations name it by this module
     from consentpanel.registry._sql_tables import Tables
 except ImportError as error:
@@ -139,7 +140,9 @@ class SQLAlchemyRegistry(StoredRegistry):
         self._replica = (
             None if read_engine is None else OwnEngine("read_engine", read_engine, limit, is_async=self._is_async)
         )
-        self._plans = Plans(self._tables, self._engine.dialect.name, self._required, self._max_age)
+        dialect = self._engine.dialect.name
+        self._statements = statements_of(self._tables, dialect)
+        self._plans = Plans(self._required, self._max_age, is_held_at_once=holds_at_once(dialect))
         self._given = self._objections.fingerprints
         self._objections = self._objections.shared_with(self._place)
         #: Until when a replica is not asked of each person, who was written of here.
@@ -437,7 +440,7 @@ class SQLAlchemyRegistry(StoredRegistry):
     def _asked(self, engine: Engine, plan: Callable[[], Plan[_T]]) -> _T:
         def ask() -> _T:
             with reading(engine) as connection:
-                return _run(connection, plan())
+                return self._run(connection, plan())
 
         return self._translated(lambda: asked_twice(ask))
 
@@ -462,7 +465,7 @@ class SQLAlchemyRegistry(StoredRegistry):
     def _put(self, plan: Callable[[], Plan[_T]], session: Any, connection: Any) -> _T:
         """What comes of a plan in the caller's transaction."""
         theirs = self._translated(lambda: connection_of(session, connection, self._engine.dialect.name))
-        return self._translated(lambda: under_savepoint(theirs, lambda: _run(theirs, plan())))
+        return self._translated(lambda: under_savepoint(theirs, lambda: self._run(theirs, plan())))
 
     def _done(self, plan: Callable[[], Plan[_T]]) -> _T:
         waiting: list[Callable[[], Plan[Any]]] | None = getattr(self._busy, "waiting", None)
@@ -496,7 +499,7 @@ class SQLAlchemyRegistry(StoredRegistry):
     def _tried(self, plan: Callable[[], Plan[_T]]) -> _T:
         if self._own.is_shared:
             return self._done_beside(plan)
-        return committed(self._engine, lambda connection: _run(connection, plan()), self._pause)
+        return committed(self._engine, lambda connection: self._run(connection, plan()), self._pause)
 
     def _done_beside(self, plan: Callable[[], Plan[_T]]) -> _T:
         """In the one connection that the application has too: part of its transaction, if it is in one."""
@@ -506,7 +509,7 @@ class SQLAlchemyRegistry(StoredRegistry):
             begin_on_sqlite(connection)
             try:
                 with connection.begin_nested():
-                    answer = _run(connection, plan())
+                    answer = self._run(connection, plan())
             except BaseException:
                 if is_alone:
                     raw.rollback()
@@ -514,6 +517,18 @@ class SQLAlchemyRegistry(StoredRegistry):
             if is_alone:
                 raw.commit()
             return answer
+
+    def _run(self, connection: Connection, plan: Plan[_T]) -> _T:
+        """What comes of a plan whose statements are executed on a connection."""
+        rows: Any = None
+        while True:
+            try:
+                name, values = plan.send(rows)
+            except StopIteration as end:
+                answer: _T = end.value
+                return answer
+            result = connection.execute(self._statements[name], values)
+            rows = result.all() if result.returns_rows else ()
 
     def _pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -554,16 +569,3 @@ class SQLAlchemyRegistry(StoredRegistry):
             # The oldest first, as they were noted.
             while self._written and (len(self._written) > _NOTED or next(iter(self._written.values())) < until - _LAG):
                 self._written.pop(next(iter(self._written)))
-
-
-def _run(connection: Connection, plan: Plan[_T]) -> _T:
-    """What comes of a plan whose statements are executed on a connection."""
-    rows: Any = None
-    while True:
-        try:
-            statement, parameters = plan.send(rows)
-        except StopIteration as end:
-            answer: _T = end.value
-            return answer
-        result = connection.execute(statement, parameters)
-        rows = result.all() if result.returns_rows else ()
