@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union, cast
 
@@ -21,7 +21,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.registry import ConsentRegistry
 from consentpanel.registry._protocol import is_coroutine_function
-from consentpanel.registry._recording import keep_objections
+from consentpanel.registry._recording import keep_objections, outside_of_a_call
 from consentpanel.registry.callable import as_registry
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ class Settings:
         is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
         for name, value in (("asks_one", asks_one), ("allowing", allowing), ("may_take_fast_path", is_usual)):
             object.__setattr__(self, name, value)
+
+    @contextmanager
+    def outside_of_a_call(self) -> Generator[None, None, None]:
+        """Surrounds the questions that are asked by threads of ours, without the caller's request, context or connection."""
+        with self.context(), outside_of_a_call(self.registry):
+            yield
 
     @property
     def holds(self) -> bool:

@@ -269,7 +269,7 @@ class _Answers:
         asked = dict.fromkeys(question for ticket in tickets for question in ticket.questions())
         persons = dict.fromkeys(person for ticket in tickets for person in ticket.persons())
         try:
-            with settings.context():
+            with settings.outside_of_a_call():
                 self.standings = standings_of(settings.registry, asked)
                 self._regimes = regimes_known(settings.regime, persons)
         except Exception as error:  # noqa: BLE001 - the context is the user's
@@ -277,7 +277,7 @@ class _Answers:
             self.standings, self._regimes = dict.fromkeys(asked, Standing.UNAVAILABLE), {}
         if Standing.UNAVAILABLE in self.standings.values() or None in self._regimes.values():
             error_once(getattr(type(settings.registry), "unanswered", None) or _UNANSWERED)
-        self._registry, self._context = settings.registry, settings.context
+        self._registry, self._surrounded = settings.registry, settings.outside_of_a_call
         self._records: dict[str, list[ConsentRecord]] = {}
 
     def cover(self, awaited: Iterable[tuple[str, Purpose]], until: datetime) -> bool | None:
@@ -291,7 +291,7 @@ class _Answers:
         for person, purpose in awaited:
             try:
                 if person not in self._records:
-                    with self._context():
+                    with self._surrounded():
                         self._records[person] = history_of(self._registry, person)
             except Exception as error:  # noqa: BLE001 - the context is the user's
                 note_failure("the history of a registry", error)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -276,7 +276,7 @@ class RecordingRegistry(ABC):
         try:
             return self._forget_all(key, self._objections.tags(self._scope, key), **where)
         finally:
-            tell(self, [key], is_settled=not any(where.values()))
+            self._tell([key], **where)
 
     def _forget_all(self, key: str, tags: list[str], **where: Any) -> int:  # noqa: ARG002 - for those who override it
         """Erases the records of one person, and keeps what outlives them under each tag; how many were erased."""
@@ -298,7 +298,11 @@ class RecordingRegistry(ABC):
         try:
             self._write(records, is_stamped_here=is_stamped_here, **where)
         finally:
-            tell(self, {record.subject_id for record in records}, is_settled=not any(where.values()))
+            self._tell({record.subject_id for record in records}, **where)
+
+    def _tell(self, subject_ids: Collection[str], **where: Any) -> None:
+        """Tells those who remember answers of a write, which shows only later when it is in a transaction of the caller's."""
+        tell(self, subject_ids, is_settled=not any(where.values()))
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:  # noqa: ARG002 - the same
         """Appends all records, or none.
@@ -414,6 +418,22 @@ class StoredRegistry(RecordingRegistry):
     def close(self) -> None:
         """Closes what the registry has opened by itself."""
 
+    def outside_of_a_call(self) -> AbstractContextManager[object]:
+        """Surrounds questions of a thread of ours, so that what they open by it is closed; for clients."""
+        return nullcontext()
+
+    def after_commit(self, act: Callable[[], object]) -> bool:
+        """Has an act done once the transaction is committed in which the caller is, and never if that is taken back; for clients.
+
+        Args:
+            act: What is to be done.
+
+        Returns:
+            Whether it was put off; False where the registry is in no transaction of its caller's by itself: nothing was done.
+        """
+        del act  # for registries that are
+        return False
+
     @abstractmethod
     def scoped(self: _T, name: str) -> _T:
         """The same store for one tenant: its ids never meet those of another, nor those of the store without one.
@@ -447,14 +467,31 @@ def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
     Returns:
         Whether nothing is left to be said: objections are kept, or how the registry forgets is not ours to know.
     """
-    inner = registry
-    # Past whatever a proxy makes of the question.
-    with suppress(AttributeError, TypeError):
-        for _ in range(8):
-            inner = object.__getattribute__(inner, "_inner")
-    # By its class, because a proxy may raise until its object is there.
+    inner = _innermost(registry)
     if not issubclass(type(inner), RecordingRegistry):
         return True
     if issubclass(type(inner), StoredRegistry):
         inner.add_objection_key(keyed)
     return bool(inner._objections)  # noqa: SLF001 - the same file
+
+
+def outside_of_a_call(registry: Any) -> AbstractContextManager[object]:
+    """What surrounds questions to a registry that are asked by a thread of ours."""
+    inner = _innermost(registry)
+    return inner.outside_of_a_call() if issubclass(type(inner), StoredRegistry) else nullcontext()
+
+
+def after_commit(registry: Any, act: Callable[[], object]) -> bool:
+    """As `StoredRegistry.after_commit`, of anybody's registry."""
+    inner = _innermost(registry)
+    return issubclass(type(inner), StoredRegistry) and inner.after_commit(act)
+
+
+def _innermost(registry: Any) -> Any:
+    """The registry over which others are caches; its class tells what it is, because a proxy may raise until its object is there."""
+    inner = registry
+    # Past whatever a proxy makes of the question.
+    with suppress(AttributeError, TypeError):
+        for _ in range(8):
+            inner = object.__getattribute__(inner, "_inner")
+    return inner

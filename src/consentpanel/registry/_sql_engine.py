@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool, SingletonThreadPool, Stat
 
 from consentpanel._forks import ForkGate
 from consentpanel.errors import ConfigurationError
+from consentpanel.registry._db_failures import meaning_of
 
 _T = TypeVar("_T")
 
@@ -222,14 +223,6 @@ def _mysql(timeout: float) -> list[str]:
 
 _LIMITS: dict[str, Callable[[float], list[str]]] = {"postgresql": _postgresql, "mysql": _mysql, "mariadb": _mysql}
 
-#: What MySQL and MariaDB say when a savepoint is gone together with its transaction.
-_NO_SAVEPOINT = 1305
-#: What PostgreSQL (SQLSTATE), MySQL and MariaDB (numbers) say of a table that is not there, and of a limit of time that is over.
-_NO_TABLE = frozenset({"42P01", 1146})
-_TOO_LONG = frozenset({"57014", "55P03", 1205, 1969, 3024})
-#: Deadlock, failed serialization and a record that has changed, in PostgreSQL (SQLSTATE) and in MySQL and MariaDB (numbers).
-_IN_THE_WAY = frozenset({"40P01", "40001", 1213, 1020, _NO_SAVEPOINT})
-
 
 def check_place(schema: object, table_prefix: object) -> None:
     """Checks where tables are to be, and what their names begin with.
@@ -412,12 +405,12 @@ def cause_of(error: SQLAlchemyError) -> str:
     """What failed, by its types alone because texts hold ids, and what helps where that is known."""
     cause = getattr(error, "orig", None)
     said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-    if is_rolled_back(error):
+    meaning = meaning_of(cause)
+    if meaning == "rolled_back":
         return f"{said}; the server has taken the transaction back"
-    codes = _codes_of(error)
-    if not _NO_TABLE.isdisjoint(codes) or str(cause).startswith("no such table"):
+    if meaning == "no_table":
         return f"{said}; a table is missing: call create_tables(), or run the migration"
-    if not _TOO_LONG.isdisjoint(codes):
+    if meaning == "too_long":
         return (
             f"{said}; it took longer than timeout: where your own transaction holds the person, give it with session="
         )
@@ -426,10 +419,4 @@ def cause_of(error: SQLAlchemyError) -> str:
 
 def is_rolled_back(error: BaseException) -> bool:
     """Whether the server has taken the whole transaction back, because another was in its way."""
-    return not _IN_THE_WAY.isdisjoint(_codes_of(error))
-
-
-def _codes_of(error: BaseException) -> list[str | int]:
-    cause = getattr(error, "orig", None)
-    codes = (getattr(cause, "sqlstate", None), *getattr(cause, "args", ())[:1])
-    return [code for code in codes if isinstance(code, (str, int))]
+    return meaning_of(getattr(error, "orig", None)) == "rolled_back"

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import copy
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self, Unpack
 
 from consentpanel._checks import seconds
 from consentpanel._consent.age import MaxAge
-from consentpanel._consent.chain import Verification
-from consentpanel._consent.ids import purpose_key, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._objections import ObjectionKey
-from consentpanel.registry._recording import StoredRegistry
-from consentpanel.registry._records import Fields, asked_moment, checked_record
+from consentpanel.registry._planned import PlannedRegistry
+from consentpanel.registry._records import Fields, checked_record
 
 try:
     import sqlalchemy
@@ -68,7 +63,7 @@ _NOTED = 100_000
 _asked_within: ContextVar[dict[tuple[object, ...], tuple[Any, Any]] | None] = ContextVar("asked_within", default=None)
 
 
-class SQLAlchemyRegistry(StoredRegistry):
+class SQLAlchemyRegistry(PlannedRegistry):
     """Keeps consent records in a database that many machines share. Safe for threads, processes and forks.
 
     Two tables hold the records, which only grow, and the present standing of each person and purpose; a third the end of each
@@ -164,72 +159,15 @@ class SQLAlchemyRegistry(StoredRegistry):
         """
         self._translated(lambda: make_tables(self._engine, self.metadata, self._pause))
 
-    def standings(self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None) -> dict[Any, Standing]:
-        """The standing of several people for one purpose, by the ids as they were given: in one statement.
-
-        Raises:
-            InvalidRecordError: `at` is naive, or an id is malformed.
-            RegistryError: The database failed.
-        """
-        named, moment = purpose_key(purpose), asked_moment(at)
-        keys = {subject: subject_key(subject) for subject in subject_ids}
-        if not keys:
-            return {}
-        found = self._ask(keys.values(), lambda: self._plans.standings(self._scope, keys.values(), named, moment))
-        unknown = [key for key in dict.fromkeys(keys.values()) if key not in found]
-        if self._objections and unknown:
-            tags = {tag: key for key in unknown for tag in self._objections.tags(self._scope, key)}
-            said = self._ask(tags, lambda: self._plans.standings(self._scope, tags, named, moment))
-            found |= {tags[tag]: standing for tag, standing in said.items()}
-        return {subject: found.get(key, Standing.NOT_RECORDED) for subject, key in keys.items()}
-
-    def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
-        """When the grant that decides now ends, by itself or by its age; None for never, and when no grant decides.
-
-        Raises:
-            InvalidRecordError: The id is malformed.
-            RegistryError: The database failed.
-        """
-        key, named = subject_key(subject_id), purpose_key(purpose)
-        return self._ask([key], lambda: self._plans.ends_at(self._scope, key, named))
-
-    def verify(self, subject_id: Any) -> Verification:
-        """As `MemoryRegistry.verify`: whether the records of a person are those that were written.
-
-        Raises:
-            InvalidRecordError: The id is malformed.
-            RegistryError: The database failed.
-        """
-        key = subject_key(subject_id)
-        return self._ask([key], lambda: self._plans.verify(self._scope, key))
-
-    def people(self) -> Iterator[tuple[str, str]]:
-        """Of whom there are records, as tenant and id, in the order of both.
-
-        Raises:
-            RegistryError: The database failed.
-        """
-        last = ("", "")
-        while some := self._asked(self._engine, partial(self._plans.people, *last)):
-            yield from some
-            last = some[-1]
+    def scoped(self, name: str) -> Self:
+        """As `MemoryRegistry.scoped`: the same tables for one tenant."""
+        tenant = super().scoped(name)
+        tenant._written = {}  # noqa: SLF001 - its own class
+        return tenant
 
     def prepare(self) -> None:
         """As `create_tables`; for copies."""
         self.create_tables()
-
-    def scoped(self, name: str) -> Self:
-        """The same tables for one tenant: its ids never meet those of another, nor those of the tables without one.
-
-        Args:
-            name: The tenant: 1 to 64 printable characters, no white space around.
-
-        Raises:
-            ConfigurationError: The name is malformed, or this is a tenant's already.
-        """
-        tenant = copy(self)
-        tenant._scope, tenant._written = self._tenant(name), {}  # noqa: SLF001 - its own class
-        return tenant
 
     def record(
         self,
@@ -407,29 +345,12 @@ class SQLAlchemyRegistry(StoredRegistry):
         where = self._engine.url if is_shared else id(self._engine.pool)
         return where, self._tables.metadata.schema, self._tables.record.name
 
-    def _read(self, subject_id: str) -> list[ConsentRecord]:
-        return self._ask([subject_id], lambda: self._plans.history(self._scope, subject_id))
-
-    def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:
-        def plan() -> Plan[None]:
-            return self._plans.append(self._scope, records, is_stamped_here=is_stamped_here)
-
-        self._do({record.subject_id for record in records}, plan, **where)
-
-    def _recorded(self, key: str, purpose: str, moment: datetime | None) -> Standing | None:
-        if moment is None:
-            return self._ask([key], lambda: self._plans.standing(self._scope, key, purpose))
-        return self._ask([key], lambda: self._plans.standings(self._scope, [key], purpose, moment)).get(key)
-
-    def _forget_all(self, key: str, tags: list[str], **where: Any) -> int:
-        return self._do([key, *tags], lambda: self._plans.forget(self._scope, key, tags), **where)
-
     def _ask(self, keys: Iterable[str], plan: Callable[[], Plan[_T]]) -> _T:
         """The answer to a question, by a connection of its own that sees what is committed; or within the caller's transaction."""
         given = _asked_within.get()
         if given is not None and (where := given.get(self._place)) is not None:
             return self._put(plan, *where)
-        if self._replica is not None and not self._has_written(keys):
+        if self._replica is not None and keys and not self._has_written(keys):
             try:
                 return self._asked(self._replica.engine, plan)
             except RegistryError:
@@ -450,6 +371,7 @@ class SQLAlchemyRegistry(StoredRegistry):
         plan: Callable[[], Plan[_T]],
         session: Session | scoped_session[Any] | None = None,
         connection: Connection | None = None,
+        **_: Any,
     ) -> _T:
         """What comes of a plan that writes: in the caller's transaction, or in one of its own."""
         if session is not None and connection is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from consentpanel._exports import at_first_use
 
 if TYPE_CHECKING:
+    from consentpanel.testing._django_contract import DjangoRegistryContract
     from consentpanel.testing._fake import FakeTransport
     from consentpanel.testing._mixin import ConsentPanelTestMixin
     from consentpanel.testing._privacy_api import FakePrivacyAPI
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConsentPanelTestMixin",
+    "DjangoRegistryContract",
     "FakePrivacyAPI",
     "FakeTransport",
     "RegistryContract",
@@ -28,6 +30,7 @@ __getattr__, __dir__ = at_first_use(
     globals(),
     {
         "ConsentPanelTestMixin": "_mixin",
+        "DjangoRegistryContract": "_django_contract",
         "FakePrivacyAPI": "_privacy_api",
         "FakeTransport": "_fake",
         "RegistryContract": "registry_contract",

@@ -9,6 +9,7 @@ from typing import Any
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.testing import _assertions
+from consentpanel.testing._lending import lending
 from consentpanel.testing._personal import personal_places
 from consentpanel.testing._sent import EVENT_ENDPOINTS, SentMessage, received
 from consentpanel.transport._holding import MOST_HELD, Held, Holding
@@ -279,7 +280,13 @@ class FakeTransport:
 def _fails_elsewhere(ticket: Ticket) -> bool:
     """Whether the registry or the regime cannot be asked in another thread."""
     answers: list[bool | None] = []
-    thread = threading.Thread(target=lambda: answers.extend(ticket.ask_again([ticket])), name="consentpanel-again")
+    lent = lending()
+
+    def ask() -> None:
+        with lent():
+            answers.extend(ticket.ask_again([ticket]))
+
+    thread = threading.Thread(target=ask, name="consentpanel-again")
     thread.start()
     thread.join()
     return answers == [None]
