@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import os
+import sys
 import tempfile
 import unittest
 from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import responses
@@ -18,7 +22,29 @@ import consentpanel
 from consentpanel.client._process import redirect
 from consentpanel.testing import FakeTransport
 
+#: The Django project of the tests.
+PROJECT = Path(__file__).parent / "tests" / "django" / "project"
 VENDOR_PATHS = ("track", "engage", "groups", "import")
+
+
+@cache
+def set_up_django() -> None:
+    """Set up the tests' Django project, for examples of a document; nothing where Django is not installed."""
+    if importlib.util.find_spec("django") is None:
+        return
+    sys.path.insert(0, str(PROJECT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def close_django() -> None:
+    """Close what examples have opened of its database."""
+    if "django.db" in sys.modules:
+        sys.modules["django.db"].connections.close_all()
 
 
 def start(namespace: dict[str, Any]) -> None:
@@ -28,6 +54,8 @@ def start(namespace: dict[str, Any]) -> None:
     os.chdir(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
     consentpanel.reset()
     stack.callback(consentpanel.reset)
+    set_up_django()
+    stack.callback(close_django)
     vendor = stack.enter_context(responses.RequestsMock(assert_all_requests_are_fired=False))
     vendor.add_passthru("http://127.0.0.1:")  # stand-ins of the examples' own
     for path in VENDOR_PATHS:

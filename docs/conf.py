@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
+import django
+from django.conf import settings
+
 from consentpanel import _exports
 
 if TYPE_CHECKING:
@@ -12,6 +15,10 @@ if TYPE_CHECKING:
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
+
+# Models can be imported only when Django's apps are there.
+settings.configure(INSTALLED_APPS=["consentpanel.django"])
+django.setup()
 
 project = "consentpanel"
 author = "The consentpanel authors"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +17,9 @@ sys.path.insert(0, str(Path(__file__).with_name("project")))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from sqlalchemy.engine import make_url  # noqa: E402
-
-
-def pytest_sessionfinish() -> None:
-    connections.close_all()
-    shutil.rmtree(Path(settings.DATABASES["default"]["NAME"]).parent, ignore_errors=True)
 
 
 def drivers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import json
 import os
@@ -21,9 +22,10 @@ import mixpanel
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.util import await_only
 
 import consentpanel
 from consentpanel import (
@@ -1456,3 +1458,253 @@ def test_what_within_was_given_ends_with_it_for_tasks_too(
 
     asyncio.run(work())
     assert [each.event for each in vendor.events] == ["Later"]
+
+
+# who uses a transaction, and when it fails
+def in_a_thread(act: Callable[[], Any]) -> Any:
+    """What an act answers in a thread that has the context of this one."""
+    found: list[Any] = []
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: found.append(context.run(act)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_thread_writes_in_no_transaction_that_another_has_begun(
+    client: Any, engine: Engine, vendor: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    mp = client()
+    forget_warnings()
+    with Session(engine) as session, session.begin():
+        session.execute(text("SELECT 1"))
+        assert in_a_thread(lambda: mp.track(WHO, "Elsewhere")).reason is Reason.NOT_KEPT
+        with outbox_of(mp).within(session):
+            assert in_a_thread(lambda: mp.track(WHO, "Said"))
+    mp.flush()
+    assert [each.event for each in vendor.events] == ["Said"]
+    assert "outbox.within(session)" in caplog.text
+
+
+def test_a_session_that_another_task_is_using_takes_no_message(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        async with AsyncSession(engine) as session:
+            await session.connection()
+            with outbox.within(session):
+
+                async def track() -> Any:
+                    return await mp.track(WHO, "Beside")
+
+                task: list[Any] = []
+
+                @event.listens_for(engine.sync_engine, "before_cursor_execute")
+                def beside(*_: Any) -> None:
+                    if not task:
+                        task.append(asyncio.get_running_loop().create_task(track()))
+                        await_only(asyncio.wait(task))
+
+                await session.execute(text("SELECT 1"))
+                assert task[0].result().reason is Reason.NOT_KEPT
+            await session.rollback()
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert vendor.messages == []
+
+
+def test_a_statement_that_failed_leaves_the_message_to_the_transaction(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    """Also where a listener of the application's makes another error of it, after which no other hears."""
+    told: list[Decision] = []
+    is_translating = False
+
+    class OursError(Exception): ...
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: Any) -> None:
+        if is_translating:
+            raise OursError
+
+    mp = client(told=told)
+    is_translating = True
+    with Session(engine) as session:
+        with suppress(OursError):
+            session.execute(text("SELECT * FROM nowhere"))
+        mp.track(WHO, "Rolled back")
+        session.rollback()
+    is_translating = False
+    mp.flush()
+    assert vendor.messages == []
+    # PostgreSQL takes nothing more in a transaction that has failed.
+    assert reasons(told) == [Reason.NOT_KEPT if engine.dialect.name == "postgresql" else Reason.ROLLED_BACK]
+
+
+@pytest.mark.service
+@pytest.mark.slow
+def test_a_commit_that_the_server_takes_for_a_rollback_sends_nothing(
+    postgresql: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine = create_engine(postgresql.url)
+    outbox = SQLAlchemyOutbox(engine, consumer=vendor, table_prefix="aborted_")
+    outbox.create_tables()
+    told: list[Decision] = []
+    mp = Mixpanel("T", outbox, registry=registry, observers=[told.append])
+    with engine.begin() as connection:
+        assert mp.track(WHO, "Taken back")
+        with suppress(DBAPIError):
+            connection.execute(text("SELECT * FROM nowhere"))
+        with suppress(DBAPIError):
+            connection.commit()
+    mp.flush()
+    assert vendor.messages == []
+    assert reasons(told) == [Reason.ROLLED_BACK]
+    end(outbox)
+    engine.dispose()
+
+
+def test_a_session_that_was_open_before_the_outbox_is_found(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    with Session(engine) as session:
+        session.begin()
+        mp = client()
+        mp.track(WHO, "Signed up")
+        session.rollback()
+    mp.flush()
+    assert vendor.messages == []
+
+
+def test_a_connection_can_be_given_beyond_its_first_commit(client: Any, engine: Engine, vendor: FakeTransport) -> None:
+    mp = client()
+    with engine.connect() as connection, outbox_of(mp).within(connection):
+        mp.track(WHO, "First")
+        connection.commit()
+        mp.track(WHO, "Second")
+        connection.rollback()
+        mp.track(WHO, "Third")
+        connection.commit()
+    mp.flush()
+    assert sorted(each.event or "" for each in vendor.events) == ["First", "Third"]
+
+
+def test_a_scoped_session_of_asyncio_s_can_be_given(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        sessions = async_scoped_session(async_sessionmaker(engine), asyncio.current_task)
+        with outbox.within(sessions):
+            await mp.track(WHO, "Given")
+        await sessions.rollback()
+        await sessions.remove()
+        await mp.flush()
+        await engine.dispose()
+
+    asyncio.run(work())
+    assert vendor.messages == []
+
+
+def test_a_withdrawal_in_a_transaction_of_asyncio_s_erases_what_waits(
+    async_outbox: Any, registry: MemoryRegistry, vendor: FakeTransport
+) -> None:
+    engine, outbox = async_outbox
+
+    async def work() -> None:
+        mp = AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all())
+        vendor.fail(times=100)
+        await mp.track(WHO, "Waits")
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(text("SELECT 1"))
+            await mp.track("user-1", "In it")
+            await mp.withdraw(WHO)
+        assert outbox.waiting == 1
+        await engine.dispose()
+
+    asyncio.run(work())
+
+
+def test_updates_that_may_not_leave_yet_keep_nobody_else_s_from_leaving(
+    client: Any, engine: Engine, vendor: FakeTransport
+) -> None:
+    class Away(MemoryRegistry):
+        is_away = False
+
+        def standings(self, *asked: Any, **at: Any) -> Any:
+            if self.is_away:
+                raise OSError
+            return super().standings(*asked, **at)
+
+        def standing(self, *asked: Any, **at: Any) -> Any:
+            if self.is_away:
+                raise OSError
+            return super().standing(*asked, **at)
+
+    theirs, mine = Away(), MemoryRegistry()
+    mine.grant("user-1")
+    first = client("A", registry=theirs, connections=0)
+    second = client("B", registry=mine, connections=0)
+    for number in range(120):
+        theirs.grant(f"customer-{number}")
+        first.people_set(f"customer-{number}", {"n": number})
+    theirs.is_away = True
+    second.people_set("user-1", {"n": 1})
+    for _ in range(4):
+        with suppress(mixpanel.MixpanelException):
+            outbox_of(second).flush(0.5)
+    assert [each.distinct_id for each in vendor.people] == ["user-1"]
+
+
+def test_somebody_who_sets_the_clock_takes_no_lease_away(
+    client: Any, engine: Engine, registry: MemoryRegistry, vendor: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("a file knows no clock but the machine's")
+    begun, go_on = threading.Event(), threading.Event()
+    taken: list[str] = []
+
+    class Slow:
+        def send(self, endpoint: str, json_message: str) -> None:
+            begun.set()
+            go_on.wait(30)
+            taken.append(json_message)
+
+    first = client(consumer=Slow(), linger=0.01)
+    second = client(connections=0)
+    outbox_of(second).summary()
+    first.people_increment(WHO, {"n": 1})
+    assert begun.wait(30)
+    clock = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + 3_600_000_000_000)
+    with suppress(mixpanel.MixpanelException):
+        outbox_of(second).flush(0.5)
+    monkeypatch.undo()
+    go_on.set()
+    delivered(outbox_of(first))
+    assert len(taken) == 1
+    assert vendor.messages == []
+
+
+def test_a_database_that_is_away_when_a_batch_has_arrived_doubles_nothing(
+    client: Any, engine: Engine, vendor: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mp = client(linger=0.01)
+    store = outbox_of(mp)._spool.tables
+    finish, failures = store.finish, iter([True, True])
+
+    def away(*arguments: Any) -> None:
+        if next(failures, False):
+            raise mixpanel.MixpanelException("the outbox failed: OperationalError")
+        finish(*arguments)
+
+    monkeypatch.setattr(store, "finish", away)
+    mp.people_increment(WHO, {"n": 1})
+    delivered(outbox_of(mp))
+    assert len(vendor.people) == 1
+    assert mp.stats() == {"sent": {"consent_granted": 1}}

@@ -168,19 +168,19 @@ class AsyncMixpanel:
         call = partial(
             self._client.withdraw, subject_id, purposes, delete_profile=delete_profile, erase=erase, **fields
         )
-        return await self._in_thread(call)
+        return await self._in_its_place(call)
 
     async def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:
         """As `Mixpanel.opt_out`."""
-        return await self._in_thread(partial(self._client.opt_out, subject_id, delete_profile=delete_profile, **fields))
+        call = partial(self._client.opt_out, subject_id, delete_profile=delete_profile, **fields)
+        return await self._in_its_place(call)
 
     async def opt_in(
         self, subject_id: Any, *purposes: str, properties: _Props | None = None, **fields: Any
     ) -> Decision:
         """As `Mixpanel.opt_in`."""
-        return await self._in_thread(
-            partial(self._client.opt_in, subject_id, *purposes, properties=properties, **fields)
-        )
+        call = partial(self._client.opt_in, subject_id, *purposes, properties=properties, **fields)
+        return await self._in_its_place(call)
 
     async def flush(self) -> None:
         """As `Mixpanel.flush`; waits without blocking the loop."""
@@ -266,6 +266,11 @@ class AsyncMixpanel:
         if act.kind == "deliver":
             return await self._in_thread(act.do if pinned is None else pinned(act.do), _pool.delivering)
         return await self._in_thread(act.do)
+
+    async def _in_its_place(self, act: Callable[[], _T]) -> _T:
+        """As `_in_thread`, in the transaction of this caller where an outbox keeps messages."""
+        pinned = self._client.pin()
+        return await self._in_thread(act if pinned is None else pinned(act))
 
     async def _in_thread(self, act: Callable[[], _T], executor: ThreadPoolExecutor | None = None) -> _T:
         self._note_loop()

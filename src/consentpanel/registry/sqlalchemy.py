@@ -473,6 +473,10 @@ class SQLAlchemyRegistry(PlannedRegistry):
             problem = InvalidRecordError(_NO_UTF8)
         except (KeyError, TypeError, OverflowError) as error:
             problem = RegistryError(f"a row of the database is no consent record: {type(error).__name__}")
+        except ConsentPanelError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of a driver, or of a listener of the application's, whose text may hold values
+            problem = RegistryError(f"the database failed: {type(error).__name__}")
         raise problem
 
     def _has_written(self, keys: Iterable[str]) -> bool:

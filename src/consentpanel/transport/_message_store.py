@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import attrs
@@ -363,13 +363,18 @@ class MessageStore:
             blocked = self._whose_order(connection, endpoint, now) if in_order else set()
             if blocked is None:
                 return 0, []
-            # Where nobody else chooses meanwhile no row has to be held, or passed by.
+            # Where nobody else chooses meanwhile no row has to be held, or passed by; and whoever has an earlier one that may not
+            # leave yet is left out by the statement, or such rows would be all that it finds.
+            turn, values = (self._AFTER_THE_EARLIER.format(names.waiting), (now,)) if in_order else ("", ())
             found = connection.execute(
-                f"SELECT {_FIELDS}, available, subject {place} AND number <= ? AND leased_until <= ?"
-                f"{'' if in_order else ' AND available <= ?'} ORDER BY number LIMIT ?{'' if in_order else self.passing_by}",
-                (endpoint, *given, _LAST if last is None else last, now, *(() if in_order else (now,)), most),
+                f"SELECT {_FIELDS}, subject {place} AND number <= ? AND leased_until <= ? AND available <= ?{turn}"
+                f" ORDER BY number LIMIT ?{'' if in_order else self.passing_by}",
+                (endpoint, *given, _LAST if last is None else last, now, now, *values, most),
             ).fetchall()
-            rows = self._chosen(connection, found, blocked, now, most_bytes)
+            others = self._others(connection, [fields[0] for fields in found])
+            if in_order:
+                blocked = blocked | self._stuck(connection, endpoint, now, set().union(*others.values()))
+            rows = self._chosen(found, others, blocked, most_bytes)
             if not rows:
                 return 0, []
             # Nobody who comes later has the number of a lease that is over.
@@ -396,17 +401,33 @@ class MessageStore:
         leased = f"SELECT 1 FROM {self.names.waiting} WHERE endpoint = ? AND leased_until > ? LIMIT 1"
         return set() if connection.execute(leased, (endpoint, now)).fetchone() is None else None
 
+    #: Of nobody of whom an earlier row may not leave yet.
+    _AFTER_THE_EARLIER = (
+        " AND NOT EXISTS (SELECT 1 FROM {0} AS earlier WHERE earlier.subject = {0}.subject"
+        " AND earlier.endpoint = {0}.endpoint AND earlier.number < {0}.number AND earlier.available > ?)"
+    )
+
+    def _stuck(self, connection: Connection, endpoint: str, now: int, others: Collection[str]) -> set[str]:
+        """Who has to wait because a message that names several may not leave yet, or because one of these others may not."""
+        names = self.names
+        several = (
+            f"SELECT {names.named}.subject FROM {names.named} JOIN {names.waiting} ON {names.waiting}.number = {names.named}.number"
+            f" WHERE {names.waiting}.endpoint = ? AND {names.waiting}.available > ?"
+        )
+        stuck = {subject for (subject,) in connection.execute(several, (endpoint, now)).fetchall()}
+        theirs = f"SELECT subject FROM {names.waiting} WHERE endpoint = ? AND available > ? AND subject IN ({{}})"
+        return stuck | {subject for (subject,) in self._found(connection, theirs, (endpoint, now), list(others))}
+
     def _chosen(
-        self, connection: Connection, found: Sequence[Sequence[Any]], blocked: set[str], now: int, most_bytes: int
+        self, found: Sequence[Sequence[Any]], others: Mapping[int, set[str]], blocked: set[str], most_bytes: int
     ) -> list[Row]:
         """The rows that one request can carry; none of a person of whom an earlier one has to wait."""
-        others = self._others(connection, [fields[0] for fields in found])
         rows: list[Row] = []
         size = 0
-        for *fields, available, subject in found:
+        for *fields, subject in found:
             row = self._row(fields)
             subjects = others.get(row.number, set()) | ({subject} - {None})
-            if available > now or not blocked.isdisjoint(subjects):
+            if not blocked.isdisjoint(subjects):
                 blocked |= subjects
                 continue
             size += row.size + 1
@@ -726,15 +747,15 @@ class MessageStore:
             connection.execute(sql.format(",".join("?" * len(some))), (*values, *some))
 
     @staticmethod
-    def _found(connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
-        """The rows that a statement finds for some numbers."""
+    def _found(connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[Any]) -> list[Any]:
+        """The rows that a statement finds for some numbers, or keys."""
         found: list[Any] = []
         for some in _parts(numbers):
             found += connection.execute(sql.format(",".join("?" * len(some))), (*values, *some)).fetchall()
         return found
 
 
-def _parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+def _parts(numbers: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for first in range(0, len(numbers), _AT_ONCE):
         yield numbers[first : first + _AT_ONCE]
 

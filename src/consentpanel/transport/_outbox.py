@@ -49,7 +49,13 @@ _SETTLED = 60.0
 #: Seconds to wait for an event loop.
 _PATIENCE = 30.0
 #: The drivers by which threads use a database that is asyncio's to the application.
-_BLOCKING = {"asyncpg": "psycopg", "aiomysql": "pymysql", "asyncmy": "pymysql", "aiosqlite": "pysqlite"}
+_BLOCKING = {
+    "asyncpg": "psycopg",
+    "psycopg_async": "psycopg",
+    "aiomysql": "pymysql",
+    "asyncmy": "pymysql",
+    "aiosqlite": "pysqlite",
+}
 
 
 class Delivery(TypedDict, total=False):
@@ -99,18 +105,25 @@ class Outbox(Spool):
         return cast("OutboxTables", self._store)
 
     def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        with self.tables.lent(self._if_in_the_way()):
-            return super().purge_of(client, subject_id, purposes)
-
-    def _if_in_the_way(self) -> Connection | None:
-        """The caller's transaction, where nobody else can write before it ends: on SQLite."""
         if self.tables.engine.dialect.name != "sqlite":
-            return None
+            return super().purge_of(client, subject_id, purposes)
+        # There nobody else can write before the caller's transaction ends.
+        counts: list[int] = []
+
+        def purge() -> None:
+            with self.tables.lent(self.tables.asked(self.transactions.connection)):
+                counts.append(super(Outbox, self).purge_of(client, subject_id, purposes))
+
         with suppress(ConfigurationError, vendor.MixpanelException):
-            return self.tables.asked(self.transactions.connection)
-        return None
+            if self.transactions.loop() is None:
+                purge()
+            else:
+                self.in_place(purge)
+        return counts[0] if counts else super().purge_of(client, subject_id, purposes)
 
     def _append(self, new: New, ticket: Ticket | None) -> None:
+        # Not in the event loop, which would wait for it.
+        self.tables.see_the_server()
         self.in_place(lambda: self._append_here(new, ticket))
 
     def in_place(self, act: Callable[[], None]) -> None:
@@ -132,12 +145,12 @@ class Outbox(Spool):
 
     def _append_here(self, new: New, ticket: Ticket | None) -> None:
         theirs = self.tables.asked(self.transactions.connection)
-        if theirs is None:
+        number = None if theirs is None else self.tables.put_in(theirs, new)
+        if theirs is None or number is None:
             self._append_alone(new, ticket)
             with self._lock:
                 self._note_fresh(not new.hold_for)
             return
-        number = self.tables.put_in(theirs, new)
         # Numbers of what was taken back to a savepoint come again on SQLite.
         self._taken_back(number)
         if ticket is not None:

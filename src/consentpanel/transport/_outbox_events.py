@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from consentpanel._log import note_failure
+
+#: A thread, and in it a task.
+Caller: TypeAlias = "tuple[int, int]"
 
 
 class Written(NamedTuple):
@@ -44,10 +51,10 @@ class _Transaction:
         self.is_doubtful = False
         #: How much was written before each savepoint.
         self.savepoints: list[int] = []
-        #: A statement is on its way, which a signal handler may have interrupted.
-        self.is_executing = False
-        #: It is being committed, or taken back.
-        self.is_ending = False
+        #: Who has a statement on its way, which a signal handler may have interrupted.
+        self.executing: Caller | None = None
+        #: Who is committing it, or taking it back.
+        self.ending: Caller | None = None
 
     def tell(self, said: Iterable[Written], name: str) -> None:
         for each in said:
@@ -83,10 +90,37 @@ def _transaction_of(connection: Connection) -> _Transaction:
     return found
 
 
-def is_busy(connection: Connection) -> bool:
-    """Whether a statement of the connection is on its way, or its end."""
+def who_uses(connection: Connection) -> Caller | None:
+    """Who has a statement of the connection on its way, or its end; None for nobody."""
     found = _open.get(connection)
-    return found is not None and (found.is_executing or found.is_ending)
+    if found is None:
+        return None
+    user = found.executing or (found.ending if connection.in_transaction() else None)
+    if user is not None and user == caller() and not connection.dialect.is_async and not _is_on_the_stack(connection):
+        # It has failed, and a listener of the application's raised before this was told.
+        found.executing = found.ending = None
+        found.is_doubtful = True
+        return None
+    return user
+
+
+def _is_on_the_stack(connection: Connection) -> bool:
+    """Whether this is called in the middle of what SQLAlchemy does with a connection."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - documented for CPython; nothing else tells
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "sqlalchemy.engine.base" and frame.f_locals.get("self") is connection:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def caller() -> Caller:
+    """The thread, or the task, that asks."""
+    try:
+        task: object = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), id(task)
 
 
 #: Told of each connection that begins a transaction, and which of its transactions it is.
@@ -103,7 +137,7 @@ def _begin(connection: Connection) -> None:
     begun = _transaction_of(connection)
     begun.number += 1
     begun.written, begun.committing, begun.savepoints, begun.is_doubtful = [], [], [], False
-    begun.is_executing = begun.is_ending = False
+    begun.executing = begun.ending = None
     for tell in begins:
         tell(connection, begun.number)
 
@@ -123,22 +157,30 @@ def _commit(connection: Connection, *_: Any) -> None:
 
 def _commit_prepared(connection: Connection, *_: Any) -> None:
     ended = _transaction_of(connection)
-    ended.is_ending = True
+    ended.ending = caller()
     ended.committing, ended.written = ended.written, []
     ended.tell(ended.committing, "on_commit")
 
 
 def _is_there(written: Written, connection: Connection) -> bool:
+    if _has_failed(connection):
+        # PostgreSQL takes its commit for a rollback.
+        return False
     try:
         return written.is_there is None or written.is_there(connection)
     except SQLAlchemyError:
         # Then nothing is committed either, which is told when that fails.
-        return True
+        return not _has_failed(connection)
+
+
+def _has_failed(connection: Connection) -> bool:
+    info: Any = getattr(connection.connection.driver_connection, "info", None)
+    return getattr(getattr(info, "transaction_status", None), "name", "") == "INERROR"
 
 
 def _roll_back(connection: Connection, *_: Any) -> None:
     ended = _transaction_of(connection)
-    ended.is_ending = True
+    ended.ending = caller()
     ended.take_back()
 
 
@@ -165,20 +207,22 @@ def _roll_back_to(connection: Connection, *_: Any) -> None:
 
 def _begin_statement(connection: Connection, *_: Any) -> None:
     if (found := _open.get(connection)) is not None:
-        found.is_executing = True
+        found.executing = caller()
 
 
 def _end_statement(connection: Connection, *_: Any) -> None:
     if (found := _open.get(connection)) is not None:
-        found.is_executing = False
+        found.executing = None
 
 
 def _fail(context: Any) -> None:
     found = _open.get(context.connection) if context.connection is not None else None
     if found is None:
         return
-    found.is_executing = False
-    if not found.is_ending:
+    found.executing = None
+    if found.ending is None:
+        # What a server takes back by itself is not told: each message is looked for before a commit.
+        found.is_doubtful = True
         return
     found.written, found.committing = found.committing, []
     if context.is_disconnect:

@@ -15,11 +15,12 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyC
 from sqlalchemy import Connection as SQLConnection
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from consentpanel._checks import seconds
-from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel._mixpanel import vendor
+from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.registry._sql_engine import (
     GATE,
     MYSQL,
@@ -86,7 +87,9 @@ class OutboxTables(MessageStore):
         super().__init__(Names(*(quoted(tables[name]) for name in ("waiting", "dead", "held", "named", "erasure"))))
         self._lane = quoted(tables["lane"])
         self._dialect = self.engine.dialect.name
-        self._offset, self._seen_until = 0, 0.0
+        #: What the server's clock is ahead of `_elapsed`; None before it was asked, and where there is no server.
+        self._offset: int | None = None
+        self._seen_until = 0.0
         self._measured, self._measured_until = 0, 0.0
         self._lent = threading.local()
         #: Of which endpoints there is a row to hold.
@@ -117,10 +120,10 @@ class OutboxTables(MessageStore):
 
     def read(self, act: Callable[[Connection], _T]) -> _T:
         def read() -> _T:
-            self._see_the_server()
             with reading(self.engine) as connection:
                 return act(_Adapter(connection))
 
+        self.see_the_server()
         return self._translated(lambda: asked_twice(read))
 
     def write(self, act: Callable[[Connection], _T]) -> _T:
@@ -134,11 +137,8 @@ class OutboxTables(MessageStore):
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             return act(_Adapter(connection))
 
-        def write_once_seen() -> _T:
-            asked_twice(self._see_the_server)
-            return committed(self.engine, write)
-
-        return self._translated(write_once_seen)
+        self.see_the_server()
+        return self._translated(lambda: committed(self.engine, write))
 
     @property
     def identity(self) -> object:
@@ -158,16 +158,23 @@ class OutboxTables(MessageStore):
         """As `append`; its number is told before it is committed."""
         self.write(lambda connection: tell(self.put(connection, new)))
 
-    def put_in(self, theirs: SQLConnection, new: New) -> int:
-        """Writes a message into somebody's transaction, which goes on whatever fails; its number.
+    def put_in(self, theirs: SQLConnection, new: New) -> int | None:
+        """Writes a message into somebody's transaction, which goes on whatever fails.
+
+        Returns:
+            Its number; None when that transaction has just ended, as in a signal handler.
 
         Raises:
             MixpanelException: The database fails.
         """
 
-        def put() -> int:
-            self._see_the_server()
-            return under_savepoint(theirs, lambda: self.put(_Adapter(theirs), new))
+        def put() -> int | None:
+            try:
+                return under_savepoint(theirs, lambda: self.put(_Adapter(theirs), new))
+            except PendingRollbackError:
+                raise
+            except InvalidRequestError:
+                return None
 
         return self._translated(put)
 
@@ -188,7 +195,8 @@ class OutboxTables(MessageStore):
         return self._measured
 
     def present(self) -> int:
-        return present() + self._offset
+        # Not by this machine's clock, which somebody may set.
+        return present() if self._offset is None else _elapsed() + self._offset
 
     def close(self) -> None:
         """Closes the outbox's own connections; those of an engine that was given stay open."""
@@ -237,14 +245,21 @@ class OutboxTables(MessageStore):
                 committed(self.engine, lambda connection: _Adapter(connection).execute(into, (endpoint,)))
         self._lanes.add(endpoint)
 
-    def _see_the_server(self) -> None:
-        """Notes, once in a while, how far this machine's clock is from the server's, and what that can do."""
+    def see_the_server(self) -> None:
+        """Notes, once in a while, what the server's clock says, and what it can do.
+
+        Raises:
+            MixpanelException: The database fails.
+        """
         if self._dialect == "sqlite" or time.monotonic() < self._seen_until:
             return
+        self._translated(lambda: asked_twice(self._see))
+
+    def _see(self) -> None:
         with reading(self.engine) as connection:
-            before = present()
+            before = _elapsed()
             said = connection.exec_driver_sql(_NOW["postgresql" if self._dialect == "postgresql" else "mysql"])
-            self._offset = int(said.scalar_one()) - (before + present()) // 2
+            self._offset = int(said.scalar_one()) - (before + _elapsed()) // 2
             dialect: Any = self.engine.dialect
             kind = "mariadb" if getattr(dialect, "is_mariadb", False) else self._dialect
             skips = dialect.server_version_info >= _SKIPS[kind]
@@ -268,7 +283,16 @@ class OutboxTables(MessageStore):
                 problem = InvalidRecordError("an id or a text cannot be written as UTF-8")
         except UnicodeError:
             problem = InvalidRecordError("an id or a text cannot be written as UTF-8")
+        except (ConsentPanelError, vendor.MixpanelException):
+            raise
+        except Exception as error:  # noqa: BLE001 - of a driver, or of a listener of the application's, whose text may hold values
+            problem = vendor_error(None, f"the outbox failed: {type(error).__name__}")
         raise problem
+
+
+def _elapsed() -> int:
+    """Milliseconds since some moment, by a clock that nobody sets."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class _Adapter:

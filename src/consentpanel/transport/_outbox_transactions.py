@@ -15,6 +15,7 @@ import attrs
 from sqlalchemy import event, orm
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import InvalidRequestError, MissingGreenlet, PendingRollbackError
+from sqlalchemy.ext.asyncio import async_scoped_session
 from sqlalchemy.util.concurrency import in_greenlet
 
 from consentpanel.errors import ConfigurationError
@@ -40,8 +41,12 @@ _ENDED = (
     " the end"
 )
 _BUSY = (
-    "a message of an outbox belongs to a transaction that another task is using at this moment, and is not kept: give each task a session"
-    " of its own"
+    "a message of an outbox belongs to a transaction that another task or thread is using at this moment, and is not kept: give each"
+    " a session of its own"
+)
+_ELSEWHERE = (
+    "a message of an outbox is tracked in a task or thread that has no transaction, by one that has: it is not kept. Say whether it belongs "
+    "to that (with outbox.within(session): ..., while nobody else uses the session), or to none (with outbox.within(None): ...)"
 )
 
 Loop: TypeAlias = "asyncio.AbstractEventLoop | None"
@@ -92,7 +97,9 @@ _begun: contextvars.ContextVar[tuple[_Begun, ...]] = contextvars.ContextVar("beg
 #: What `within` was given last, by outbox.
 _given: contextvars.ContextVar[dict[int, _Given]] = contextvars.ContextVar("given")
 #: What a call has found that is carried out by another thread, by outbox.
-_pinned: contextvars.ContextVar[dict[int, _Given | list[_Begun]]] = contextvars.ContextVar("pinned")
+_pinned: contextvars.ContextVar[dict[int, _Given | list[_Begun] | ConfigurationError]] = contextvars.ContextVar(
+    "pinned"
+)
 
 
 class Transactions:
@@ -108,8 +115,6 @@ class Transactions:
         self._engine, self._dialect, self._is_needed = engine, dialect, is_needed
         if engine is not None:
             events.listen(engine)
-            if not event.contains(orm.Session, "after_transaction_create", _note_session):
-                event.listen(orm.Session, "after_transaction_create", _note_session)
 
     @contextmanager
     def within(self, where: Any) -> Generator[None, None, None]:
@@ -120,6 +125,8 @@ class Transactions:
         """
         if where is not None and not isinstance(where, Connection):
             # Of asyncio's the one inside, which is used by a greenlet.
+            if isinstance(where, async_scoped_session):
+                where = where()
             where = getattr(where, "sync_session", None) or getattr(where, "sync_connection", None) or where
             if not isinstance(where, (Connection, orm.Session, orm.scoped_session)):
                 raise ConfigurationError(
@@ -127,16 +134,24 @@ class Transactions:
                 )
         given = _Given(where, _running())
         token = _given.set({**_given.get({}), id(self): given})
+        # What is said later counts.
+        pinned = _pinned.set({key: each for key, each in _pinned.get({}).items() if key != id(self)})
         try:
             yield
         finally:
             # A task that was begun meanwhile still has it.
             given.is_over = True
+            _pinned.reset(pinned)
             _given.reset(token)
 
     def pin(self) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
         """Makes of an act what another thread can do in the transaction in which this one is now."""
-        here = self._here()
+        here: _Given | list[_Begun] | ConfigurationError
+        try:
+            here = self._here()
+        except ConfigurationError as error:
+            # Raised where the act is done, which tells it.
+            here = error
 
         def pinned(act: Callable[[], Any]) -> Callable[[], Any]:
             def do() -> Any:
@@ -177,18 +192,14 @@ class Transactions:
         here = self._here()
         if isinstance(here, _Given):
             return None if here.where is None else self._of_given(here.where)
-        several: dict[Connection, bool] = {}
+        several: list[Connection] = []
         for each in here:
             where = each.where()
             found = self._of_session(where) if isinstance(where, orm.Session) else where
-            if found is not None:
-                several[found] = several.get(found, False) or each.is_here
-        for connection, is_here in several.items():
-            if events.is_busy(connection):
-                if is_here:
-                    # A signal handler in the middle of a statement, whose message is its own.
-                    return None
-                raise ConfigurationError(_BUSY)
+            if found is not None and found not in several:
+                several.append(found)
+        if any(list(map(_is_interrupted, several))):
+            return None
         open_ones = [each for each in several if not is_autocommitting(each)]
         if len(open_ones) > 1:
             raise ConfigurationError(_SEVERAL)
@@ -200,6 +211,8 @@ class Transactions:
 
     def _here(self) -> _Given | list[_Begun]:
         pinned = _pinned.get({}).get(id(self))
+        if isinstance(pinned, ConfigurationError):
+            raise ConfigurationError(str(pinned))
         if pinned is not None:
             is_over = pinned.is_over if isinstance(pinned, _Given) else not all(each.is_open() for each in pinned)
             if is_over:
@@ -210,13 +223,16 @@ class Transactions:
             return given
         here = [each for each in _begun.get() if each.pid == os.getpid() and each.is_open() and self._is_ours(each)]
         # What was begun here is meant, and not what whoever has begun this has.
-        return [each for each in here if each.is_here] or here
+        mine = [each for each in here if each.is_here]
+        if here and not mine:
+            raise ConfigurationError(_ELSEWHERE)
+        return mine
 
     def _of_given(self, where: Any) -> Connection | None:
         session, connection = (None, where) if isinstance(where, Connection) else (where, None)
         found = connection_of(session, connection, self._dialect)
         events.listen(found.engine)
-        return None if events.is_busy(found) else found
+        return None if _is_interrupted(found) else found
 
     def _of_session(self, session: orm.Session) -> Connection | None:
         own: Any = {} if self._is_own(_default_of(session)) else {"bind_arguments": {"bind": self._engine}}
@@ -248,8 +264,20 @@ def _default_of(session: orm.Session) -> Any:
     """Where a session is bound to, when its tables do not say."""
     try:
         return session.get_bind()
-    except (InvalidRequestError, TypeError):
+    except Exception:  # noqa: BLE001 - the application's own choice among its databases
         return None
+
+
+def _is_interrupted(connection: Connection) -> bool:
+    """Whether this is a signal handler in the middle of a statement, or a hook of a commit: the message is its own.
+
+    Raises:
+        ConfigurationError: Somebody else is using the connection.
+    """
+    user = events.who_uses(connection)
+    if user not in {None, events.caller()}:
+        raise ConfigurationError(_BUSY)
+    return user is not None
 
 
 def _running() -> Loop:
@@ -294,3 +322,5 @@ def _note_session(session: orm.Session, transaction: orm.SessionTransaction) -> 
 
 
 events.begins.append(_note_connection)
+# When this is imported, and not with the first outbox: a session may be open by then.
+event.listen(orm.Session, "after_transaction_create", _note_session)

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +41,8 @@ _LOOK = 1.0
 _SELDOM = 30.0
 #: Seconds that a flush waits for whoever reads, so that what was delivered is in no file any more.
 _PATIENCE = 1.0
+#: Seconds after which what became of a batch is written again.
+_AGAIN = 0.25
 #: Seconds that a withdrawal waits for the vendor to take an erasure; then it is kept, and tried on.
 _ERASURE = 5.0
 #: Seconds that a lease is longer than a request may take.
@@ -511,20 +513,18 @@ class Spool(ThreadedBuffer):
         # Events of other projects are let past those whose token is refused.
         is_refused = isinstance(failure, DeliveryError) and failure.status in UNAUTHORIZED and not line.keeps_order
         left = [each for each in left if not each.fate]
-        self._store.finish(
-            lease,
-            [each.number for each in batch if each.fate is True],
-            [(each.number, each.fate) for each in batch if isinstance(each.fate, str)],
-            [
-                (
-                    each.number,
-                    later if each.number in silent or is_refused else 0,
-                    Reason.REGISTRY_ERROR.value if each.number in silent else self.last_cause,
-                    each.json_message if each.is_reduced else None,
-                )
-                for each in left
-            ],
-        )
+        back = [
+            (
+                each.number,
+                later if each.number in silent or is_refused else 0,
+                Reason.REGISTRY_ERROR.value if each.number in silent else self.last_cause,
+                each.json_message if each.is_reduced else None,
+            )
+            for each in left
+        ]
+        done = [each.number for each in batch if each.fate is True]
+        dead = [(each.number, each.fate) for each in batch if isinstance(each.fate, str)]
+        self._written_down(lambda: self._store.finish(lease, done, dead, back))
         with self._lock:
             for each in batch:
                 if each.fate:
@@ -533,6 +533,21 @@ class Spool(ThreadedBuffer):
         if cause is not None:
             LOGGER.debug("a batch to %s was not delivered and is kept: %s", endpoint, cause)
         return len(left) < len(batch)
+
+    def _written_down(self, finish: Callable[[], None]) -> None:
+        """Writes what became of a batch, tried again while the lease lasts: what has arrived would be sent once more.
+
+        Raises:
+            MixpanelException: The store fails all the time.
+        """
+        until = time.monotonic() + (_MARGIN - 1 if self._threads else _PATIENCE)
+        while True:
+            try:
+                return finish()
+            except vendor.MixpanelException:
+                if time.monotonic() >= until or has_ended():
+                    raise
+            time.sleep(_AGAIN)
 
     def look_at_held(self, subject_id: object = None) -> None:
         """Has leave what people have agreed to by now, and erases what they have not, or not in time.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="consentpanel-django-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 SECRET_KEY = "not a secret, for tests alone"
 USE_TZ = True
