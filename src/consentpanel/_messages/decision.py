@@ -65,6 +65,8 @@ class Reason(_Word):
     #: Sent: the message only takes data away from the vendor.
     REMOVAL = "removal"
 
+    #: Held: an event that waits for the commit of the transaction in which it was asked for (`Mixpanel.opt_in` in Django).
+    AWAITING_COMMIT = "awaiting_commit"
     #: Held: somebody whom the message names was never asked (``while_unknown="hold"``).
     AWAITING_CONSENT = "awaiting_consent"
     #: Dropped after it was held: nobody answered within `hold_for`, before the buffer ended, or before others needed its room.

@@ -10,11 +10,12 @@ import attrs
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
-from consentpanel._messages.decision import Decision
+from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.client._erasure import Erasure
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
+from consentpanel.registry._recording import after_commit
 from consentpanel.registry._records import split
 from consentpanel.registry._writing import not_outlived, purposes_known, say
 
@@ -36,6 +37,8 @@ class Withdrawal:
         erasure: The requests to the vendor to delete all data of the person; empty when it was not asked for.
         is_erasure_kept: Whether such a request waits in the file of a `SpoolConsumer`, because the vendor has not taken it yet:
             it is tried again until it does, and its number is then written to the person's record.
+        awaits_commit: Whether all but the denial waits for the commit of the transaction that the registry is in by itself, as in
+            an atomic block of Django's: nothing is discarded, deleted or asked for when that is taken back.
     """
 
     purposes: tuple[Purpose, ...]
@@ -43,6 +46,7 @@ class Withdrawal:
     profile: tuple[Decision, ...]
     erasure: tuple[PrivacyTask, ...] = ()
     is_erasure_kept: bool = False
+    awaits_commit: bool = False
 
 
 class ConsentCalls(VendorCalls):
@@ -118,14 +122,23 @@ class ConsentCalls(VendorCalls):
             with suppress(Exception):
                 self._sealed.purge(subject_id, said)
             raise
-        discarded = self._sealed.purge(subject_id, None if purposes is None else said)
-        deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
-        profile = tuple(each(subject_id) for each in deletions)
-        erasure: tuple[PrivacyTask, ...] = ()
-        waits = False
-        if erase:
-            erasure, waits = self._erased(settings, subject_id, said, split(fields)[0])
-        return Withdrawal(purposes=said, discarded=discarded, profile=profile, erasure=erasure, is_erasure_kept=waits)
+        recorded = said
+
+        def take_effect() -> Withdrawal:
+            discarded = self._sealed.purge(subject_id, None if purposes is None else recorded)
+            deletions = (self.people_clear_charges, self.people_delete) if delete_profile else ()
+            profile = tuple(each(subject_id) for each in deletions)
+            erasure: tuple[PrivacyTask, ...] = ()
+            waits = False
+            if erase:
+                erasure, waits = self._erased(settings, subject_id, recorded, split(fields)[0])
+            return Withdrawal(
+                purposes=recorded, discarded=discarded, profile=profile, erasure=erasure, is_erasure_kept=waits
+            )
+
+        if after_commit(settings.registry, take_effect):
+            return Withdrawal(purposes=recorded, discarded=0, profile=(), awaits_commit=True)
+        return take_effect()
 
     def _erased(
         self, settings: Settings, subject_id: Any, purposes: tuple[Purpose, ...], fields: Mapping[str, Any]
@@ -177,7 +190,8 @@ class ConsentCalls(VendorCalls):
                 judged before the commit, and so dropped: track it after that.
 
         Returns:
-            The decision about the event.
+            The decision about the event; where it waits for a commit, as in an atomic block of Django's, one that says so, and the
+            observers get the other.
 
         Raises:
             RegistryError: As `withdraw`.
@@ -186,10 +200,16 @@ class ConsentCalls(VendorCalls):
         """
         # Without names it is the registry that knows whether three at once may be granted.
         self._record_consent(ConsentStatus.GRANTED, subject_id, _named(purposes) if purposes else (), fields)
-        if fields.get("covers_held"):
-            self._sealed.release(subject_id)
-        with self._within(split(fields)[1]):
-            return self.track(subject_id, "$opt_in", properties)
+
+        def take_effect() -> Decision:
+            if fields.get("covers_held"):
+                self._sealed.release(subject_id)
+            with self._within(split(fields)[1]):
+                return self.track(subject_id, "$opt_in", properties)
+
+        if after_commit(self._guard.settings().registry, take_effect):
+            return Decision(outcome=Outcome.HELD, reason=Reason.AWAITING_COMMIT, endpoint="events", event="$opt_in")
+        return take_effect()
 
     def _within(self, where: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """In the caller's transaction, where the registry answers, and the consumer keeps messages, within one."""

@@ -12,3 +12,10 @@ class ConsentPanelConfig(AppConfig):
     label = "consentpanel"
     verbose_name = "Consent"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Has the setting checked, and a test that overrides it heard of."""
+        from consentpanel.django import checks, conf
+
+        checks.register()
+        conf.connect()

@@ -158,7 +158,12 @@ class DjangoRegistry(PlannedRegistry):
     def after_commit(self, act: Callable[[], object]) -> bool:
         if not self._connection.in_atomic_block:
             return False
-        transaction.on_commit(act, using=self._alias, robust=True)
+
+        def done() -> None:
+            # By a function, of which Django tells the name in its log.
+            act()
+
+        transaction.on_commit(done, using=self._alias, robust=True)
         return True
 
     def outside_of_a_call(self) -> AbstractContextManager[None]:

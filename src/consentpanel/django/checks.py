@@ -1,0 +1,93 @@
+"""System checks: what cannot work, and what would send more or less than meant, is told before a request comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import connections
+
+from consentpanel._messages.purposes import PurposeMap
+from consentpanel.django import conf
+from consentpanel.errors import ConfigurationError
+from consentpanel.policy import FieldPolicy
+
+
+def register() -> None:
+    """Has ``manage.py check`` run them."""
+    checks.register(check_setting, "consentpanel")
+
+
+def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
+    """Checks the setting ``CONSENTPANEL``; nothing is opened."""
+    del app_configs  # the setting is the project's
+    try:
+        said = conf.options()
+    except ConfigurationError as error:
+        return [checks.Error(str(error), hint="See the reference of the setting CONSENTPANEL.", id="consentpanel.E001")]
+    found: list[checks.CheckMessage] = []
+    if not isinstance(said.token, str) or not said.token.strip():
+        found.append(
+            checks.Error(
+                "CONSENTPANEL['TOKEN'] is missing.",
+                hint="Give the token of the project at the vendor, as by os.environ; for tests any text.",
+                id="consentpanel.E002",
+            )
+        )
+    found += _of_policy(said)
+    if said.database is not None and said.database not in connections:
+        found.append(
+            checks.Error(
+                f"CONSENTPANEL['DATABASE']: there is no database {said.database!r} in DATABASES.",
+                id="consentpanel.E005",
+            )
+        )
+    try:
+        PurposeMap(said.purposes or {})
+    except ConfigurationError as error:
+        found.append(checks.Error(f"CONSENTPANEL['PURPOSES']: {error}", id="consentpanel.E006"))
+    found += _of_file(said.registry)
+    return found
+
+
+def _of_policy(said: conf.Options) -> list[checks.CheckMessage]:
+    if said.policy is None:
+        return [
+            checks.Warning(
+                "CONSENTPANEL['POLICY'] is missing: no property is sent that a rule does not name.",
+                hint="Name a FieldPolicy, such as 'shop.analytics.POLICY'.",
+                id="consentpanel.W001",
+            )
+        ]
+    if not isinstance(said.policy, FieldPolicy):
+        kind = type(said.policy).__name__
+        return [checks.Error(f"CONSENTPANEL['POLICY'] must be a FieldPolicy, not {kind}.", id="consentpanel.E003")]
+    found: list[checks.CheckMessage] = [
+        checks.Warning(f"CONSENTPANEL['POLICY']: {warning}", id="consentpanel.W002") for warning in said.policy.warnings
+    ]
+    if getattr(said.identity, "needs_secret", False) and said.policy.keyed is None:
+        found.append(
+            checks.Error(
+                "CONSENTPANEL['IDENTITY'] needs a secret.",
+                hint="Give secret= to the FieldPolicy, or to pseudonymous(): at least 32 bytes, not SECRET_KEY.",
+                id="consentpanel.E004",
+            )
+        )
+    return found
+
+
+def _of_file(registry: Any) -> list[checks.CheckMessage]:
+    """A file of consent in the directory of the code would be replaced by a deployment."""
+    path = getattr(getattr(registry, "_database", None), "real_path", None)
+    base = getattr(settings, "BASE_DIR", None)
+    if not isinstance(path, str) or base is None or Path(base).resolve() not in Path(path).resolve().parents:
+        return []
+    return [
+        checks.Warning(
+            "CONSENTPANEL['REGISTRY'] keeps consent in a file inside BASE_DIR, which a deployment may replace.",
+            hint="Put it next to your other data, or leave REGISTRY out: consent is then kept in the project's database.",
+            id="consentpanel.W003",
+        )
+    ]

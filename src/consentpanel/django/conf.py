@@ -1,0 +1,170 @@
+"""The setting ``CONSENTPANEL``: read, checked, and made into a client."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from consentpanel._consent.regime import Regime
+from consentpanel.client import Mixpanel
+from consentpanel.errors import ConfigurationError
+from consentpanel.transport import BackgroundConsumer
+
+NAME = "CONSENTPANEL"
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What the setting says, by the names of its keys in lower case; what is a dotted path there is the object here.
+
+    Attributes:
+        token: The project's token.
+        policy: A `FieldPolicy`; None sends no property that is not structural.
+        registry: A registry, a function in its place, or a class of one; None for `DjangoRegistry`.
+        purposes: As `Mixpanel` takes it.
+        policy_version: The version of the published policy, which a grant has to be of.
+        regime: As `Mixpanel` takes it, or ``"opt-in"`` or ``"opt-out"``.
+        identity: As `Mixpanel` takes it.
+        consumer: A consumer, or a class of one that takes `api_host`; None for a `BackgroundConsumer`.
+        api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
+        database: The alias of the database; None for the routers' choice.
+        on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
+        max_age, strict_records, objection_key: As `DjangoRegistry` takes them.
+    """
+
+    token: str | None = None
+    policy: Any = None
+    registry: Any = None
+    purposes: Mapping[str, Any] | None = None
+    policy_version: str | None = None
+    regime: Any = None
+    identity: Any = None
+    consumer: Any = None
+    api_host: str | None = None
+    database: str | None = None
+    on_error: Any = None
+    observers: Any = None
+    privacy: Any = None
+    while_unknown: Any = None
+    hold_for: float | None = None
+    max_age: Any = None
+    strict_records: bool = False
+    objection_key: Any = None
+
+
+#: The keys of which a text is no dotted path.
+_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
+#: What the client takes as it is.
+_OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "privacy", "while_unknown", "hold_for")
+KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
+
+
+def options() -> Options:
+    """What the setting says now.
+
+    Raises:
+        ConfigurationError: It is no mapping, has an unknown key, or names what cannot be imported.
+    """
+    given = getattr(django_settings, NAME, {})
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{NAME} must be a dict, not {type(given).__name__}")
+    if unknown := [key for key in given if key not in KEYS]:
+        raise ConfigurationError(f"{NAME} has no key {unknown[0]!r}; it has {', '.join(KEYS)}")
+    return Options(**{key.lower(): _resolved(key, value) for key, value in given.items()})
+
+
+def _resolved(key: str, value: object) -> Any:
+    if not isinstance(value, str) or key.lower() in _TEXTS:
+        return value
+    if key == "REGIME" and value in {each.value for each in Regime}:
+        return Regime(value)
+    try:
+        return import_string(value)
+    except ImportError as error:
+        problem = f"{NAME}[{key!r}]: {value!r} cannot be imported ({type(error).__name__})"
+    raise ConfigurationError(problem)
+
+
+def build() -> Mixpanel:
+    """A client as the setting says.
+
+    Raises:
+        ConfigurationError: It cannot work.
+    """
+    said = options()
+    if not said.token:
+        raise ConfigurationError(f"{NAME}['TOKEN'] is missing: the token of the project at the vendor")
+    given = {name: getattr(said, name) for name in _OF_THE_CLIENT}
+    return Mixpanel(said.token, consumer_of(said), registry=registry_of(said), regime=said.regime, **given)
+
+
+def registry_of(said: Options) -> Any:
+    """The registry that the setting names."""
+    from consentpanel.django.registry import DjangoRegistry
+
+    found = DjangoRegistry if said.registry is None else said.registry
+    if not inspect.isclass(found):
+        return found
+    if not issubclass(found, DjangoRegistry):
+        return found()
+    return found(
+        said.database,
+        required_policy_version=said.policy_version,
+        max_age=said.max_age,
+        strict_records=said.strict_records,
+        objection_key=said.objection_key,
+    )
+
+
+def consumer_of(said: Options) -> Any:
+    """The consumer that the setting names."""
+    found: Any = BackgroundConsumer if said.consumer is None else said.consumer
+    if not inspect.isclass(found):
+        return found
+    given: dict[str, Any] = {} if said.api_host is None else {"api_host": said.api_host}
+    return found(**given)
+
+
+class _Current:
+    """The client of the process, built at its first use and again after the settings have changed."""
+
+    def __init__(self, make: Callable[[], Mixpanel]) -> None:
+        self._make = make
+        # Re-entrant, because a signal handler may track in the middle of anything.
+        self._lock = threading.RLock()
+        self._client: Mixpanel | None = None
+
+    def __call__(self) -> Mixpanel:
+        client = self._client
+        if client is None:
+            with self._lock:
+                client = self._client = self._client or self._make()
+        return client
+
+    def reset(self) -> None:
+        """Forgets the client; what it has buffered is delivered by its own threads."""
+        self._client = None
+
+    def restart_in_child(self) -> None:
+        """Takes another lock: a thread of the parent may have held this one."""
+        self._lock = threading.RLock()
+
+
+current = _Current(build)
+
+
+def connect() -> None:
+    """Has a setting that a test overrides heard of."""
+    setting_changed.connect(_reset, dispatch_uid="consentpanel")
+
+
+def _reset(setting: str, **_: Any) -> None:
+    if setting == NAME:
+        current.reset()
