@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["DJANGO_SETTINGS_MODULE"] = "shop_site.settings"
 os.environ["SHOP_DATABASE"] = ":memory:"
-directory = tempfile.TemporaryDirectory(prefix="django-shop-", ignore_cleanup_errors=True)
-os.environ["SHOP_CONSENT_REGISTRY"] = str(Path(directory.name, "consent.db"))
 os.environ["MIXPANEL_TOKEN"] = "TOKEN"
 django.setup()
 
@@ -27,12 +24,9 @@ django.setup()
 def _database() -> Iterator[None]:
     # Django's modules can be imported only when it is set up.
     from django.test.utils import setup_databases, setup_test_environment, teardown_databases, teardown_test_environment
-    from shop.analytics import shop_config
 
     setup_test_environment()
     created = setup_databases(verbosity=0, interactive=False)
     yield
     teardown_databases(created, verbosity=0)
     teardown_test_environment()
-    shop_config().registry.close()
-    directory.cleanup()

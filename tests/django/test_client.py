@@ -179,6 +179,9 @@ def test_checks_pass_for_a_setting_that_works(configured):  # rule 10.6
         ({"DATABASE": "elsewhere"}, "consentpanel.E005"),
         ({"PURPOSES": {"Ad clicked": " "}}, "consentpanel.E006"),
         ({"POLICY": None}, "consentpanel.W001"),
+        ({"COOKIE": {"NAEM": "x"}}, "consentpanel.E008"),
+        ({"GPC": "analytics"}, "consentpanel.E001"),
+        ({"SUBJECT": 1}, "consentpanel.E008"),
         ({"POLICY": FieldPolicy(people={"$email": keep()})}, "consentpanel.W002"),
     ],
 )
@@ -191,6 +194,20 @@ def test_checks_tell_what_cannot_work(configured, given, expected):  # rule 10.6
     found = run_checks(tags=["consentpanel"])
     assert [each.id for each in found] == [expected]
     assert "consentpanel" not in found[0].msg
+
+
+def test_checks_tell_of_the_middleware_and_of_the_cookie(configured):  # rule 10.6
+    from django.conf import settings
+
+    configured()
+    with override_settings(MIDDLEWARE=[]):
+        assert list(messages_of_checks()) == ["consentpanel.W004"]
+    with override_settings(MIDDLEWARE=settings.MIDDLEWARE[::-1]):
+        assert list(messages_of_checks()) == ["consentpanel.E007"]
+    deployed = run_checks(tags=["consentpanel"], include_deployment_checks=True)
+    assert [each.id for each in deployed] == ["consentpanel.W005"]
+    with override_settings(SESSION_COOKIE_SECURE=True):
+        assert run_checks(tags=["consentpanel"], include_deployment_checks=True) == []
 
 
 def test_a_file_of_consent_among_the_code_is_warned_of(configured, tmp_path):  # rule 10.6

@@ -13,13 +13,13 @@ DEBUG = os.environ.get("SHOP_DEBUG") == "1"
 SECRET_KEY = os.environ.get("SHOP_SECRET_KEY") or secrets.token_urlsafe(50)
 ALLOWED_HOSTS = os.environ.get("SHOP_HOSTS", "localhost 127.0.0.1").split()
 
-INSTALLED_APPS = ["django.contrib.sessions", "shop"]
+INSTALLED_APPS = ["consentpanel.django", "shop"]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "consentpanel.django.ConsentMiddleware",
 ]
 ROOT_URLCONF = "shop_site.urls"
 WSGI_APPLICATION = "shop_site.wsgi.application"
@@ -40,7 +40,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 
-MIXPANEL_TOKEN = os.environ.get("MIXPANEL_TOKEN", "your-project-token")
-MIXPANEL_API_HOST = os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com")
-CONSENT_REGISTRY = os.environ.get("SHOP_CONSENT_REGISTRY", str(BASE_DIR / "consent.db"))
-PRIVACY_POLICY_VERSION = "2026-05-01"
+CONSENTPANEL = {
+    "TOKEN": os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
+    "POLICY": "shop.analytics.POLICY",
+    "POLICY_VERSION": "2026-05-01",
+    "API_HOST": os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
+}

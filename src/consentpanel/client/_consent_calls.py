@@ -244,6 +244,16 @@ class ConsentCalls(VendorCalls):
         return said
 
 
+def registry_of(client: ConsentCalls) -> Any:
+    """The registry that a client asks; None where none is configured."""
+    return client._guard.settings().registry  # noqa: SLF001 - the same file
+
+
+def refuse_nobody(client: ConsentCalls) -> Decision:
+    """Drops an event about somebody who has no id, and so has agreed to nothing."""
+    return client._guard.refuse("events", Reason.NO_CONSENT, client._sealed)  # noqa: SLF001 - the same file
+
+
 def _named(purposes: Iterable[str]) -> tuple[Purpose, ...]:
     """The purposes, each once.
 

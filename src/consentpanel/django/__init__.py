@@ -37,11 +37,14 @@ if TYPE_CHECKING:
         people_update_on_commit,
         track_on_commit,
     )
+    from consentpanel.django.middleware import ConsentMiddleware, RequestConsent
     from consentpanel.django.registry import DjangoRegistry
     from consentpanel.django.signals import consent_granted, consent_withdrawn
 
 __all__ = [
+    "ConsentMiddleware",
     "DjangoRegistry",
+    "RequestConsent",
     "alias_on_commit",
     "consent_granted",
     "consent_withdrawn",
@@ -67,6 +70,12 @@ __all__ = [
     "track_on_commit",
 ]
 
-_HOMES = {"DjangoRegistry": "registry", "consent_granted": "signals", "consent_withdrawn": "signals"}
+_HOMES = {
+    "ConsentMiddleware": "middleware",
+    "RequestConsent": "middleware",
+    "DjangoRegistry": "registry",
+    "consent_granted": "signals",
+    "consent_withdrawn": "signals",
+}
 # At first use: models can be imported only when Django's apps are there.
 __getattr__, __dir__ = at_first_use(globals(), {**dict.fromkeys(__all__, "client"), **_HOMES})

@@ -14,8 +14,9 @@ class ConsentPanelConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Has the setting checked, and a test that overrides it heard of."""
-        from consentpanel.django import checks, conf
+        """Has the setting checked, and log-ins, deletions and tests that override the setting heard of."""
+        from consentpanel.django import checks, conf, receivers
 
         checks.register()
         conf.connect()
+        receivers.connect()

@@ -11,13 +11,14 @@ from django.db import connections
 
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel.django import conf
-from consentpanel.errors import ConfigurationError
+from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy
 
 
 def register() -> None:
     """Has ``manage.py check`` run them."""
     checks.register(check_setting, "consentpanel")
+    checks.register(check_deployment, "consentpanel", deploy=True)
 
 
 def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
@@ -49,7 +50,50 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
     except ConfigurationError as error:
         found.append(checks.Error(f"CONSENTPANEL['PURPOSES']: {error}", id="consentpanel.E006"))
     found += _of_file(said.registry)
-    return found
+    return found + _of_middleware()
+
+
+_MIDDLEWARE = "consentpanel.django.ConsentMiddleware"
+_LOG_IN = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+
+def _of_middleware() -> list[checks.CheckMessage]:
+    try:
+        conf.visits()
+    except ConsentPanelError as error:
+        return [checks.Error(str(error), id="consentpanel.E008")]
+    installed = list(settings.MIDDLEWARE)
+    if not any(each.startswith("consentpanel.django.") for each in installed):
+        hint = f"Add {_MIDDLEWARE!r} to MIDDLEWARE; without it there is no request.consent, and Sec-GPC is not heeded."
+        return [checks.Warning("The middleware of consentpanel is not installed.", hint=hint, id="consentpanel.W004")]
+    if _MIDDLEWARE in installed and _LOG_IN in installed[installed.index(_MIDDLEWARE) :]:
+        hint = f"Put {_MIDDLEWARE!r} after {_LOG_IN!r}."
+        return [
+            checks.Error(
+                "The middleware of consentpanel stands before that of log-in, and would know no account.",
+                hint=hint,
+                id="consentpanel.E007",
+            )
+        ]
+    return []
+
+
+def check_deployment(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
+    """Checks what matters in production alone, for ``check --deploy``."""
+    del app_configs  # the setting is the project's
+    try:
+        is_secure = conf.visits().cookie.is_secure
+    except ConsentPanelError:
+        return []
+    if is_secure:
+        return []
+    return [
+        checks.Warning(
+            "The visitors' cookie of consentpanel is sent without HTTPS.",
+            hint="Set SESSION_COOKIE_SECURE, or CONSENTPANEL['COOKIE']['SECURE'], to True.",
+            id="consentpanel.W005",
+        )
+    ]
 
 
 def _of_policy(said: conf.Options) -> list[checks.CheckMessage]:

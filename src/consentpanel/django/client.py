@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 from django.db import router, transaction
 
 from consentpanel._forks import Survivors
+from consentpanel._log import note_failure
 from consentpanel.client import Mixpanel
 from consentpanel.django import conf
 
@@ -62,7 +63,10 @@ def _on_commit(name: str) -> Callable[..., None]:
         given, named = _copied(arguments), _copied(keywords)
 
         def send() -> None:
-            getattr(mixpanel, name)(*given, **named)
+            try:
+                getattr(mixpanel, name)(*given, **named)
+            except Exception as error:  # noqa: BLE001 - Django's own log would quote it
+                note_failure(f"{name} after the commit", error)
 
         transaction.on_commit(send, using=using or _alias(), robust=True)
 

@@ -12,7 +12,9 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.regime import Regime
+from consentpanel._visits import VisitOptions, VisitorCookie
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport import BackgroundConsumer
@@ -37,6 +39,9 @@ class Options:
         database: The alias of the database; None for the routers' choice.
         on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
         max_age, strict_records, objection_key: As `DjangoRegistry` takes them.
+        subject: A function ``(user) -> id`` that names the data subject of an account; its primary key when None.
+        cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
+        gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
     """
 
     token: str | None = None
@@ -57,8 +62,20 @@ class Options:
     max_age: Any = None
     strict_records: bool = False
     objection_key: Any = None
+    subject: Any = None
+    cookie: Mapping[str, Any] | None = None
+    gpc: Any = None
 
 
+#: The keys of the cookie's options, and what they are here.
+_COOKIE = {
+    "NAME": "name",
+    "MAX_AGE": "max_age",
+    "PATH": "path",
+    "DOMAIN": "domain",
+    "SECURE": "is_secure",
+    "SAMESITE": "same_site",
+}
 #: The keys of which a text is no dotted path.
 _TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
 #: What the client takes as it is.
@@ -105,6 +122,38 @@ def build() -> Mixpanel:
     return Mixpanel(said.token, consumer_of(said), registry=registry_of(said), regime=said.regime, **given)
 
 
+def visits() -> VisitOptions:
+    """What holds for all requests.
+
+    Raises:
+        ConfigurationError: ``COOKIE``, ``GPC`` or ``SUBJECT`` cannot work.
+    """
+    said = options()
+    given = dict(said.cookie or {})
+    if unknown := sorted(given.keys() - _COOKIE.keys()):
+        raise ConfigurationError(f"{NAME}['COOKIE'] has no key {unknown[0]!r}; it has {', '.join(_COOKIE)}")
+    given.setdefault("SECURE", django_settings.SESSION_COOKIE_SECURE)
+    keys = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+    cookie = VisitorCookie(
+        keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
+        **{_COOKIE[key]: value for key, value in given.items()},
+    )
+    if said.subject is not None and not callable(said.subject):
+        raise ConfigurationError(f"{NAME}['SUBJECT'] must be a function (user) -> id")
+    if isinstance(said.gpc, str):
+        raise ConfigurationError(f"{NAME}['GPC'] must be several purposes, such as ('analytics',)")
+    gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
+    return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc)
+
+
+def subject_of(user: Any) -> Any:
+    """The data subject of an account; None for somebody who is not logged in."""
+    if not getattr(user, "is_authenticated", False):
+        return None
+    name = options().subject
+    return user.pk if name is None else name(user)
+
+
 def registry_of(said: Options) -> Any:
     """The registry that the setting names."""
     from consentpanel.django.registry import DjangoRegistry
@@ -147,6 +196,11 @@ class _Current:
             with self._lock:
                 client = self._client = self._client or self._make()
         return client
+
+    @property
+    def built(self) -> Mixpanel | None:
+        """The client; None where nobody has used it."""
+        return self._client
 
     def reset(self) -> None:
         """Forgets the client; what it has buffered is delivered by its own threads."""

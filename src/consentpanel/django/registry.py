@@ -22,6 +22,7 @@ from consentpanel._consent.age import MaxAge
 from consentpanel._consent.chain import Verification
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
+from consentpanel._log import note_failure
 from consentpanel.django import signals
 from consentpanel.django._connections import closing_what_opens, connection_of, is_in_transaction
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
@@ -160,8 +161,10 @@ class DjangoRegistry(PlannedRegistry):
             return False
 
         def done() -> None:
-            # By a function, of which Django tells the name in its log.
-            act()
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001 - Django's own log would quote it
+                note_failure("what was to be done after the commit", error)
 
         transaction.on_commit(done, using=self._alias, robust=True)
         return True

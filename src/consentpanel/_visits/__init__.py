@@ -1,0 +1,8 @@
+"""What a web request has to do with consent, whatever framework it comes by: the visitor's cookie, GPC, answers."""
+
+from __future__ import annotations
+
+from consentpanel._visits.consent import Visit, VisitOptions
+from consentpanel._visits.cookie import VisitorCookie
+
+__all__ = ["Visit", "VisitOptions", "VisitorCookie"]

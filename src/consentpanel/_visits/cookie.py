@@ -1,0 +1,65 @@
+"""The cookie by which a visitor is known again who has answered, and has no account."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import uuid
+
+import attrs
+
+_VERSION = "1"
+_PURPOSE = b"consentpanel.visitor.1:"
+_FORM = re.compile(r"1\.([0-9a-f]{32})\.([A-Za-z0-9_-]{43})", re.ASCII)
+
+
+@attrs.frozen
+class VisitorCookie:
+    """A signed cookie that holds a random id and nothing else; HttpOnly always.
+
+    The signature is an HMAC-SHA-256 (RFC 2104), so that nobody can take the id of another visitor, or give one.
+
+    Attributes:
+        keys: The secrets: the first one signs, each of them is good for reading.
+        name: Its name.
+        max_age: Seconds for which a browser keeps it: half a year, as long as an answer is to be remembered (CNIL, guidelines on
+            cookies, 17 September 2020).
+        path: The path for which it is sent.
+        domain: The domain for which it is sent; None for the host alone.
+        is_secure: Whether it is sent by HTTPS alone.
+        same_site: ``"Lax"``, ``"Strict"`` or ``"None"``.
+    """
+
+    keys: tuple[bytes, ...] = attrs.field(repr=False)
+    name: str = "consentpanel"
+    max_age: int = 15_552_000
+    path: str = "/"
+    domain: str | None = None
+    is_secure: bool = True
+    same_site: str = "Lax"
+
+    def visitor_in(self, value: str | None) -> str | None:
+        """Whose cookie it is; None for none, and for one that nobody here has signed."""
+        found = None if value is None else _FORM.fullmatch(value)
+        if found is None:
+            return None
+        visitor, signature = found.groups()
+        fits = [hmac.compare_digest(signature, _signature(key, visitor)) for key in self.keys]
+        return f"visitor-{visitor}" if any(fits) else None
+
+    def value_for(self, visitor_id: str) -> str:
+        """The value that names a visitor."""
+        visitor = visitor_id.removeprefix("visitor-")
+        return f"{_VERSION}.{visitor}.{_signature(self.keys[0], visitor)}"
+
+
+def new_visitor() -> str:
+    """An id that nobody has: random, and made of nothing about the visitor."""
+    return f"visitor-{uuid.uuid4().hex}"
+
+
+def _signature(key: bytes, visitor: str) -> str:
+    made = hmac.new(key, _PURPOSE + visitor.encode("ascii"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode("ascii")

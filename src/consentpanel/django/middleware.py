@@ -1,0 +1,129 @@
+"""The middleware: ``request.consent``, the visitors' cookie, and Global Privacy Control."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import get_language
+
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._messages.decision import Decision
+from consentpanel._visits import Visit
+from consentpanel.client import Withdrawal
+from consentpanel.django import conf
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponseBase
+
+
+class RequestConsent(Visit):
+    """The consent of whoever has sent a request, as ``request.consent``; in coroutines await the methods with an ``a``."""
+
+    def track_on_commit(
+        self,
+        event_name: str,
+        properties: Mapping[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
+        *,
+        using: str | None = None,
+    ) -> None:
+        """As `track`, once the atomic block is committed in which this is called; never if that is taken back."""
+        from consentpanel.django.client import track_on_commit
+
+        if self.subject_id is None:
+            self.track(event_name, properties, meta)
+        else:
+            track_on_commit(self.subject_id, event_name, properties, meta, using=using)
+
+    async def astatus(self, purpose: str) -> ConsentStatus:
+        """As `status`, in a coroutine."""
+        return await sync_to_async(self.status)(purpose)
+
+    async def aanswer(self, answers: Mapping[str, bool] | None = None, /, **options: Any) -> None:
+        """As `answer`, in a coroutine."""
+        await sync_to_async(self.answer)(answers, **options)
+
+    async def awithdraw(self, **options: Any) -> Withdrawal | None:
+        """As `withdraw`, in a coroutine."""
+        return await sync_to_async(self.withdraw)(**options)
+
+    async def atrack(
+        self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
+    ) -> Decision:
+        """As `track`, in a coroutine."""
+        return await sync_to_async(self.track)(event_name, properties, meta)
+
+
+class ConsentMiddleware:
+    """Gives each request its ``consent``: a `RequestConsent`. Put it after the middlewares of sessions and log-in.
+
+    The id of a visitor who has answered stands in a signed cookie, which is set with an answer and not before, and ends at log-in
+    and log-out. ``Sec-GPC: 1`` is recorded as the denial of the purposes in ``CONSENTPANEL["GPC"]``, once, and not over a grant
+    that was given later.
+
+    Args:
+        get_response: The rest of the stack, synchronous or not.
+
+    Raises:
+        ConfigurationError: The setting ``CONSENTPANEL`` cannot work.
+    """
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self._get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Answers a request."""
+        if self._is_async:
+            return self._answered_later(request)
+        consent = _begin(request)
+        consent.heed_gpc()
+        return _finish(consent, self._get_response(request))
+
+    async def _answered_later(self, request: HttpRequest) -> HttpResponseBase:
+        consent = _begin(request)
+        if consent.has_gpc:
+            await sync_to_async(consent.heed_gpc)()
+        return _finish(consent, await self._get_response(request))
+
+
+def _begin(request: Any) -> RequestConsent:
+    from consentpanel.django.client import mixpanel
+
+    options = conf.visits()
+    consent = request.consent = RequestConsent(
+        mixpanel,
+        options,
+        cookie=request.COOKIES.get(options.cookie.name),
+        account=lambda: conf.subject_of(getattr(request, "user", None)),
+        has_gpc=request.headers.get("Sec-GPC") == "1",
+        language=get_language,
+    )
+    return consent
+
+
+def _finish(consent: Visit, response: Any) -> HttpResponseBase:
+    cookie = consent.cookie
+    if (value := consent.cookie_to_set) is not None:
+        response.set_cookie(
+            cookie.name,
+            value,
+            max_age=cookie.max_age,
+            path=cookie.path,
+            domain=cookie.domain,
+            secure=cookie.is_secure,
+            httponly=True,
+            samesite=cookie.same_site,
+        )
+    elif consent.is_cookie_over:
+        response.delete_cookie(cookie.name, path=cookie.path, domain=cookie.domain, samesite=cookie.same_site)
+    if consent.was_asked:
+        patch_vary_headers(response, ("Cookie", "Sec-GPC"))
+    return response

@@ -1,0 +1,62 @@
+"""Pages that ask for consent, track, and let people log in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+def answer(request: Any) -> HttpResponse:
+    request.consent.answer({name: value == "yes" for name, value in request.POST.items()})
+    return HttpResponse(request.consent.subject_id)
+
+
+def page(request: Any) -> HttpResponse:
+    return HttpResponse(request.consent.track("Viewed").reason.value)
+
+
+async def later(request: Any) -> HttpResponse:
+    if request.method == "POST":
+        await request.consent.aanswer(analytics=True)
+    status = await request.consent.astatus("analytics")
+    decision = await request.consent.atrack("Viewed")
+    return HttpResponse(f"{status.value} {decision.reason.value}")
+
+
+def status(request: Any) -> HttpResponse:
+    return HttpResponse(request.consent.status("analytics").value)
+
+
+def withdraw(request: Any) -> HttpResponse:
+    request.consent.withdraw()
+    return HttpResponse()
+
+
+def log_in(request: HttpRequest, name: str) -> HttpResponse:
+    user, _ = get_user_model().objects.get_or_create(username=name)
+    login(request, user)
+    return HttpResponse(str(user.pk))
+
+
+def log_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return HttpResponse()
+
+
+def untouched(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+urlpatterns = [
+    path("answer", answer),
+    path("page", page),
+    path("later", later),
+    path("status", status),
+    path("withdraw", withdraw),
+    path("in/<name>", log_in),
+    path("out", log_out),
+    path("untouched", untouched),
+]

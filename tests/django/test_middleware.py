@@ -1,0 +1,224 @@
+"""A request's consent, the visitors' cookie, GPC, log-in and log-out (contract rules 10.3, 10.5 and 11.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.test import AsyncClient, Client, override_settings
+
+from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy
+from consentpanel.django import DjangoRegistry, mixpanel
+from consentpanel.testing import FakeTransport
+
+GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
+GPC = {"Sec-GPC": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _tables(on_sqlite: str) -> None:
+    from django.apps import apps
+
+    for model in apps.get_app_config("consentpanel").get_models():
+        model._base_manager.all().delete()
+    get_user_model().objects.all().delete()
+
+
+@pytest.fixture
+def vendor() -> Iterator[FakeTransport]:
+    vendor = FakeTransport()
+    with override_settings(
+        CONSENTPANEL={"TOKEN": "T", "POLICY": FieldPolicy(), "CONSUMER": vendor, "POLICY_VERSION": "3"}
+    ):
+        yield vendor
+
+
+@pytest.fixture
+def registry(vendor: Any) -> DjangoRegistry:
+    return DjangoRegistry()
+
+
+def text(response: Any) -> str:
+    return str(response.content.decode())
+
+
+def test_a_visitor_is_known_by_a_cookie_that_is_written_with_an_answer(vendor, registry):  # rule 10.3
+    browser = Client()
+    assert text(browser.get("/page")) == "no_consent"
+    assert "consentpanel" not in browser.cookies
+    response = browser.post("/answer", {"analytics": "yes", "profiles": "no"}, headers={"Accept-Language": "en"})
+    who = text(response)
+    cookie = response.cookies["consentpanel"]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+    assert who.startswith("visitor-")
+    assert who not in cookie.value
+    assert text(browser.get("/page")) == "consent_granted"
+    vendor.assert_tracked("Viewed", distinct_id=who)
+    assert "consentpanel" not in browser.get("/page").cookies
+    records = {str(each.purpose): each for each in registry.history(who)}
+    assert (records["analytics"].status, records["profiles"].status) == (GRANTED, DENIED)
+    assert {each.policy_version for each in records.values()} == {"3"}
+    assert {(each.source, each.event_type, each.language) for each in records.values()} == {
+        ("website", "explicit", "en-us")
+    }
+
+
+def test_two_browsers_are_two_visitors_and_a_forged_cookie_is_nobody_s(vendor):
+    one, other = Client(), Client()
+    assert text(one.post("/answer", {"analytics": "yes"})) != text(other.post("/answer", {"analytics": "no"}))
+    assert text(one.get("/page")) == "consent_granted"
+    assert text(other.get("/page")) == "withdrawn"
+    forged = one.cookies["consentpanel"].value
+    for value in (
+        forged[:-1] + ("A" if forged[-1] != "A" else "B"),
+        forged[:20],
+        "1..",
+        "é",
+        "1." + "0" * 32 + "." + "A" * 43,
+    ):
+        other.cookies["consentpanel"] = value
+        assert text(other.get("/page")) == "no_consent"
+    with override_settings(SECRET_KEY="another", SECRET_KEY_FALLBACKS=["not a secret, for tests alone"]):
+        assert text(one.get("/page")) == "consent_granted"
+    with override_settings(SECRET_KEY="another"):
+        assert text(one.get("/page")) == "no_consent"
+
+
+def test_an_answer_that_is_none_is_refused(vendor):
+    from django.test import RequestFactory
+
+    from consentpanel import InvalidRecordError
+    from consentpanel.django import ConsentMiddleware
+
+    request: Any = RequestFactory().get("/")
+    from django.http import HttpResponse
+
+    ConsentMiddleware(lambda _: HttpResponse())(request)
+    for wrong in ({}, {"analytics": None}, {"analytics": "yes"}, {"analytics": 0}):
+        with pytest.raises(InvalidRecordError):
+            request.consent.answer(wrong)
+    assert request.consent.subject_id is None
+
+
+def test_an_asynchronous_page_is_served_alike(vendor):
+    async def visit() -> list[str]:
+        browser = AsyncClient()
+        said = [text(await browser.get("/later")), text(await browser.post("/later"))]
+        return [*said, text(await browser.get("/later")), text(await browser.get("/later", headers=GPC))]
+
+    assert async_to_sync(visit)() == [
+        "unknown no_consent",
+        "granted consent_granted",
+        "granted consent_granted",
+        "denied withdrawn",
+    ]
+
+
+def test_global_privacy_control_is_a_denial_that_is_recorded_once(vendor, registry):  # rule 10.3
+    browser = Client()
+    assert text(browser.get("/status", headers=GPC)) == "denied"
+    assert "consentpanel" not in browser.cookies
+    who = text(browser.post("/answer", {"analytics": "yes"}))
+    assert text(browser.get("/status")) == "granted"
+    # Whatever the page does.
+    browser.get("/untouched", headers=GPC)
+    browser.get("/untouched", headers=GPC)
+    assert text(browser.get("/status")) == "denied"
+    said = [(each.source, each.event_type) for each in registry.history(who) if each.purpose == "analytics"]
+    assert said == [("website", "explicit"), ("gpc", "signal")]
+
+
+def test_a_later_explicit_grant_stands_against_global_privacy_control(vendor, registry):  # rule 10.3
+    browser = Client()
+    browser.post("/answer", {"analytics": "yes"}, headers=GPC)
+    assert text(browser.get("/page", headers=GPC)) == "consent_granted"
+    other = Client()
+    other.post("/answer", {"analytics": "yes"})
+    other.get("/untouched", headers=GPC)
+    who = text(other.post("/answer", {"analytics": "yes"}))
+    assert text(other.get("/page", headers=GPC)) == "consent_granted"
+    assert registry.status(who, "profiles") is DENIED
+
+
+def test_the_purposes_of_global_privacy_control_can_be_said(vendor):
+    with override_settings(CONSENTPANEL={"TOKEN": "T", "CONSUMER": vendor, "GPC": ("targeting",)}):
+        browser = Client()
+        browser.post("/answer", {"analytics": "yes", "targeting": "yes"})
+        assert text(browser.get("/page", headers=GPC)) == "consent_granted"
+
+
+def test_an_answer_becomes_the_account_s_at_log_in_and_nobody_inherits_it(vendor, registry):  # rule 10.5
+    browser = Client()
+    visitor = text(browser.post("/answer", {"analytics": "yes", "profiles": "no"}))
+    first = text(browser.get("/in/ada"))
+    assert registry.status(first, "analytics") is GRANTED
+    assert [each.source for each in registry.history(first)] == ["login", "login"]
+    assert browser.cookies["consentpanel"].value == ""
+    assert text(browser.get("/page")) == "consent_granted"
+    vendor.assert_tracked("Viewed", distinct_id=first)
+    browser.get("/out")
+    # The next person on the same device.
+    assert text(browser.get("/status")) == "unknown"
+    second = text(browser.get("/in/grace"))
+    assert registry.history(second) == []
+    assert text(browser.get("/page")) == "no_consent"
+    assert registry.status(visitor, "analytics") is GRANTED
+
+
+def test_what_somebody_answers_while_logged_out_is_not_the_last_account_s(vendor, registry):  # rule 10.5
+    browser = Client()
+    first = text(browser.get("/in/ada"))
+    browser.get("/out")
+    browser.post("/answer", {"analytics": "yes"})
+    second = text(browser.get("/in/grace"))
+    assert registry.status(first, "analytics") is UNKNOWN
+    assert registry.status(second, "analytics") is GRANTED
+
+
+def test_a_withdrawal_is_of_everything(vendor, registry):
+    browser = Client()
+    who = text(browser.post("/answer", {"analytics": "yes", "targeting": "yes"}))
+    browser.post("/withdraw")
+    assert {registry.status(who, each) for each in ("analytics", "profiles", "targeting")} == {DENIED}
+    assert Client().post("/withdraw").status_code == 200
+
+
+def test_a_user_who_is_deleted_is_forgotten(vendor, registry):  # rule 10.5
+    user = get_user_model().objects.create(username="ada")
+    who = str(user.pk)
+    registry.grant(who)
+    user.delete()
+    assert registry.history(who) == []
+
+
+def test_an_account_may_be_named_by_a_function(vendor, registry):
+    with override_settings(CONSENTPANEL={"TOKEN": "T", "CONSUMER": vendor, "SUBJECT": lambda user: f"user-{user.pk}"}):
+        browser = Client()
+        who = text(browser.get("/in/ada"))
+        browser.post("/answer", {"analytics": "yes"})
+        assert registry.status(f"user-{who}", "analytics") is GRANTED
+
+
+def test_a_buffer_is_flushed_after_the_response(vendor, registry):  # rule 10.3
+    with override_settings(
+        CONSENTPANEL={"TOKEN": "T", "POLICY": FieldPolicy(), "CONSUMER": BufferedConsumer(consumer=vendor)}
+    ):
+        browser = Client()
+        browser.post("/answer", {"analytics": "yes"})
+        browser.get("/page")
+        assert len(vendor.events) == 1
+        vendor.fail(times=1)
+        assert browser.get("/page").status_code == 200
+        mixpanel.flush()
+    assert len(vendor.events) == 2
+
+
+def test_what_was_asked_of_a_visitor_is_not_cached_for_others(vendor):
+    browser = Client()
+    assert "Cookie" in browser.get("/status").headers["Vary"]
+    assert "Vary" not in browser.get("/untouched").headers
