@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -165,7 +165,7 @@ class Visit:
         """
         if self.subject_id is None:
             return None
-        given: Any = {**self._fields(source, None), **options}
+        given = cast("dict[str, Any]", {**self._fields(source, None), **options})
         return self._client.withdraw(self.subject_id, **given)
 
     def track(
