@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -165,7 +165,7 @@ class Visit:
         """
         if self.subject_id is None:
             return None
-        given = cast("dict[str, Any]", {**self._fields(source, None), **options})
+        given = {**self._fields(source, None), **options}
         return self._client.withdraw(self.subject_id, **given)
 
     def track(
@@ -199,7 +199,9 @@ class Visit:
             said = records_known(self._registry, subject) if open_ones else []
             denied = [each for each in open_ones if not _is_in_spite(said, each)]
             if denied:
-                self._client.withdraw(subject, denied, **{**self._fields(_GPC, None), "event_type": "signal"})
+                fields = self._fields(_GPC, None)
+                fields["event_type"] = "signal"
+                self._client.withdraw(subject, denied, **fields)
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
             note_failure("Global Privacy Control", error)
 
