@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.auth import get_user_model, login, logout
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 
 def answer(request: Any) -> HttpResponse:
@@ -51,6 +52,8 @@ def untouched(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("privacy/", include("consentpanel.django.urls")),
     path("answer", answer),
     path("page", page),
     path("later", later),

@@ -1,0 +1,85 @@
+"""Template tags: what a page shows by consent, and what the browser is told of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils.html import json_script
+from django.utils.safestring import SafeString
+
+from consentpanel._consent.ids import BUILT_IN_PURPOSES
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._log import note_failure
+from consentpanel._visits import Visit
+from consentpanel.django import conf
+from consentpanel.django.forms import ConsentForm
+from consentpanel.errors import ConsentPanelError
+
+register = template.Library()
+
+
+class _IfConsent(template.Node):
+    def __init__(self, purpose: template.base.FilterExpression, then: Any, otherwise: Any) -> None:
+        self._purpose, self._then, self._otherwise = purpose, then, otherwise
+
+    def render(self, context: Any) -> str:
+        """The first part where consent is granted, the other one everywhere else."""
+        granted = _status(context, self._purpose.resolve(context)) is ConsentStatus.GRANTED
+        return str((self._then if granted else self._otherwise).render(context))
+
+
+@register.tag
+def if_consent(parser: Any, token: Any) -> template.Node:
+    """``{% if_consent "analytics" %} ... {% else %} ... {% endif_consent %}``: the first part where the person has agreed."""
+    parts = token.split_contents()
+    if len(parts) != 2:
+        raise template.TemplateSyntaxError("if_consent takes one purpose, such as {% if_consent 'analytics' %}")
+    then = parser.parse(("else", "endif_consent"))
+    otherwise = template.NodeList()
+    if parser.next_token().contents == "else":
+        otherwise = parser.parse(("endif_consent",))
+        parser.delete_first_token()
+    return _IfConsent(parser.compile_filter(parts[1]), then, otherwise)
+
+
+@register.inclusion_tag("consentpanel/form.html", takes_context=True)
+def consent_panel(context: Any, form: ConsentForm | None = None) -> dict[str, Any]:
+    """``{% consent_panel %}``: the form that asks, what was answered so far, and a button that takes back everything.
+
+    It needs ``path("privacy/", include("consentpanel.django.urls"))``.
+    """
+    asked = form or ConsentForm()
+    said = {name: _status(context, name) for name in asked.fields}
+    answered = {name: status.value for name, status in said.items() if status is not ConsentStatus.UNKNOWN}
+    return {"form": asked, "said": answered, "csrf_token": context.get("csrf_token")}
+
+
+@register.inclusion_tag("consentpanel/banner.html", takes_context=True)
+def consent_banner(context: Any) -> dict[str, Any]:
+    """``{% consent_banner %}``: asks whoever has not answered yet, with two buttons of equal weight; nothing for all others."""
+    is_open = any(_status(context, name) is ConsentStatus.UNKNOWN for name in ConsentForm().fields)
+    return {"is_open": is_open, "csrf_token": context.get("csrf_token")}
+
+
+@register.simple_tag(takes_context=True)
+def consent_state(context: Any, element_id: str = "consent-state") -> SafeString:
+    """``{% consent_state %}``: the answers as JSON in a script element that runs nothing, for the browser's own libraries.
+
+    The element holds ``{"analytics": "granted", ...}`` by purpose, so that these follow the same answer.
+    """
+    named = [*BUILT_IN_PURPOSES, *(conf.options().purposes or {}).values()]
+    purposes = dict.fromkeys(each for some in named for each in ([some] if isinstance(some, str) else some))
+    return json_script({str(each): _status(context, each).value for each in purposes}, element_id)
+
+
+def _status(context: Any, purpose: str) -> ConsentStatus:
+    consent = getattr(context.get("request"), "consent", None)
+    if not isinstance(consent, Visit):
+        return ConsentStatus.UNKNOWN
+    try:
+        return consent.status(purpose)
+    except ConsentPanelError as error:
+        # A page is shown all the same, as to somebody who has not agreed.
+        note_failure("a question of a template", error)
+        return ConsentStatus.UNKNOWN

@@ -1,0 +1,13 @@
+"""``path("privacy/", include("consentpanel.django.urls"))``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from consentpanel.django import views
+
+app_name = "consentpanel"
+urlpatterns = [
+    path("", views.panel, name="panel"),
+    path("withdraw", views.withdraw, name="withdraw"),
+]
