@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client, override_settings
 
-from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy
+from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, RegistryError
 from consentpanel.django import DjangoRegistry, mixpanel
 from consentpanel.testing import FakeTransport
 
@@ -167,7 +167,7 @@ def test_an_answer_becomes_the_account_s_at_log_in_and_nobody_inherits_it(vendor
     second = text(browser.get("/in/grace"))
     assert registry.history(second) == []
     assert text(browser.get("/page")) == "no_consent"
-    assert registry.status(visitor, "analytics") is GRANTED
+    assert [each.status for each in registry.history(visitor)] == [DENIED, GRANTED, UNKNOWN]
 
 
 def test_what_somebody_answers_while_logged_out_is_not_the_last_account_s(vendor, registry):  # rule 10.5
@@ -222,3 +222,115 @@ def test_what_was_asked_of_a_visitor_is_not_cached_for_others(vendor):
     browser = Client()
     assert "Cookie" in browser.get("/status").headers["Vary"]
     assert "Vary" not in browser.get("/untouched").headers
+
+
+def test_a_copy_of_a_visitor_s_cookie_gives_nobody_anything(vendor, registry):  # rule 10.5
+    browser, thief = Client(), Client()
+    browser.post("/answer", {"analytics": "yes"})
+    copy = browser.cookies["consentpanel"].value
+    browser.get("/in/ada")
+    thief.cookies["consentpanel"] = copy
+    assert text(thief.get("/page")) == "no_consent"
+    account = text(thief.get("/in/grace"))
+    assert registry.history(account) == []
+
+
+def opted_out(vendor: FakeTransport) -> Any:
+    return override_settings(
+        CONSENTPANEL={"TOKEN": "T", "POLICY": FieldPolicy(secret=b"s" * 32), "CONSUMER": vendor, "REGIME": "opt_out"}
+    )
+
+
+def test_the_signal_is_heeded_for_who_logs_in_by_the_request_that_has_it(vendor, registry):  # rule 10.3
+    with opted_out(vendor):
+        account = text(Client().get("/in/ada", headers=GPC))
+        assert registry.status(account, "analytics") is DENIED
+
+
+def test_a_visitor_who_takes_back_before_anything_was_asked_has_refused(vendor, registry):  # rule 10.3
+    with opted_out(vendor):
+        browser = Client()
+        browser.post("/withdraw")
+        account = text(browser.get("/in/ada"))
+        assert registry.status(account, "analytics") is DENIED
+
+
+@pytest.mark.parametrize("first", [GPC, {}])
+def test_a_grant_in_spite_of_the_signal_stands_after_log_in(vendor, registry, first):  # rule 10.3
+    browser = Client()
+    browser.post("/answer", {"profiles": "no"})
+    browser.get("/untouched", headers=GPC)
+    browser.post("/answer", {"analytics": "yes"}, headers=first)
+    account = text(browser.get("/in/ada", headers=GPC))
+    browser.get("/untouched", headers=GPC)
+    assert registry.status(account, "analytics") is GRANTED
+
+
+def test_whoever_another_middleware_names_is_meant(vendor, registry):
+    other = get_user_model().objects.create(username="grace")
+    browser = Client()
+    browser.get("/in/ada")
+    request = browser.get("/untouched", headers=GPC).wsgi_request
+    request.user = other
+    assert request.consent.subject_id == str(other.pk)
+
+
+def test_answers_that_cannot_be_carried_over_now_are_later(vendor, registry, monkeypatch):  # rule 10.5
+    browser = Client()
+    browser.post("/answer", {"analytics": "no"})
+    with monkeypatch.context() as patched:
+        patched.setattr(DjangoRegistry, "record_many", lambda *_: (_ for _ in ()).throw(RegistryError("away")))
+        account = text(browser.get("/in/ada"))
+    registry.grant(account, "profiles")
+    assert registry.status(account, "analytics") is UNKNOWN
+    assert text(browser.get("/page")) == "withdrawn"
+    assert registry.status(account, "analytics") is DENIED
+    assert browser.cookies["consentpanel"].value == ""
+
+
+def test_no_cookie_is_written_where_nothing_was_recorded(vendor, registry, monkeypatch):  # rule 10.3
+    browser = Client(raise_request_exception=False)
+    monkeypatch.setattr(DjangoRegistry, "_write", lambda *_, **__: (_ for _ in ()).throw(RegistryError("away")))
+    assert browser.post("/answer", {"analytics": "yes"}).status_code == 500
+    assert "consentpanel" not in browser.cookies
+    monkeypatch.undo()
+    assert browser.post("/rolled-back").status_code == 200
+    assert "consentpanel" not in browser.cookies
+
+
+def test_a_proxy_of_a_user_is_forgotten_too(vendor, registry):  # rule 10.5
+    class Customer(get_user_model()):  # type: ignore[misc]
+        class Meta:
+            proxy = True
+            app_label = "auth"
+
+    user = Customer.objects.create(username="ada")
+    who = str(user.pk)
+    registry.grant(who)
+    user.delete()
+    assert registry.history(who) == []
+
+
+@pytest.mark.parametrize("answer", [1.5, "", ZeroDivisionError])
+def test_a_function_that_names_nobody_breaks_no_log_in(vendor, registry, answer, caplog):
+    def name(user: Any) -> Any:
+        if isinstance(answer, type):
+            raise answer
+        return answer
+
+    with override_settings(CONSENTPANEL={"TOKEN": "T", "CONSUMER": vendor, "SUBJECT": name}):
+        browser = Client()
+        browser.post("/answer", {"analytics": "yes"})
+        assert browser.get("/in/ada").status_code == 200
+        assert text(browser.get("/page")) == "no_consent"
+
+
+def test_a_coroutine_that_does_not_await_is_told_so(vendor, registry):  # rule 10.3
+    async def visit() -> str:
+        browser = AsyncClient()
+        await browser.get("/in/ada")
+        return text(await browser.get("/wrong"))
+
+    said = async_to_sync(visit)()
+    assert said.startswith("registry_error RegistryError")
+    assert "await" in said

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
 from typing import Any
 
 import attrs
 
+from consentpanel._consent.gpc import GPC, is_in_spite
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._log import note_failure
-from consentpanel._messages.decision import Decision
+from consentpanel._messages.decision import Decision, Reason
 from consentpanel._visits.cookie import VisitorCookie, new_visitor
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import refuse_nobody, registry_of
-from consentpanel.errors import ConsentPanelError, InvalidRecordError
+from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry import carry_over
-from consentpanel.registry._writing import call, records_known, say
-
-_GPC = "gpc"
+from consentpanel.registry._recording import after_commit
+from consentpanel.registry._writing import call, record_all, records_known, say
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +35,10 @@ class VisitOptions:
     cookie: VisitorCookie
     policy_version: str | None = None
     gpc: Collection[str] = BUILT_IN_PURPOSES
+
+
+class _Mark:
+    """Something that a transaction holds as long as it is neither committed nor taken back."""
 
 
 class Visit:
@@ -66,19 +70,32 @@ class Visit:
         #: Whether anybody has asked for the person.
         self.was_asked = False
         self._is_new = self._is_over = False
+        #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
+        self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``.
         self.has_gpc = has_gpc
 
-    @cached_property
+    @property
     def _account_id(self) -> str | None:
-        found = self._account()
-        return None if found is None else subject_key(found)
+        # Asked each time, because another middleware may say that somebody else is meant.
+        try:
+            found = self._account()
+            return None if found is None else subject_key(found)
+        except RegistryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the application's own function
+            note_failure("the data subject of an account", error)
+            return None
 
     @property
     def subject_id(self) -> str | None:
         """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
         self.was_asked = True
-        return self._account_id or self._visitor
+        account = self._account_id
+        if account is not None and self._visitor is not None:
+            # It was not carried over at log-in, or that failed.
+            self._carry_over(account)
+        return account or self._visitor
 
     @property
     def cookie(self) -> VisitorCookie:
@@ -88,7 +105,9 @@ class Visit:
     @property
     def cookie_to_set(self) -> str | None:
         """The value that the response is to give the visitors' cookie; None to leave it as it is."""
-        return self._options.cookie.value_for(self._visitor) if self._is_new and self._visitor else None
+        is_taken_back = self._pending is not None and self._pending() is None
+        named = self._visitor if self._is_new and not is_taken_back else None
+        return None if named is None else self._options.cookie.value_for(named)
 
     @property
     def is_cookie_over(self) -> bool:
@@ -142,31 +161,33 @@ class Visit:
         for each in said.values():
             if not isinstance(each, bool):
                 raise InvalidRecordError(f"an answer must be True or False, not {type(each).__name__}")
-        subject = self._named()
+        subject = self.subject_id or new_visitor()
         fields = self._fields(source, evidence)
         if denied := [name for name, is_granted in said.items() if not is_granted]:
             self._client.withdraw(subject, denied, **fields)
+            self._note(subject)
         if granted := [name for name, is_granted in said.items() if is_granted]:
             say(self._registry, ConsentStatus.GRANTED, subject, granted, fields)
+            self._note(subject)
 
-    def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal | None:
-        """Takes back everything that the person has ever granted.
+    def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
+        """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.
 
         Args:
             source: Where it was said.
             options: As for `Mixpanel.withdraw`, such as ``delete_profile=True``.
 
         Returns:
-            What was done; None for a visitor who has no id, and so has granted nothing.
+            What was done.
 
         Raises:
             ConsentPanelError: As `Mixpanel.withdraw`.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        if self.subject_id is None:
-            return None
-        given = {**self._fields(source, None), **options}
-        return self._client.withdraw(self.subject_id, **given)
+        subject = self.subject_id or new_visitor()
+        done = self._client.withdraw(subject, **{**self._fields(source, None), **options})
+        self._note(subject)
+        return done
 
     def track(
         self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
@@ -184,9 +205,14 @@ class Visit:
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
         """
-        if self.subject_id is None:
+        try:
+            subject = self.subject_id
+        except RegistryError as error:
+            note_failure("a request's data subject", error)
+            return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
+        if subject is None:
             return refuse_nobody(self._client)
-        return self._client.track(self.subject_id, event_name, properties, meta)
+        return self._client.track(subject, event_name, properties, meta)
 
     def heed_gpc(self) -> None:
         """Records what Global Privacy Control denies, once, and not over a grant that was given in spite of it; raises nothing."""
@@ -197,55 +223,75 @@ class Visit:
                 return
             open_ones = [Purpose(each) for each in self._options.gpc if self.status(each) is not ConsentStatus.DENIED]
             said = records_known(self._registry, subject) if open_ones else []
-            denied = [each for each in open_ones if not _is_in_spite(said, each)]
+            denied = [each for each in open_ones if not is_in_spite(said, each)]
             if denied:
-                fields = self._fields(_GPC, None)
+                fields = self._fields(GPC, None)
                 fields["event_type"] = "signal"
                 self._client.withdraw(subject, denied, **fields)
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
             note_failure("Global Privacy Control", error)
 
-    def log_in(self, account: Any) -> None:
-        """Makes the visitor's answers the account's, and ends the visitor: the next person here inherits nothing; raises nothing."""
-        visitor, self._visitor = self._visitor, None
-        self._is_new, self._is_over = False, True
-        self.__dict__["_account_id"] = subject_key(account)
-        if visitor is None or self._registry is None:
-            return
+    def log_in(self) -> None:
+        """Makes the visitor's answers those of the account that has just logged in, and ends the visitor; raises nothing.
+
+        The next person on this device inherits nothing. What cannot be carried over now is carried over later.
+        """
         try:
-            carry_over(self._registry, visitor, account)
-        except ConsentPanelError as error:
-            note_failure("carrying over the answers of a visitor", error)
+            account = self._account_id
+            if account is None or self._visitor is None:
+                # Nobody can tell whose answers they become.
+                self._visitor, self._is_new, self._is_over = None, False, True
+            else:
+                self._carry_over(account)
+        except RegistryError as error:
+            note_failure("a log-in", error)
+        self.heed_gpc()
 
     def log_out(self) -> None:
-        """Ends the visitor and the account of this request."""
+        """Ends the visitor of this request, if there is one."""
         self._visitor, self._is_new, self._is_over = None, False, True
-        self.__dict__["_account_id"] = None
+
+    def _carry_over(self, account: str) -> None:
+        visitor, registry = self._visitor, self._registry
+        self._visitor = None
+        try:
+            carry_over(registry, visitor, account)
+            # A copy of the cookie, in whoever's hands, gives nobody anything.
+            last = {each.purpose: each for each in records_known(registry, visitor)}
+            ended = [each.purpose for each in last.values() if each.status is ConsentStatus.GRANTED]
+            record_all(
+                registry, [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended]
+            )
+        except ConsentPanelError as error:
+            # The cookie stays, and the next request tries again.
+            note_failure("carrying over the answers of a visitor", error)
+        else:
+            self._is_new, self._is_over = False, True
 
     @property
     def _registry(self) -> Any:
         return registry_of(self._client)
 
-    def _named(self) -> str:
-        if (subject := self.subject_id) is not None:
-            return subject
-        self._visitor, self._is_new = new_visitor(), True
-        return self._visitor
+    def _note(self, subject_id: str) -> None:
+        """Has a new visitor known again, unless what was answered is taken back with the caller's transaction."""
+        if self.subject_id is not None:
+            return
+        self._visitor, self._is_new = subject_id, True
+        mark = _Mark()
+        self._pending = weakref.ref(mark)
+
+        def keep(_: _Mark = mark) -> None:
+            self._pending = None
+
+        if not after_commit(self._registry, keep):
+            self._pending = None
 
     def _fields(self, source: str, evidence: Mapping[str, Any] | None) -> dict[str, Any]:
         found: dict[str, Any] = {
             "source": source,
             "policy_version": self._options.policy_version,
             "language": self._language(),
-            "evidence": {**(evidence or {}), **({_GPC: True} if self.has_gpc else {})},
+            "evidence": {**(evidence or {}), **({GPC: True} if self.has_gpc else {})},
             "event_type": "explicit",
         }
         return {name: each for name, each in found.items() if each}
-
-
-def _is_in_spite(said: list[ConsentRecord], purpose: Purpose) -> bool:
-    """Whether the last word on a purpose is a grant that was given while, or after, the signal was there."""
-    about = [each for each in said if each.purpose == purpose]
-    if not about or about[-1].status is not ConsentStatus.GRANTED:
-        return False
-    return about[-1].evidence.get(_GPC) is True or any(each.source == _GPC for each in about)

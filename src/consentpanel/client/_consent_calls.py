@@ -249,9 +249,9 @@ def registry_of(client: ConsentCalls) -> Any:
     return client._guard.settings().registry  # noqa: SLF001 - the same file
 
 
-def refuse_nobody(client: ConsentCalls) -> Decision:
+def refuse_nobody(client: ConsentCalls, reason: Reason = Reason.NO_CONSENT) -> Decision:
     """Drops an event about somebody who has no id, and so has agreed to nothing."""
-    return client._guard.refuse("events", Reason.NO_CONSENT, client._sealed)  # noqa: SLF001 - the same file
+    return client._guard.refuse("events", reason, client._sealed)  # noqa: SLF001 - the same file
 
 
 def _named(purposes: Iterable[str]) -> tuple[Purpose, ...]:

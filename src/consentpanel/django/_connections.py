@@ -13,6 +13,10 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from consentpanel.errors import ConfigurationError, RegistryError
 
+IN_A_COROUTINE = (
+    "the database cannot be asked in a coroutine: await the registry's method of that name with an a before it (astatus, agrant), "
+    "request.consent.atrack(...), or sync_to_async(...) of the call"
+)
 #: Connections of a parent, which a child must neither use nor close.
 _inherited: list[Any] = []
 #: Those that were in the middle of a transaction of the parent's.

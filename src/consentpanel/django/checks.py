@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel.django import conf
@@ -50,6 +52,19 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
     except ConfigurationError as error:
         found.append(checks.Error(f"CONSENTPANEL['PURPOSES']: {error}", id="consentpanel.E006"))
     found += _of_file(said.registry)
+    if isfunction(said.registry):
+        found.append(
+            checks.Warning(
+                "CONSENTPANEL['REGISTRY'] is a function, which cannot record: request.consent.answer() and withdraw() will fail.",
+                hint="Record answers where the function looks, or name a registry with record and history.",
+                id="consentpanel.W006",
+            )
+        )
+    if not any(isinstance(each, checks.Error) for each in found):
+        try:
+            conf.try_out()
+        except (ConsentPanelError, TypeError) as error:
+            found.append(checks.Error(f"CONSENTPANEL describes no client: {error}", id="consentpanel.E009"))
     return found + _of_middleware()
 
 
@@ -63,10 +78,11 @@ def _of_middleware() -> list[checks.CheckMessage]:
     except ConsentPanelError as error:
         return [checks.Error(str(error), id="consentpanel.E008")]
     installed = list(settings.MIDDLEWARE)
-    if not any(each.startswith("consentpanel.django.") for each in installed):
+    ours = [place for place, each in enumerate(installed) if _is_ours(each)]
+    if not ours:
         hint = f"Add {_MIDDLEWARE!r} to MIDDLEWARE; without it there is no request.consent, and Sec-GPC is not heeded."
         return [checks.Warning("The middleware of consentpanel is not installed.", hint=hint, id="consentpanel.W004")]
-    if _MIDDLEWARE in installed and _LOG_IN in installed[installed.index(_MIDDLEWARE) :]:
+    if _LOG_IN in installed[ours[0] :]:
         hint = f"Put {_MIDDLEWARE!r} after {_LOG_IN!r}."
         return [
             checks.Error(
@@ -76,6 +92,16 @@ def _of_middleware() -> list[checks.CheckMessage]:
             )
         ]
     return []
+
+
+def _is_ours(path: str) -> bool:
+    from consentpanel.django.middleware import ConsentMiddleware
+
+    try:
+        found = import_string(path)
+    except ImportError:
+        return False
+    return isclass(found) and issubclass(found, ConsentMiddleware)
 
 
 def check_deployment(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:

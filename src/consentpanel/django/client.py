@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from types import TracebackType
@@ -72,6 +73,11 @@ def _on_commit(name: str) -> Callable[..., None]:
 
     call.__name__ = call.__qualname__ = f"{name}_on_commit"
     call.__module__ = "consentpanel.django"
+    signature = inspect.signature(method)
+    taken = list(signature.parameters.values())[1:]
+    using_ = inspect.Parameter("using", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+    shown = signature.replace(parameters=[*taken, using_], return_annotation="None")
+    call.__signature__ = shown  # type: ignore[attr-defined]
     call.__doc__ = (
         f"As `consentpanel.Mixpanel.{name}`, once the atomic block is committed in which this is called; never if that is taken back.\n\n"
         "Outside of any block it is sent at once. Consent is asked for at the commit. What fails is logged, and raises nothing; what\n"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from http.cookies import CookieError
+from typing import Any, cast
 
 import attrs
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.http import HttpResponse
 from django.utils.module_loading import import_string
 
+from consentpanel._checks import host
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.regime import Regime
 from consentpanel._visits import VisitOptions, VisitorCookie
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
-from consentpanel.transport import BackgroundConsumer
+from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
 NAME = "CONSENTPANEL"
 
@@ -32,7 +35,7 @@ class Options:
         registry: A registry, a function in its place, or a class of one; None for `DjangoRegistry`.
         purposes: As `Mixpanel` takes it.
         policy_version: The version of the published policy, which a grant has to be of.
-        regime: As `Mixpanel` takes it, or ``"opt-in"`` or ``"opt-out"``.
+        regime: As `Mixpanel` takes it, or ``"opt_in"`` or ``"opt_out"``.
         identity: As `Mixpanel` takes it.
         consumer: A consumer, or a class of one that takes `api_host`; None for a `BackgroundConsumer`.
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
@@ -138,12 +141,54 @@ def visits() -> VisitOptions:
         keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
         **{_COOKIE[key]: value for key, value in given.items()},
     )
+    _check_cookie(cookie)
     if said.subject is not None and not callable(said.subject):
         raise ConfigurationError(f"{NAME}['SUBJECT'] must be a function (user) -> id")
-    if isinstance(said.gpc, str):
+    if isinstance(said.gpc, str) or not isinstance(said.gpc, (Iterable, type(None))):
         raise ConfigurationError(f"{NAME}['GPC'] must be several purposes, such as ('analytics',)")
     gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
     return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc)
+
+
+def _check_cookie(cookie: VisitorCookie) -> None:
+    """Lets Django write the cookie into a response that nobody gets."""
+    problem = ""
+    if cookie.name in {django_settings.SESSION_COOKIE_NAME, django_settings.CSRF_COOKIE_NAME}:
+        problem = "NAME is that of another cookie of Django's"
+    if not isinstance(cookie.max_age, int) or cookie.max_age <= 0:
+        problem = "MAX_AGE must be a number of seconds above 0"
+    if cookie.same_site == "None" and not cookie.is_secure:
+        problem = "SAMESITE 'None' needs SECURE"
+    try:
+        HttpResponse().set_cookie(
+            cookie.name, "", path=cookie.path, domain=cookie.domain, samesite=cast("Any", cookie.same_site), max_age=60
+        )
+    except (CookieError, TypeError, ValueError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise ConfigurationError(f"{NAME}['COOKIE']: {problem}")
+
+
+def try_out() -> None:
+    """Builds a client that goes nowhere, as the setting says.
+
+    Raises:
+        ConfigurationError: It cannot work.
+    """
+    said = options()
+    consumer = BackgroundConsumer if said.consumer is None else said.consumer
+    if not callable(getattr(consumer, "send", None)):
+        raise ConfigurationError(f"{NAME}['CONSUMER'] must have a method send, and {type(consumer).__name__} has none")
+    if said.api_host is not None:
+        host(said.api_host)
+    given = {name: getattr(said, name) for name in _OF_THE_CLIENT}
+    # What is held, a buffer keeps.
+    Mixpanel("TOKEN", BufferedConsumer(consumer=_Nowhere()), registry=registry_of(said), regime=said.regime, **given)
+
+
+class _Nowhere:
+    def send(self, *_: Any) -> None:
+        """Sends nothing."""
 
 
 def subject_of(user: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_language
 
@@ -14,6 +16,8 @@ from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel.client import Withdrawal
 from consentpanel.django import conf
+from consentpanel.django._connections import IN_A_COROUTINE
+from consentpanel.errors import RegistryError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
@@ -33,10 +37,23 @@ class RequestConsent(Visit):
         """As `track`, once the atomic block is committed in which this is called; never if that is taken back."""
         from consentpanel.django.client import track_on_commit
 
-        if self.subject_id is None:
+        subject: str | None = None
+        with suppress(RegistryError):
+            subject = self.subject_id
+        if subject is None:
             self.track(event_name, properties, meta)
         else:
-            track_on_commit(self.subject_id, event_name, properties, meta, using=using)
+            track_on_commit(subject, event_name, properties, meta, using=using)
+
+    async def asubject_id(self) -> str | None:
+        """As `subject_id`, in a coroutine."""
+        return await sync_to_async(lambda: self.subject_id)()
+
+    async def atrack_on_commit(
+        self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
+    ) -> None:
+        """As `track_on_commit`, in a coroutine, which is in no atomic block: at once."""
+        await sync_to_async(self.track_on_commit)(event_name, properties, meta)
 
     async def astatus(self, purpose: str) -> ConsentStatus:
         """As `status`, in a coroutine."""
@@ -46,7 +63,7 @@ class RequestConsent(Visit):
         """As `answer`, in a coroutine."""
         await sync_to_async(self.answer)(answers, **options)
 
-    async def awithdraw(self, **options: Any) -> Withdrawal | None:
+    async def awithdraw(self, **options: Any) -> Withdrawal:
         """As `withdraw`, in a coroutine."""
         return await sync_to_async(self.withdraw)(**options)
 
@@ -74,6 +91,7 @@ class ConsentMiddleware:
     sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        conf.visits()
         self._get_response = get_response
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
@@ -102,11 +120,19 @@ def _begin(request: Any) -> RequestConsent:
         mixpanel,
         options,
         cookie=request.COOKIES.get(options.cookie.name),
-        account=lambda: conf.subject_of(getattr(request, "user", None)),
+        account=lambda: _account(request),
         has_gpc=request.headers.get("Sec-GPC") == "1",
         language=get_language,
     )
     return consent
+
+
+def _account(request: Any) -> Any:
+    try:
+        return conf.subject_of(getattr(request, "user", None))
+    except SynchronousOnlyOperation:
+        pass
+    raise RegistryError(IN_A_COROUTINE)
 
 
 def _finish(consent: Visit, response: Any) -> HttpResponseBase:

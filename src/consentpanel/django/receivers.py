@@ -18,19 +18,19 @@ def connect() -> None:
     from django.apps import apps
 
     if apps.is_installed("django.contrib.auth"):
-        from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
 
         user_logged_in.connect(_log_in, dispatch_uid="consentpanel")
         user_logged_out.connect(_log_out, dispatch_uid="consentpanel")
-        post_delete.connect(_forget, sender=get_user_model(), dispatch_uid="consentpanel")
+        # Of all models, because a proxy is a sender of its own.
+        post_delete.connect(_forget, dispatch_uid="consentpanel")
     request_finished.connect(_flush, dispatch_uid="consentpanel")
 
 
-def _log_in(request: Any, user: Any, **_: Any) -> None:
+def _log_in(request: Any, **_: Any) -> None:
     consent = getattr(request, "consent", None)
     if isinstance(consent, Visit):
-        consent.log_in(conf.subject_of(user))
+        consent.log_in()
 
 
 def _log_out(request: Any, **_: Any) -> None:
@@ -40,8 +40,12 @@ def _log_out(request: Any, **_: Any) -> None:
 
 
 def _forget(instance: Any, **_: Any) -> None:
+    from django.contrib.auth import get_user_model
+
     from consentpanel.django.client import mixpanel
 
+    if not isinstance(instance, get_user_model()):
+        return
     try:
         registry_of(mixpanel).forget(conf.subject_of(instance))
     except Exception as error:  # noqa: BLE001 - the deletion goes on

@@ -24,7 +24,7 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
 from consentpanel._log import note_failure
 from consentpanel.django import signals
-from consentpanel.django._connections import closing_what_opens, connection_of, is_in_transaction
+from consentpanel.django._connections import IN_A_COROUTINE, closing_what_opens, connection_of, is_in_transaction
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._db_failures import meaning_of
 from consentpanel.registry._objections import ObjectionKey
@@ -39,10 +39,6 @@ _T = TypeVar("_T")
 _TRIES = 5
 #: People in one statement: below the parameters that Django takes SQLite to bear.
 _AT_ONCE = 900
-_IN_A_COROUTINE = (
-    "the database cannot be asked in a coroutine: await the registry's method of that name with an a before it (astatus, agrant), "
-    "request.consent.atrack(...), or sync_to_async(...) of the call"
-)
 _NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
 
 
@@ -305,7 +301,7 @@ class DjangoRegistry(PlannedRegistry):
         try:
             return act()
         except SynchronousOnlyOperation:
-            problem = RegistryError(_IN_A_COROUTINE)
+            problem = RegistryError(IN_A_COROUTINE)
         except UnicodeError:
             problem = InvalidRecordError(_NO_UTF8)
         except transaction.TransactionManagementError:

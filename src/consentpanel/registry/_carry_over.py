@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from consentpanel._consent.age import MaxAge, end_of
+from consentpanel._consent.gpc import GPC, is_in_spite
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, new_record_id, now
 from consentpanel._consent.standing import in_order
@@ -82,7 +83,7 @@ def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[Co
                 # It ends when the visitor's would, and not later for having been carried.
                 expires_at=_end_of(record, ages),
                 source=_SOURCE,
-                evidence={_EVIDENCE: record.record_id},
+                evidence={_EVIDENCE: record.record_id, **({GPC: True} if is_in_spite(said, purpose) else {})},
                 record_id=new_record_id(),
             ),
             latest,

@@ -6,8 +6,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model, login, logout
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
+
+from consentpanel import RegistryError
 
 
 def answer(request: Any) -> HttpResponse:
@@ -47,6 +50,22 @@ def log_out(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def rolled_back(request: Any) -> HttpResponse:
+    with transaction.atomic():
+        request.consent.answer(analytics=True)
+        transaction.set_rollback(True)
+    return HttpResponse()
+
+
+async def wrong(request: Any) -> HttpResponse:
+    decision = request.consent.track("Viewed")
+    try:
+        said = request.consent.subject_id
+    except RegistryError as error:
+        said = f"{type(error).__name__}: {error}"
+    return HttpResponse(f"{decision.reason.value} {said}")
+
+
 def untouched(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
@@ -62,4 +81,6 @@ urlpatterns = [
     path("in/<name>", log_in),
     path("out", log_out),
     path("untouched", untouched),
+    path("rolled-back", rolled_back),
+    path("wrong", wrong),
 ]
