@@ -240,7 +240,7 @@ class Visit:
             account = self._account_id
             if account is None or self._visitor is None:
                 # Nobody can tell whose answers they become.
-                self._visitor, self._is_new, self._is_over = None, False, True
+                self._end_visitor()
             else:
                 self._carry_over(account)
         except RegistryError as error:
@@ -249,6 +249,9 @@ class Visit:
 
     def log_out(self) -> None:
         """Ends the visitor of this request, if there is one."""
+        self._end_visitor()
+
+    def _end_visitor(self) -> None:
         self._visitor, self._is_new, self._is_over = None, False, True
 
     def _carry_over(self, account: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from http.cookies import CookieError
 from typing import Any, cast
 
@@ -86,8 +87,9 @@ _OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "pr
 KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
 
 
+@cache
 def options() -> Options:
-    """What the setting says now.
+    """What the setting says now: read once, because every request asks, and again when a test has changed a setting.
 
     Raises:
         ConfigurationError: It is no mapping, has an unknown key, or names what cannot be imported.
@@ -125,8 +127,9 @@ def build() -> Mixpanel:
     return Mixpanel(said.token, consumer_of(said), registry=registry_of(said), regime=said.regime, **given)
 
 
+@cache
 def visits() -> VisitOptions:
-    """What holds for all requests.
+    """What holds for all requests: made once, as `options`.
 
     Raises:
         ConfigurationError: ``COOKIE``, ``GPC`` or ``SUBJECT`` cannot work.
@@ -265,5 +268,8 @@ def connect() -> None:
 
 
 def _reset(setting: str, **_: Any) -> None:
+    # Others are read too: the keys that sign the cookie, and the names of Django's own cookies.
+    options.cache_clear()
+    visits.cache_clear()
     if setting == NAME:
         current.reset()
