@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("django")
 from django.core.checks import run_checks
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, Outcome, Reason, keep
 from consentpanel.django import (
+    DjangoOutbox,
     DjangoRegistry,
     mixpanel,
     people_set_on_commit,
@@ -194,6 +195,7 @@ def test_checks_pass_for_a_setting_that_works(configured):  # rule 10.6
         ({"ON_ERROR": "perhaps"}, "consentpanel.E009"),
         ({"MAX_AGE": 5}, "consentpanel.E009"),
         ({"API_HOST": "https://api.mixpanel.com/track"}, "consentpanel.E009"),
+        ({"CONSUMER": DjangoOutbox("elsewhere")}, "consentpanel.E010"),
         ({"REGISTRY": lambda subject_id, purpose: None}, "consentpanel.W006"),
         ({"POLICY": FieldPolicy(people={"$email": keep()})}, "consentpanel.W002"),
     ],
@@ -207,6 +209,14 @@ def test_checks_tell_what_cannot_work(configured, given, expected):  # rule 10.6
     found = run_checks(tags=["consentpanel"])
     assert [each.id for each in found] == [expected]
     assert "consentpanel" not in found[0].msg
+
+
+def test_an_outbox_on_sqlite_is_warned_of_unless_transactions_begin_as_writers(configured):  # rule 10.6
+    configured(CONSUMER="consentpanel.django.DjangoOutbox")
+    assert messages_of_checks() == {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(connections["default"].settings_dict, "OPTIONS", {})
+        assert list(messages_of_checks()) == ["consentpanel.W007"]
 
 
 def test_checks_tell_of_the_middleware_and_of_the_cookie(configured):  # rule 10.6
@@ -235,7 +245,7 @@ def test_a_file_of_consent_among_the_code_is_warned_of(configured, tmp_path):  #
 
 @override_settings(CONSENTPANEL={"TOKEN": "TOKEN", "POLICY": POLICY})
 class InATestCase(ConsentPanelTestMixin, TestCase):
-    """Rule 10.10: all of a test is in one transaction, and yet what is committed is seen."""
+    """All of a test is in one transaction, and yet what is committed is seen."""  # rule 10.10
 
     def test_messages_of_commits_are_seen(self):
         DjangoRegistry().grant("user-1")

@@ -50,6 +50,21 @@ class TestOnMariaDB(DjangoRegistryContract):
         self.server.start()
 
 
+def test_a_transaction_that_is_managed_by_hand_is_the_callers(alias):  # rule 10.2
+    registry = DjangoRegistry(alias)
+    transaction.set_autocommit(False, using=alias)
+    try:
+        registry.grant("user-1")
+        assert registry.status("user-1", "analytics") is GRANTED
+        transaction.rollback(using=alias)
+        assert registry.status("user-1", "analytics") is UNKNOWN
+        registry.grant("user-1")
+        transaction.commit(using=alias)
+    finally:
+        transaction.set_autocommit(True, using=alias)
+    assert registry.status("user-1", "analytics") is GRANTED
+
+
 class TestWithinATransaction(DjangoRegistryContract):
     """As in a `TestCase`, all in one transaction."""
 

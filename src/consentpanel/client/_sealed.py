@@ -82,8 +82,8 @@ class SealedTransport:
         # One of ours or of the vendor's hands on no other text than it gets.
         self.__is_plain = type(consumer).__module__.partition(".")[0] in {"consentpanel", "mixpanel"}
         for each in self.own_spools:
-            # It goes on with what other processes have written for this project.
-            each.attach(self)
+            # It goes on with what other processes have written for this project; in a test nobody does.
+            each.attach(self, looks=process.outbox is None)
         if any(map(is_odd, self.addresses)):
             raise ConfigurationError(NO_HOST)
 

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
         track_on_commit,
     )
     from consentpanel.django.middleware import ConsentMiddleware, RequestConsent
+    from consentpanel.django.outbox import DjangoOutbox
     from consentpanel.django.registry import DjangoRegistry
     from consentpanel.django.signals import consent_granted, consent_withdrawn
 
 __all__ = [
     "ConsentMiddleware",
+    "DjangoOutbox",
     "DjangoRegistry",
     "RequestConsent",
     "alias_on_commit",
@@ -73,6 +75,7 @@ __all__ = [
 _HOMES = {
     "ConsentMiddleware": "middleware",
     "RequestConsent": "middleware",
+    "DjangoOutbox": "outbox",
     "DjangoRegistry": "registry",
     "consent_granted": "signals",
     "consent_withdrawn": "signals",

@@ -1,17 +1,28 @@
-"""Django's connections where threads and forks are concerned: which one is a thread's, and whose it is."""
+"""Django's connections: whose one is where threads and forks are concerned, what is tried again on it, and what its failures mean."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+import time
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import Error
 from django.utils.connection import ConnectionDoesNotExist
 
+from consentpanel._log import note_failure
 from consentpanel.errors import ConfigurationError, RegistryError
+from consentpanel.registry._db_failures import meaning_of
+
+_T = TypeVar("_T")
+
+#: How often a write of our own is tried when others are in its way.
+_TRIES = 5
 
 IN_A_COROUTINE = (
     "the database cannot be asked in a coroutine: await the registry's method of that name with an a before it (astatus, agrant), "
@@ -49,6 +60,19 @@ def is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 @contextmanager
+def savepoint(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
+    """Within a caller's transaction: what fails until this ends leaves it as it was."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        connection.ensure_connection()
+        if not connection.connection.in_transaction:
+            # What is managed by hand Python's driver begins with the first write, and a savepoint alone would commit.
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+    with transaction.atomic(using=connection.alias):
+        yield
+
+
+@contextmanager
 def closing_what_opens(alias: str) -> Generator[None, None, None]:
     """Until this ends a thread asks that is no request's: what it opens is closed."""
     connection = connections[alias]
@@ -60,6 +84,111 @@ def closing_what_opens(alias: str) -> Generator[None, None, None]:
             connection.close()
 
 
+def at_the_end(
+    alias: str, committed: Callable[[], object], taken_back: Callable[[BaseDatabaseWrapper], object] | None = None
+) -> None:
+    """Has one of two things done when it is known what became of the atomic block in which this is called.
+
+    Args:
+        alias: The database.
+        committed: What is done after the commit.
+        taken_back: What is done, with the connection, when the block, or the savepoint in it, was not committed; in the
+            process alone in which it was begun.
+    """
+    connection, pid = connections[alias], os.getpid()
+
+    def done(_: object) -> None:
+        if is_over is not None:
+            is_over.detach()
+        try:
+            committed()
+        except Exception as error:  # noqa: BLE001 - Django's own log would quote it
+            note_failure("what was to be done after the commit", error)
+
+    def gone() -> None:
+        if taken_back is not None and pid == os.getpid():
+            try:
+                taken_back(connection)
+            except Exception as error:  # noqa: BLE001 - the caller's rollback goes on
+                note_failure("what was to be done after a rollback", error)
+
+    # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back.
+    mark = _Mark()
+    is_over = None if taken_back is None else weakref.finalize(mark, gone)
+    if is_over is not None:
+        is_over.atexit = False
+    transaction.on_commit(partial(done, mark), using=alias, robust=True)
+
+
+class _Mark:
+    """Something that a transaction holds as long as it is neither committed nor taken back."""
+
+
+def asked_twice(connection: BaseDatabaseWrapper, ask: Callable[[], _T]) -> _T:
+    """The answer to a question, asked again where the connection broke while it was idle, as by a restart of the server."""
+    try:
+        return ask()
+    except (OperationalError, InterfaceError):
+        if connection.is_usable():
+            raise
+        connection.close()
+    return ask()
+
+
+def committed(
+    connection: BaseDatabaseWrapper, begin: Callable[[], AbstractContextManager[object]], act: Callable[[], _T]
+) -> _T:
+    """What comes of an act in a transaction of our own, which is tried again when others are in its way.
+
+    Args:
+        connection: Of no caller's transaction.
+        begin: Begins one on it, which ends with the context manager.
+        act: Uses it.
+
+    Raises:
+        Error: The database failed; it may have committed all the same when the connection broke at that moment.
+    """
+    left = _TRIES
+    while True:
+        left -= 1
+        is_committing = False
+        try:
+            with begin():
+                answer = act()
+                is_committing = True
+        except (OperationalError, InterfaceError) as error:
+            is_taken_back = meaning_of(error.__cause__) == "rolled_back"
+            is_broken = not is_taken_back and not connection.is_usable()
+            # Once it was asked to commit, only a refusal says that it has not.
+            if not left or (is_committing and not is_taken_back) or not (is_taken_back or is_broken):
+                raise
+            if is_broken:
+                connection.close()
+        else:
+            return answer
+        time.sleep(0.01 * (_TRIES - left))
+
+
+def cause_of(error: Error) -> str:
+    """What failed, by its types alone because texts hold ids, and what helps where that is known."""
+    cause = error.__cause__
+    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
+    meaning = meaning_of(cause)
+    if meaning == "rolled_back":
+        return f"{said}; the server has taken the transaction back"
+    if meaning == "no_table":
+        return f"{said}; a table is missing: run manage.py migrate"
+    if meaning == "too_long":
+        return f"{said}; it took longer than the server allows"
+    return said
+
+
+def leave_to_the_parent(connection: BaseDatabaseWrapper) -> None:
+    """Forgets in the child of a fork what is open: not closed, which would end it for the parent."""
+    _inherited.append(connection.connection)
+    connection.connection = None
+
+
 def _leave_to_the_parent() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection is None:
@@ -67,9 +196,8 @@ def _leave_to_the_parent() -> None:
         if connection.in_atomic_block:
             _in_the_middle.add(id(connection))
         else:
-            # Not closed, which would end it for the parent; both would read each other's answers.
-            _inherited.append(connection.connection)
-            connection.connection = None
+            # Both would read each other's answers.
+            leave_to_the_parent(connection)
 
 
 if hasattr(os, "register_at_fork"):

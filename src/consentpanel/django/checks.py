@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel.django import conf
+from consentpanel.django._outbox_tables import DIALECTS, OF_ANOTHER_KIND
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy
 
@@ -65,7 +66,35 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
             conf.try_out()
         except (ConsentPanelError, TypeError) as error:
             found.append(checks.Error(f"CONSENTPANEL describes no client: {error}", id="consentpanel.E009"))
+        else:
+            found += _of_outbox(said)
     return found + _of_middleware()
+
+
+def _of_outbox(said: conf.Options) -> list[checks.CheckMessage]:
+    from consentpanel.django.outbox import DjangoOutbox
+
+    consumer = (
+        conf.consumer_of(said) if isclass(said.consumer) and issubclass(said.consumer, DjangoOutbox) else said.consumer
+    )
+    if not isinstance(consumer, DjangoOutbox):
+        return []
+    alias = consumer.using
+    if alias not in connections:
+        text = f"the outbox of CONSENTPANEL['CONSUMER']: there is no database {alias!r} in DATABASES."
+        return [checks.Error(text, id="consentpanel.E010")]
+    used = connections[alias]
+    if used.vendor not in DIALECTS:
+        return [checks.Error(f"CONSENTPANEL['CONSUMER']: {OF_ANOTHER_KIND}.", id="consentpanel.E010")]
+    if used.vendor == "sqlite" and used.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
+        return [
+            checks.Warning(
+                "An outbox in a SQLite database writes beside your requests, of which those fail that have read before they write.",
+                hint=f"Give DATABASES[{alias!r}] 'OPTIONS': {{'transaction_mode': 'IMMEDIATE'}}.",
+                id="consentpanel.W007",
+            )
+        ]
+    return []
 
 
 _MIDDLEWARE = "consentpanel.django.ConsentMiddleware"

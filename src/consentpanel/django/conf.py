@@ -38,7 +38,8 @@ class Options:
         policy_version: The version of the published policy, which a grant has to be of.
         regime: As `Mixpanel` takes it, or ``"opt_in"`` or ``"opt_out"``.
         identity: As `Mixpanel` takes it.
-        consumer: A consumer, or a class of one that takes `api_host`; None for a `BackgroundConsumer`.
+        consumer: A consumer, or a class of one that takes `api_host` (`DjangoOutbox` is given `database` too); None for a
+            `BackgroundConsumer`.
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
         database: The alias of the database; None for the routers' choice.
         on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
@@ -225,7 +226,11 @@ def consumer_of(said: Options) -> Any:
     found: Any = BackgroundConsumer if said.consumer is None else said.consumer
     if not inspect.isclass(found):
         return found
+    from consentpanel.django.outbox import DjangoOutbox
+
     given: dict[str, Any] = {} if said.api_host is None else {"api_host": said.api_host}
+    if issubclass(found, DjangoOutbox):
+        given["using"] = said.database
     return found(**given)
 
 

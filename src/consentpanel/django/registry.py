@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-import weakref
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -13,7 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 from typing_extensions import Unpack
@@ -22,11 +20,19 @@ from consentpanel._consent.age import MaxAge
 from consentpanel._consent.chain import Verification
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
-from consentpanel._log import note_failure
 from consentpanel.django import signals
-from consentpanel.django._connections import IN_A_COROUTINE, closing_what_opens, connection_of, is_in_transaction
+from consentpanel.django._connections import (
+    IN_A_COROUTINE,
+    asked_twice,
+    at_the_end,
+    cause_of,
+    closing_what_opens,
+    committed,
+    connection_of,
+    is_in_transaction,
+    savepoint,
+)
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
-from consentpanel.registry._db_failures import meaning_of
 from consentpanel.registry._objections import ObjectionKey
 from consentpanel.registry._planned import PlannedRegistry
 from consentpanel.registry._plans import Plan, Plans
@@ -35,15 +41,9 @@ from consentpanel.registry._watching import tell
 
 _T = TypeVar("_T")
 
-#: How often a write of our own is tried when others are in its way.
-_TRIES = 5
 #: People in one statement: below the parameters that Django takes SQLite to bear.
 _AT_ONCE = 900
 _NO_UTF8 = "an id or a text of a record cannot be written as UTF-8"
-
-
-class _Mark:
-    """Something that a transaction holds as long as it is neither committed nor taken back."""
 
 
 class DjangoRegistry(PlannedRegistry):
@@ -156,13 +156,7 @@ class DjangoRegistry(PlannedRegistry):
         if not self._connection.in_atomic_block:
             return False
 
-        def done() -> None:
-            try:
-                act()
-            except Exception as error:  # noqa: BLE001 - Django's own log would quote it
-                note_failure("what was to be done after the commit", error)
-
-        transaction.on_commit(done, using=self._alias, robust=True)
+        at_the_end(self._alias, act)
         return True
 
     def outside_of_a_call(self) -> AbstractContextManager[None]:
@@ -202,10 +196,10 @@ class DjangoRegistry(PlannedRegistry):
         return connection_of(self._alias)
 
     @property
-    def _marks(self) -> weakref.WeakSet[_Mark]:
-        found: weakref.WeakSet[_Mark] | None = getattr(self._open, "marks", None)
+    def _marks(self) -> set[object]:
+        found: set[object] | None = getattr(self._open, "marks", None)
         if found is None:
-            found = self._open.marks = weakref.WeakSet()
+            found = self._open.marks = set()
         return found
 
     def _tell(self, subject_ids: Collection[str], **where: Any) -> None:
@@ -213,14 +207,14 @@ class DjangoRegistry(PlannedRegistry):
             super()._tell(subject_ids, **where)
             return
         tell(self, subject_ids, is_settled=False)
-        mark = _Mark()
+        mark = object()
         self._marks.add(mark)
-        # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back.
-        self.after_commit(partial(self._settle, subject_ids, mark))
 
-    def _settle(self, subject_ids: Collection[str], mark: _Mark) -> None:
-        self._marks.discard(mark)
-        tell(self, subject_ids, is_settled=True)
+        def settle() -> None:
+            self._marks.discard(mark)
+            tell(self, subject_ids, is_settled=True)
+
+        at_the_end(self._alias, settle, lambda _: self._marks.discard(mark))
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:
         super()._write(records, is_stamped_here=is_stamped_here, **where)
@@ -236,14 +230,7 @@ class DjangoRegistry(PlannedRegistry):
             if is_in_transaction(connection):
                 with transaction.atomic(using=self._alias):
                     return self._run(plan())
-            try:
-                return self._run(plan())
-            except (OperationalError, InterfaceError):
-                if connection.is_usable():
-                    raise
-                # It broke while it was idle, as by a restart of the server.
-                connection.close()
-            return self._run(plan())
+            return asked_twice(connection, lambda: self._run(plan()))
 
         return self._translated(ask)
 
@@ -251,35 +238,13 @@ class DjangoRegistry(PlannedRegistry):
         del keys, where  # a registry of Django's is in the transaction of its thread
 
         def act() -> _T:
-            connection = self._connection
+            connection, begin = self._connection, partial(transaction.atomic, using=self._alias)
             if is_in_transaction(connection):
-                with transaction.atomic(using=self._alias):
+                with savepoint(connection):
                     return self._run(plan())
-            return self._committed(plan)
+            return committed(connection, begin, lambda: self._run(plan()))
 
         return self._translated(act)
-
-    def _committed(self, plan: Callable[[], Plan[_T]]) -> _T:
-        """What comes of a plan in a transaction of its own, which is tried again when others are in its way."""
-        connection, left = self._connection, _TRIES
-        while True:
-            left -= 1
-            is_committing = False
-            try:
-                with transaction.atomic(using=self._alias):
-                    answer = self._run(plan())
-                    is_committing = True
-            except (OperationalError, InterfaceError) as error:
-                is_taken_back = meaning_of(error.__cause__) == "rolled_back"
-                is_broken = not is_taken_back and not connection.is_usable()
-                # Once it was asked to commit, only a refusal says that it has not.
-                if not left or (is_committing and not is_taken_back) or not (is_taken_back or is_broken):
-                    raise
-                if is_broken:
-                    connection.close()
-            else:
-                return answer
-            time.sleep(0.01 * (_TRIES - left))
 
     def _run(self, plan: Plan[_T]) -> _T:
         """What comes of a plan whose statements are executed."""
@@ -307,7 +272,7 @@ class DjangoRegistry(PlannedRegistry):
         except transaction.TransactionManagementError:
             problem = RegistryError("the atomic block has failed before, and the database takes no more until its end")
         except Error as error:
-            problem = RegistryError(f"the database failed: {_cause_of(error)}")
+            problem = RegistryError(f"the database failed: {cause_of(error)}")
             if isinstance(error.__cause__, UnicodeError):
                 problem = InvalidRecordError(_NO_UTF8)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -319,16 +284,3 @@ async def _later(use: Callable[..., _T], *arguments: Any, **keywords: Any) -> _T
     # In the thread in which Django has its connections while the event loop runs.
     answer: _T = await sync_to_async(use, thread_sensitive=True)(*arguments, **keywords)
     return answer
-
-
-def _cause_of(error: Error) -> str:
-    cause = error.__cause__
-    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-    meaning = meaning_of(cause)
-    if meaning == "rolled_back":
-        return f"{said}; the server has taken the transaction back"
-    if meaning == "no_table":
-        return f"{said}; a table is missing: run manage.py migrate"
-    if meaning == "too_long":
-        return f"{said}; it took longer than the server allows"
-    return said

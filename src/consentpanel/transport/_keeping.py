@@ -60,13 +60,14 @@ class KeepingConsumer:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{' (closed)' if self._is_closed else ''}>"
 
-    def attach(self, client: Client) -> None:
+    def attach(self, client: Client, *, looks: bool = True) -> None:
         """Lets messages of a client's project be delivered by this process; called by the client.
 
         Args:
             client: The client.
+            looks: Whether a thread looks at once for what other processes have left.
         """
-        self._spool.attach(client)
+        self._spool.attach(client, looks=looks)
 
     @property
     def _consumer(self) -> Any:

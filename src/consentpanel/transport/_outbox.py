@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from typing_extensions import Unpack
 
@@ -21,7 +18,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.transport._http import shared
 from consentpanel.transport._keeping import KeepingConsumer, settings_of
 from consentpanel.transport._message_store import New
-from consentpanel.transport._spool import Spool
+from consentpanel.transport._shared_spool import Delivery, SharedSpool, delivery_of, is_needed_of
 from consentpanel.transport._spooling import SpoolConsumer
 from consentpanel.transport._ticket import Restorer, Ticket
 from consentpanel.transport._waiting import vendor_error
@@ -44,8 +41,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
 
-#: Seconds after which what was to be committed is.
-_SETTLED = 60.0
 #: Seconds to wait for an event loop.
 _PATIENCE = 30.0
 #: The drivers by which threads use a database that is asyncio's to the application.
@@ -58,46 +53,10 @@ _BLOCKING = {
 }
 
 
-class Delivery(TypedDict, total=False):
-    """How a consumer delivers: the arguments of `SpoolConsumer` of these names, with its defaults."""
-
-    max_size: int
-    events_url: str | None
-    people_url: str | None
-    import_url: str | None
-    request_timeout: float
-    groups_url: str | None
-    api_host: str
-    retry_limit: int
-    retry_backoff_factor: float
-    verify_cert: bool
-    credentials: Any
-    consumer: Any
-    endpoint: str
-    project_secret: str | None
-    gzip_imports: bool
-    keep_for: float
-    max_bytes: int
-    linger: float
-    flush_timeout: float
-    exit_timeout: float
-    connections: int
-
-
-class Outbox(Spool):
+class Outbox(SharedSpool):
     """The messages of one database, and threads that deliver them."""
 
-    _name = "the outbox"
     transactions: Transactions
-
-    def _reset(self) -> None:
-        super()._reset()
-        #: Numbers of which nobody knows whether they were committed.
-        self._doubtful: set[int] = set()
-        #: Of what was written in transactions that are open.
-        self._uncommitted: dict[int, Ticket] = {}
-        #: When which numbers were about to be committed.
-        self._recent: deque[tuple[float, int]] = deque()
 
     @property
     def tables(self) -> OutboxTables:
@@ -105,7 +64,7 @@ class Outbox(Spool):
         return cast("OutboxTables", self._store)
 
     def purge_of(self, client: Restorer | None, subject_id: object, purposes: Collection[str] | None = None) -> int:
-        if self.tables.engine.dialect.name != "sqlite":
+        if self.tables.dialect != "sqlite":
             return super().purge_of(client, subject_id, purposes)
         # There nobody else can write before the caller's transaction ends.
         counts: list[int] = []
@@ -148,40 +107,17 @@ class Outbox(Spool):
         number = None if theirs is None else self.tables.put_in(theirs, new)
         if theirs is None or number is None:
             self._append_alone(new, ticket)
-            with self._lock:
-                self._note_fresh(not new.hold_for)
             return
-        # Numbers of what was taken back to a savepoint come again on SQLite.
-        self._taken_back(number)
-        if ticket is not None:
-            self._uncommitted[number] = ticket
+        self._begun(number, ticket)
         await_end(
             theirs,
             Written(
                 on_commit=lambda: self._committed(number, new),
                 on_rollback=lambda: self._taken_back(number),
                 on_doubt=lambda: self._doubt(number),
-                is_there=lambda connection: self.tables.has(connection, number),
+                is_there=lambda connection: self.tables.has_in(connection, number),
             ),
         )
-
-    def _append_alone(self, new: New, ticket: Ticket | None) -> None:
-        """Writes a message in a transaction of its own, which may be tried several times."""
-        numbers: list[int] = []
-
-        def remember(number: int) -> None:
-            # Before the commit, or another thread could deliver it before its ticket is known.
-            for gone in numbers:
-                self._tickets.pop(gone, None)
-            numbers.append(number)
-            self._remember(number, ticket)
-
-        try:
-            self.tables.append_told(new, remember)
-        except Exception:
-            for gone in numbers:
-                self._tickets.pop(gone, None)
-            raise
 
     def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
         """Has something sent once the caller's transaction has committed; at once where there is none."""
@@ -196,37 +132,6 @@ class Outbox(Spool):
             send()
         else:
             await_end(theirs, Written(on_commit=send, on_rollback=lambda: lose(Reason.ROLLED_BACK)))
-
-    def _committed(self, number: int, new: New) -> None:
-        with self._lock:
-            self._remember(number, self._uncommitted.pop(number, None))
-            present = time.monotonic()
-            while self._recent and self._recent[0][0] < present - _SETTLED:
-                self._recent.popleft()
-            self._recent.append((present, number))
-            self._note_fresh(not new.hold_for)
-
-    def _remembered(self) -> set[int]:
-        # What is just being committed nobody else sees yet.
-        recent = {number for moment, number in self._recent if moment > time.monotonic() - _SETTLED}
-        return super()._remembered() - (recent - self._doubtful)
-
-    def _doubt(self, number: int) -> None:
-        with self._lock:
-            self._doubtful.add(number)
-            self._next_look["rare"] = 0.0
-
-    def _gone(self, number: int, ticket: Ticket) -> None:
-        if number in self._doubtful:
-            self._doubtful.discard(number)
-            ticket.lost(Reason.ROLLED_BACK)
-        else:
-            super()._gone(number, ticket)
-
-    def _taken_back(self, number: int) -> None:
-        ticket = self._uncommitted.pop(number, None) or self._tickets.pop(number, None)
-        if ticket is not None:
-            ticket.lost(Reason.ROLLED_BACK)
 
 
 class SQLAlchemyOutbox(KeepingConsumer):
@@ -294,19 +199,12 @@ class SQLAlchemyOutbox(KeepingConsumer):
         timeout: float | None = 5.0,
         **delivery: Unpack[Delivery],
     ) -> None:
-        if unknown := sorted(set(delivery) - set(Delivery.__annotations__)):
-            raise TypeError(f"SQLAlchemyOutbox has no argument {', '.join(unknown)}")
-        if without_transaction not in ("own", "refuse"):
-            raise ConfigurationError("without_transaction must be 'own' or 'refuse'")
-        defaults = inspect.signature(SpoolConsumer).parameters
-        given = {name: delivery.get(name, defaults[name].default) for name in Delivery.__annotations__}
+        given, is_needed = delivery_of(type(self), delivery), is_needed_of(without_transaction)
         settings = settings_of(given)
         theirs = engine_or_url.sync_engine if isinstance(engine_or_url, AsyncEngine) else engine_or_url
         own = _blocking(theirs) if delivery_engine is None else delivery_engine
         tables = OutboxTables(own, schema, table_prefix, timeout)
         engine = theirs if isinstance(theirs, Engine) else None
-
-        is_needed = without_transaction == "refuse"
 
         def build() -> Outbox:
             outbox = Outbox(SpoolConsumer, given, tables, **settings)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, String, Table, Text
 from sqlalchemy import Connection as SQLConnection
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import InvalidRequestError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from consentpanel._checks import seconds
@@ -33,33 +28,18 @@ from consentpanel.registry._sql_engine import (
     reading,
     under_savepoint,
 )
-from consentpanel.transport._message_store import Connection, MessageStore, Names, New, Row, present
+from consentpanel.transport._message_store import Connection, Names, New
+from consentpanel.transport._shared_store import NOW, Dialect, SharedStore, ahead
 from consentpanel.transport._waiting import vendor_error
 
 _T = TypeVar("_T")
 
-#: Seconds after which the server's clock is looked at again.
-_SEEN = 60.0
-#: How many times as long as it took to add up what waits it is not added up again.
-_RELAXED = 20.0
-#: Seconds from which on that is long.
-_LONG = 0.05
-
-#: Milliseconds since 1970 UTC by the server's clock, which is the same for all of its clients.
-_NOW = {
-    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
-    # Not by `unix_timestamp`, to which an hour of the autumn comes twice.
-    "mysql": "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) DIV 1000",
-}
 #: From which version on rows can be passed by that somebody else has locked.
 _SKIPS = {"postgresql": (9, 5), "mysql": (8, 0, 1), "mariadb": (10, 6)}
 
 
-class OutboxTables(MessageStore):
+class OutboxTables(SharedStore):
     """Messages that wait in a database that many machines share.
-
-    Tokens and ids stand there as their digests, which are equal only byte for byte on every database; a message itself, and
-    whom it names, as the policy left it.
 
     Args:
         engine_or_url: An `Engine`, or a URL of SQLAlchemy's.
@@ -84,16 +64,8 @@ class OutboxTables(MessageStore):
         self.metadata = MetaData(schema=schema)
         tables = _tables(self.metadata, prefix)
         quoted = self.engine.dialect.identifier_preparer.format_table
-        super().__init__(Names(*(quoted(tables[name]) for name in ("waiting", "dead", "held", "named", "erasure"))))
-        self._lane = quoted(tables["lane"])
-        self._dialect = self.engine.dialect.name
-        #: What the server's clock is ahead of `_elapsed`; None before it was asked, and where there is no server.
-        self._offset: int | None = None
-        self._seen_until = 0.0
-        self._measured, self._measured_until = 0, 0.0
-        self._lent = threading.local()
-        #: Of which endpoints there is a row to hold.
-        self._lanes: set[str] = set()
+        names = Names(*(quoted(tables[name]) for name in ("waiting", "dead", "held", "named", "erasure")))
+        super().__init__(names, quoted(tables["lane"]))
 
     @property
     def engine(self) -> Engine:
@@ -109,14 +81,20 @@ class OutboxTables(MessageStore):
         # Where the statements look for them, which are written out.
         self._translated(lambda: make_tables(self.engine, self.metadata, schema_translate_map=None))
 
-    @contextmanager
-    def lent(self, theirs: SQLConnection | None) -> Generator[None, None, None]:
-        """Until this ends, this thread writes in somebody's transaction; in its own for None."""
-        self._lent.connection = theirs
-        try:
-            yield
-        finally:
-            self._lent.connection = None
+    @property
+    def dialect(self) -> Dialect:
+        found = self.engine.dialect.name
+        return "mysql" if found in MYSQL else cast("Dialect", found)
+
+    def look_at_the_server(self) -> tuple[int, bool]:
+        return self._translated(lambda: asked_twice(self._look))
+
+    def _look(self) -> tuple[int, bool]:
+        dialect: Any = self.engine.dialect
+        with reading(self.engine) as connection:
+            offset = ahead(lambda: int(connection.exec_driver_sql(NOW[self.dialect]).scalar_one()))
+            kind = "mariadb" if getattr(dialect, "is_mariadb", False) else self.dialect
+            return offset, dialect.server_version_info >= _SKIPS[kind]
 
     def read(self, act: Callable[[Connection], _T]) -> _T:
         def read() -> _T:
@@ -127,12 +105,12 @@ class OutboxTables(MessageStore):
         return self._translated(lambda: asked_twice(read))
 
     def write(self, act: Callable[[Connection], _T]) -> _T:
-        theirs: SQLConnection | None = getattr(self._lent, "connection", None)
+        theirs: SQLConnection | None = self.borrowed
         if theirs is not None:
             return self._translated(lambda: under_savepoint(theirs, lambda: act(_Adapter(theirs))))
 
         def write(connection: SQLConnection) -> _T:
-            if self._dialect == "sqlite":
+            if self.dialect == "sqlite":
                 # Whoever reads first and then wants to write would be refused at once when another has written meanwhile.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             return act(_Adapter(connection))
@@ -154,10 +132,6 @@ class OutboxTables(MessageStore):
         """
         return self._translated(question)
 
-    def append_told(self, new: New, tell: Callable[[int], None]) -> None:
-        """As `append`; its number is told before it is committed."""
-        self.write(lambda connection: tell(self.put(connection, new)))
-
     def put_in(self, theirs: SQLConnection, new: New) -> int | None:
         """Writes a message into somebody's transaction, which goes on whatever fails.
 
@@ -178,94 +152,13 @@ class OutboxTables(MessageStore):
 
         return self._translated(put)
 
-    def has(self, theirs: SQLConnection, number: int) -> bool:
+    def has_in(self, theirs: SQLConnection, number: int) -> bool:
         """Whether a message is still there, or held, within somebody's transaction."""
-        tables = self.names.waiting, self.names.held
-        queries = [f"SELECT 1 FROM {each} WHERE number = ?" for each in tables]
-        return any(_Adapter(theirs).execute(query, (number,)).fetchone() is not None for query in queries)
-
-    def size(self) -> int:
-        """Bytes of the messages that wait; as they were a moment ago, where many do."""
-        if time.monotonic() >= self._measured_until:
-            names, begun = self.names, time.monotonic()
-            parts = [f"SELECT coalesce(sum(size), 0) FROM {each}" for each in (names.waiting, names.held, names.dead)]
-            self._measured = self.read(lambda each: sum(int(each.execute(part).fetchone()[0]) for part in parts))
-            took = time.monotonic() - begun
-            self._measured_until = time.monotonic() + (_RELAXED * took if took > _LONG else 0.0)
-        return self._measured
-
-    def present(self) -> int:
-        # Not by this machine's clock, which somebody may set.
-        return present() if self._offset is None else _elapsed() + self._offset
+        return self.has(_Adapter(theirs), number)
 
     def close(self) -> None:
         """Closes the outbox's own connections; those of an engine that was given stay open."""
         self._own.close()
-
-    def inserted(self, connection: Connection, sql: str, values: Sequence[Any]) -> int:
-        if self._dialect == "postgresql":
-            return int(connection.execute(f"{sql} RETURNING number", values).fetchone()[0])
-        return super().inserted(connection, sql, values)
-
-    def name_of(self, text: str) -> str:
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-    def _each(self, connection: Connection, sql: str, values: Sequence[Any], numbers: Sequence[int]) -> None:
-        if self._dialect in MYSQL:
-            # One by one: of several MySQL may read the whole table, and wait for each row that others have not committed.
-            connection.executemany(sql.replace("IN ({})", "= ?"), [(*values, number) for number in numbers])
-        else:
-            super()._each(connection, sql, values, numbers)
-
-    def _row(self, fields: Sequence[Any]) -> Row:
-        row = Row._make(fields)
-        return row if row.token is None else row._replace(token=json.loads(row.kept)[0])
-
-    def _whose_order(self, connection: Connection, endpoint: str, now: int) -> set[str] | None:
-        # One caller at a time chooses, and each leaves out whom another one is about to tell of.
-        self._take_lane(connection, endpoint)
-        leased = f"SELECT number, subject FROM {self.names.waiting} WHERE endpoint = ? AND leased_until > ?"
-        rows = connection.execute(leased, (endpoint, now)).fetchall()
-        others = self._others(connection, [number for number, _ in rows])
-        return {subject for _, subject in rows if subject is not None}.union(*others.values())
-
-    def _take_lane(self, connection: Connection, endpoint: str) -> None:
-        # On SQLite only one writes at a time.
-        if self._dialect != "sqlite":
-            taken = f"SELECT 1 FROM {self._lane} WHERE endpoint = ?{self._waited_for}"
-            connection.execute(taken, (endpoint,)).fetchall()
-
-    def _prepare_order(self, endpoint: str) -> None:
-        if self._dialect == "sqlite" or endpoint in self._lanes:
-            return
-        if not self._is_there(f"SELECT 1 FROM {self._lane} WHERE endpoint = ?", (endpoint,)):
-            into = f"INSERT INTO {self._lane} (endpoint) VALUES (?)"
-            # Another process may just have made it.
-            with suppress(IntegrityError):
-                committed(self.engine, lambda connection: _Adapter(connection).execute(into, (endpoint,)))
-        self._lanes.add(endpoint)
-
-    def see_the_server(self) -> None:
-        """Notes, once in a while, what the server's clock says, and what it can do.
-
-        Raises:
-            MixpanelException: The database fails.
-        """
-        if self._dialect == "sqlite" or time.monotonic() < self._seen_until:
-            return
-        self._translated(lambda: asked_twice(self._see))
-
-    def _see(self) -> None:
-        with reading(self.engine) as connection:
-            before = _elapsed()
-            said = connection.exec_driver_sql(_NOW["postgresql" if self._dialect == "postgresql" else "mysql"])
-            self._offset = int(said.scalar_one()) - (before + _elapsed()) // 2
-            dialect: Any = self.engine.dialect
-            kind = "mariadb" if getattr(dialect, "is_mariadb", False) else self._dialect
-            skips = dialect.server_version_info >= _SKIPS[kind]
-        self._waited_for = " FOR UPDATE"
-        self.passing_by = f" FOR UPDATE{' SKIP LOCKED' if skips else ''}"
-        self._seen_until = time.monotonic() + _SEEN
 
     def _translated(self, act: Callable[[], _T]) -> _T:
         """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
@@ -273,7 +166,7 @@ class OutboxTables(MessageStore):
             raise vendor_error(None, "the outbox is closed")
         problem: Exception
         try:
-            if self._dialect != "sqlite":
+            if self.dialect != "sqlite":
                 return act()
             with GATE:
                 return act()
@@ -288,11 +181,6 @@ class OutboxTables(MessageStore):
         except Exception as error:  # noqa: BLE001 - of a driver, or of a listener of the application's, whose text may hold values
             problem = vendor_error(None, f"the outbox failed: {type(error).__name__}")
         raise problem
-
-
-def _elapsed() -> int:
-    """Milliseconds since some moment, by a clock that nobody sets."""
-    return time.monotonic_ns() // 1_000_000
 
 
 class _Adapter:

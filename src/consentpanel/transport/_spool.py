@@ -163,12 +163,16 @@ class Spool(ThreadedBuffer):
         self._count = itertools.count()
         self._next_look: dict[str, float] = {"old": 0.0, "rare": 0.0, "held": 0.0, "erasures": 0.0}
 
-    def attach(self, client: Client) -> None:
-        """Lets messages of a client's project be delivered by this process, whoever wrote them."""
+    def attach(self, client: Client, *, looks: bool) -> None:
+        """Lets messages of a client's project be delivered by this process, whoever wrote them.
+
+        Args:
+            client: The client.
+            looks: Whether what other processes have left is delivered though this one may never write.
+        """
         with self._lock:
             self._clients.add(client)
-            # What other processes have left is delivered though this one may never write.
-            if not self._threads:
+            if looks and not self._threads:
                 self._start()
 
     def waiting(self) -> int:
