@@ -37,6 +37,8 @@ PAID = [("events", ("Paid",), ["total"])]
         "from mixpanel import Mixpanel\nmp = Mixpanel('T')\n{}",
         "from consentpanel import Mixpanel as M\nmp = M('T')\n{}",
         "import mixpanel\nmp = mixpanel.Mixpanel('T')\n{}",
+        "from consentpanel.django import mixpanel as mp\n{}",
+        "from consentpanel.django import mixpanel\nmp = mixpanel\n{}",
         "import consentpanel as mixpanel\nmp = mixpanel.Mixpanel('T')\n{}",
         "from mixpanel import Mixpanel\ndef pay(mp: Mixpanel, user):\n    {}",
         "from mixpanel import Mixpanel\nfrom typing import Optional\ndef pay(mp: Optional[Mixpanel], user):\n    {}",
@@ -54,6 +56,28 @@ PAID = [("events", ("Paid",), ["total"])]
 )
 def test_a_client_is_known_however_it_comes(shop, code):
     assert found(shop(app=code.format(CALL))) == PAID
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import consentpanel.django as cd\ncd.mixpanel.track(user.id, 'Paid', {'total': 9})",
+        "import consentpanel.django\nconsentpanel.django.track_on_commit(user.id, 'Paid', {'total': 9})",
+        "from consentpanel.django import track_on_commit\ntrack_on_commit(user.id, 'Paid', {'total': 9})",
+        "from consentpanel.django import track_on_commit as later\nlater(user.id, 'Paid', {'total': 9})",
+        "def pay(request):\n    request.consent.track('Paid', {'total': 9})",
+        "class Pay:\n    def get(self):\n        self.request.consent.track_on_commit('Paid', properties={'total': 9})",
+        "async def pay(request):\n    await request.consent.atrack('Paid', {'total': 9})",
+    ],
+)
+def test_calls_by_way_of_a_framework_are_found(shop, code):
+    assert found(shop(shop=code)) == PAID
+
+
+def test_a_method_of_that_name_elsewhere_is_no_call(shop):
+    assert (
+        found(shop(shop="from shop import track_on_commit\ntrack_on_commit(1, 'Paid')\nform.consent.track('x')")) == []
+    )
 
 
 def test_a_client_is_known_as_an_attribute_and_in_other_files(shop):

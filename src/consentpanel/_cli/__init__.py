@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
-from consentpanel._cli import audit, demo, notice, preview, privacy, registry, scan, spool
-from consentpanel._cli._saying import complain
-from consentpanel._cli._usage import UsageError
+from consentpanel._cli import demo, preview
+from consentpanel._jobs import audit, notice, privacy, prune, registry, scan, spool
+from consentpanel._jobs._saying import complain
+from consentpanel._jobs._usage import UsageError
 from consentpanel.transparency._printable import printable
 
 _USAGE = 2
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         ("audit", audit, audit.run, "hold the configuration to what the privacy policy promises"),
         ("erase", privacy, privacy.erase, "ask the vendor to delete all data of people"),
         ("export", privacy, privacy.export, "ask the vendor for all data of people"),
+        ("prune", prune, prune.run, "forget people of whom nothing was recorded for long"),
         ("deliver", spool, spool.deliver, "have what waits in a spool delivered"),
         ("spool", spool, spool.run, "tell what waits in the file of a spool"),
         ("registry", registry, registry.run, "copy records of consent from one store to another"),

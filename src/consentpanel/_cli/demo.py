@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
-from consentpanel._cli._saying import complain, say, say_json
+from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._messages.decision import Decision, Outcome
 from consentpanel._mixpanel import vendor
 from consentpanel.policy import FieldPolicy

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Generator
 from typing import IO
 
-from consentpanel._cli._loading import load
 from consentpanel._cli._preview.framing import UnreadableInputError
 from consentpanel._cli._preview.progress import Progress
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
-from consentpanel._cli._saying import complain, say, say_json
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._jobs._loading import load
+from consentpanel._jobs._saying import complain, say, say_json
+from consentpanel._jobs._usage import UsageError, usable
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency._files import opened
 

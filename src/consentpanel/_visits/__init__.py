@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from consentpanel._visits.consent import Visit, VisitOptions
-from consentpanel._visits.cookie import VisitorCookie
+from consentpanel._visits.cookie import VisitorCookie, is_visitor
 
-__all__ = ["Visit", "VisitOptions", "VisitorCookie"]
+__all__ = ["Visit", "VisitOptions", "VisitorCookie", "is_visitor"]

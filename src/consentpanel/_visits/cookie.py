@@ -12,6 +12,7 @@ import attrs
 
 _VERSION = "1"
 _PURPOSE = b"consentpanel.visitor.1:"
+_ID = re.compile(r"visitor-[0-9a-f]{32}", re.ASCII)
 _FORM = re.compile(r"1\.([0-9a-f]{32})\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 
@@ -53,6 +54,11 @@ class VisitorCookie:
         """The value that names a visitor."""
         visitor = visitor_id.removeprefix("visitor-")
         return f"{_VERSION}.{visitor}.{_signature(self.keys[0], visitor)}"
+
+
+def is_visitor(subject_id: str) -> bool:
+    """Whether this is the id of a visitor without an account."""
+    return _ID.fullmatch(subject_id) is not None
 
 
 def new_visitor() -> str:

@@ -14,7 +14,8 @@ from consentpanel._consent.standing import in_order
 #: A secret, or several after a change: under each an objection is kept and looked for.
 ObjectionKey: TypeAlias = Union[Secret, Sequence[Secret]]
 
-_SOURCE = "objection"
+#: Of the records that are kept of somebody who is forgotten.
+SOURCE = "objection"
 
 
 class Objections:
@@ -55,8 +56,8 @@ class Objections:
             scope: The tenant; empty for none.
             subject_id: The person.
         """
-        place = f"{_SOURCE}\x1f{scope}\x1f{subject_id}"
-        return [f"{_SOURCE}:{keyed(place)}" for keyed in self._keys.values()]
+        place = f"{SOURCE}\x1f{scope}\x1f{subject_id}"
+        return [f"{SOURCE}:{keyed(place)}" for keyed in self._keys.values()]
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -79,6 +80,6 @@ def outliving(tag: str, said: Iterable[ConsentRecord], kept: Iterable[ConsentRec
             denied.pop(record.purpose, None)
         elif record.status is ConsentStatus.DENIED:
             denied[record.purpose] = ConsentRecord(
-                tag, record.purpose, ConsentStatus.DENIED, record.recorded_at, source=_SOURCE
+                tag, record.purpose, ConsentStatus.DENIED, record.recorded_at, source=SOURCE
             )
     return list(denied.values())

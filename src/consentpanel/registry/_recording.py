@@ -467,7 +467,7 @@ def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
     Returns:
         Whether nothing is left to be said: objections are kept, or how the registry forgets is not ours to know.
     """
-    inner = _innermost(registry)
+    inner = innermost(registry)
     if not issubclass(type(inner), RecordingRegistry):
         return True
     if issubclass(type(inner), StoredRegistry):
@@ -477,17 +477,17 @@ def keep_objections(registry: Any, keyed: Keyed | None) -> bool:
 
 def outside_of_a_call(registry: Any) -> AbstractContextManager[object]:
     """What surrounds questions to a registry that are asked by a thread of ours."""
-    inner = _innermost(registry)
+    inner = innermost(registry)
     return inner.outside_of_a_call() if issubclass(type(inner), StoredRegistry) else nullcontext()
 
 
 def after_commit(registry: Any, act: Callable[[], object]) -> bool:
     """As `StoredRegistry.after_commit`, of anybody's registry."""
-    inner = _innermost(registry)
+    inner = innermost(registry)
     return issubclass(type(inner), StoredRegistry) and inner.after_commit(act)
 
 
-def _innermost(registry: Any) -> Any:
+def innermost(registry: Any) -> Any:
     """The registry over which others are caches; its class tells what it is, because a proxy may raise until its object is there."""
     inner = registry
     # Past whatever a proxy makes of the question.

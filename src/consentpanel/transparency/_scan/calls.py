@@ -114,9 +114,12 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
     wrappers: dict[str, _Wrapper] = {}
     for module in modules:
         for node, place in module.calls:
+            world.ask()
+            if (adapted := _adapted_call(node, place, world)) is not None:
+                calls.append(adapted)
+                continue
             if not isinstance(node.func, ast.Attribute) or node.func.attr not in CALLS:
                 continue
-            world.ask()
             if world.is_client(node.func.value, place):
                 wrapper = _wrapper_of(node, node.func.attr, place)
                 if wrapper is not None:
@@ -174,6 +177,25 @@ def _call(node: ast.Call, method: str, place: Place, world: World) -> FoundCall:
     else:
         paths = said_at(node, _at(call.properties, "properties"), world.paths, place)
     return attrs.evolve(_found(node, method, call.scope, place, events, paths), id_category=_id_category(node, method))
+
+
+#: What the consent of a request has, which knows whom it is about.
+_OF_A_REQUEST = frozenset({"track", "atrack", "track_on_commit", "atrack_on_commit"})
+
+
+def _adapted_call(node: ast.Call, place: Place, world: World) -> FoundCall | None:
+    """A call of what an adapter to a framework has beside its client; None for anything else."""
+    name = dotted(node.func)
+    method = place.module.adapter_name(name).removesuffix("_on_commit")
+    if method in CALLS and not name.endswith(f".{method}") and name != method:
+        return attrs.evolve(_call(node, method, place, world), method=f"{method}_on_commit")
+    owner, _, method = name.rpartition(".")
+    is_request = owner == "request.consent" or owner.endswith(".request.consent")
+    if method not in _OF_A_REQUEST or not (is_request or place.module.adapter_name(owner) == "current_consent"):
+        return None
+    events = said_at(node, (0, "event_name"), world.texts, place)
+    paths = said_at(node, (1, "properties"), world.paths, place)
+    return _found(node, method, "events", place, events, paths)
 
 
 def _found(node: ast.Call, method: str, scope: str, place: Place, events: Said, paths: Said) -> FoundCall:

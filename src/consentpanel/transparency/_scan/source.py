@@ -96,6 +96,8 @@ class Module(ast.NodeVisitor):
         self.packages: set[str] = set()
         self.classes: set[str] = set()
         self.imported: dict[str, str] = {}
+        self.adapted: dict[str, str] = {}
+        """What comes from an adapter to a framework, such as its client, by the name that it has here."""
         self.objects = Scope()
         """Names with a dot, such as ``self.client``: one for the file."""
         self.top = Place(self, (Scope(),))
@@ -108,7 +110,7 @@ class Module(ast.NodeVisitor):
     @property
     def imports_vendor(self) -> bool:
         """Whether the file imports the client's package at all."""
-        return bool(self.packages or self.classes)
+        return bool(self.packages or self.classes or self.adapted)
 
     @property
     def assigned(self) -> Iterable[tuple[str, list[ast.expr]]]:
@@ -125,6 +127,13 @@ class Module(ast.NodeVisitor):
             self.imported[name.asname or name.name] = name.name
             if (node.module or "").partition(".")[0] in _PACKAGES and name.name == _CLASS:
                 self.classes.add(name.asname or name.name)
+            if (node.module or "").startswith("consentpanel."):
+                self.adapted[name.asname or name.name] = name.name
+
+    def adapter_name(self, name: str) -> str:
+        """What an adapter calls something that is named here; empty for what comes from none."""
+        package, _, attribute = name.rpartition(".")
+        return attribute if package.partition(".")[0] in self.packages else self.adapted.get(name, "")
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for each in (*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)):
@@ -294,7 +303,7 @@ class World:
         if not name:
             return False
         last = name.rpartition(".")[2]
-        if name in self._named or last in self._named:
+        if name in self._named or last in self._named or place.module.adapter_name(name) == "mixpanel":
             return True
         annotation = place.annotation(name)
         if annotation is not None and self._is_class(annotation, place.module):

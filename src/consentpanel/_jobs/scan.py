@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from consentpanel._cli._loading import load
-from consentpanel._cli._saying import create, say, say_json
-from consentpanel._cli._usage import usable
+from consentpanel._jobs._loading import load
+from consentpanel._jobs._saying import create, say, say_json
+from consentpanel._jobs._usage import usable
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Scan, scan
 from consentpanel.transparency._scan.coverage import Used, as_json, drafted, unused_rules, used_in
@@ -22,13 +22,22 @@ EPILOG = "exit codes: 0 all files were read; 1 some could not be, or a policy wo
 _MOST_PLACES = 3
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("path", metavar="PATH", help="a folder, or one file")
+def add_arguments(parser: argparse.ArgumentParser, path: str | None = None, policy: object = None) -> None:
+    """Declares the options.
+
+    Args:
+        parser: Takes them.
+        path: The folder that is meant when none is said; None where one has to be.
+        policy: The policy that is meant when none is said.
+    """
+    if path is None:
+        parser.add_argument("path", metavar="PATH", help="a folder, or one file")
+    else:
+        parser.add_argument("path", nargs="?", default=path, metavar="PATH", help="a folder, or one file; the project")
     parser.add_argument(
         "--client", action="append", default=[], metavar="NAME", help="one more object that has the client's methods"
     )
-    parser.add_argument("--policy", metavar="MODULE:ATTRIBUTE", help="the policy to hold it against")
+    parser.add_argument("--policy", default=policy, metavar="MODULE:ATTRIBUTE", help="the policy to hold it against")
     parser.add_argument("--write-policy", metavar="FILE", help="draft an allow-list in code; an existing file stays")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -42,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The path or the policy cannot be used.
     """
-    policy = load("--policy", arguments.policy, FieldPolicy) if arguments.policy else None
+    policy = load("--policy", arguments.policy, FieldPolicy) if arguments.policy is not None else None
     with usable("PATH", OSError):
         found = scan(arguments.path, arguments.client)
     if arguments.json:

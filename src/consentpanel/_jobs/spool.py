@@ -12,9 +12,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import consentpanel
-from consentpanel._cli._loading import load
-from consentpanel._cli._saying import complain, say, say_json
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._jobs._loading import add_client, load
+from consentpanel._jobs._saying import complain, say, say_json
+from consentpanel._jobs._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,14 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def add_deliver_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``deliver``."""
-    parser.add_argument(
-        "--client",
-        required=True,
-        metavar="MODULE:ATTRIBUTE",
-        help="the client with the SpoolConsumer or SQLAlchemyOutbox",
-    )
+def add_deliver_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
+    """Adds the options of ``deliver``; none for the client where that is given."""
+    add_client(parser, client, "the client with the SpoolConsumer or SQLAlchemyOutbox")
     parser.add_argument("--once", action="store_true", help="deliver what waits now, and end")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="with --once: how long to try (60)"
@@ -136,7 +131,7 @@ def deliver(arguments: argparse.Namespace) -> int:
     is_later = isinstance(client, consentpanel.AsyncMixpanel)
     spools = (client._client if is_later else client)._sealed.own_spools  # noqa: SLF001 - the package's own
     if not spools:
-        raise UsageError(f"--client: {arguments.client} has no SpoolConsumer or SQLAlchemyOutbox")
+        raise UsageError("the client has no SpoolConsumer and no outbox: nothing waits")
     is_over = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 import consentpanel
-from consentpanel._cli._saying import complain, say
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._jobs._saying import complain, say
+from consentpanel._jobs._usage import UsageError, usable
 
 DESCRIPTION = (
     "Copy the records of consent from one store to another, such as from a SQLite file to PostgreSQL. An address is the path of\n"

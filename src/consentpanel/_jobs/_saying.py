@@ -24,6 +24,25 @@ def say_json(said: object, *, indent: int | None = 2) -> None:
     print(json.dumps(said, indent=indent).replace("\x7f", "\\u007f"))
 
 
+def agreed(question: str, *, is_sure: bool) -> bool:
+    """Whether somebody agrees at the terminal.
+
+    Args:
+        question: What is asked.
+        is_sure: Whether that was said before, so that nobody is asked.
+    """
+    if is_sure:
+        return True
+    try:
+        answer = input(f"{question} [y/N] ")
+    except (EOFError, RuntimeError):  # standard input is closed
+        answer = ""
+    if answer.strip().lower() in {"y", "yes"}:
+        return True
+    complain("nothing was done")
+    return False
+
+
 def complain(line: str) -> None:
     """Prints a line on standard error, as `say`."""
     print(printable(line), file=sys.stderr)

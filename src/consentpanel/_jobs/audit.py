@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import attrs
 
 import consentpanel
-from consentpanel._cli._loading import load
-from consentpanel._cli._saying import say, say_json
-from consentpanel._cli._usage import usable
+from consentpanel._jobs._loading import load
+from consentpanel._jobs._saying import say, say_json
+from consentpanel._jobs._usage import usable
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
@@ -21,11 +21,15 @@ DESCRIPTION = "List each place where the configuration breaks a promise of the p
 EPILOG = "exit codes: 0 every promise that can be checked is kept; 1 one is broken; 2 wrong usage."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--client", metavar="MODULE:ATTRIBUTE", help="the Mixpanel client")
-    what.add_argument("--policy", metavar="MODULE:ATTRIBUTE", help="a FieldPolicy, where there is no client to import")
+def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
+    """Declares the options; none for the client where that is given."""
+    parser.set_defaults(client=client, policy=None)
+    if client is None:
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--client", metavar="MODULE:ATTRIBUTE", help="the Mixpanel client")
+        what.add_argument(
+            "--policy", metavar="MODULE:ATTRIBUTE", help="a FieldPolicy, where there is no client to import"
+        )
     parser.add_argument("--promises", required=True, metavar="FILE", help="the promises, in TOML")
     parser.add_argument("--vendor", metavar="MODULE:ATTRIBUTE", help="a Vendor, for what no program can see")
     form = parser.add_mutually_exclusive_group()
@@ -42,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: Something named cannot be used.
     """
-    if arguments.client:
+    if arguments.client is not None:
         target: Mixpanel | FieldPolicy = load("--client", arguments.client, Mixpanel)
     else:
         target = load("--policy", arguments.policy, FieldPolicy)

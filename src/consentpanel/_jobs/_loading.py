@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
 from typing import TypeVar
 
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._jobs._usage import UsageError, usable
 
 _T = TypeVar("_T")
 _MISSING = object()
 
 
-def load(option: str, reference: str, *kinds: type[_T]) -> _T:
+def add_client(parser: argparse.ArgumentParser, client: object, text: str) -> None:
+    """Declares the option ``--client``, or sets the client where it is given."""
+    if client is None:
+        parser.add_argument("--client", required=True, metavar="MODULE:ATTRIBUTE", help=text)
+    else:
+        parser.set_defaults(client=client)
+
+
+def load(option: str, reference: object, *kinds: type[_T]) -> _T:
     """Imports an object by its name.
 
     Args:
         option: The option that names it, for errors.
-        reference: ``"module:attribute"``; modules of the current directory are found.
+        reference: ``"module:attribute"``; modules of the current directory are found. A framework, which knows the client,
+            gives the object itself.
         kinds: What it must be, one of them.
 
     Raises:
         UsageError: There is no such module or attribute, or it is something else.
     """
+    if not isinstance(reference, str):
+        return _checked(option, reference, type(reference).__name__, *kinds)
     module_name, colon, attribute = reference.partition(":")
     if not (colon and module_name and attribute):
         raise UsageError(f"{option} must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
@@ -35,9 +47,13 @@ def load(option: str, reference: str, *kinds: type[_T]) -> _T:
             found = getattr(found, name, _MISSING)
         if found is _MISSING:
             raise UsageError(f"{option}: module {module_name!r} has no {attribute!r}")
+    return _checked(option, found, reference, *kinds)
+
+
+def _checked(option: str, found: object, name: str, *kinds: type[_T]) -> _T:
     if not isinstance(found, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise UsageError(f"{option}: {reference} must be a {wanted}, not {type(found).__name__}")
+        raise UsageError(f"{option}: {name} must be a {wanted}, not {type(found).__name__}")
     return found
 
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from consentpanel._cli._loading import load
-from consentpanel._cli._saying import say, write
-from consentpanel._cli._usage import UsageError, usable
+from consentpanel._jobs._loading import load
+from consentpanel._jobs._saying import say, write
+from consentpanel._jobs._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
 from consentpanel.transparency import LANGUAGES, Notice, compare
 from consentpanel.transparency._files import read_text

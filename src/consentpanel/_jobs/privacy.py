@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from consentpanel._cli._loading import load
-from consentpanel._cli._saying import complain, say
-from consentpanel._cli._usage import UsageError
+from consentpanel._jobs._loading import add_client, load
+from consentpanel._jobs._saying import agreed, complain, say
+from consentpanel._jobs._usage import UsageError
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConsentPanelError
 from consentpanel.privacy_requests import PrivacyRequests, PrivacyTask
@@ -25,12 +25,12 @@ The answer is a link to a file, once the vendor has made it: look for it with --
 EPILOG = "exit codes: 0 it was done; 1 the vendor or the registry did not take it, or you said no; 2 wrong usage."
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options that both commands have."""
+def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
+    """Declares the options that both commands have; none for the client where that is given."""
     parser.add_argument(
         "ids", nargs="*", metavar="ID", help="a person's id, as your application knows it; standard input when left out"
     )
-    parser.add_argument("--client", required=True, metavar="MODULE:ATTRIBUTE", help="the Mixpanel client")
+    add_client(parser, client, "the Mixpanel client")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--status", metavar="TASK", help="say how far a request is, and ask for nothing new")
@@ -88,7 +88,7 @@ def _loaded(arguments: argparse.Namespace) -> tuple[Mixpanel, PrivacyRequests]:
     client = load("--client", arguments.client, Mixpanel)
     privacy = client._guard.settings().privacy  # noqa: SLF001 - the command works for the client
     if privacy is None:
-        raise UsageError("--client: the client has no privacy=PrivacyRequests(...)")
+        raise UsageError("the client has no privacy=PrivacyRequests(...)")
     return client, privacy
 
 
@@ -134,18 +134,9 @@ def _piped() -> Sequence[str]:
 
 
 def _agreed(arguments: argparse.Namespace, question: str) -> bool:
-    if arguments.yes:
-        return True
-    if not arguments.ids:
+    if not arguments.yes and not arguments.ids:
         raise UsageError("ids from standard input need --yes, because the answer cannot come from there too")
-    try:
-        answer = input(f"{question} [y/N] ")
-    except (EOFError, RuntimeError):  # standard input is closed
-        answer = ""
-    if answer.strip().lower() in {"y", "yes"}:
-        return True
-    complain("nothing was done")
-    return False
+    return agreed(question, is_sure=arguments.yes)
 
 
 def _follow_up(arguments: argparse.Namespace, privacy: PrivacyRequests, look_up: Callable[[str], PrivacyTask]) -> None:

@@ -1,0 +1,104 @@
+"""`prune` forgets people of whom nothing was recorded for long, so that records are kept no longer than they are needed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._consent.regime import Regime
+from consentpanel._jobs._loading import add_client, load
+from consentpanel._jobs._saying import agreed, complain, say
+from consentpanel._jobs._usage import UsageError, usable
+from consentpanel._visits import is_visitor
+from consentpanel.client import Mixpanel
+from consentpanel.errors import ConfigurationError, ConsentPanelError
+from consentpanel.registry._objections import SOURCE
+from consentpanel.registry._recording import StoredRegistry, innermost, keep_objections
+
+DESCRIPTION = """\
+Forget people of whom nothing was recorded for so many days: records are kept no longer than they are needed
+(GDPR, Article 5(1)(e)).
+
+Left are those of whom a grant still holds, and, where silence is taken for consent, those who have refused,
+unless the registry keeps their objections (objection_key=). Nothing is asked of the vendor."""
+EPILOG = "exit codes: 0 it was done; 1 the registry failed, or you said no; 2 wrong usage."
+
+
+def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
+    """Declares the options; none for the client where that is given."""
+    add_client(parser, client, "the Mixpanel client, whose registry is pruned")
+    parser.add_argument(
+        "--days", type=int, required=True, metavar="DAYS", help="forget whose last record is older than this"
+    )
+    parser.add_argument(
+        "--visitors",
+        action="store_true",
+        help="only visitors without an account, and those with a grant too: give more days than their cookie lives",
+    )
+    parser.add_argument("--tenant", metavar="NAME", help="of a registry that keeps several: which one")
+    parser.add_argument("--dry-run", action="store_true", help="say how many it would be, and forget nobody")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Forgets people.
+
+    Args:
+        arguments: The parsed options.
+
+    Returns:
+        0, or 1 when the registry failed, or nobody agreed.
+
+    Raises:
+        UsageError: The client cannot be used, or its registry cannot tell whom it knows.
+    """
+    settings = load("--client", arguments.client, Mixpanel)._guard.settings()  # noqa: SLF001 - the command works for the client
+    if arguments.days < 1:
+        raise UsageError("--days must be 1 or more")
+    registry: Any = settings.registry
+    if not issubclass(type(innermost(registry)), StoredRegistry):
+        raise UsageError("the client's registry cannot tell of whom it has records")
+    if arguments.tenant:
+        with usable("--tenant", ConfigurationError):
+            registry = registry.scoped(arguments.tenant)
+    needs_denials = settings.regime is not Regime.OPT_IN and not keep_objections(registry, settings.policy.keyed)
+    before = datetime.now(timezone.utc) - timedelta(days=arguments.days)
+    try:
+        old = list(_old(registry, before, is_of_visitors=arguments.visitors, needs_denials=needs_denials))
+        people = "1 person" if len(old) == 1 else f"{len(old):,} people"
+        if arguments.dry_run:
+            say(f"{people} would be forgotten")
+            return 0
+        if old and not agreed(f"Forget {people}?", is_sure=arguments.yes):
+            return 1
+        for subject_id in old:
+            registry.forget(subject_id)
+    except ConsentPanelError as error:
+        complain(str(error))
+        return 1
+    say(f"{people} forgotten")
+    return 0
+
+
+def _old(registry: Any, before: datetime, *, is_of_visitors: bool, needs_denials: bool) -> Iterator[str]:
+    inner = innermost(registry)
+    # A page of them at a time is read while others write.
+    for tenant, subject_id in inner.people():
+        is_of_another = tenant != inner._scope  # noqa: SLF001 - the package's own
+        if is_of_another or (is_of_visitors and not is_visitor(subject_id)):
+            continue
+        records = inner.history(subject_id)
+        if not records or max(each.recorded_at for each in records) >= before:
+            continue
+        # What is kept of those who are forgotten.
+        if {each.source for each in records} == {SOURCE}:
+            continue
+        holding = {inner.status(subject_id, purpose) for purpose in {each.purpose for each in records}}
+        if ConsentStatus.GRANTED in holding and not is_of_visitors:
+            continue
+        if ConsentStatus.DENIED in holding and needs_denials:
+            continue
+        yield subject_id
