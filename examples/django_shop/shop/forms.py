@@ -1,8 +1,9 @@
-"""The two forms of the shop: consent, and an order."""
+"""The forms of the shop: consent, an account, and an order."""
 
 from __future__ import annotations
 
 from django import forms
+from django.contrib.auth.forms import UserCreationForm
 
 from shop.models import Order
 
@@ -15,6 +16,10 @@ class ConsentForm(forms.Form):
         widget=forms.RadioSelect,
         label="May we measure how you use the shop?",
     )
+
+
+class SignUpForm(UserCreationForm, ConsentForm):  # type: ignore[type-arg]
+    """An account, and the same choice."""
 
 
 class OrderForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import ClassVar
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
@@ -17,6 +18,7 @@ class Order(models.Model):
     product = models.CharField(max_length=20, choices=[(name, name) for name in PRICES])
     quantity = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(20)])
     email = models.EmailField()
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, editable=False)
 
     objects: ClassVar[models.Manager[Order]]
 

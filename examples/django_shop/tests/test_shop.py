@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 from mixpanel import MixpanelException
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from consentpanel.testing import FakeTransport
 
+ACCOUNT = {"username": "ann", "password1": "correct horse battery", "password2": "correct horse battery"}
 ORDER = {"product": "tea", "quantity": "2", "email": "ann@shop.example"}
 
 
@@ -29,8 +31,8 @@ class Browser:
     def __init__(self) -> None:
         self.client = Client(enforce_csrf_checks=True)
 
-    def submit(self, address: str, fields: dict[str, str]) -> int:
-        page = self.client.get(address)
+    def submit(self, address: str, fields: dict[str, str], page_at: str = "") -> int:
+        page = self.client.get(page_at or address)
         token = page.cookies["csrftoken"].value
         return self.client.post(address, {**fields, "csrfmiddlewaretoken": token}).status_code
 
@@ -44,6 +46,7 @@ class Browser:
 def browser() -> Iterator[Browser]:
     yield Browser()
     Order.objects.all().delete()
+    User.objects.all().delete()
 
 
 def test_an_order_is_tracked_after_consent(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
@@ -60,7 +63,7 @@ def test_the_address_of_the_receipt_is_not_sent(browser: Browser, consentpanel_o
     browser.submit("/consent/", {"analytics": "grant"})
     browser.submit("/", ORDER)
     assert Order.objects.get().email == "ann@shop.example"
-    assert len(consentpanel_outbox.messages) == 1
+    assert [message.event for message in consentpanel_outbox.events] == ["Order placed", "Receipt sent"]
     assert not any("ann@shop.example" in message.raw for message in consentpanel_outbox.messages)
 
 
@@ -98,6 +101,38 @@ def test_an_order_that_is_rolled_back_is_not_tracked(browser: Browser, consentpa
         transaction.set_rollback(True)
     assert Order.objects.count() == 0
     consentpanel_outbox.assert_nothing_sent()
+
+
+def test_a_sign_up_keeps_account_answer_and_report_together(
+    browser: Browser, consentpanel_outbox: FakeTransport
+) -> None:
+    assert browser.submit("/sign-up/", {**ACCOUNT, "analytics": "grant"}) == HTTPStatus.FOUND
+    who = str(User.objects.get().pk)
+    consentpanel_outbox.assert_tracked("Signed up", distinct_id=who)
+    (record,) = DjangoRegistry().history(who)
+    assert record.source == "sign-up"
+
+
+def test_a_visitors_answer_becomes_the_accounts_at_log_in_and_the_next_person_inherits_nothing(
+    browser: Browser, consentpanel_outbox: FakeTransport
+) -> None:
+    user = User.objects.create_user("ann", password=ACCOUNT["password1"])
+    browser.submit("/consent/", {"analytics": "grant"})
+    assert browser.submit("/log-in/", {"username": "ann", "password": ACCOUNT["password1"]}) == HTTPStatus.FOUND
+    browser.submit("/", ORDER)
+    consentpanel_outbox.assert_tracked("Order placed", distinct_id=str(user.pk))
+    assert browser.submit("/log-out/", {}, page_at="/") == HTTPStatus.FOUND
+    before = len(consentpanel_outbox.messages)
+    browser.submit("/", ORDER)
+    assert len(consentpanel_outbox.messages) == before
+
+
+def test_who_takes_back_is_not_tracked_any_more(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
+    browser.submit("/sign-up/", {**ACCOUNT, "analytics": "grant"})
+    assert browser.submit("/privacy/withdraw", {}, page_at="/privacy/") == HTTPStatus.FOUND
+    before = len(consentpanel_outbox.messages)
+    browser.submit("/", ORDER)
+    assert len(consentpanel_outbox.messages) == before
 
 
 def test_an_unreachable_vendor_breaks_no_order_and_leaks_nothing_into_the_log(
