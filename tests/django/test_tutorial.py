@@ -1,0 +1,98 @@
+"""The tutorial is followed to the letter: its files are written, its commands run, its answers compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import consentpanel
+
+pytest.importorskip("django")
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "django-in-ten-minutes.md"
+VISIT = """
+import os
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
+import django
+from django.conf import settings
+from django.test import Client
+
+from consentpanel.client._process import redirect
+from consentpanel.testing import FakeTransport
+
+django.setup()
+settings.ALLOWED_HOSTS = ["*"]
+browser = Client(enforce_csrf_checks=True)
+
+def post(address, **fields):
+    browser.get("/privacy/")
+    token = browser.cookies["csrftoken"].value
+    assert browser.post(address, {**fields, "csrfmiddlewaretoken": token}).status_code == 302
+
+def buy():
+    print(browser.get("/buy/").content.decode())
+
+# Nothing leaves the machine.
+with redirect(FakeTransport()):
+    buy()
+    post("/privacy/", analytics="yes", profiles="no", feature_flags="no")
+    buy()
+    post("/privacy/withdraw")
+    buy()
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    text = TUTORIAL.read_text("utf-8")
+    run(tmp_path, "django", "startproject", "mysite")
+    folder = tmp_path / "mysite"
+    run(folder, "manage.py", "startapp", "shop")
+    blocks = re.findall(r"^```\{code-block\} python\n:caption: (\S+)\n\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in blocks] == [
+        "mysite/settings.py",
+        "shop/analytics.py",
+        "shop/views.py",
+        "mysite/urls.py",
+        "shop/tests.py",
+    ]
+    for name, code in blocks:
+        file = folder / name
+        before = file.read_text("utf-8") if name.startswith("mysite/") else ""
+        file.write_text(f"{before}\n{code}", "utf-8")
+    return folder
+
+
+def run(folder: Path, program: str, *arguments: str) -> str:
+    command = [sys.executable, *(["-m", program] if program == "django" else [program]), *arguments]
+    env = {**os.environ, "PYTHONPATH": str(Path(consentpanel.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("DJANGO_SETTINGS_MODULE", None)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_it_answers_as_it_says(site: Path) -> None:
+    run(site, "manage.py", "migrate")
+    assert "no issues" in run(site, "manage.py", "check")
+    assert "No changes" in run(site, "manage.py", "makemigrations", "--check", "consentpanel")
+    (site / "visit.py").write_text(VISIT)
+    said = run(site, "visit.py").splitlines()
+    promised = re.findall(r"^```text\n(.+)\n```$", TUTORIAL.read_text("utf-8"), re.MULTILINE)
+    assert [line for line in said if line.startswith("Thank you")] == promised
+
+
+def test_its_tests_pass(site: Path) -> None:
+    assert "Ran 3 tests" in run(site, "manage.py", "test")
+
+
+def test_its_calls_are_found_and_judged(site: Path) -> None:
+    said = run(site, "manage.py", "consent_scan")
+    assert "events: Bought" in said
+    assert re.search(r"email\s+dropped", said)
