@@ -18,7 +18,7 @@ from django.contrib.auth.models import Group
 from django.db import OperationalError, connections, transaction
 from django.test import TestCase
 
-from consentpanel import ConfigurationError, Decision, FieldPolicy, Mixpanel, Outcome, Reason
+from consentpanel import AsyncMixpanel, ConfigurationError, Decision, FieldPolicy, Mixpanel, Outcome, Reason
 from consentpanel._log import forget_warnings
 from consentpanel.django import DjangoOutbox, DjangoRegistry
 from consentpanel.registry import MemoryRegistry
@@ -366,6 +366,27 @@ def test_a_coroutine_is_told_how_to_call(
     asyncio.run(view())
     assert lost(told) == [Reason.NOT_KEPT]
     assert "atrack" in caplog.text
+
+
+def test_an_asynchronous_client_asks_and_writes_in_threads_and_leaves_no_connection(
+    alias: str, vendor: FakeTransport
+) -> None:  # rule 8.8
+    registry = DjangoRegistry(alias)
+    registry.grant("user-1")
+    outbox: Any = DjangoOutbox(alias, consumer=vendor, linger=0.5)
+
+    async def view() -> None:
+        async with AsyncMixpanel("T", outbox, registry=registry, policy=FieldPolicy.keep_all()) as mp:
+            assert all(await asyncio.gather(*(mp.track("user-1", f"E{number}") for number in range(10))))
+            await mp.flush()
+            await mp.withdraw("user-1")
+            assert not await mp.track("user-1", "Late")
+
+    try:
+        asyncio.run(view())
+    finally:
+        end(outbox)
+    assert len(vendor.events) == 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
