@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -387,6 +389,42 @@ def test_an_asynchronous_client_asks_and_writes_in_threads_and_leaves_no_connect
     finally:
         end(outbox)
     assert len(vendor.events) == 10
+
+
+@pytest.mark.service
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no signals")
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+def test_a_signal_handler_in_the_middle_of_a_call_neither_hangs_nor_breaks_it(
+    client: Any, alias: str, vendor: FakeTransport
+) -> None:  # rule 8.5
+    registry = DjangoRegistry(alias)
+    registry.grant("user-1")
+    mp = client(registry=registry, linger=0.05)
+    handled: list[Decision] = []
+
+    def handler(*_: object) -> None:
+        handled.append(mp.track("user-1", "Interrupted"))
+
+    before = signal.signal(signal.SIGALRM, handler)
+    begun, count = time.monotonic(), 0
+    try:
+        while len(handled) < 50 and time.monotonic() < begun + 30:
+            with transaction.atomic(using=alias):
+                for step in range(5):
+                    signal.setitimer(signal.ITIMER_REAL, 0.0005 * (1 + step))
+                    assert mp.track("user-1", "Tracked")
+                    # What the application executes itself is not ours to guard.
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            count += 5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(handled) >= 50
+    mp.flush()
+    delivered = Counter(each.event for each in vendor.events)
+    assert delivered["Tracked"] == count
+    assert delivered["Interrupted"] == sum(map(bool, handled))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

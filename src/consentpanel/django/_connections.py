@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
@@ -70,6 +71,34 @@ def savepoint(connection: BaseDatabaseWrapper) -> Generator[None, None, None]:
                 cursor.execute("BEGIN")
     with transaction.atomic(using=connection.alias):
         yield
+
+
+_mine = threading.local()
+
+
+def is_interrupted(alias: str) -> bool:
+    """Whether this is a signal handler in the middle of a use of ours of this thread's connection."""
+    return alias in getattr(_mine, "aliases", ())
+
+
+@contextmanager
+def used(alias: str) -> Generator[None, None, None]:
+    """Until this ends this thread's connection is in the middle of statements; a signal handler gets one of its own."""
+    before: frozenset[str] = getattr(_mine, "aliases", frozenset())
+    if alias not in before:
+        _mine.aliases = before | {alias}
+        try:
+            yield
+        finally:
+            _mine.aliases = before
+        return
+    interrupted, own = connections[alias], connections.create_connection(alias)
+    connections[alias] = own
+    try:
+        yield
+    finally:
+        connections[alias] = interrupted
+        own.close()
 
 
 @contextmanager

@@ -23,8 +23,10 @@ from consentpanel.django._connections import (
     committed,
     connection_of,
     is_in_transaction,
+    is_interrupted,
     leave_to_the_parent,
     savepoint,
+    used,
 )
 from consentpanel.errors import ConsentPanelError, InvalidRecordError
 from consentpanel.transport._message_store import Connection, Names, New
@@ -174,6 +176,9 @@ class DjangoTables(SharedStore):
 
     @property
     def dialect(self) -> Dialect:
+        return self._told(self._dialect)
+
+    def _dialect(self) -> Dialect:
         found = DIALECTS.get(connection_of(self.alias).vendor)
         if found is None:
             raise vendor_error(None, OF_ANOTHER_KIND)
@@ -211,7 +216,8 @@ class DjangoTables(SharedStore):
 
         def look() -> BaseDatabaseWrapper | None:
             found = connection_of(self.alias)
-            return found if is_in_transaction(found) else None
+            # A signal handler in the middle of a statement on it keeps its message by itself.
+            return found if is_in_transaction(found) and not is_interrupted(self.alias) else None
 
         return self._translated(look)
 
@@ -229,7 +235,7 @@ class DjangoTables(SharedStore):
 
     def _in_theirs(self, theirs: BaseDatabaseWrapper, act: Callable[[Connection], _T]) -> _T:
         def do() -> _T:
-            with savepoint(theirs):
+            with used(theirs.alias), savepoint(theirs):
                 return act(_Adapter(theirs))
 
         return self._translated(do)
@@ -242,13 +248,21 @@ class DjangoTables(SharedStore):
         return self._translated(use)
 
     def _translated(self, act: Callable[[], _T]) -> _T:
-        """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
-        problem: Exception
-        try:
-            if self.dialect != "sqlite":
+        """What a use of the database answers."""
+
+        def use() -> _T:
+            if self._dialect() != "sqlite":
                 return act()
             with _GATE:
                 return act()
+
+        return self._told(use)
+
+    def _told(self, act: Callable[[], _T]) -> _T:
+        """What an act answers; failures are told by their type alone, because their texts hold ids."""
+        problem: Exception
+        try:
+            return act()
         except SynchronousOnlyOperation:
             problem = vendor_error(None, _IN_A_COROUTINE)
         except transaction.TransactionManagementError:

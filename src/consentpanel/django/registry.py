@@ -31,6 +31,7 @@ from consentpanel.django._connections import (
     connection_of,
     is_in_transaction,
     savepoint,
+    used,
 )
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._objections import ObjectionKey
@@ -264,7 +265,8 @@ class DjangoRegistry(PlannedRegistry):
         """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
         problem: ConsentPanelError
         try:
-            return act()
+            with used(self._alias):
+                return act()
         except SynchronousOnlyOperation:
             problem = RegistryError(IN_A_COROUTINE)
         except UnicodeError:
