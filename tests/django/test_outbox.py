@@ -182,6 +182,7 @@ def test_outside_of_any_block_a_message_is_refused_where_one_is_wanted(
 def test_a_row_that_cannot_be_written_leaves_the_block_as_it_was(
     client: Any, alias: str, told: list[Decision], caplog: Any
 ) -> None:
+    forget_warnings()
     mp = client()
     with transaction.atomic(using=alias):
         Group.objects.using(alias).filter(name="before").delete()
