@@ -18,7 +18,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from consentpanel._log import note_failure
 from consentpanel.errors import ConfigurationError, RegistryError
-from consentpanel.registry._db_failures import meaning_of
+from consentpanel.registry._db_failures import meaning_of, told
 
 _T = TypeVar("_T")
 
@@ -200,16 +200,7 @@ def committed(
 
 def cause_of(error: Error) -> str:
     """What failed, by its types alone because texts hold ids, and what helps where that is known."""
-    cause = error.__cause__
-    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-    meaning = meaning_of(cause)
-    if meaning == "rolled_back":
-        return f"{said}; the server has taken the transaction back"
-    if meaning == "no_table":
-        return f"{said}; a table is missing: run manage.py migrate"
-    if meaning == "too_long":
-        return f"{said}; it took longer than the server allows"
-    return said
+    return told(error, error.__cause__, no_table="run manage.py migrate", too_long="the server allows")
 
 
 def leave_to_the_parent(connection: BaseDatabaseWrapper) -> None:

@@ -36,7 +36,7 @@ from consentpanel.django._connections import (
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._objections import ObjectionKey
 from consentpanel.registry._planned import PlannedRegistry
-from consentpanel.registry._plans import Plan, Plans
+from consentpanel.registry._plans import Plan, Plans, carried_out
 from consentpanel.registry._records import Fields
 from consentpanel.registry._watching import tell
 
@@ -252,14 +252,7 @@ class DjangoRegistry(PlannedRegistry):
         from consentpanel.django._statements import STATEMENTS
 
         using = self._alias
-        rows: Any = None
-        while True:
-            try:
-                name, values = plan.send(rows)
-            except StopIteration as end:
-                answer: _T = end.value
-                return answer
-            rows = STATEMENTS[name](using, values)
+        return carried_out(plan, lambda name, values: STATEMENTS[name](using, values))
 
     def _translated(self, act: Callable[[], _T]) -> _T:
         """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""

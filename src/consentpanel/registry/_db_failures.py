@@ -32,3 +32,21 @@ def meaning_of(cause: object) -> Meaning | None:
     if not _NO_TABLE.isdisjoint(codes) or str(cause).startswith("no such table"):
         return "no_table"
     return "too_long" if not _TOO_LONG.isdisjoint(codes) else None
+
+
+def told(error: Exception, cause: object, *, no_table: str, too_long: str) -> str:
+    """What failed, by its types alone because texts hold ids, and what helps where that is known.
+
+    Args:
+        error: As a library has raised it.
+        cause: The driver's error in it; None where there is none.
+        no_table: What helps where a table is missing.
+        too_long: What is said, or helps, where a limit of time was over.
+    """
+    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
+    meaning = meaning_of(cause)
+    if meaning == "rolled_back":
+        return f"{said}; the server has taken the transaction back"
+    if meaning == "no_table":
+        return f"{said}; a table is missing: {no_table}"
+    return f"{said}; it took longer than {too_long}" if meaning == "too_long" else said

@@ -5,7 +5,7 @@ A plan yields the name of a statement and its values, gets the rows, and returns
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -52,6 +52,24 @@ Statement: TypeAlias = Literal[
 Rows: TypeAlias = Sequence[Sequence[Any]]
 Step: TypeAlias = "tuple[Statement, Mapping[str, Any] | list[dict[str, Any]]]"
 Plan: TypeAlias = Generator[Step, Rows, _T]
+
+
+def carried_out(plan: Plan[_T], execute: Callable[[Statement, Any], Rows]) -> _T:
+    """What comes of a plan.
+
+    Args:
+        plan: The plan.
+        execute: Executes a statement with values: its rows.
+    """
+    rows: Any = None
+    while True:
+        try:
+            name, values = plan.send(rows)
+        except StopIteration as end:
+            answer: _T = end.value
+            return answer
+        rows = execute(name, values)
+
 
 #: The columns of a present standing.
 PRESENT = tuple(field.name for field in attrs.fields(Present))

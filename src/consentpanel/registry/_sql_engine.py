@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool, SingletonThreadPool, Stat
 
 from consentpanel._forks import ForkGate
 from consentpanel.errors import ConfigurationError
-from consentpanel.registry._db_failures import meaning_of
+from consentpanel.registry._db_failures import meaning_of, told
 
 _T = TypeVar("_T")
 
@@ -403,18 +403,12 @@ def is_disconnect(error: DBAPIError) -> bool:
 
 def cause_of(error: SQLAlchemyError) -> str:
     """What failed, by its types alone because texts hold ids, and what helps where that is known."""
-    cause = getattr(error, "orig", None)
-    said = type(error).__name__ if cause is None else f"{type(error).__name__} of {type(cause).__name__}"
-    meaning = meaning_of(cause)
-    if meaning == "rolled_back":
-        return f"{said}; the server has taken the transaction back"
-    if meaning == "no_table":
-        return f"{said}; a table is missing: call create_tables(), or run the migration"
-    if meaning == "too_long":
-        return (
-            f"{said}; it took longer than timeout: where your own transaction holds the person, give it with session="
-        )
-    return said
+    return told(
+        error,
+        getattr(error, "orig", None),
+        no_table="call create_tables(), or run the migration",
+        too_long="timeout: where your own transaction holds the person, give it with session=",
+    )
 
 
 def is_rolled_back(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ try:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    from consentpanel.registry._plans import Plan, Plans
+    from consentpanel.registry._plans import Plan, Plans, Rows, Statement, carried_out
     from consentpanel.registry._sql_engine import (
         GATE,
         OwnEngine,
@@ -442,15 +442,12 @@ class SQLAlchemyRegistry(PlannedRegistry):
 
     def _run(self, connection: Connection, plan: Plan[_T]) -> _T:
         """What comes of a plan whose statements are executed on a connection."""
-        rows: Any = None
-        while True:
-            try:
-                name, values = plan.send(rows)
-            except StopIteration as end:
-                answer: _T = end.value
-                return answer
+
+        def execute(name: Statement, values: Any) -> Rows:
             result = connection.execute(self._statements[name], values)
-            rows = result.all() if result.returns_rows else ()
+            return result.all() if result.returns_rows else ()
+
+        return carried_out(plan, execute)
 
     def _pause(self, seconds: float) -> None:
         time.sleep(seconds)
