@@ -23,6 +23,19 @@ _USAGE = 2
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + 13
 
+JOBS = (
+    demo.JOB,
+    preview.JOB,
+    notice.JOB,
+    scan.JOB,
+    audit.JOB,
+    privacy.ERASE,
+    privacy.EXPORT,
+    prune.JOB,
+    spool.DELIVER,
+    spool.SPOOL,
+    registry.JOB,
+)
 _EPILOG = "exit codes: 0 all is right; 1 the job found something wrong; 2 wrong usage."
 
 
@@ -77,29 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, job, run, help_text in (
-        ("demo", demo, demo.run, "make a small shop's calls and show what the vendor would receive"),
-        ("preview", preview, preview.run, "say what a policy would do to real records"),
-        ("notice", notice, notice.run, "write the notice to visitors, or check the one that is published"),
-        ("scan", scan, scan.run, "list what a code base sends, by its syntax alone"),
-        ("audit", audit, audit.run, "hold the configuration to what the privacy policy promises"),
-        ("erase", privacy, privacy.erase, "ask the vendor to delete all data of people"),
-        ("export", privacy, privacy.export, "ask the vendor for all data of people"),
-        ("prune", prune, prune.run, "forget people of whom nothing was recorded for long"),
-        ("deliver", spool, spool.deliver, "have what waits in a spool delivered"),
-        ("spool", spool, spool.run, "tell what waits in the file of a spool"),
-        ("registry", registry, registry.run, "copy records of consent from one store to another"),
-    ):
+    for job in JOBS:
         command = commands.add_parser(
-            name,
-            help=help_text,
-            description={"export": privacy.EXPORT, "deliver": spool.DELIVER}.get(name, job.DESCRIPTION),
-            epilog=job.EPILOG,
+            job.name,
+            help=job.summary,
+            description=job.description,
+            epilog=job.exit_codes,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        (spool.add_deliver_arguments if name == "deliver" else job.add_arguments)(command)
-        command.set_defaults(run=run)
+        job.declare(command)
+        command.set_defaults(run=job.run)
     return parser
 
 

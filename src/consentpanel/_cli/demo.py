@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from consentpanel._cli._demo.shop import CALLS, NEVER_NAMED, POLICY, POLICY_VERSION, SECRET_MARK, Call, Shop, outcome_of
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._messages.decision import Decision, Outcome
 from consentpanel._mixpanel import vendor
@@ -232,3 +233,13 @@ def _shown(properties: Mapping[str, Any]) -> str:
 
 def _detail(title: str, text: str) -> str:
     return f"{'':>6}{title}: {text}"
+
+
+JOB = Job(
+    name="demo",
+    summary="make a small shop's calls and show what the vendor would receive",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

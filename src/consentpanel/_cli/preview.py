@@ -14,6 +14,7 @@ from consentpanel._cli._preview.progress import Progress
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._jobs._usage import UsageError, usable
@@ -123,3 +124,13 @@ def _warn(record: Unjudged, number: int, progress: Progress) -> None:
 
 def _name(file: str | None) -> str:
     return "standard input" if file in {None, "-"} else str(file)
+
+
+JOB = Job(
+    name="preview",
+    summary="say what a policy would do to real records",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 import consentpanel
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import say, say_json
 from consentpanel._jobs._usage import usable
@@ -107,3 +108,14 @@ def as_sarif(breaches: Sequence[Breach], promises: Promises, file: str) -> dict[
 def _sarif_place(promise: str, file: str, lines: Sequence[str]) -> dict[str, object]:
     number = next((number for number, line in enumerate(lines, 1) if promise in line.partition("=")[0]), 1)
     return {"artifactLocation": {"uri": file}, "region": {"startLine": number}}
+
+
+JOB = Job(
+    name="audit",
+    summary="hold the configuration to what the privacy policy promises",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+    is_for_client=True,
+)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import say, write
 from consentpanel._jobs._usage import UsageError, usable
@@ -100,3 +101,13 @@ def _tell_changes(published: str, notice: Notice) -> None:
         return
     for change in changes:
         say(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")
+
+
+JOB = Job(
+    name="notice",
+    summary="write the notice to visitors, or check the one that is published",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import add_client, load
 from consentpanel._jobs._saying import agreed, complain, say
 from consentpanel._jobs._usage import UsageError
@@ -13,12 +14,12 @@ from consentpanel.client import Mixpanel
 from consentpanel.errors import ConsentPanelError
 from consentpanel.privacy_requests import PrivacyRequests, PrivacyTask
 
-DESCRIPTION = """\
+_ERASE = """\
 Record that people withdraw consent, and ask the vendor to delete all that it holds about them.
 
 The client must have a registry that can record, and privacy=PrivacyRequests(...). Ids are yours; they are mapped as
 the client maps them. Name them as arguments, or one a line on standard input, where no shell keeps them."""
-EXPORT = """\
+_EXPORT = """\
 Ask the vendor for all that it holds about people, to answer a request for access.
 
 The answer is a link to a file, once the vendor has made it: look for it with --status."""
@@ -164,3 +165,25 @@ def _attempt(act: Callable[[], None]) -> int:
         complain(str(error))
         return 1
     return 0
+
+
+ERASE = Job(
+    name="erase",
+    summary="ask the vendor to delete all data of people",
+    description=_ERASE,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=erase,
+    is_for_client=True,
+)
+
+
+EXPORT = Job(
+    name="export",
+    summary="ask the vendor for all data of people",
+    description=_EXPORT,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=export,
+    is_for_client=True,
+)

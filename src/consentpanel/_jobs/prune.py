@@ -9,6 +9,7 @@ from typing import Any
 
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import add_client, load
 from consentpanel._jobs._saying import agreed, complain, say
 from consentpanel._jobs._usage import UsageError, usable
@@ -102,3 +103,14 @@ def _old(registry: Any, before: datetime, *, is_of_visitors: bool, needs_denials
         if ConsentStatus.DENIED in holding and needs_denials:
             continue
         yield subject_id
+
+
+JOB = Job(
+    name="prune",
+    summary="forget people of whom nothing was recorded for long",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+    is_for_client=True,
+)

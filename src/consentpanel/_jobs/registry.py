@@ -6,6 +6,7 @@ import argparse
 import sys
 
 import consentpanel
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._saying import complain, say
 from consentpanel._jobs._usage import UsageError, usable
 
@@ -61,3 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
             each.close()
     say(f"{done.people:,} people: {done.records:,} records copied, {done.present:,} were there already")
     return 0
+
+
+JOB = Job(
+    name="registry",
+    summary="copy records of consent from one store to another",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

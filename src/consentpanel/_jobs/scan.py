@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import create, say, say_json
 from consentpanel._jobs._usage import usable
@@ -116,3 +117,13 @@ def _listed(title: str, lines: Iterator[str] | list[str]) -> Iterator[str]:
         if not number:
             yield from ("", title)
         yield f"  {line}"
+
+
+JOB = Job(
+    name="scan",
+    summary="list what a code base sends, by its syntax alone",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

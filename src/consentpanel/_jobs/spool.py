@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import consentpanel
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import add_client, load
 from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._jobs._usage import UsageError, usable
@@ -24,7 +25,7 @@ DESCRIPTION = (
     "Tell how much waits in the file of a spool, or in the database of an outbox, since when, and why it was not delivered; nothing\n"
     "of the messages."
 )
-DELIVER = (
+_DELIVER = (
     "Deliver what waits in the file of a client's SpoolConsumer, or in the database of its SQLAlchemyOutbox, as a process of its\n"
     "own: until it is told to end (SIGTERM, Ctrl-C), or once. The client has the registry, the addresses and the credentials; what\n"
     "waits has none of them."
@@ -194,3 +195,24 @@ def _duration(seconds: int) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
+
+
+DELIVER = Job(
+    name="deliver",
+    summary="have what waits in a spool delivered",
+    description=_DELIVER,
+    exit_codes=EPILOG,
+    add_arguments=add_deliver_arguments,
+    run=deliver,
+    is_for_client=True,
+)
+
+
+SPOOL = Job(
+    name="spool",
+    summary="tell what waits in the file of a spool",
+    description=DESCRIPTION,
+    exit_codes=EPILOG,
+    add_arguments=add_arguments,
+    run=run,
+)

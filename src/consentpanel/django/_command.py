@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from consentpanel._jobs._job import Job
 from consentpanel._jobs._usage import UsageError
 from consentpanel.django import conf
 from consentpanel.errors import ConsentPanelError
@@ -16,32 +17,15 @@ from consentpanel.errors import ConsentPanelError
 class JobCommand(BaseCommand):
     """A job; its exit code is that of the command line: 0, 1 when it found something wrong, 2 for wrong usage."""
 
-    #: Whether the job is done for the client of the setting.
-    has_client = True
+    job: ClassVar[Job]
 
-    def declare(self, parser: CommandParser, client: Any) -> None:
-        """Declares the options.
-
-        Args:
-            parser: Takes them.
-            client: The client of the setting; None where the job has none.
-        """
-        raise NotImplementedError
-
-    def carry_out(self, arguments: argparse.Namespace) -> int:
-        """Does the job.
-
-        Returns:
-            The exit code.
-
-        Raises:
-            UsageError: Something named cannot be used.
-        """
-        raise NotImplementedError
+    def __init_subclass__(cls) -> None:
+        cls.help = cls.job.description
 
     def add_arguments(self, parser: CommandParser) -> None:
-        # Only a name of it: help is for a project too whose setting is not finished.
-        self.declare(parser, _THE_CLIENT if self.has_client else None)
+        """Declares the options of the job."""
+        # Only a name of the client: help is for a project too whose setting is not finished.
+        self.job.declare(parser, _THE_CLIENT)
 
     def handle(self, *_: Any, **options: Any) -> None:
         if options.get("client") is _THE_CLIENT:
@@ -55,7 +39,7 @@ class JobCommand(BaseCommand):
                 if options.get(name) is not None:
                     stack.enter_context(redirected(options[name]))
             try:
-                code = self.carry_out(argparse.Namespace(**options))
+                code = self.job.run(argparse.Namespace(**options))
             except UsageError as error:
                 raise CommandError(str(error), returncode=2) from None
         if code:
