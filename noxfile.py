@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-OLDEST_PYTHON, *_, NEWEST_PYTHON = nox.project.python_versions(PROJECT)
+OLDEST_PYTHON, *_ = PYTHONS = nox.project.python_versions(PROJECT)
+THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # What decides whether and what is sent, and the delivery, whose threads differ between Pythons. The command line, the
 # pages and the tools for tests behave alike everywhere, so they are tested once.
@@ -64,7 +65,7 @@ def readme(session: nox.Session) -> None:
 
 
 def measured(session: nox.Session, command: str) -> None:
-    """Run the tests with more examples, and under coverage: the file that it installs for that needs no other command."""
+    """Run the tests with more examples, and under coverage, which the environment begins in each process (coverage 7.13)."""
     with TemporaryDirectory() as folder:
         env = {
             "COVERAGE_FILE": f"{folder}/coverage",
@@ -116,15 +117,15 @@ def canary(session: nox.Session) -> None:
     session.run(*command, "tests/contract/test_canary.py", env=env)
 
 
-@nox.session(python=NEWEST_PYTHON, tags=["ci"])
-def newest(session: nox.Session) -> None:
-    """Run the core tests on the newest Python, which takes the newest Django."""
+@nox.session(python=[version for version in PYTHONS if version != THIS_PYTHON][-1], tags=["ci"])
+def core(session: nox.Session) -> None:
+    """Run the core tests on the newest of the other Pythons."""
     core_tests(session)
 
 
-@nox.session(python=OLDEST_PYTHON, tags=["ci"])
+@nox.session(python=OLDEST_PYTHON if shutil.which(f"python{OLDEST_PYTHON}") else None, tags=["ci"])
 def oldest(session: nox.Session) -> None:
-    """Run the core tests on the oldest Python, with the oldest dependencies that pyproject.toml allows."""
+    """Run the core tests with the oldest dependencies that pyproject.toml allows, on the oldest Python that is here."""
     core_tests(session, *(re.sub(r">=([\w.]+).*", r"==\1", line) for line in PROJECT["project"]["dependencies"]))
 
 

@@ -86,6 +86,17 @@ def test_nobody_is_forgotten_by_a_dry_run_nor_without_an_answer(registry, capsys
     assert known(registry) == before
 
 
+def test_who_answers_while_somebody_is_asked_is_kept(registry, capsys, monkeypatch):
+    def ask(_: str) -> str:
+        registry.deny("refused")
+        return "y"
+
+    monkeypatch.setattr("builtins.input", ask)
+    assert main(["prune", "--client", "shop:mp", "--days", "30"]) == 0
+    assert capsys.readouterr().out == "2 people forgotten\n"
+    assert "refused" in known(registry)
+
+
 def test_of_visitors_grants_go_too(registry, capsys):
     assert main(["prune", "--client", "shop:cached", "--days", "30", "--visitors", "--yes"]) == 0
     assert capsys.readouterr().out == "1 person forgotten\n"
@@ -116,6 +127,7 @@ def test_what_cannot_be_pruned_is_said(registry, capsys):
     assert main(["prune", "--client", "shop:asked", "--days", "30"]) == 2
     assert "cannot tell of whom" in capsys.readouterr().err
     assert main(["prune", "--client", "shop:mp", "--days", "0"]) == 2
+    assert main(["prune", "--client", "shop:mp", "--days", "900000"]) == 2
     assert "--days" in capsys.readouterr().err
     sys.modules["shop"].registry.close()
     assert main(["prune", "--client", "shop:mp", "--days", "30", "--yes"]) == 1

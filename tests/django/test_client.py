@@ -89,7 +89,7 @@ def test_a_key_may_be_a_dotted_path(configured):
     ("given", "said"),
     [
         ({"TOKEN": ""}, "TOKEN"),
-        ({"TOKNE": "x"}, "has no key 'TOKNE'"),
+        ({"TOKNE": "x"}, "there is no key CONSENTPANEL\\['TOKNE'\\]"),
         ({"POLICY": "shop.nowhere.POLICY"}, "cannot be imported"),
     ],
 )

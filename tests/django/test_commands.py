@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.test import override_settings
 
-from consentpanel import FieldPolicy, PrivacyRequests, keep
+from consentpanel import ConsentRecord, ConsentStatus, FieldPolicy, PrivacyRequests, keep
 from consentpanel.django import DjangoOutbox, DjangoRegistry
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
 
@@ -78,9 +79,11 @@ def test_erase_and_export_ask_the_vendor(run: Any) -> None:
 
 def test_prune_forgets_whom_nobody_needs(run: Any) -> None:
     registry = DjangoRegistry()
-    registry.deny("user-1")
-    assert run("prune", "--days", "30", "--yes") == (0, "0 people forgotten\n", "")
-    registry.forget("user-1")
+    long_ago = datetime.now(timezone.utc) - timedelta(days=40)
+    registry.record(ConsentRecord("old", "analytics", ConsentStatus.DENIED, long_ago))
+    registry.deny("new")
+    assert run("prune", "--days", "30", "--yes") == (0, "1 person forgotten\n", "")
+    assert [who for _, who in registry.people()] == ["new"]
 
 
 def test_deliver_delivers_what_waits_in_the_database(run: Any) -> None:

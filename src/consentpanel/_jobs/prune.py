@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from consentpanel._consent.records import ConsentStatus
@@ -26,6 +26,9 @@ Forget people of whom nothing was recorded for so many days: records are kept no
 Left are those of whom a grant still holds, and, where silence is taken for consent, those who have refused,
 unless the registry keeps their objections (objection_key=). Nothing is asked of the vendor."""
 EPILOG = "exit codes: 0 it was done; 1 the registry failed, or you said no; 2 wrong usage."
+
+#: Days: a century.
+_LONGEST = 36_500
 
 
 def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
@@ -57,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: The client cannot be used, or its registry cannot tell whom it knows.
     """
     settings = load("--client", arguments.client, Mixpanel)._guard.settings()  # noqa: SLF001 - the command works for the client
-    if arguments.days < 1:
-        raise UsageError("--days must be 1 or more")
+    if not 1 <= arguments.days <= _LONGEST:
+        raise UsageError(f"--days must be from 1 to {_LONGEST}")
     registry: Any = settings.registry
     if not issubclass(type(innermost(registry)), StoredRegistry):
         raise UsageError("the client's registry cannot tell of whom it has records")
@@ -68,41 +71,43 @@ def run(arguments: argparse.Namespace) -> int:
     needs_denials = settings.regime is not Regime.OPT_IN and not keep_objections(registry, settings.policy.keyed)
     before = datetime.now(timezone.utc) - timedelta(days=arguments.days)
     try:
-        old = list(_old(registry, before, is_of_visitors=arguments.visitors, needs_denials=needs_denials))
-        people = "1 person" if len(old) == 1 else f"{len(old):,} people"
+        judge = partial(_is_old, registry, before, is_of_visitors=arguments.visitors, needs_denials=needs_denials)
+        inner = innermost(registry)
+        mine = inner._scope  # noqa: SLF001 - the package's own
+        old = [subject_id for tenant, subject_id in inner.people() if tenant == mine and judge(subject_id)]
         if arguments.dry_run:
-            say(f"{people} would be forgotten")
+            say(f"{_people(len(old))} would be forgotten")
             return 0
-        if old and not agreed(f"Forget {people}?", is_sure=arguments.yes):
+        if old and not agreed(f"Forget {_people(len(old))}?", is_sure=arguments.yes):
             return 1
-        for subject_id in old:
-            registry.forget(subject_id)
+        # Once more, because somebody may have answered meanwhile.
+        forgotten = [registry.forget(subject_id) for subject_id in old if judge(subject_id)]
     except ConsentPanelError as error:
         complain(str(error))
         return 1
-    say(f"{people} forgotten")
+    say(f"{_people(len(forgotten))} forgotten")
     return 0
 
 
-def _old(registry: Any, before: datetime, *, is_of_visitors: bool, needs_denials: bool) -> Iterator[str]:
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"
+
+
+def _is_old(registry: Any, before: datetime, subject_id: str, *, is_of_visitors: bool, needs_denials: bool) -> bool:
+    """Whether nobody needs what is recorded of a person."""
+    if is_of_visitors and not is_visitor(subject_id):
+        return False
     inner = innermost(registry)
-    # A page of them at a time is read while others write.
-    for tenant, subject_id in inner.people():
-        is_of_another = tenant != inner._scope  # noqa: SLF001 - the package's own
-        if is_of_another or (is_of_visitors and not is_visitor(subject_id)):
-            continue
-        records = inner.history(subject_id)
-        if not records or max(each.recorded_at for each in records) >= before:
-            continue
-        # What is kept of those who are forgotten.
-        if {each.source for each in records} == {SOURCE}:
-            continue
-        holding = {inner.status(subject_id, purpose) for purpose in {each.purpose for each in records}}
-        if ConsentStatus.GRANTED in holding and not is_of_visitors:
-            continue
-        if ConsentStatus.DENIED in holding and needs_denials:
-            continue
-        yield subject_id
+    records = inner.history(subject_id)
+    if not records or max(each.recorded_at for each in records) >= before:
+        return False
+    # What is kept of those who are forgotten.
+    if {each.source for each in records} == {SOURCE}:
+        return False
+    holding = {inner.status(subject_id, purpose) for purpose in {each.purpose for each in records}}
+    if ConsentStatus.GRANTED in holding and not is_of_visitors:
+        return False
+    return not (ConsentStatus.DENIED in holding and needs_denials)
 
 
 JOB = Job(

@@ -120,33 +120,42 @@ def at_the_end(
 
     Args:
         alias: The database.
-        committed: What is done after the commit.
-        taken_back: What is done, with the connection, when the block, or the savepoint in it, was not committed; in the
-            process alone in which it was begun.
+        committed: What is done after the commit, also where an act of somebody else's raises before.
+        taken_back: What is done, with the connection, when the block, or the savepoint in it, was not committed, or nobody knows;
+            in the process alone in which it was begun.
     """
     connection, pid = connections[alias], os.getpid()
+    # Of an earlier commit, one of whose acts raised: then nothing can be told by it.
+    was_committed = _has_committed(connection)
+
+    def end(act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - Django's own log would quote it, and the caller's rollback goes on
+            note_failure("what was to be done after the end of a transaction", error)
 
     def done(_: object) -> None:
-        if is_over is not None:
-            is_over.detach()
-        try:
-            committed()
-        except Exception as error:  # noqa: BLE001 - Django's own log would quote it
-            note_failure("what was to be done after the commit", error)
+        is_over.detach()
+        end(committed)
 
     def gone() -> None:
-        if taken_back is not None and pid == os.getpid():
-            try:
-                taken_back(connection)
-            except Exception as error:  # noqa: BLE001 - the caller's rollback goes on
-                note_failure("what was to be done after a rollback", error)
+        if pid != os.getpid():
+            return
+        if not connection.in_atomic_block and _has_committed(connection) and not was_committed:
+            end(committed)
+        elif taken_back is not None:
+            end(partial(taken_back, connection))
 
-    # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back.
+    # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back, or another act raises.
     mark = _Mark()
-    is_over = None if taken_back is None else weakref.finalize(mark, gone)
-    if is_over is not None:
-        is_over.atexit = False
+    is_over = weakref.finalize(mark, gone)
+    is_over.atexit = False
     transaction.on_commit(partial(done, mark), using=alias, robust=True)
+
+
+def _has_committed(connection: BaseDatabaseWrapper) -> bool:
+    """Whether Django is about to do, or in the middle of, what waited for a commit."""
+    return bool(getattr(connection, "run_commit_hooks_on_set_autocommit_on", False))
 
 
 class _Mark:

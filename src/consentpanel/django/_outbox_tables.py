@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -55,14 +56,16 @@ class _Pool:
     """Connections beside those of threads: for what commits by itself, whatever transaction a caller is in."""
 
     def __init__(self) -> None:
-        self._idle: list[BaseDatabaseWrapper] = []
+        #: By alias: routers may change their minds.
+        self._idle: defaultdict[str, list[BaseDatabaseWrapper]] = defaultdict(list)
         _POOLS.add(self)
 
     @contextmanager
     def connection(self, alias: str) -> Generator[BaseDatabaseWrapper, None, None]:
         """A connection that nobody else uses until this ends."""
+        idle = self._idle[alias]
         try:
-            found = self._idle.pop()
+            found = idle.pop()
         except IndexError:
             found = _opened(alias)
         try:
@@ -71,26 +74,28 @@ class _Pool:
             # Whatever state it is in.
             found.close()
             raise
-        if len(self._idle) < _IDLE and found.alias == alias and not _is_testing():
-            self._idle.append(found)
+        if len(idle) < _IDLE and not _is_testing():
+            idle.append(found)
         else:
             found.close()
 
     def close(self) -> None:
         """Closes what nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        for idle in list(self._idle.values()):
+            while idle:
+                idle.pop().close()
 
     def close_files(self) -> None:
-        """Closes what is open of a SQLite file: a child would take the parent's locks for its own."""
-        if any(each.vendor == "sqlite" for each in self._idle):
+        """Closes what is open of SQLite files: a child would take the parent's locks for its own."""
+        if any(each.vendor == "sqlite" for idle in self._idle.values() for each in idle):
             self.close()
 
     def restart_in_child(self) -> None:
         """Begins anew."""
-        for each in self._idle:
-            leave_to_the_parent(each)
-        self._idle = []
+        for idle in self._idle.values():
+            for each in idle:
+                leave_to_the_parent(each)
+        self._idle = defaultdict(list)
 
 
 _POOLS: Survivors[_Pool] = Survivors(_Pool.restart_in_child)

@@ -12,6 +12,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from consentpanel._messages.purposes import PurposeMap
+from consentpanel._visits.setting import Options
 from consentpanel.django import conf
 from consentpanel.django._outbox_tables import DIALECTS, OF_ANOTHER_KIND
 from consentpanel.errors import ConfigurationError, ConsentPanelError
@@ -71,7 +72,7 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
     return found + _of_middleware()
 
 
-def _of_outbox(said: conf.Options) -> list[checks.CheckMessage]:
+def _of_outbox(said: Options) -> list[checks.CheckMessage]:
     from consentpanel.django.outbox import DjangoOutbox
 
     consumer = (
@@ -151,7 +152,7 @@ def check_deployment(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
     ]
 
 
-def _of_policy(said: conf.Options) -> list[checks.CheckMessage]:
+def _of_policy(said: Options) -> list[checks.CheckMessage]:
     if said.policy is None:
         return [
             checks.Warning(

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from http.cookies import CookieError
 from typing import Any, cast
 
-import attrs
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.http import HttpResponse
-from django.utils.module_loading import import_string
 
 from consentpanel._checks import host
-from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
-from consentpanel._consent.regime import Regime
 from consentpanel._visits import VisitOptions, VisitorCookie
+from consentpanel._visits import setting as read
+from consentpanel._visits.setting import Options
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport import BackgroundConsumer, BufferedConsumer
@@ -26,66 +24,9 @@ from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 NAME = "CONSENTPANEL"
 
 
-@attrs.frozen(kw_only=True)
-class Options:
-    """What the setting says, by the names of its keys in lower case; what is a dotted path there is the object here.
-
-    Attributes:
-        token: The project's token.
-        policy: A `FieldPolicy`; None sends no property that is not structural.
-        registry: A registry, a function in its place, or a class of one; None for `DjangoRegistry`.
-        purposes: As `Mixpanel` takes it.
-        policy_version: The version of the published policy, which a grant has to be of.
-        regime: As `Mixpanel` takes it, or ``"opt_in"`` or ``"opt_out"``.
-        identity: As `Mixpanel` takes it.
-        consumer: A consumer, or a class of one that takes `api_host` (`DjangoOutbox` is given `database` too); None for a
-            `BackgroundConsumer`.
-        api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
-        database: The alias of the database; None for the routers' choice.
-        on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
-        max_age, strict_records, objection_key: As `DjangoRegistry` takes them.
-        subject: A function ``(user) -> id`` that names the data subject of an account; its primary key when None.
-        cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
-        gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
-    """
-
-    token: str | None = None
-    policy: Any = None
-    registry: Any = None
-    purposes: Mapping[str, Any] | None = None
-    policy_version: str | None = None
-    regime: Any = None
-    identity: Any = None
-    consumer: Any = None
-    api_host: str | None = None
-    database: str | None = None
-    on_error: Any = None
-    observers: Any = None
-    privacy: Any = None
-    while_unknown: Any = None
-    hold_for: float | None = None
-    max_age: Any = None
-    strict_records: bool = False
-    objection_key: Any = None
-    subject: Any = None
-    cookie: Mapping[str, Any] | None = None
-    gpc: Any = None
-
-
-#: The keys of the cookie's options, and what they are here.
-_COOKIE = {
-    "NAME": "name",
-    "MAX_AGE": "max_age",
-    "PATH": "path",
-    "DOMAIN": "domain",
-    "SECURE": "is_secure",
-    "SAMESITE": "same_site",
-}
-#: The keys of which a text is no dotted path.
-_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
-#: What the client takes as it is.
-_OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "privacy", "while_unknown", "hold_for")
-KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
+def named(key: str) -> str:
+    """A key, as it is written."""
+    return f"{NAME}[{key!r}]"
 
 
 @cache
@@ -98,21 +39,7 @@ def options() -> Options:
     given = getattr(django_settings, NAME, {})
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{NAME} must be a dict, not {type(given).__name__}")
-    if unknown := [key for key in given if key not in KEYS]:
-        raise ConfigurationError(f"{NAME} has no key {unknown[0]!r}; it has {', '.join(KEYS)}")
-    return Options(**{key.lower(): _resolved(key, value) for key, value in given.items()})
-
-
-def _resolved(key: str, value: object) -> Any:
-    if not isinstance(value, str) or key.lower() in _TEXTS:
-        return value
-    if key == "REGIME" and value in {each.value for each in Regime}:
-        return Regime(value)
-    try:
-        return import_string(value)
-    except ImportError as error:
-        problem = f"{NAME}[{key!r}]: {value!r} cannot be imported ({type(error).__name__})"
-    raise ConfigurationError(problem)
+    return read.options_of(given, named)
 
 
 def build() -> Mixpanel:
@@ -122,10 +49,7 @@ def build() -> Mixpanel:
         ConfigurationError: It cannot work.
     """
     said = options()
-    if not said.token:
-        raise ConfigurationError(f"{NAME}['TOKEN'] is missing: the token of the project at the vendor")
-    given = {name: getattr(said, name) for name in _OF_THE_CLIENT}
-    return Mixpanel(said.token, consumer_of(said), registry=registry_of(said), regime=said.regime, **given)
+    return read.client_of(said, named, registry_of(said), consumer_of(said))
 
 
 @cache
@@ -135,23 +59,10 @@ def visits() -> VisitOptions:
     Raises:
         ConfigurationError: ``COOKIE``, ``GPC`` or ``SUBJECT`` cannot work.
     """
-    said = options()
-    given = dict(said.cookie or {})
-    if unknown := sorted(given.keys() - _COOKIE.keys()):
-        raise ConfigurationError(f"{NAME}['COOKIE'] has no key {unknown[0]!r}; it has {', '.join(_COOKIE)}")
-    given.setdefault("SECURE", django_settings.SESSION_COOKIE_SECURE)
     keys = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
-    cookie = VisitorCookie(
-        keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
-        **{_COOKIE[key]: value for key, value in given.items()},
-    )
-    _check_cookie(cookie)
-    if said.subject is not None and not callable(said.subject):
-        raise ConfigurationError(f"{NAME}['SUBJECT'] must be a function (user) -> id")
-    if isinstance(said.gpc, str) or not isinstance(said.gpc, (Iterable, type(None))):
-        raise ConfigurationError(f"{NAME}['GPC'] must be several purposes, such as ('analytics',)")
-    gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
-    return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc)
+    found = read.visit_options_of(options(), named, keys=keys, is_secure=django_settings.SESSION_COOKIE_SECURE)
+    _check_cookie(found.cookie)
+    return found
 
 
 def _check_cookie(cookie: VisitorCookie) -> None:
@@ -159,10 +70,6 @@ def _check_cookie(cookie: VisitorCookie) -> None:
     problem = ""
     if cookie.name in {django_settings.SESSION_COOKIE_NAME, django_settings.CSRF_COOKIE_NAME}:
         problem = "NAME is that of another cookie of Django's"
-    if not isinstance(cookie.max_age, int) or cookie.max_age <= 0:
-        problem = "MAX_AGE must be a number of seconds above 0"
-    if cookie.same_site == "None" and not cookie.is_secure:
-        problem = "SAMESITE 'None' needs SECURE"
     try:
         HttpResponse().set_cookie(
             cookie.name, "", path=cookie.path, domain=cookie.domain, samesite=cast("Any", cookie.same_site), max_age=60
@@ -170,7 +77,7 @@ def _check_cookie(cookie: VisitorCookie) -> None:
     except (CookieError, TypeError, ValueError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
-        raise ConfigurationError(f"{NAME}['COOKIE']: {problem}")
+        raise ConfigurationError(f"{named('COOKIE')}: {problem}")
 
 
 def try_out() -> None:
@@ -182,12 +89,11 @@ def try_out() -> None:
     said = options()
     consumer = BackgroundConsumer if said.consumer is None else said.consumer
     if not callable(getattr(consumer, "send", None)):
-        raise ConfigurationError(f"{NAME}['CONSUMER'] must have a method send, and {type(consumer).__name__} has none")
+        raise ConfigurationError(f"{named('CONSUMER')} must have a method send, and {type(consumer).__name__} has none")
     if said.api_host is not None:
         host(said.api_host)
-    given = {name: getattr(said, name) for name in _OF_THE_CLIENT}
     # What is held, a buffer keeps.
-    Mixpanel("TOKEN", BufferedConsumer(consumer=_Nowhere()), registry=registry_of(said), regime=said.regime, **given)
+    read.unchecked_client_of(said, "TOKEN", registry_of(said), BufferedConsumer(consumer=_Nowhere()))
 
 
 class _Nowhere:
@@ -223,15 +129,10 @@ def registry_of(said: Options) -> Any:
 
 def consumer_of(said: Options) -> Any:
     """The consumer that the setting names."""
-    found: Any = BackgroundConsumer if said.consumer is None else said.consumer
-    if not inspect.isclass(found):
-        return found
     from consentpanel.django.outbox import DjangoOutbox
 
-    given: dict[str, Any] = {} if said.api_host is None else {"api_host": said.api_host}
-    if issubclass(found, DjangoOutbox):
-        given["using"] = said.database
-    return found(**given)
+    is_outbox = inspect.isclass(said.consumer) and issubclass(said.consumer, DjangoOutbox)
+    return read.consumer_of(said, **({"using": said.database} if is_outbox else {}))
 
 
 class _Current:

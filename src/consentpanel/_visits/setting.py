@@ -1,0 +1,184 @@
+"""What the configuration of a framework says of the client and of visits, by keys that are the same everywhere."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import attrs
+
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
+from consentpanel._consent.regime import Regime
+from consentpanel._visits.consent import VisitOptions
+from consentpanel._visits.cookie import VisitorCookie
+from consentpanel.client import Mixpanel
+from consentpanel.errors import ConfigurationError
+from consentpanel.transport import BackgroundConsumer
+
+#: How a framework writes a key, in errors: ``CONSENTPANEL['TOKEN']``.
+Named: TypeAlias = Callable[[str], str]
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What the setting says, by the names of its keys in lower case; what is a dotted path there is the object here.
+
+    Attributes:
+        token: The project's token.
+        policy: A `FieldPolicy`; None sends no property that is not structural.
+        registry: A registry, a function in its place, or a class of one; None for the adapter's own.
+        purposes: As `Mixpanel` takes it.
+        policy_version: The version of the published policy, which a grant has to be of.
+        regime: As `Mixpanel` takes it, or ``"opt_in"`` or ``"opt_out"``.
+        identity: As `Mixpanel` takes it.
+        consumer: A consumer, or a class of one that takes `api_host`; None for a `BackgroundConsumer`.
+        api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
+        database: Where the adapter's own registry keeps records; None for its default.
+        on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
+        max_age, strict_records, objection_key: As the adapter's own registry takes them.
+        subject: A function that names the data subject of an account; None for the adapter's default.
+        cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
+        gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
+    """
+
+    token: str | None = None
+    policy: Any = None
+    registry: Any = None
+    purposes: Mapping[str, Any] | None = None
+    policy_version: str | None = None
+    regime: Any = None
+    identity: Any = None
+    consumer: Any = None
+    api_host: str | None = None
+    database: str | None = None
+    on_error: Any = None
+    observers: Any = None
+    privacy: Any = None
+    while_unknown: Any = None
+    hold_for: float | None = None
+    max_age: Any = None
+    strict_records: bool = False
+    objection_key: Any = None
+    subject: Any = None
+    cookie: Mapping[str, Any] | None = None
+    gpc: Any = None
+
+
+#: The keys of the cookie's options, and what they are here.
+_COOKIE = {
+    "NAME": "name",
+    "MAX_AGE": "max_age",
+    "PATH": "path",
+    "DOMAIN": "domain",
+    "SECURE": "is_secure",
+    "SAMESITE": "same_site",
+}
+#: The keys of which a text is no dotted path.
+_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
+#: What the client takes as it is.
+_OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "privacy", "while_unknown", "hold_for")
+KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
+
+
+def options_of(given: Mapping[str, Any], named: Named) -> Options:
+    """What a configuration says; a dotted path is imported.
+
+    Args:
+        given: The values by key.
+        named: How a key is written.
+
+    Raises:
+        ConfigurationError: A key is unknown, or names what cannot be imported.
+    """
+    if unknown := [key for key in given if key not in KEYS]:
+        raise ConfigurationError(f"there is no key {named(unknown[0])}; the keys are {', '.join(KEYS)}")
+    return Options(**{key.lower(): _resolved(key, value, named) for key, value in given.items()})
+
+
+def _resolved(key: str, value: object, named: Named) -> Any:
+    if not isinstance(value, str) or key.lower() in _TEXTS:
+        return value
+    if key == "REGIME" and value in {each.value for each in Regime}:
+        return Regime(value)
+    module, _, attribute = value.rpartition(".")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        problem = f"{named(key)}: {value!r} cannot be imported ({type(error).__name__})"
+    raise ConfigurationError(problem)
+
+
+def client_of(said: Options, named: Named, registry: object, consumer: object, **more: Any) -> Mixpanel:
+    """A client as a configuration says.
+
+    Args:
+        said: The configuration.
+        named: How a key is written.
+        registry: The registry.
+        consumer: The consumer.
+        more: More keywords of the client, such as ``context``.
+
+    Raises:
+        ConfigurationError: It cannot work.
+    """
+    if not said.token:
+        raise ConfigurationError(f"{named('TOKEN')} is missing: the token of the project at the vendor")
+    return unchecked_client_of(said, said.token, registry, consumer, **more)
+
+
+def unchecked_client_of(said: Options, token: str, registry: object, consumer: object, **more: Any) -> Mixpanel:
+    """As `client_of`, with another token: to try a configuration out.
+
+    Raises:
+        ConfigurationError: It cannot work.
+    """
+    given: dict[str, Any] = {name: getattr(said, name) for name in _OF_THE_CLIENT}
+    return Mixpanel(token, consumer, registry=registry, regime=said.regime, **given, **more)  # type: ignore[arg-type]
+
+
+def consumer_of(said: Options, **more: Any) -> Any:
+    """The consumer that a configuration names.
+
+    Args:
+        said: The configuration.
+        more: What a class of one is given beside `api_host`.
+    """
+    found: Any = BackgroundConsumer if said.consumer is None else said.consumer
+    if not inspect.isclass(found):
+        return found
+    given: dict[str, Any] = {} if said.api_host is None else {"api_host": said.api_host}
+    return found(**given, **more)
+
+
+def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes], is_secure: bool) -> VisitOptions:
+    """What a configuration says of visits.
+
+    Args:
+        said: The configuration.
+        named: How a key is written.
+        keys: The secrets that sign the cookie: the first one signs, each is good for reading.
+        is_secure: Whether the cookie is sent by HTTPS alone where the configuration does not say.
+
+    Raises:
+        ConfigurationError: ``COOKIE``, ``GPC`` or ``SUBJECT`` cannot work.
+    """
+    given = dict(said.cookie or {})
+    if unknown := sorted(given.keys() - _COOKIE.keys()):
+        raise ConfigurationError(f"{named('COOKIE')} has no key {unknown[0]!r}; it has {', '.join(_COOKIE)}")
+    given.setdefault("SECURE", is_secure)
+    cookie = VisitorCookie(
+        keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
+        **{_COOKIE[key]: value for key, value in given.items()},
+    )
+    if not isinstance(cookie.max_age, int) or cookie.max_age <= 0:
+        raise ConfigurationError(f"{named('COOKIE')}: MAX_AGE must be a number of seconds above 0")
+    if cookie.same_site == "None" and not cookie.is_secure:
+        raise ConfigurationError(f"{named('COOKIE')}: SAMESITE 'None' needs SECURE")
+    if said.subject is not None and not callable(said.subject):
+        raise ConfigurationError(f"{named('SUBJECT')} must be a function that names the data subject of an account")
+    if isinstance(said.gpc, str) or not isinstance(said.gpc, (Iterable, type(None))):
+        raise ConfigurationError(f"{named('GPC')} must be several purposes, such as ('analytics',)")
+    gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
+    return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc)
