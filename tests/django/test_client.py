@@ -196,6 +196,8 @@ def test_checks_pass_for_a_setting_that_works(configured):  # rule 10.6
         ({"MAX_AGE": 5}, "consentpanel.E009"),
         ({"API_HOST": "https://api.mixpanel.com/track"}, "consentpanel.E009"),
         ({"CONSUMER": DjangoOutbox("elsewhere")}, "consentpanel.E010"),
+        ({"REGIME": "optin"}, "consentpanel.E001"),
+        ({"GPC": ("analytics", "adverts")}, "consentpanel.W008"),
         ({"REGISTRY": lambda subject_id, purpose: None}, "consentpanel.W006"),
         ({"POLICY": FieldPolicy(people={"$email": keep()})}, "consentpanel.W002"),
     ],
@@ -287,3 +289,18 @@ def test_the_migrations_say_what_the_models_are():
     env = {"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(project), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("consumer", [None, "consentpanel.django.DjangoOutbox", "consentpanel.BackgroundConsumer"])
+def test_a_test_without_the_mixin_reaches_no_vendor(configured, on_sqlite, consumer):
+    from django.test.utils import setup_test_environment, teardown_test_environment
+
+    setup_test_environment()
+    try:
+        configured(CONSUMER=consumer, API_HOST="api-eu.mixpanel.com", REGISTRY=lambda subject_id, purpose: True)
+        assert mixpanel.track("user-1", "Signed up")
+        mixpanel.flush()
+        assert mixpanel.stats() == {"sent": {"consent_granted": 1}}
+        mixpanel.close()
+    finally:
+        teardown_test_environment()

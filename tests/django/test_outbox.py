@@ -569,6 +569,23 @@ class TestWithinATestCase(ConsentPanelTestMixin, TestCase):  # rule 10.10
             assert self.consentpanel_outbox.messages == []
         self.consentpanel_outbox.assert_tracked("Bought", distinct_id=WHO)
 
+    def test_a_message_of_a_block_is_seen_when_the_block_has_ended(self) -> None:
+        with transaction.atomic():
+            with transaction.atomic():
+                self.mp.track(WHO, "Bought")
+            self.consentpanel_outbox.assert_nothing_sent(WHO)
+            with pytest.raises(AssertionError, match="waiting for a commit: 1"):
+                self.consentpanel_outbox.assert_tracked("Bought")
+        self.consentpanel_outbox.assert_tracked("Bought", distinct_id=WHO)
+        assert len(self.consentpanel_outbox.messages) == 1
+
+    def test_a_message_that_was_seen_is_not_seen_again_when_its_commit_is_captured(self) -> None:
+        with self.captureOnCommitCallbacks(execute=True):
+            with transaction.atomic():
+                self.mp.track(WHO, "Bought")
+            self.consentpanel_outbox.assert_tracked("Bought", distinct_id=WHO)
+        assert len(self.consentpanel_outbox.messages) == 1
+
     def test_a_message_of_a_block_that_is_taken_back_is_not_seen(self) -> None:
         with self.captureOnCommitCallbacks(execute=True), suppress(TakenBackError), transaction.atomic():
             self.mp.track(WHO, "Bought")

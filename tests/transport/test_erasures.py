@@ -253,7 +253,7 @@ def test_the_commands_say_that_one_waits(
     monkeypatch.setattr(_erasures, "_FIRST_PAUSE", 3600)
     vendor.fail(500)
     assert main(["erase", "--client", "erasing_shop:mp", "--yes", WHO]) == 0
-    assert "kept in the spool" in capsys.readouterr().err
+    assert "it is kept" in capsys.readouterr().err
     assert main(["spool", "spool.db"]) == 1
     assert "1 requests to erase a person, which the vendor has not taken yet" in capsys.readouterr().out
     assert main(["deliver", "--client", "erasing_shop:mp", "--once"]) == 1

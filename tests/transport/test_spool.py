@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from consentpanel import (
     keep,
     pseudonymous,
 )
+from consentpanel._log import forget_warnings
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 from consentpanel.transport import _spool
@@ -725,3 +727,22 @@ while mp._sealed.own_spools[0].waiting: time.sleep(0.05)
     for what in ("write", "open"):
         subprocess.run([sys.executable, "-c", program, what], cwd=tmp_path, env=env, check=True, timeout=60)
     assert [record["event"] for record in faulty.records] == ["Visited"]
+
+
+def test_an_outage_is_told_in_the_log_and_a_single_failure_is_not(
+    client: Any, registry: MemoryRegistry, vendor: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.grant(WHO)
+    mp = client()
+    mp.track(WHO, "Signed up")
+    for times in (1, 3):
+        forget_warnings()
+        caplog.clear()
+        vendor.fail(times=times)
+        until = time.monotonic() + 30
+        while vendor._failures and time.monotonic() < until:
+            with suppress(mixpanel.MixpanelException):
+                mp.flush()
+        assert ("delivery to events fails again and again" in caplog.text) is (times == 3)
+        assert WHO not in caplog.text
+        mp.track(WHO, "Signed in")

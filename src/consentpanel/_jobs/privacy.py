@@ -59,7 +59,7 @@ def erase(arguments: argparse.Namespace) -> int:
             else:
                 _print(done.erasure)
                 if done.is_erasure_kept:
-                    complain("the vendor has not taken a request yet: it is kept in the spool, and tried again")
+                    complain("the vendor has not taken a request yet: it is kept, and tried again")
         if failed:
             raise ConsentPanelError(f"{failed} of {len(ids)} were not asked for; the denials are recorded: try again")
 

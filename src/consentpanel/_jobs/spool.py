@@ -26,7 +26,7 @@ DESCRIPTION = (
     "of the messages."
 )
 _DELIVER = (
-    "Deliver what waits in the file of a client's SpoolConsumer, or in the database of its SQLAlchemyOutbox, as a process of its\n"
+    "Deliver what waits in the file of a client's SpoolConsumer, or in the database of its outbox, as a process of its\n"
     "own: until it is told to end (SIGTERM, Ctrl-C), or once. The client has the registry, the addresses and the credentials; what\n"
     "waits has none of them."
 )
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_deliver_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
     """Adds the options of ``deliver``; none for the client where that is given."""
-    add_client(parser, client, "the client with the SpoolConsumer or SQLAlchemyOutbox")
+    add_client(parser, client, "the client with the SpoolConsumer or the outbox")
     parser.add_argument("--once", action="store_true", help="deliver what waits now, and end")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="with --once: how long to try (60)"

@@ -103,6 +103,11 @@ def _resolved(key: str, value: object, named: Named) -> Any:
     if key == "REGIME" and value in {each.value for each in Regime}:
         return Regime(value)
     module, _, attribute = value.rpartition(".")
+    if not module:
+        others = ", or one of " + ", ".join(repr(each.value) for each in Regime) if key == "REGIME" else ""
+        raise ConfigurationError(
+            f"{named(key)}: {value!r} cannot be imported: it is no dotted path, such as 'shop.analytics.NAME'{others}"
+        )
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

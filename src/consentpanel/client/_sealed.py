@@ -180,7 +180,9 @@ class SealedTransport:
     def __hand_to_test(self, send: Callable[[], None], ticket: Ticket) -> None:
         # What an outbox has sent once the caller's transaction has committed a test is sent then too.
         for spool in self.own_spools[:1]:
-            spool.await_commit(send, ticket.lost)
+            is_over = spool.await_commit(send, ticket.lost)
+            if is_over is not None and hasattr(type(process.outbox), "await_commit"):
+                process.outbox.await_commit(is_over)
             return
         send()
 

@@ -6,7 +6,7 @@ import argparse
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._usage import UsageError
@@ -19,8 +19,11 @@ class JobCommand(BaseCommand):
 
     job: ClassVar[Job]
 
-    def __init_subclass__(cls) -> None:
-        cls.help = cls.job.description
+    def create_parser(self, prog_name: str, subcommand: str, **keywords: Any) -> CommandParser:
+        """The parser, whose help has the description of the job and its exit codes as they are written."""
+        self.help = self.job.description
+        said = {"formatter_class": _Help, "epilog": self.job.exit_codes}
+        return super().create_parser(prog_name, subcommand, **{**said, **keywords})
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declares the options of the job."""
@@ -44,6 +47,10 @@ class JobCommand(BaseCommand):
                 raise CommandError(str(error), returncode=2) from None
         if code:
             raise SystemExit(code)
+
+
+class _Help(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    pass
 
 
 _THE_CLIENT = object()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -111,6 +112,12 @@ def closing_what_opens(alias: str) -> Generator[None, None, None]:
     finally:
         if not was_open and not connection.in_atomic_block:
             connection.close()
+
+
+def is_testing() -> bool:
+    """Whether a test runner of Django's runs, or pytest-django: databases are dropped while no connection may be open, and nothing is sent."""
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")
 
 
 def at_the_end(

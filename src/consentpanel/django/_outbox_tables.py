@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from consentpanel.django._connections import (
     connection_of,
     is_in_transaction,
     is_interrupted,
+    is_testing,
     leave_to_the_parent,
     savepoint,
     used,
@@ -74,7 +74,7 @@ class _Pool:
             # Whatever state it is in.
             found.close()
             raise
-        if len(idle) < _IDLE and not _is_testing():
+        if len(idle) < _IDLE and not is_testing():
             idle.append(found)
         else:
             found.close()
@@ -111,12 +111,6 @@ def _before_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_GATE.after_in_parent, after_in_child=_GATE.after_in_child)
-
-
-def _is_testing() -> bool:
-    """Whether Django's test runner runs, which drops its databases while no connection may be open."""
-    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
-    return hasattr(state, "saved_data")
 
 
 def _opened(alias: str) -> BaseDatabaseWrapper:

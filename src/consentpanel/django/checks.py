@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from django.core import checks
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from consentpanel._consent.ids import BUILT_IN_PURPOSES
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel._visits.setting import Options
 from consentpanel.django import conf
@@ -90,12 +92,17 @@ def _of_outbox(said: Options) -> list[checks.CheckMessage]:
     if used.vendor == "sqlite" and used.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
         return [
             checks.Warning(
-                "An outbox in a SQLite database writes beside your requests, of which those fail that have read before they write.",
+                "The outbox writes to the SQLite database beside your requests; a request that reads first and then writes may fail: 'database is locked'.",
                 hint=f"Give DATABASES[{alias!r}] 'OPTIONS': {{'transaction_mode': 'IMMEDIATE'}}.",
                 id="consentpanel.W007",
             )
         ]
     return []
+
+
+def _several(values: Iterable[Any]) -> Iterator[Any]:
+    for each in values:
+        yield from (each,) if isinstance(each, str) else each
 
 
 _MIDDLEWARE = "consentpanel.django.ConsentMiddleware"
@@ -104,9 +111,13 @@ _LOG_IN = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 def _of_middleware() -> list[checks.CheckMessage]:
     try:
-        conf.visits()
+        gpc = conf.visits().gpc
     except ConsentPanelError as error:
         return [checks.Error(str(error), id="consentpanel.E008")]
+    used = {*BUILT_IN_PURPOSES, *map(str, _several((conf.options().purposes or {}).values()))}
+    if unknown := sorted(set(map(str, gpc)) - used):
+        text = f"CONSENTPANEL['GPC'] denies {unknown[0]!r}, which is the purpose of nothing that is sent."
+        return [checks.Warning(text, hint=f"Purposes are {', '.join(sorted(used))}.", id="consentpanel.W008")]
     installed = list(settings.MIDDLEWARE)
     ours = [place for place, each in enumerate(installed) if _is_ours(each)]
     if not ours:

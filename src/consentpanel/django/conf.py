@@ -9,6 +9,7 @@ from functools import cache
 from http.cookies import CookieError
 from typing import Any, cast
 
+import attrs
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.http import HttpResponse
@@ -18,6 +19,7 @@ from consentpanel._visits import VisitOptions, VisitorCookie
 from consentpanel._visits import setting as read
 from consentpanel._visits.setting import Options
 from consentpanel.client import Mixpanel
+from consentpanel.django._connections import is_testing
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
@@ -97,7 +99,7 @@ def try_out() -> None:
 
 
 class _Nowhere:
-    def send(self, *_: Any) -> None:
+    def send(self, endpoint: str, json_message: str) -> None:
         """Sends nothing."""
 
 
@@ -132,7 +134,11 @@ def consumer_of(said: Options) -> Any:
     from consentpanel.django.outbox import DjangoOutbox
 
     is_outbox = inspect.isclass(said.consumer) and issubclass(said.consumer, DjangoOutbox)
-    return read.consumer_of(said, **({"using": said.database} if is_outbox else {}))
+    more: dict[str, Any] = {"using": said.database} if is_outbox else {}
+    if is_testing() and (is_outbox or said.consumer in {None, BackgroundConsumer}):
+        # A test without the mixin or the fixture must not reach the vendor. An object that the setting names is used as it is.
+        return read.consumer_of(attrs.evolve(said, api_host=None), consumer=_Nowhere(), **more)
+    return read.consumer_of(said, **more)
 
 
 class _Current:

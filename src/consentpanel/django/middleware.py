@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_language
@@ -17,7 +18,7 @@ from consentpanel._visits import Visit
 from consentpanel.client import Withdrawal
 from consentpanel.django import conf
 from consentpanel.django._connections import IN_A_COROUTINE
-from consentpanel.errors import RegistryError
+from consentpanel.errors import ConfigurationError, RegistryError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
@@ -91,6 +92,8 @@ class ConsentMiddleware:
     sync_capable = async_capable = True
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        if not apps.is_installed("consentpanel.django"):
+            raise ConfigurationError("the middleware of consentpanel needs 'consentpanel.django' in INSTALLED_APPS")
         conf.visits()
         self._get_response = get_response
         self._is_async = iscoroutinefunction(get_response)

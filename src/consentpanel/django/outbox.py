@@ -45,7 +45,7 @@ class _Outbox(SharedSpool):
     def _callers_of_sqlite(self) -> BaseDatabaseWrapper | None:
         try:
             return self.tables.callers() if self.tables.dialect == "sqlite" else None
-        except (ConfigurationError, vendor.MixpanelException):
+        except vendor.MixpanelException:
             # What is asked next says it.
             return None
 
@@ -76,25 +76,40 @@ class _Outbox(SharedSpool):
             error_once(_NONE)
             raise vendor_error(None, _NONE)
 
-    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> Callable[[], bool] | None:
         """Has something sent once the caller's transaction has committed; at once where there is none but a test's own."""
         try:
             theirs = self.tables.callers()
-            if theirs is None or not theirs.in_atomic_block or _is_a_tests(theirs):
+            if theirs is None or not (blocks := _blocks_of(theirs)):
                 self._refuse_alone()
-                theirs = None
+                theirs, blocks = None, []
         except vendor.MixpanelException:
             lose(Reason.NOT_KEPT)
-            return
+            return None
         if theirs is None:
             send()
-        else:
-            at_the_end(self.tables.alias, send, lambda _: lose(Reason.ROLLED_BACK))
+            return None
+        is_over = False
+
+        def end(act: Callable[[], object]) -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                act()
+
+        def asked() -> bool:
+            # A `TestCase` never commits: of the code under test its outermost block decides.
+            if not any(each is blocks[0] for each in theirs.atomic_blocks):
+                end(send)
+            return is_over
+
+        at_the_end(self.tables.alias, lambda: end(send), lambda _: end(lambda: lose(Reason.ROLLED_BACK)))
+        return asked if len(blocks) < len(theirs.atomic_blocks) else None
 
 
-def _is_a_tests(connection: BaseDatabaseWrapper) -> bool:
-    """Whether each block that is open is a `TestCase`'s own, of which the code under test knows nothing."""
-    return all(getattr(each, "_from_testcase", False) for each in getattr(connection, "atomic_blocks", [None]))
+def _blocks_of(connection: BaseDatabaseWrapper) -> list[Any]:
+    """The blocks that are open, but for a `TestCase`'s own, of which the code under test knows nothing."""
+    return [each for each in connection.atomic_blocks if not getattr(each, "_from_testcase", False)]
 
 
 class DjangoOutbox(KeepingConsumer):
@@ -168,9 +183,9 @@ class DjangoOutbox(KeepingConsumer):
         """The alias of the database."""
         return self._outbox.tables.alias
 
-    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> Callable[[], bool] | None:
         """Has a message taken by another consumer once the caller's transaction has committed; for tests, by clients."""
-        self._outbox.await_commit(send, lose)
+        return self._outbox.await_commit(send, lose)
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[object, ...], _Outbox] = weakref.WeakValueDictionary()

@@ -20,6 +20,7 @@ from consentpanel._consent.age import MaxAge
 from consentpanel._consent.chain import Verification
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
+from consentpanel._log import error_once
 from consentpanel.django import signals
 from consentpanel.django._connections import (
     IN_A_COROUTINE,
@@ -261,6 +262,8 @@ class DjangoRegistry(PlannedRegistry):
             with used(self._alias):
                 return act()
         except SynchronousOnlyOperation:
+            # Whoever asks for a message tells of the failure alone.
+            error_once(IN_A_COROUTINE)
             problem = RegistryError(IN_A_COROUTINE)
         except UnicodeError:
             problem = InvalidRecordError(_NO_UTF8)

@@ -59,7 +59,11 @@ def _only_one_is_bool(expected: object, value: object) -> bool:
 
 
 def missing(
-    what: str, differences: Sequence[str], messages: Iterable[SentMessage], dropped: Iterable[Decision]
+    what: str,
+    differences: Sequence[str],
+    messages: Iterable[SentMessage],
+    dropped: Iterable[Decision],
+    waiting: int,
 ) -> AssertionError:
     """That nothing was sent that matches, and why.
 
@@ -68,6 +72,7 @@ def missing(
         differences: How each message that might have been it differs.
         messages: All that was sent.
         dropped: The decisions by which it may have been kept back.
+        waiting: How many messages wait for a commit.
     """
     lines = [f"no {what} {'matches:' if differences else 'was sent'}", *differences[:_MOST_SHOWN]]
     if len(differences) > _MOST_SHOWN:
@@ -77,6 +82,8 @@ def missing(
     reasons = Counter(decision.reason.value for decision in dropped)
     if reasons:
         lines.append("dropped: " + ", ".join(f"{count} ({reason})" for reason, count in reasons.items()))
+    if waiting:
+        lines.append(f"waiting for a commit: {waiting}")
     return AssertionError("\n  ".join(lines))
 
 

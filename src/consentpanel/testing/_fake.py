@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from consentpanel._messages.decision import Decision, Reason
@@ -48,6 +48,8 @@ class FakeTransport:
         self._asks_again = asks_again
         self._lock = threading.RLock()
         self._holding = Holding(self._lock, MOST_HELD)
+        #: Of what waits for a commit: whether that is over, asked before messages are looked at.
+        self._uncommitted: list[Callable[[], bool]] = []
         self._messages: list[SentMessage] = []
         self._decisions: list[Decision] = []
         self._failures: int | None = 0
@@ -94,7 +96,21 @@ class FakeTransport:
             subject_id: Whose; everybody's when left out. All are looked at in either case.
         """
         del subject_id
+        with self._lock:
+            asked, self._uncommitted = self._uncommitted, []
+        left = [each for each in asked if not each()]
+        with self._lock:
+            self._uncommitted = left + self._uncommitted
         self._holding.look(self._take)
+
+    def await_commit(self, is_over: Callable[[], bool]) -> None:
+        """Ask of something that an outbox has in a transaction, before messages are looked at; for clients.
+
+        Args:
+            is_over: Sends it where the transaction has ended by now; whether there is nothing more to ask.
+        """
+        with self._lock:
+            self._uncommitted.append(is_over)
 
     def _take(self, held: Held) -> None:
         self._messages += received(held.endpoint, held.message.json_message)
@@ -131,6 +147,7 @@ class FakeTransport:
         with self._lock:
             self._messages, self._decisions = [], []
             self._holding.forget()
+            self._uncommitted = []
             self._failures, self._error = 0, None
 
     @property
@@ -193,7 +210,7 @@ class FakeTransport:
         if found is not None:
             return found
         dropped = (decision for decision in self.dropped if decision.event == event)
-        raise _assertions.missing(f"event {event!r}", differences, self.messages, dropped)
+        raise _assertions.missing(f"event {event!r}", differences, self.messages, dropped, len(self._uncommitted))
 
     def assert_not_tracked(
         self, event: str, distinct_id: object = None, properties: Mapping[str, Any] | None = None
@@ -227,7 +244,8 @@ class FakeTransport:
         if found is not None:
             return found
         dropped = (decision for decision in self.dropped if decision.endpoint == "people")
-        raise _assertions.missing("$set of a user profile", differences, self.messages, dropped)
+        waiting = len(self._uncommitted)
+        raise _assertions.missing("$set of a user profile", differences, self.messages, dropped, waiting)
 
     def assert_nothing_sent(self, subject_id: object = None) -> None:
         """Check that nothing was sent, or nothing that names a person.

@@ -8,6 +8,7 @@ mock does: a request that `responses`, `respx` or the like answers is not a real
 from __future__ import annotations
 
 import functools
+import http.client
 import socket
 import ssl
 import threading
@@ -75,6 +76,8 @@ class _Guard:
             if self._is_installed:
                 return
             _wrap(socket, "getaddrinfo", lambda arguments: arguments[0] if arguments else None)
+            # By a proxy, which looks the name up itself.
+            _wrap(http.client.HTTPConnection, "set_tunnel", lambda arguments: arguments[1] if arguments[1:] else None)
             _wrap(ssl.SSLSocket, "send", lambda arguments: arguments[0].server_hostname)
             _wrap(ssl.SSLObject, "write", lambda arguments: arguments[0].server_hostname)
             self._is_installed = True

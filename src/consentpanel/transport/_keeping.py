@@ -119,10 +119,16 @@ class KeepingConsumer:
         """Makes of an act what another thread can do for this caller; for clients."""
         return lambda act: act
 
-    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
-        """Has a message taken by another consumer, at once; for tests, by clients."""
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> Callable[[], bool] | None:
+        """Has a message taken by another consumer, at once; for tests, by clients.
+
+        Returns:
+            Where nothing tells of the end of the transaction in which it is: what is to be asked, which sends it once that is over, and
+            answers whether it is; None anywhere else.
+        """
         del lose  # for outboxes
         send()
+        return None
 
     def summary(self) -> Summary:
         """What waits, and nothing of the messages; for the command line.

@@ -256,9 +256,10 @@ class SQLAlchemyOutbox(KeepingConsumer):
         """Makes of an act what another thread can do in the transaction in which this caller is now; for clients."""
         return self._outbox.transactions.pin()
 
-    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> None:
+    def await_commit(self, send: Callable[[], None], lose: Callable[[Reason], None]) -> Callable[[], bool] | None:
         """Has a message taken by another consumer once the caller's transaction has committed; for tests, by clients."""
         self._outbox.await_commit(send, lose)
+        return None
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[object, ...], Outbox] = weakref.WeakValueDictionary()

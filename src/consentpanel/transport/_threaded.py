@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from consentpanel._log import error_once
+from consentpanel._log import error_once, warn_rarely
 from consentpanel.transport._delivery import Buffer
 from consentpanel.transport._ends import has_ended, watch_signal
 from consentpanel.transport._http import UNAUTHORIZED, DeliveryError, understood
@@ -16,6 +16,10 @@ _REFUSED = (
     "the vendor refuses the credentials or the project's token (HTTP %s): nothing is delivered until that is mended; what waits is "
     "kept as long as it may be, and tried again"
 )
+
+
+#: How many failures in a row are told of; fewer are every day's.
+_AN_OUTAGE = 3
 
 
 class ThreadedBuffer(Buffer):
@@ -79,4 +83,10 @@ class ThreadedBuffer(Buffer):
         pause = failure.retry_after or pause_after(self._failures[endpoint])
         self._not_before[endpoint] = time.monotonic() + pause
         self._failures[endpoint] += 1
+        if self._failures[endpoint] == _AN_OUTAGE:
+            warn_rarely(
+                "delivery to %s fails again and again, and what waits is kept as long as it may be: %s",
+                endpoint,
+                str(failure),
+            )
         return failure
