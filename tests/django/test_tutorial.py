@@ -1,4 +1,4 @@
-"""The tutorial is followed to the letter: its files are written, its commands run, its answers compared."""
+"""The tutorial is followed to the letter: its files are written, its commands run, its answers compared; the guide shows the shop."""
 
 from __future__ import annotations
 
@@ -99,3 +99,12 @@ def test_its_calls_are_found_and_judged(site: Path) -> None:
     said = run(site, "manage.py", "consent_scan")
     assert "events: Bought" in said
     assert re.search(r"email\s+dropped", said)
+
+
+def test_the_guide_shows_the_example_shop_as_it_is() -> None:
+    root = TUTORIAL.parents[2]
+    text = (root / "docs" / "how-to" / "set-up-django.md").read_text("utf-8")
+    shown = re.findall(r"^<!-- (\S+\.py) -->\n```python\n(.+?)\n```$", text, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 7
+    for name, code in shown:
+        assert f"{code}\n" in (root / "examples" / "django_shop" / name).read_text("utf-8"), name
