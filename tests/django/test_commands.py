@@ -83,7 +83,8 @@ def test_prune_forgets_whom_nobody_needs(run: Any) -> None:
     registry.record(ConsentRecord("old", "analytics", ConsentStatus.DENIED, long_ago))
     registry.deny("new")
     assert run("prune", "--days", "30", "--yes") == (0, "1 person forgotten\n", "")
-    assert [who for _, who in registry.people()] == ["new"]
+    assert "new" in {who for _, who in registry.people()}
+    assert registry.history("old") == []
 
 
 def test_deliver_delivers_what_waits_in_the_database(run: Any) -> None:

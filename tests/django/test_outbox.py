@@ -381,6 +381,130 @@ def test_consent_and_message_of_a_sign_up_are_one_transaction(client: Any, alias
     assert [each.event for each in vendor.events] == ["Signed up again"]
 
 
+def test_an_observer_may_use_the_database_when_it_hears_of_a_rollback(
+    registry: MemoryRegistry, vendor: FakeTransport, alias: str
+) -> None:
+    found: list[int] = []
+
+    def look(decision: Decision) -> None:
+        if decision.reason is Reason.ROLLED_BACK:
+            found.append(Group.objects.using(alias).count())
+
+    outbox: Any = DjangoOutbox(alias, consumer=vendor, linger=9)
+    mp = Mixpanel("TOKEN", outbox, registry=registry, observers=[look])
+    try:
+        with suppress(TakenBackError), transaction.atomic(using=alias):
+            mp.track(WHO, "Signed up")
+            raise TakenBackError
+        assert found == [Group.objects.using(alias).count()]
+        assert connections[alias].get_autocommit()
+    finally:
+        end(outbox)
+
+
+def test_in_a_block_no_other_connection_is_needed(client: Any, alias: str, vendor: FakeTransport) -> None:
+    mp = client(connections=0, while_unknown="hold")
+    outbox = outbox_of(mp)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("consentpanel.django._outbox_tables._opened", lambda _: pytest.fail("another connection"))
+        with transaction.atomic(using=alias):
+            assert mp.track(WHO, "Signed up")
+            assert mp.people_set(WHO, {"plan": "pro"})
+            assert mp.track("new", "Held").outcome is Outcome.HELD
+        assert mp.track(WHO, "Outside")
+    outbox.flush()
+    assert [each.event for each in vendor.events] == ["Signed up", "Outside"]
+
+
+def test_rows_that_are_being_read_keep_no_message_out(client: Any, alias: str, vendor: FakeTransport) -> None:
+    mp = client()
+    groups = [Group.objects.using(alias).create(name=f"group {number}") for number in range(3)]
+    try:
+        begun = time.monotonic()
+        assert all(mp.track(WHO, group.name) for group in Group.objects.using(alias).iterator(chunk_size=1))
+        # Half of what one connection waits for another.
+        assert time.monotonic() - begun < 10
+    finally:
+        for group in groups:
+            group.delete()
+
+
+def test_what_was_held_leaves_with_the_grant_of_the_same_block_or_stays(
+    client: Any, alias: str, vendor: FakeTransport
+) -> None:  # rule 8.10
+    registry = DjangoRegistry(alias)
+    mp = client(registry=registry, while_unknown="hold")
+    assert mp.people_set("new", {"plan": "free"}).outcome is Outcome.HELD
+    with suppress(TakenBackError), transaction.atomic(using=alias):
+        registry.grant("new", "profiles", covers_held=True)
+        assert mp.people_set("new", {"plan": "pro"})
+        raise TakenBackError
+    mp.flush()
+    assert vendor.messages == []
+    assert outbox_of(mp).summary().held == 1
+    with transaction.atomic(using=alias):
+        registry.grant("new", "profiles", covers_held=True)
+        assert mp.people_set("new", {"plan": "pro"})
+    mp.flush()
+    assert [each.properties["$set"]["plan"] for each in vendor.people] == ["free", "pro"]
+
+
+def test_what_a_withdrawal_sends_after_the_commit_is_no_message_outside_of_a_block(
+    client: Any, alias: str, vendor: FakeTransport
+) -> None:
+    registry = DjangoRegistry(alias)
+    registry.grant("user-1")
+    mp = client(registry=registry, without_transaction="refuse")
+
+    def fail() -> None:
+        raise TakenBackError
+
+    def leave() -> None:
+        with transaction.atomic(using=alias):
+            transaction.on_commit(fail, using=alias)
+            mp.withdraw("user-1", delete_profile=True)
+
+    # Though an act of somebody else's raises before.
+    with pytest.raises(TakenBackError):
+        leave()
+    mp.flush()
+    assert [list(each.properties) for each in vendor.people][-1:] == [["$delete"]]
+
+
+def test_a_process_that_only_writes_counts_what_others_have_delivered(
+    client: Any, alias: str, vendor: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consentpanel.transport._shared_spool._SETTLED", 0.0)
+    writer, other = client(connections=0), client()
+    writer.track(WHO, "Signed up")
+    outbox_of(other).flush()
+    outbox_of(writer)._spool._next_look["rare"] = 0.0
+    writer.track(WHO, "Signed in")
+    assert writer.stats() == {"sent": {"consent_granted": 1}, "queued": {"consent_granted": 1}}
+
+
+def test_what_is_taken_back_by_hand_is_told_later(
+    client: Any, alias: str, vendor: FakeTransport, told: list[Decision], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consentpanel.transport._shared_spool._SETTLED", 0.0)
+    mp = client()
+    transaction.set_autocommit(False, using=alias)
+    try:
+        mp.track(WHO, "Taken back")
+        transaction.rollback(using=alias)
+        with transaction.atomic(using=alias):
+            mp.track(WHO, "Signed up")
+        transaction.commit(using=alias)
+        transaction.rollback(using=alias)
+    finally:
+        transaction.set_autocommit(True, using=alias)
+    mp.flush()
+    outbox_of(mp)._spool._settle_gone()
+    assert [each.event for each in vendor.events] == ["Signed up"]
+    assert lost(told) == [Reason.ROLLED_BACK]
+    assert mp.stats()["sent"] == {"consent_granted": 1}
+
+
 def test_a_coroutine_is_told_how_to_call(
     client: Any, alias: str, told: list[Decision], caplog: Any, vendor: FakeTransport
 ) -> None:

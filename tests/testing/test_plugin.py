@@ -211,7 +211,7 @@ def test_a_request_at_the_exit_of_the_process_is_stopped(run):
     result.stdout.fnmatch_lines(["stopped at exit: a test must not send a real request to api.mixpanel.com"])
 
 
-def test_a_request_through_a_proxy_is_stopped(run):
+def test_a_request_through_a_proxy_is_stopped_and_told(run):
     result = run(
         """
         import contextlib, socket, threading, requests, pytest
@@ -244,7 +244,9 @@ def test_a_request_through_a_proxy_is_stopped(run):
         """,
         preamble="",
     )
-    result.assert_outcomes(passed=1)
+    # Nothing was sent, and yet somebody tried.
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*this test sent a real request to api.mixpanel.com, which was stopped*"])
 
 
 @pytest.mark.parametrize("write", ["through a socket", "through a buffer"])

@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, transaction
@@ -23,6 +24,8 @@ from consentpanel.registry._db_failures import meaning_of, told
 
 _T = TypeVar("_T")
 
+#: Seconds that a rollback waits for whoever is told of it.
+_PATIENCE = 5.0
 #: How often a write of our own is tried when others are in its way.
 _TRIES = 5
 
@@ -117,7 +120,14 @@ def closing_what_opens(alias: str) -> Generator[None, None, None]:
 def is_testing() -> bool:
     """Whether a test runner of Django's runs, or pytest-django: databases are dropped while no connection may be open, and nothing is sent."""
     state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
-    return hasattr(state, "saved_data")
+    # Before the runner has begun the command says it.
+    return hasattr(state, "saved_data") or (sys.argv[1:2] == ["test"] and "django.core.management" in sys.modules)
+
+
+def is_a_tests(settings: Mapping[str, Any]) -> bool:
+    """Whether a database is one that a test runner has made: by its name, as Django gives it."""
+    name, given = str(settings["NAME"]), settings.get("TEST", {}).get("NAME")
+    return name.startswith(str(given)) if given else Path(name).name.startswith(("test_", "file:memorydb_"))
 
 
 def at_the_end(
@@ -132,6 +142,7 @@ def at_the_end(
             in the process alone in which it was begun.
     """
     connection, pid = connections[alias], os.getpid()
+    is_in_block = connection.in_atomic_block
     # Of an earlier commit, one of whose acts raised: then nothing can be told by it.
     was_committed = _has_committed(connection)
 
@@ -141,17 +152,28 @@ def at_the_end(
         except Exception as error:  # noqa: BLE001 - Django's own log would quote it, and the caller's rollback goes on
             note_failure("what was to be done after the end of a transaction", error)
 
+    def after_commit() -> None:
+        before = is_after_commit()
+        _mine.is_after_commit = before or is_in_block
+        try:
+            end(committed)
+        finally:
+            _mine.is_after_commit = before
+
     def done(_: object) -> None:
         is_over.detach()
-        end(committed)
+        after_commit()
 
     def gone() -> None:
         if pid != os.getpid():
             return
         if not connection.in_atomic_block and _has_committed(connection) and not was_committed:
-            end(committed)
-        elif taken_back is not None:
+            after_commit()
+        elif taken_back is not None and connection.in_atomic_block:
             end(partial(taken_back, connection))
+        elif taken_back is not None:
+            # Django is in the middle of the rollback: whoever used its connection now would break it.
+            _elsewhere(partial(end, partial(taken_back, connection)))
 
     # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back, or another act raises.
     mark = _Mark()
@@ -160,9 +182,32 @@ def at_the_end(
     transaction.on_commit(partial(done, mark), using=alias, robust=True)
 
 
+def is_after_commit() -> bool:
+    """Whether this thread does what has waited for the commit of a block."""
+    return bool(getattr(_mine, "is_after_commit", False))
+
+
 def _has_committed(connection: BaseDatabaseWrapper) -> bool:
-    """Whether Django is about to do, or in the middle of, what waited for a commit."""
+    """Whether Django is about to do, or in the middle of, what has waited for a commit."""
     return bool(getattr(connection, "run_commit_hooks_on_set_autocommit_on", False))
+
+
+def _elsewhere(act: Callable[[], object]) -> None:
+    """Does something in a thread of its own, and waits for it a while."""
+
+    def do() -> None:
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=do, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter ends, or the system has no more threads
+        act()
+    else:
+        thread.join(_PATIENCE)
 
 
 class _Mark:
@@ -234,6 +279,12 @@ def _leave_to_the_parent() -> None:
         else:
             # Both would read each other's answers.
             leave_to_the_parent(connection)
+    kind: Any = getattr(sys.modules.get("django.db.backends.postgresql.base"), "DatabaseWrapper", None)
+    pools = getattr(kind, "_connection_pools", None)
+    if pools:
+        # Of OPTIONS["pool"], whose threads have not come along.
+        _inherited.append(dict(pools))
+        pools.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,7 +6,7 @@ import os
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from consentpanel.django._connections import (
     cause_of,
     committed,
     connection_of,
+    is_a_tests,
     is_in_transaction,
     is_interrupted,
     is_testing,
@@ -45,6 +46,7 @@ _IN_MEMORY = (
     "an outbox needs connections of its own, and this database in memory has one for all: what waits for a commit could not be told from "
     "what was committed. Use a file"
 )
+_AFTER_THE_TESTS = "the tests are over, and the database is not theirs any more: what waits there is left alone"
 _IN_A_COROUTINE = (
     "a message of an outbox is written by Django's connections, which no coroutine can use: await request.consent.atrack(...), or "
     "sync_to_async(...) of the call, or use AsyncMixpanel"
@@ -58,11 +60,13 @@ class _Pool:
     def __init__(self) -> None:
         #: By alias: routers may change their minds.
         self._idle: defaultdict[str, list[BaseDatabaseWrapper]] = defaultdict(list)
+        self._was_a_tests = False
         _POOLS.add(self)
 
     @contextmanager
     def connection(self, alias: str) -> Generator[BaseDatabaseWrapper, None, None]:
         """A connection that nobody else uses until this ends."""
+        self._check(alias)
         idle = self._idle[alias]
         try:
             found = idle.pop()
@@ -78,6 +82,19 @@ class _Pool:
             idle.append(found)
         else:
             found.close()
+
+    def _check(self, alias: str) -> None:
+        """Sees to it that a process of tests does not take, when its database is gone, what waits in the real one.
+
+        Raises:
+            MixpanelException: It would.
+        """
+        if not (self._was_a_tests or is_testing()):
+            return
+        if is_a_tests(connections[alias].settings_dict):
+            self._was_a_tests = True
+        elif self._was_a_tests:
+            raise vendor_error(None, _AFTER_THE_TESTS)
 
     def close(self) -> None:
         """Closes what nobody uses."""
@@ -197,6 +214,7 @@ class DjangoTables(SharedStore):
 
     def write(self, act: Callable[[Connection], _T]) -> _T:
         if (theirs := self.borrowed) is not None:
+            self.see_the_server()
             return self._in_theirs(theirs, act)
 
         def write() -> _T:
@@ -220,6 +238,20 @@ class DjangoTables(SharedStore):
 
         return self._translated(look)
 
+    def opened(self) -> BaseDatabaseWrapper | None:
+        """The connection of this thread where it is open and idle, or in a transaction; None where another one is to be used."""
+
+        def look() -> BaseDatabaseWrapper | None:
+            found = connection_of(self.alias)
+            is_open = found.connection is not None or is_in_transaction(found)
+            return found if is_open and not is_interrupted(self.alias) else None
+
+        try:
+            return self._translated(look)
+        except (vendor.MixpanelException, InvalidRecordError):
+            # What is asked next says it.
+            return None
+
     def put_in(self, theirs: BaseDatabaseWrapper, new: New) -> int:
         """Writes a message into a caller's transaction, which goes on whatever fails; its number.
 
@@ -233,13 +265,35 @@ class DjangoTables(SharedStore):
         self._pool.close()
 
     def _in_theirs(self, theirs: BaseDatabaseWrapper, act: Callable[[Connection], _T]) -> _T:
+        """What an act writes in a caller's transaction, under a savepoint; in one of its own where there is none."""
+
         def do() -> _T:
-            with used(theirs.alias), savepoint(theirs):
-                return act(_Adapter(theirs))
+            with used(theirs.alias):
+                if not is_in_transaction(theirs):
+                    begin = partial(transaction.atomic, using=theirs.alias)
+                    return committed(theirs, begin, lambda: act(_Adapter(theirs)))
+                with savepoint(theirs):
+                    return act(_Adapter(theirs))
 
         return self._translated(do)
 
+    def _asked_of(self, theirs: BaseDatabaseWrapper, act: Callable[[BaseDatabaseWrapper], _T]) -> _T:
+        """What an act reads by a caller's connection."""
+
+        def ask() -> _T:
+            with used(theirs.alias):
+                if not is_in_transaction(theirs):
+                    return asked_twice(theirs, lambda: act(theirs))
+                # Others go on after a statement that fails.
+                with savepoint(theirs) if theirs.vendor == "postgresql" else nullcontext():
+                    return act(theirs)
+
+        return self._translated(ask)
+
     def _own(self, act: Callable[[BaseDatabaseWrapper], _T]) -> _T:
+        if (theirs := self.borrowed) is not None:
+            return self._asked_of(theirs, act)
+
         def use() -> _T:
             with self._pool.connection(self.alias) as connection:
                 return asked_twice(connection, lambda: act(connection))

@@ -8,12 +8,12 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, NoReturn, cast
 
-from django.db import router, transaction
+from django.db import router
 
 from consentpanel._forks import Survivors
-from consentpanel._log import note_failure
 from consentpanel.client import Mixpanel
 from consentpanel.django import conf
+from consentpanel.django._connections import at_the_end
 
 
 class _LazyMixpanel:
@@ -63,13 +63,7 @@ def _on_commit(name: str) -> Callable[..., None]:
         # As it is now: what happens to it until the commit was not said.
         given, named = _copied(arguments), _copied(keywords)
 
-        def send() -> None:
-            try:
-                getattr(mixpanel, name)(*given, **named)
-            except Exception as error:  # noqa: BLE001 - Django's own log would quote it
-                note_failure(f"{name} after the commit", error)
-
-        transaction.on_commit(send, using=using or _alias(), robust=True)
+        at_the_end(using or _alias(), lambda: getattr(mixpanel, name)(*given, **named))
 
     call.__name__ = call.__qualname__ = f"{name}_on_commit"
     call.__module__ = "consentpanel.django"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Literal, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,7 +13,7 @@ from typing_extensions import Unpack
 from consentpanel._log import error_once
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.django._connections import at_the_end
+from consentpanel.django._connections import at_the_end, is_after_commit
 from consentpanel.django._outbox_tables import DjangoTables
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._http import shared
@@ -21,7 +22,7 @@ from consentpanel.transport._message_store import New
 from consentpanel.transport._shared_spool import Delivery, SharedSpool, delivery_of, is_needed_of
 from consentpanel.transport._spooling import SpoolConsumer
 from consentpanel.transport._ticket import Restorer, Ticket
-from consentpanel.transport._waiting import vendor_error
+from consentpanel.transport._waiting import Waiting, vendor_error
 
 _NONE = "no atomic block is open where a message is tracked, and its outbox wants one (without_transaction='refuse'): the message is not kept"
 
@@ -49,6 +50,27 @@ class _Outbox(SharedSpool):
             # What is asked next says it.
             return None
 
+    def _go_before(self, endpoint: str, message: Waiting) -> None:
+        with self.tables.lent(self.tables.opened()):
+            super()._go_before(endpoint, message)
+
+    def _released(self, ticket: Ticket | None) -> None:
+        theirs = self.tables.borrowed
+        if theirs is not None and theirs.in_atomic_block and theirs.commit_on_exit:
+            # Taken back, it is held as before.
+            at_the_end(self.tables.alias, partial(super()._released, ticket))
+        else:
+            super()._released(ticket)
+
+    def _settle_gone(self) -> None:
+        with self.tables.lent(self.tables.opened()):
+            super()._settle_gone()
+
+    def _written(self, endpoint: str, message: Waiting) -> Reason | None:
+        # By the caller's connection where there is one: it would wait for another one that it keeps waiting itself.
+        with self.tables.lent(self.tables.opened()):
+            return super()._written(endpoint, message)
+
     def _append(self, new: New, ticket: Ticket | None) -> None:
         self.tables.see_the_server()
         theirs = self.tables.callers()
@@ -58,21 +80,24 @@ class _Outbox(SharedSpool):
             return
         number = self.tables.put_in(theirs, new)
         self._begun(number, ticket)
-        if not theirs.in_atomic_block:
-            # Its end Django does not tell of where a project manages its transactions by hand.
+        if not (theirs.in_atomic_block and theirs.commit_on_exit):
+            # A project manages its transactions by hand: Django does not tell of their end.
+            if self._connections:
+                self._by_hand.add(number)
             self._committed(number, new)
             return
         at_the_end(self.tables.alias, lambda: self._committed(number, new), lambda where: self._ended(where, number))
 
     def _ended(self, where: BaseDatabaseWrapper, number: int) -> None:
-        # After a failure of the connection nobody knows whether the server has committed.
-        if where.errors_occurred and where.vendor != "sqlite":
+        # After a failure of the connection nobody knows whether the server has committed; a savepoint was taken back.
+        if where.errors_occurred and not where.in_atomic_block and where.vendor != "sqlite":
             self._doubt(number)
         else:
             self._taken_back(number)
 
     def _refuse_alone(self) -> None:
-        if self.is_needed:
+        # After a commit what waited for it is done, such as the deletion of a profile.
+        if self.is_needed and not is_after_commit():
             error_once(_NONE)
             raise vendor_error(None, _NONE)
 

@@ -76,8 +76,13 @@ class _Guard:
             if self._is_installed:
                 return
             _wrap(socket, "getaddrinfo", lambda arguments: arguments[0] if arguments else None)
-            # By a proxy, which looks the name up itself.
-            _wrap(http.client.HTTPConnection, "set_tunnel", lambda arguments: arguments[1] if arguments[1:] else None)
+            # By a proxy, which looks the name up itself: told here, and stopped before anything is sent.
+            _wrap(
+                http.client.HTTPConnection,
+                "set_tunnel",
+                lambda arguments: arguments[1] if arguments[1:] else None,
+                stops=False,
+            )
             _wrap(ssl.SSLSocket, "send", lambda arguments: arguments[0].server_hostname)
             _wrap(ssl.SSLObject, "write", lambda arguments: arguments[0].server_hostname)
             self._is_installed = True
@@ -106,10 +111,14 @@ class _Guard:
         with self._lock:
             self._watches.remove(watch)
 
-    def check(self, host: object) -> None:
-        """Stop a request to the vendor that no test may make."""
+    def check(self, host: object, *, stops: bool) -> None:
+        """Note a request to the vendor that no test may make.
+
+        Raises:
+            VendorRequestError: There is one, and it is to be stopped.
+        """
         name = vendor_host(host)
-        if name is not None and not self._allows(name):
+        if name is not None and not self._allows(name) and stops:
             raise VendorRequestError(name)
 
     def _allows(self, name: str) -> bool:
@@ -143,12 +152,12 @@ def vendor_host(host: object) -> str | None:
     return name if name == DOMAIN or name.endswith("." + DOMAIN) else None
 
 
-def _wrap(owner: Any, name: str, host_of: Callable[[tuple[Any, ...]], object]) -> None:
+def _wrap(owner: Any, name: str, host_of: Callable[[tuple[Any, ...]], object], *, stops: bool = True) -> None:
     original: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(original)
     def guarded(*arguments: Any, **keywords: Any) -> Any:
-        GUARD.check(keywords["host"] if "host" in keywords else host_of(arguments))
+        GUARD.check(keywords["host"] if "host" in keywords else host_of(arguments), stops=stops)
         return original(*arguments, **keywords)
 
     setattr(owner, name, guarded)

@@ -78,6 +78,8 @@ class SharedSpool(Spool):
         super()._reset()
         #: Numbers of which nobody knows whether they were committed.
         self._doubtful: set[int] = set()
+        #: Numbers of what was written in transactions of whose end nobody tells.
+        self._by_hand: set[int] = set()
         #: Of what was written in transactions that are open.
         self._uncommitted: set[int] = set()
         #: When which numbers were about to be committed.
@@ -144,8 +146,9 @@ class SharedSpool(Spool):
         return super()._remembered() - self._uncommitted - (recent - self._doubtful)
 
     def _gone(self, number: int, ticket: Ticket) -> None:
-        if number in self._doubtful:
+        if number in self._doubtful or number in self._by_hand:
             self._doubtful.discard(number)
+            self._by_hand.discard(number)
             ticket.lost(Reason.ROLLED_BACK)
         else:
             super()._gone(number, ticket)

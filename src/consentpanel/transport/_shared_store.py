@@ -72,16 +72,17 @@ class SharedStore(MessageStore):
 
     @contextmanager
     def lent(self, theirs: Any) -> Generator[None, None, None]:
-        """Until this ends, this thread writes in somebody's transaction; in its own for None."""
+        """Until this ends, this thread uses somebody's connection, and writes in its transaction; its own for None."""
+        before = self.borrowed
         self._lent.connection = theirs
         try:
             yield
         finally:
-            self._lent.connection = None
+            self._lent.connection = before
 
     @property
     def borrowed(self) -> Any:
-        """The connection in whose transaction this thread writes; None for its own."""
+        """The connection that was lent to this thread; None for its own."""
         return getattr(self._lent, "connection", None)
 
     def append_told(self, new: New, tell: Callable[[int], None]) -> None:

@@ -190,6 +190,10 @@ class Spool(ThreadedBuffer):
     def put(self, endpoint: str, message: Waiting) -> None:
         """Writes a message, which is kept when this returns; where it cannot be, its ticket is told."""
         self._is_used, self._last = True, None
+        if not self._connections and self._is_due("rare", _SELDOM):
+            # No thread of this process ever looks.
+            with suppress(vendor.MixpanelException):
+                self._settle_gone()
         if not message.hold_for:
             with suppress(vendor.MixpanelException):
                 self._go_before(endpoint, message)
@@ -578,14 +582,18 @@ class Spool(ThreadedBuffer):
         asked = [Waiting("", (None, None), tickets[row.number], 0) for row in rows]
         answers = {row.number: answer for row, answer in zip(rows, answers_about(asked), strict=True)}
         for number in self._store.release(number for number, answer in answers.items() if answer):
-            if (ticket := tickets[number]) is not None:
-                ticket.release()
-            with self._lock:
-                self._fresh += 1
+            self._released(tickets[number])
         # What is over is asked about too: the answer may have come in time.
         over = self._store.over(number for number, answer in answers.items() if answer is None)
         gone = [number for number, answer in answers.items() if answer is False]
         self._end_holding([*gone, *over], tickets, denied=gone)
+
+    def _released(self, ticket: Ticket | None) -> None:
+        """Notes that a message is held no more."""
+        if ticket is not None:
+            ticket.release()
+        with self._lock:
+            self._fresh += 1
 
     def _tickets_of(self, rows: Sequence[Row], known: Mapping[str, Restorer]) -> dict[int, Ticket | None]:
         """The tickets of what is held, by its numbers."""
@@ -645,6 +653,10 @@ class Spool(ThreadedBuffer):
         judged = [Waiting("", (None, None), ticket, 0) for _, ticket in dead]
         denied = [number for (number, _), answer in zip(dead, answers_about(judged), strict=True) if answer is False]
         self._store.forget_dead(denied)
+        self._settle_gone()
+
+    def _settle_gone(self) -> None:
+        """Counts what is there no more, of what this process has written."""
         remembered = self._remembered()
         for number in remembered - self._store.among(remembered):
             if (ticket := self._tickets.pop(number, None)) is not None:
