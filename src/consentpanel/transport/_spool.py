@@ -658,7 +658,8 @@ class Spool(ThreadedBuffer):
     def _settle_gone(self) -> None:
         """Counts what is there no more, of what this process has written."""
         remembered = self._remembered()
-        for number in remembered - self._store.among(remembered):
+        gone = remembered - self._store.among(remembered) if remembered else ()
+        for number in gone:
             if (ticket := self._tickets.pop(number, None)) is not None:
                 self._gone(number, ticket)
 
