@@ -209,14 +209,15 @@ class DjangoRegistry(PlannedRegistry):
             super()._tell(subject_ids, **where)
             return
         tell(self, subject_ids, is_settled=False)
-        mark = object()
-        self._marks.add(mark)
+        # Those of this thread: of a rollback another one may tell.
+        mark, marks = object(), self._marks
+        marks.add(mark)
 
         def settle() -> None:
-            self._marks.discard(mark)
+            marks.discard(mark)
             tell(self, subject_ids, is_settled=True)
 
-        at_the_end(self._alias, settle, lambda _: self._marks.discard(mark))
+        at_the_end(self._alias, settle, lambda _: marks.discard(mark))
 
     def _write(self, records: list[ConsentRecord], *, is_stamped_here: bool, **where: Any) -> None:
         super()._write(records, is_stamped_here=is_stamped_here, **where)
