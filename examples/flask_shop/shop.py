@@ -5,14 +5,13 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
 from mixpanel import MixpanelException
 
-from consentpanel import BackgroundConsumer, FieldPolicy, Mixpanel, PrivacyRequestError, PrivacyRequests, keep
-from consentpanel.registry import SQLiteRegistry
+from consentpanel import ConsentStatus, FieldPolicy, PrivacyRequestError, PrivacyRequests, keep
+from consentpanel.flask import ConsentPanel, current_consent
 from consentpanel.transparency import Notice, Vendor, notice
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ pages = Blueprint("pages", __name__)
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Build the shop; its registry and its client live as long as it does.
+    """Build the shop.
 
     Args:
         config: Settings that go before those of the environment.
@@ -71,22 +70,17 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         SESSION_COOKIE_SECURE=os.environ.get("SHOP_DEBUG") != "1",
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=16 * 1024,
-        MIXPANEL_TOKEN=os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
-        MIXPANEL_API_HOST=os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
+        CONSENTPANEL_TOKEN=os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
+        CONSENTPANEL_POLICY=POLICY,
+        CONSENTPANEL_POLICY_VERSION=PRIVACY_POLICY_VERSION,
+        CONSENTPANEL_DATABASE=os.environ.get("SHOP_DATABASE", "sqlite:///shop.db"),
+        CONSENTPANEL_API_HOST=os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
         MIXPANEL_OAUTH_TOKEN=os.environ.get("MIXPANEL_OAUTH_TOKEN", ""),
         MIXPANEL_PRIVACY_HOST=os.environ.get("MIXPANEL_PRIVACY_HOST") or None,
-        CONSENT_REGISTRY=os.environ.get("SHOP_CONSENT_REGISTRY", "consent.db"),
     )
     app.config.update(config or {})
-    registry = SQLiteRegistry(app.config["CONSENT_REGISTRY"], required_policy_version=PRIVACY_POLICY_VERSION)
-    app.extensions["consent_registry"] = registry
-    app.extensions["mixpanel"] = Mixpanel(
-        app.config["MIXPANEL_TOKEN"],
-        BackgroundConsumer(api_host=app.config["MIXPANEL_API_HOST"]),
-        registry=registry,
-        policy=POLICY,
-        privacy=_privacy_requests(app.config),
-    )
+    panel = ConsentPanel(app, privacy=_privacy_requests(app.config))
+    panel.create_tables(app)
     app.register_blueprint(pages)
     app.jinja_env.globals["form_token"] = _form_token
     return app
@@ -96,7 +90,7 @@ def _privacy_requests(config: Mapping[str, Any]) -> PrivacyRequests | None:
     if not config["MIXPANEL_OAUTH_TOKEN"]:
         return None
     host = config["MIXPANEL_PRIVACY_HOST"]
-    return PrivacyRequests(config["MIXPANEL_TOKEN"], config["MIXPANEL_OAUTH_TOKEN"], region="EU", host=host)
+    return PrivacyRequests(config["CONSENTPANEL_TOKEN"], config["MIXPANEL_OAUTH_TOKEN"], region="EU", host=host)
 
 
 @pages.before_request
@@ -123,22 +117,17 @@ def consent() -> str:
 @pages.post("/consent")
 def record_consent() -> Response:
     """Record the answer, whichever it is."""
-    registry: SQLiteRegistry = current_app.extensions["consent_registry"]
-    mp: Mixpanel = current_app.extensions["mixpanel"]
     answer = request.form.get("analytics", "")
-    said = {"source": "consent-form", "policy_version": PRIVACY_POLICY_VERSION}
-    if answer == "grant":
-        registry.grant(_visitor_id(), "analytics", **said)
-    elif answer == "deny":
-        had_agreed = any(record.status == "granted" for record in registry.history(_visitor_id()))
-        can_erase = bool(current_app.config["MIXPANEL_OAUTH_TOKEN"])
+    if answer not in {"grant", "deny"}:
+        abort(400)
+    had_agreed = current_consent.status("analytics") is ConsentStatus.GRANTED
+    current_consent.answer(analytics=answer == "grant", source="consent-form")
+    if answer == "deny" and had_agreed and current_app.config["MIXPANEL_OAUTH_TOKEN"]:
         try:
-            mp.withdraw(_visitor_id(), ["analytics"], erase=had_agreed and can_erase, **said)
+            current_consent.withdraw(source="consent-form", erase=True)
         except PrivacyRequestError:
             # The denial is recorded; somebody at the support desk asks the vendor again.
             current_app.logger.warning("the vendor did not take a request to erase")
-    else:
-        abort(400)
     return redirect(url_for("pages.order"))
 
 
@@ -156,7 +145,6 @@ def place_order() -> Response:
     if product not in PRICES or not quantity or "@" not in form.get("email", ""):
         abort(400)
     # A real shop stores the order here, and reports it only when it is stored.
-    mp: Mixpanel = current_app.extensions["mixpanel"]
     reported = {
         **{name: value for name, value in form.items() if name != "form_token"},
         "quantity": quantity,
@@ -164,7 +152,7 @@ def place_order() -> Response:
         "currency": "EUR",
     }
     try:
-        mp.track(_visitor_id(), "Order placed", reported)
+        current_consent.track("Order placed", reported)
     except MixpanelException:
         # The exception's text may quote the message, so it stays out of the log.
         current_app.logger.warning("an order could not be reported to analytics")
@@ -175,11 +163,6 @@ def place_order() -> Response:
 def thanks() -> str:
     """Say thank you; the order itself is not shown."""
     return render_template("thanks.html")
-
-
-def _visitor_id() -> str:
-    visitor_id: str = session.setdefault("visitor_id", str(uuid.uuid4()))
-    return visitor_id
 
 
 def _form_token() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ import shop
 from mixpanel import MixpanelException
 from shop import create_app
 
-from consentpanel import ConsentStatus, FieldPolicy, PrivacyRequests, Purpose, TaskStatus, keep
+from consentpanel import ConsentRecord, ConsentStatus, FieldPolicy, PrivacyRequests, Purpose, TaskStatus, keep
 from consentpanel.__main__ import main
+from consentpanel.flask import mixpanel
+from consentpanel.registry import SQLAlchemyRegistry
 from consentpanel.testing import FakePrivacyAPI
 from consentpanel.transparency import Promises, audit
 
@@ -27,8 +30,8 @@ ORDER = {"product": "tea", "quantity": "2", "email": "ann@shop.example"}
 class Browser:
     """A browser that fills in forms: it loads the page first, and sends the page's token back."""
 
-    def __init__(self, registry_path: Path, settings: dict[str, str] | None = None) -> None:
-        given = {"CONSENT_REGISTRY": str(registry_path), "MIXPANEL_TOKEN": "TOKEN", "TESTING": True}
+    def __init__(self, database: Path, settings: dict[str, str] | None = None) -> None:
+        given = {"CONSENTPANEL_DATABASE": f"sqlite:///{database}", "CONSENTPANEL_TOKEN": "TOKEN", "TESTING": True}
         self.app = create_app({**given, **(settings or {})})
         self.client = self.app.test_client()
 
@@ -43,9 +46,13 @@ class Browser:
 
     @property
     def visitor_id(self) -> str:
-        with self.client.session_transaction(base_url="https://localhost") as session:
-            visitor_id: str = session["visitor_id"]
-        return visitor_id
+        cookie = self.client.get_cookie("consentpanel")
+        assert cookie
+        return f"visitor-{cookie.value.split('.')[1]}"
+
+    def history(self) -> list[ConsentRecord]:
+        with closing(SQLAlchemyRegistry(self.app.config["CONSENTPANEL_DATABASE"])) as registry:
+            return registry.history(self.visitor_id)
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def test_an_order_without_consent_is_taken_and_not_tracked(
 
 def test_consent_is_recorded_with_its_source_and_policy_version(browser: Browser) -> None:
     browser.submit("/consent", {"analytics": "deny"})
-    (record,) = browser.app.extensions["consent_registry"].history(browser.visitor_id)
+    (record,) = browser.history()
     assert (record.status, record.purpose) == (ConsentStatus.DENIED, Purpose.ANALYTICS)
     assert (record.source, record.policy_version) == ("consent-form", shop.PRIVACY_POLICY_VERSION)
 
@@ -142,8 +149,8 @@ def test_the_published_notice_says_what_the_policy_does() -> None:
 def test_the_promises_are_kept(browser: Browser) -> None:
     assert main(AUDIT) == 0
     promises = Promises.from_toml(HERE / "promises.toml")
-    client = browser.app.extensions["mixpanel"]
-    assert {breach.severity for breach in audit(client, promises, vendor=shop.VENDOR)} <= {"warning"}
+    with browser.app.app_context():
+        assert {breach.severity for breach in audit(mixpanel, promises, vendor=shop.VENDOR)} <= {"warning"}
 
 
 def test_a_rule_that_changes_alone_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +185,7 @@ def test_a_withdrawal_is_followed_to_the_erasure_at_the_vendor(
         browser.submit("/consent", {"analytics": "grant"})
         browser.submit("/", ORDER)
         browser.submit("/consent", {"analytics": "deny"})
-        last = browser.app.extensions["consent_registry"].history(browser.visitor_id)[-1]
+        last = browser.history()[-1]
         (number,) = last.evidence["deletion_requests"]
         assert vendor.tasks[number]["distinct_ids"] == [consentpanel_outbox.events[0].distinct_id]
         vendor.finish(number)

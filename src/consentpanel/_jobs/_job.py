@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
+
+from consentpanel._jobs._saying import complain
+from consentpanel._jobs._usage import UsageError
+
+#: The exit code of a command that was called wrongly.
+WRONG_USAGE = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -41,3 +47,30 @@ class Job:
             self.add_arguments(parser, client)
         else:
             self.add_arguments(parser)
+
+
+def started(job: Job, program: str, arguments: Sequence[str], client: object) -> int:
+    """Does a job by its options as they were typed.
+
+    Args:
+        job: The job.
+        program: What was typed before them, for help.
+        arguments: The options.
+        client: The client that whatever starts the job knows.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=job.description,
+        epilog=job.exit_codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    job.declare(parser, client)
+    try:
+        return job.run(parser.parse_args(arguments))
+    except UsageError as error:
+        complain(f"{program}: {error}")
+        return WRONG_USAGE

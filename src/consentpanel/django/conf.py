@@ -135,7 +135,7 @@ def consumer_of(said: Options) -> Any:
 
     is_outbox = inspect.isclass(said.consumer) and issubclass(said.consumer, DjangoOutbox)
     more: dict[str, Any] = {"using": said.database} if is_outbox else {}
-    if is_testing() and (is_outbox or said.consumer in {None, BackgroundConsumer}):
+    if is_testing() and (is_outbox or said.consumer is None or said.consumer is BackgroundConsumer):
         # A test without the mixin or the fixture must not reach the vendor. An object that the setting names is used as it is.
         more |= {"connections": 0} if is_outbox else {}
         return read.consumer_of(attrs.evolve(said, api_host=None), consumer=_Nowhere(), **more)
