@@ -14,11 +14,11 @@ from typing import NoReturn
 import consentpanel
 from consentpanel._cli import demo, preview
 from consentpanel._jobs import audit, notice, privacy, prune, registry, scan, spool
+from consentpanel._jobs._job import WRONG_USAGE
 from consentpanel._jobs._saying import complain
 from consentpanel._jobs._usage import UsageError
 from consentpanel.transparency._printable import printable
 
-_USAGE = 2
 # What a shell reports of a program that a signal ended.
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 128 + 13
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _forget_output()
         complain(f"python -m consentpanel: the output cannot be written: {error.strerror}")
-        return _USAGE
+        return WRONG_USAGE
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -77,7 +77,7 @@ def _run(argv: Sequence[str] | None) -> int:
         code: int = arguments.run(arguments)
     except UsageError as error:
         complain(f"{parser.prog} {arguments.command}: {error}")
-        return _USAGE
+        return WRONG_USAGE
     return code
 
 

@@ -139,24 +139,18 @@ def at_the_end(
         alias: The database.
         committed: What is done after the commit, also where an act of somebody else's raises before.
         taken_back: What is done, with the connection, when the block, or the savepoint in it, was not committed, or nobody knows;
-            in the process alone in which it was begun.
+            in the process alone in which it was begun, and perhaps in the middle of a rollback of Django's (`aside`).
     """
     connection, pid = connections[alias], os.getpid()
     is_in_block = connection.in_atomic_block
     # Of an earlier commit, one of whose acts raised: then nothing can be told by it.
     was_committed = _has_committed(connection)
 
-    def end(act: Callable[[], object]) -> None:
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 - Django's own log would quote it, and the caller's rollback goes on
-            note_failure("what was to be done after the end of a transaction", error)
-
     def after_commit() -> None:
         before = is_after_commit()
         _mine.is_after_commit = before or is_in_block
         try:
-            end(committed)
+            _done(committed)
         finally:
             _mine.is_after_commit = before
 
@@ -169,11 +163,8 @@ def at_the_end(
             return
         if not connection.in_atomic_block and _has_committed(connection) and not was_committed:
             after_commit()
-        elif taken_back is not None and connection.in_atomic_block:
-            end(partial(taken_back, connection))
         elif taken_back is not None:
-            # Django is in the middle of the rollback: whoever used its connection now would break it.
-            _elsewhere(partial(end, partial(taken_back, connection)))
+            _done(partial(taken_back, connection))
 
     # Django forgets the act, and the mark with it, when the block, or a savepoint in it, is taken back, or another act raises.
     mark = _Mark()
@@ -192,12 +183,21 @@ def _has_committed(connection: BaseDatabaseWrapper) -> bool:
     return bool(getattr(connection, "run_commit_hooks_on_set_autocommit_on", False))
 
 
-def _elsewhere(act: Callable[[], object]) -> None:
-    """Does something in a thread of its own, and waits for it a while."""
+def tells_of_its_end(connection: BaseDatabaseWrapper) -> bool:
+    """Whether Django hears of the end of the transaction in which a connection is: of one that is managed by hand it does not."""
+    return connection.in_atomic_block and connection.commit_on_exit
+
+
+def aside(connection: BaseDatabaseWrapper, act: Callable[[], object]) -> None:
+    """Does what may use the database, when something was taken back: in a thread of its own, for which a rollback waits a while."""
+    if connection.in_atomic_block:
+        act()
+        return
 
     def do() -> None:
+        # Django is in the middle of the rollback: whoever used its connection now would break it.
         try:
-            act()
+            _done(act)
         finally:
             connections.close_all()
 
@@ -208,6 +208,13 @@ def _elsewhere(act: Callable[[], object]) -> None:
         act()
     else:
         thread.join(_PATIENCE)
+
+
+def _done(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - Django's own log would quote it, and the caller's rollback goes on
+        note_failure("what was to be done after the end of a transaction", error)
 
 
 class _Mark:

@@ -213,15 +213,14 @@ class DjangoTables(SharedStore):
         return self._own(lambda connection: act(_Adapter(connection)))
 
     def write(self, act: Callable[[Connection], _T]) -> _T:
+        self.see_the_server()
         if (theirs := self.borrowed) is not None:
-            self.see_the_server()
             return self._in_theirs(theirs, act)
 
         def write() -> _T:
             with self._pool.connection(self.alias) as connection:
                 return committed(connection, partial(_transaction, connection), lambda: act(_Adapter(connection)))
 
-        self.see_the_server()
         return self._translated(write)
 
     def callers(self) -> BaseDatabaseWrapper | None:

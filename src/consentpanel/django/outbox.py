@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from consentpanel._log import error_once
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.django._connections import at_the_end, is_after_commit
+from consentpanel.django._connections import aside, at_the_end, is_after_commit, tells_of_its_end
 from consentpanel.django._outbox_tables import DjangoTables
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._http import shared
@@ -56,7 +56,7 @@ class _Outbox(SharedSpool):
 
     def _released(self, ticket: Ticket | None) -> None:
         theirs = self.tables.borrowed
-        if theirs is not None and theirs.in_atomic_block and theirs.commit_on_exit:
+        if theirs is not None and tells_of_its_end(theirs):
             # Taken back, it is held as before.
             at_the_end(self.tables.alias, partial(super()._released, ticket))
         else:
@@ -80,8 +80,7 @@ class _Outbox(SharedSpool):
             return
         number = self.tables.put_in(theirs, new)
         self._begun(number, ticket)
-        if not (theirs.in_atomic_block and theirs.commit_on_exit):
-            # A project manages its transactions by hand: Django does not tell of their end.
+        if not tells_of_its_end(theirs):
             if self._connections:
                 self._by_hand.add(number)
             self._committed(number, new)
@@ -93,7 +92,7 @@ class _Outbox(SharedSpool):
         if where.errors_occurred and not where.in_atomic_block and where.vendor != "sqlite":
             self._doubt(number)
         else:
-            self._taken_back(number)
+            aside(where, lambda: self._taken_back(number))
 
     def _refuse_alone(self) -> None:
         # After a commit what waited for it is done, such as the deletion of a profile.
@@ -128,7 +127,8 @@ class _Outbox(SharedSpool):
                 end(send)
             return is_over
 
-        at_the_end(self.tables.alias, lambda: end(send), lambda _: end(lambda: lose(Reason.ROLLED_BACK)))
+        lost = partial(end, partial(lose, Reason.ROLLED_BACK))
+        at_the_end(self.tables.alias, lambda: end(send), lambda where: aside(where, lost))
         return asked if len(blocks) < len(theirs.atomic_blocks) else None
 
 
