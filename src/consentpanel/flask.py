@@ -11,7 +11,7 @@ from consentpanel._jobs import audit, notice, privacy, prune, scan, spool
 from consentpanel._jobs._job import Job, started
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit, VisitOptions
-from consentpanel._visits.setting import Options, client_of, consumer_of, options_of, visit_options_of
+from consentpanel._visits.setting import Options, check_keys, client_of, consumer_of, options_of, visit_options_of
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of
 from consentpanel.errors import ConfigurationError
@@ -101,6 +101,7 @@ class ConsentPanel:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._given = {key.upper(): value for key, value in options.items()}
+        check_keys(self._given, _named)
         if app is not None:
             self.init_app(app)
 
@@ -129,10 +130,11 @@ class ConsentPanel:
             app: An application that was set up.
 
         Raises:
+            ConfigurationError: `init_app` was not called for it.
             RegistryError: The database of the registry failed.
             MixpanelException: That of the outbox failed.
         """
-        client = cast("_State", app.extensions[_NAME]).client
+        client = _state_of(app).client
         for each in (registry_of(client), *client._sealed.own_spools):  # noqa: SLF001 - shared inside the package
             create = getattr(each, "create_tables", None)
             if callable(create):
@@ -165,7 +167,11 @@ def _registry_of(app: Flask, said: Options) -> Any:
 
 
 def _state() -> _State:
-    found: _State | None = current_app.extensions.get(_NAME)
+    return _state_of(current_app)
+
+
+def _state_of(app: Flask) -> _State:
+    found: _State | None = app.extensions.get(_NAME)
     if found is None:
         raise ConfigurationError("the application has no ConsentPanel: ConsentPanel(app), or init_app(app)")
     return found
@@ -205,6 +211,7 @@ def _finish(response: Response) -> Response:
     consent: RequestConsent | None = g.get(_NAME)
     if consent is None:
         return response
+    consent.has_begun = True
     cookie = consent.cookie
     place: dict[str, Any] = {"path": cookie.path, "domain": cookie.domain, "samesite": cookie.same_site}
     if (value := consent.cookie_to_set) is not None:

@@ -10,10 +10,15 @@ import pytest
 pytest.importorskip("django")
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
+from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, override_settings
+from django.urls import path
 
-from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, RegistryError
+from consentpanel import AsyncMixpanel, BufferedConsumer, ConsentStatus, FieldPolicy, RegistryError
+from consentpanel.asgi import ConsentMiddleware as ASGIConsentMiddleware
 from consentpanel.django import DjangoRegistry, mixpanel
+from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
@@ -334,3 +339,26 @@ def test_a_coroutine_that_does_not_await_is_told_so(vendor, registry):  # rule 1
     said = async_to_sync(visit)()
     assert said.startswith("registry_error RegistryError")
     assert "await" in said
+
+
+# rule 11.2
+async def test_the_middleware_of_asgi_goes_around_djangos_own_application() -> None:
+    httpx = pytest.importorskip("httpx2")
+
+    class Urls:
+        urlpatterns = (path("answer", answered_by_the_scope),)
+
+    vendor = FakeTransport()
+    mp = AsyncMixpanel("TOKEN", vendor, registry=MemoryRegistry())
+    with override_settings(ROOT_URLCONF=Urls, MIDDLEWARE=[], ALLOWED_HOSTS=["shop"]):
+        transport = httpx.ASGITransport(app=ASGIConsentMiddleware(ASGIHandler(), client=mp))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as browser:
+            assert (await browser.get("/answer")).text == "sent"
+            assert "consentpanel" in browser.cookies
+    assert len(vendor.events) == 1
+
+
+async def answered_by_the_scope(request: Any) -> HttpResponse:
+    consent = request.scope["state"]["consent"]
+    await consent.answer(analytics=True)
+    return HttpResponse((await consent.track("Visited")).outcome.value)

@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 
 pytest.importorskip("flask")
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request, stream_with_context
 
-from consentpanel import BufferedConsumer, ConfigurationError, ConsentStatus, FieldPolicy, Mixpanel, Purpose, keep
+from consentpanel import (
+    BackgroundConsumer,
+    BufferedConsumer,
+    ConfigurationError,
+    ConsentStatus,
+    FieldPolicy,
+    Mixpanel,
+    Purpose,
+    RegistryError,
+    keep,
+)
 from consentpanel.flask import ConsentPanel, current_consent, mixpanel
 from consentpanel.registry import MemoryRegistry, SQLAlchemyRegistry
 from consentpanel.testing import FakeTransport
@@ -27,6 +37,11 @@ def answer(said: str) -> str:
 @pages.get("/visit")
 def visit() -> str:
     return str(current_consent.track("Visited", {"plan": "pro", "email": "ann@shop.example"}).outcome.value)
+
+
+@pages.get("/status")
+def status() -> str:
+    return current_consent.status("analytics").value
 
 
 @pages.get("/plain")
@@ -139,6 +154,118 @@ def test_log_in_carries_over_and_the_next_person_inherits_nothing(vendor: FakeTr
     assert browser.get("/visit").text == "dropped"
 
 
+class Stuck(MemoryRegistry):
+    """Answers, and can record nothing as long as it is full."""
+
+    is_full = False
+
+    def record_many(self, records: Any, **where: Any) -> None:
+        self._must_have_room()
+        super().record_many(records, **where)
+
+    def deny(self, *arguments: Any, **fields: Any) -> None:
+        self._must_have_room()
+        super().deny(*arguments, **fields)
+
+    def _must_have_room(self) -> None:
+        if self.is_full:
+            raise RegistryError("the disk is full")
+
+
+# rule 11.4
+def test_a_signal_that_cannot_be_recorded_is_obeyed_all_the_same() -> None:
+    registry = Stuck()
+    app = make(registry=registry)
+    browser = app.test_client()
+    browser.post("/answer/yes")
+    registry.is_full = True
+    gpc = {"Sec-GPC": "1"}
+    assert browser.get("/visit", headers=gpc).text == "dropped"
+    assert browser.get("/status", headers=gpc).text == "denied"
+    registry.is_full = False
+    assert browser.get("/visit").text == "redacted"
+    assert browser.get("/visit", headers=gpc).text == "dropped"
+
+
+# rule 11.4
+def test_a_refusal_that_cannot_be_carried_over_is_obeyed_all_the_same() -> None:
+    registry = Stuck()
+    registry.grant("user-1", "analytics")
+    app = make(registry=registry, subject=lambda: request.headers.get("X-Account"))
+    browser = app.test_client()
+    browser.post("/answer/no")
+    registry.is_full = True
+    account = {"X-Account": "user-1"}
+    for _ in range(2):
+        assert browser.get("/visit", headers=account).text == "dropped"
+        assert browser.get("/status", headers=account).text == "denied"
+    assert app.test_client().get("/visit", headers=account).text == "redacted"
+    registry.is_full = False
+    assert browser.get("/visit", headers=account).text == "dropped"
+    assert app.test_client().get("/visit", headers=account).text == "dropped"
+
+
+def test_an_answer_after_the_response_has_begun_is_refused_and_records_nothing(app: Flask) -> None:
+    @app.get("/streamed")
+    def streamed() -> Any:
+        def parts() -> Any:
+            try:
+                current_consent.answer(analytics=True)
+            except RuntimeError:
+                yield "too late"
+
+        return stream_with_context(parts())
+
+    browser = app.test_client()
+    response = browser.get("/streamed")
+    assert (response.text, "Set-Cookie" in response.headers) == ("too late", False)
+    browser.post("/answer/no")
+    assert browser.get("/streamed").text == ""
+
+
+def test_an_answer_to_a_purpose_that_no_call_is_for_is_recorded_and_warned_of(app: Flask, caplog: Any) -> None:
+    with app.test_request_context():
+        current_consent.answer(anlytics=False)
+        assert current_consent.status("anlytics") is ConsentStatus.DENIED
+    assert "'anlytics', for which no call is" in caplog.text
+
+
+def test_an_answer_may_be_part_of_a_transaction(tmp_path: Any) -> None:
+    orm = pytest.importorskip("sqlalchemy.orm")
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/shop.db")
+    app = make(registry=None, database=engine, subject=lambda: "user-1")
+    app.extensions["consentpanel"].client._guard.settings().registry.create_tables()
+    with app.test_request_context(), orm.Session(engine) as session:
+        session.execute(sqlalchemy.text("CREATE TABLE account (id text)"))
+        session.execute(sqlalchemy.text("INSERT INTO account VALUES ('user-1')"))
+        current_consent.answer(analytics=True, profiles=False, session=session)
+        session.rollback()
+        assert current_consent.status("analytics") is ConsentStatus.UNKNOWN
+        session.execute(sqlalchemy.text("INSERT INTO account VALUES ('user-1')"))
+        current_consent.answer(analytics=True, profiles=False, session=session)
+        session.commit()
+        assert current_consent.status("analytics") is ConsentStatus.GRANTED
+        assert current_consent.status("profiles") is ConsentStatus.DENIED
+    engine.dispose()
+
+
+def test_what_waits_for_a_transaction_of_its_own_request_says_so(tmp_path: Any) -> None:
+    orm = pytest.importorskip("sqlalchemy.orm")
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/shop.db", connect_args={"timeout": 0.05})
+    app = make(registry=None, database=engine)
+    app.extensions["consentpanel"].client._guard.settings().registry.create_tables()
+    with app.test_request_context(), orm.Session(engine) as session:
+        session.execute(sqlalchemy.text("CREATE TABLE account (id text)"))
+        session.execute(sqlalchemy.text("INSERT INTO account VALUES ('user-1')"))
+        with pytest.raises(RegistryError, match="another transaction has the file"):
+            current_consent.answer(analytics=True)
+    engine.dispose()
+
+
 def test_the_account_may_be_named_by_a_function() -> None:
     registry = MemoryRegistry()
     registry.grant("user-7", "analytics")
@@ -237,12 +364,24 @@ def test_what_waits_is_flushed_after_the_response_which_never_fails_for_it(caplo
         ({"policy": "shop.nowhere.POLICY"}, "CONSENTPANEL_POLICY: 'shop.nowhere.POLICY' cannot be imported"),
         ({"cookie": {"NAEM": 1}}, "CONSENTPANEL_COOKIE has no key 'NAEM'"),
         ({"gpc": "analytics"}, "CONSENTPANEL_GPC"),
+        ({"gpc": "analytics"}, "must be several purposes"),
+        ({"cookie": "choice"}, "must be a mapping"),
         ({"policy": 5}, "policy must be a FieldPolicy"),
+        ({"policy": "shop.analytics:POLICY"}, "a dot in the place of the colon"),
+        ({"policy_version": 3}, "CONSENTPANEL_POLICY_VERSION must be"),
+        ({"consumer": BackgroundConsumer(), "api_host": "api-eu.mixpanel.com"}, "sends elsewhere"),
     ],
 )
 def test_a_configuration_that_cannot_work_raises_at_the_start(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         make(**given)
+
+
+def test_a_key_that_is_unknown_is_refused_at_once_and_an_application_without_a_panel_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="no key CONSENTPANEL_TOKN"):
+        ConsentPanel(tokn="TOKEN")
+    with pytest.raises(ConfigurationError, match="no ConsentPanel"):
+        ConsentPanel().create_tables(Flask("shop"))
 
 
 def test_without_a_secret_key_it_says_so() -> None:

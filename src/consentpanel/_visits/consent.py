@@ -11,15 +11,15 @@ import attrs
 from consentpanel._consent.gpc import GPC, is_in_spite
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._visits.cookie import VisitorCookie, new_visitor
 from consentpanel.client import Mixpanel, Withdrawal
-from consentpanel.client._consent_calls import refuse_nobody, registry_of
+from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry import carry_over
 from consentpanel.registry._recording import after_commit
-from consentpanel.registry._writing import call, record_all, records_known, say
+from consentpanel.registry._writing import record_all, records_known, say, status_known
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +35,11 @@ class VisitOptions:
     cookie: VisitorCookie
     policy_version: str | None = None
     gpc: Collection[str] = BUILT_IN_PURPOSES
+
+
+_TOO_LATE = (
+    "the response has begun, and a visitor who has no id yet cannot be given one: nothing was recorded. Answer before"
+)
 
 
 class _Mark:
@@ -69,7 +74,13 @@ class Visit:
         self._had_cookie = cookie is not None
         #: Whether anybody has asked for the person.
         self.was_asked = False
+        #: Whether the response has begun, so that no cookie can be set any more.
+        self.has_begun = False
         self._is_new = self._is_over = False
+        #: A visitor whose answers could not be made the account's.
+        self._left_behind: str | None = None
+        #: Whether a denial by Global Privacy Control could not be recorded.
+        self._is_gpc_unheard = False
         #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
         self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``.
@@ -96,6 +107,16 @@ class Visit:
             # It was not carried over at log-in, or that failed.
             self._carry_over(account)
         return account or self._visitor
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that the request says of consent is recorded, so that the registry's answer holds for it."""
+        return self._left_behind is None and not self._is_gpc_unheard
+
+    @property
+    def is_to_carry_over(self) -> bool:
+        """Whether a visitor's answers are to become an account's, which `subject_id` does."""
+        return self._visitor is not None and self._account_id is not None
 
     @property
     def cookie(self) -> VisitorCookie:
@@ -130,7 +151,13 @@ class Visit:
         named = Purpose(purpose)
         if self.subject_id is None:
             return ConsentStatus.DENIED if self.has_gpc and named in self._options.gpc else ConsentStatus.UNKNOWN
-        found: ConsentStatus = call(self._registry, "status", self.subject_id, named)
+        if self.has_gpc and self._is_gpc_unheard and named in self._options.gpc:
+            return ConsentStatus.DENIED
+        found = status_known(self._registry, self.subject_id, named)
+        if self._left_behind is not None and found is not ConsentStatus.DENIED:
+            # A refusal goes along with the person, whether or not it can be written down now.
+            visitors = status_known(self._registry, self._left_behind, named)
+            return visitors if visitors is ConsentStatus.DENIED else found
         return found
 
     def answer(
@@ -140,29 +167,37 @@ class Visit:
         *,
         source: str = "website",
         evidence: Mapping[str, Any] | None = None,
+        session: Any = None,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
 
         Args:
-            answers: Yes or no by purpose, for those whose names are no Python names, or ``source`` or ``evidence``.
+            answers: Yes or no by purpose, for those whose names are no Python names, or those of other arguments.
             source: Where it was said.
             evidence: What helps to prove it, as in `ConsentRecord`.
+            session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; a `SQLAlchemyRegistry` takes it.
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
             RegistryError: The registry failed; nothing was granted, and what was denied may be recorded.
             InvalidRecordError: There is no answer, or one is neither True nor False; nothing was recorded.
+            RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
+        where = {} if session is None else {"session": session}
         said = {Purpose(name): each for name, each in {**(answers or {}), **purposes}.items()}
         if not said:
             raise InvalidRecordError("answer() needs a purpose, such as analytics=True")
         for each in said.values():
             if not isinstance(each, bool):
                 raise InvalidRecordError(f"an answer must be True or False, not {type(each).__name__}")
-        subject = self.subject_id or new_visitor()
-        fields = self._fields(source, evidence)
+        for purpose in said.keys() - purposes_in_use(self._client):
+            warn_once(
+                f"an answer is recorded to the purpose {str(purpose)!r}, for which no call is: is that how it is written?"
+            )
+        subject = self._subject_to_answer()
+        fields = {**self._fields(source, evidence), **where}
         if denied := [name for name, is_granted in said.items() if not is_granted]:
             self._client.withdraw(subject, denied, **fields)
             self._note(subject)
@@ -181,10 +216,11 @@ class Visit:
             What was done.
 
         Raises:
+            RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
             ConsentPanelError: As `Mixpanel.withdraw`.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        subject = self.subject_id or new_visitor()
+        subject = self._subject_to_answer()
         done = self._client.withdraw(subject, **{**self._fields(source, None), **options})
         self._note(subject)
         return done
@@ -212,6 +248,8 @@ class Visit:
             return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
         if subject is None:
             return refuse_nobody(self._client)
+        if not self.is_settled:
+            return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
         return self._client.track(subject, event_name, properties, meta)
 
     def heed_gpc(self) -> None:
@@ -228,7 +266,9 @@ class Visit:
                 fields = self._fields(GPC, None)
                 fields["event_type"] = "signal"
                 self._client.withdraw(subject, denied, **fields)
+            self._is_gpc_unheard = False
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
+            self._is_gpc_unheard = True
             note_failure("Global Privacy Control", error)
 
     def log_in(self) -> None:
@@ -251,6 +291,12 @@ class Visit:
         """Ends the visitor of this request, if there is one."""
         self._end_visitor()
 
+    def _subject_to_answer(self) -> str:
+        subject = self.subject_id
+        if subject is None and self.has_begun:
+            raise RuntimeError(_TOO_LATE)
+        return subject or new_visitor()
+
     def _end_visitor(self) -> None:
         self._visitor, self._is_new, self._is_over = None, False, True
 
@@ -266,7 +312,8 @@ class Visit:
                 registry, [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended]
             )
         except ConsentPanelError as error:
-            # The cookie stays, and the next request tries again.
+            # The cookie stays, and the next request tries again; this one sends nothing.
+            self._left_behind = visitor
             note_failure("carrying over the answers of a visitor", error)
         else:
             self._is_new, self._is_over = False, True

@@ -50,10 +50,25 @@ class VisitorCookie:
         fits = [hmac.compare_digest(signature, _signature(key, visitor)) for key in self.keys]
         return f"visitor-{visitor}" if any(fits) else None
 
+    def value_in(self, header: str) -> str | None:
+        """Its value in a ``Cookie`` header (RFC 6265, 4.2); of several the first that was signed here, or else the first."""
+        pairs = (each.partition("=") for each in header.split(";"))
+        values = [value.strip() for name, _, value in pairs if name.strip() == self.name]
+        signed = (value for value in values if self.visitor_in(value) is not None)
+        return next(signed, values[0] if values else None)
+
     def value_for(self, visitor_id: str) -> str:
         """The value that names a visitor."""
         visitor = visitor_id.removeprefix("visitor-")
         return f"{_VERSION}.{visitor}.{_signature(self.keys[0], visitor)}"
+
+
+def key_of(token: str) -> bytes:
+    """A key to sign with where an application gives none: made of the project's token, so that all processes have the same.
+
+    Who knows that token can sign ids, and still knows nobody else's, which are random.
+    """
+    return hmac.new(token.encode(), _PURPOSE, hashlib.sha256).digest()
 
 
 def is_visitor(subject_id: str) -> bool:

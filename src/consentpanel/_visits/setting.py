@@ -77,6 +77,8 @@ _COOKIE = {
 }
 #: The keys of which a text is no dotted path.
 _TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
+#: The keys that are neither a text nor a dotted path to something.
+_NO_PATHS = {"GPC": "several purposes, such as ('analytics',)", "COOKIE": "a mapping, such as {'NAME': 'choice'}"}
 #: What the client takes as it is.
 _OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "privacy", "while_unknown", "hold_for")
 KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
@@ -92,9 +94,18 @@ def options_of(given: Mapping[str, Any], named: Named) -> Options:
     Raises:
         ConfigurationError: A key is unknown, or names what cannot be imported.
     """
+    check_keys(given, named)
+    return Options(**{key.lower(): _resolved(key, value, named) for key, value in given.items()})
+
+
+def check_keys(given: Iterable[str], named: Named) -> None:
+    """Refuses keys that mean nothing.
+
+    Raises:
+        ConfigurationError: A key is unknown.
+    """
     if unknown := [key for key in given if key not in KEYS]:
         raise ConfigurationError(f"there is no key {named(unknown[0])}; the keys are {', '.join(KEYS)}")
-    return Options(**{key.lower(): _resolved(key, value, named) for key, value in given.items()})
 
 
 def _resolved(key: str, value: object, named: Named) -> Any:
@@ -103,6 +114,10 @@ def _resolved(key: str, value: object, named: Named) -> Any:
     if key == "REGIME" and value in {each.value for each in Regime}:
         return Regime(value)
     module, _, attribute = value.rpartition(".")
+    if (others := _NO_PATHS.get(key)) is not None:
+        raise ConfigurationError(f"{named(key)} must be {others}, not a text")
+    if ":" in value:
+        raise ConfigurationError(f"{named(key)}: {value!r} cannot be imported: write a dot in the place of the colon")
     if not module:
         others = ", or one of " + ", ".join(repr(each.value) for each in Regime) if key == "REGIME" else ""
         raise ConfigurationError(
@@ -130,7 +145,14 @@ def client_of(said: Options, named: Named, registry: object, consumer: object, *
     """
     if not said.token:
         raise ConfigurationError(f"{named('TOKEN')} is missing: the token of the project at the vendor")
-    return unchecked_client_of(said, said.token, registry, consumer, **more)
+    client = unchecked_client_of(said, said.token, registry, consumer, **more)
+    addresses = client._sealed.addresses  # noqa: SLF001 - shared inside the package
+    if said.api_host is not None and addresses and not any(said.api_host in each for each in addresses):
+        raise ConfigurationError(
+            f"{named('API_HOST')} is {said.api_host!r}, and {named('CONSUMER')} is a consumer that sends elsewhere: give that one "
+            "api_host=, or name its class"
+        )
+    return client
 
 
 def unchecked_client_of(said: Options, token: str, registry: object, consumer: object, **more: Any) -> Mixpanel:
@@ -181,6 +203,8 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
         raise ConfigurationError(f"{named('COOKIE')}: MAX_AGE must be a number of seconds above 0")
     if cookie.same_site == "None" and not cookie.is_secure:
         raise ConfigurationError(f"{named('COOKIE')}: SAMESITE 'None' needs SECURE")
+    if said.policy_version is not None and not (isinstance(said.policy_version, str) and said.policy_version):
+        raise ConfigurationError(f"{named('POLICY_VERSION')} must be a non-empty str, such as '2026-05-01'")
     if said.subject is not None and not callable(said.subject):
         raise ConfigurationError(f"{named('SUBJECT')} must be a function that names the data subject of an account")
     if isinstance(said.gpc, str) or not isinstance(said.gpc, (Iterable, type(None))):

@@ -281,5 +281,13 @@ def _everything(
             known = purposes_known(settings.registry, subject_id)
     except RegistryError as error:
         failure = error
-    named = (*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes, *known)
-    return tuple(dict.fromkeys(named)), failure
+    return tuple(dict.fromkeys((*_in_use(settings), *known))), failure
+
+
+def _in_use(settings: Settings) -> tuple[Purpose, ...]:
+    return (*BUILT_IN_PURPOSES, *settings.purposes.named, *settings.policy.bound_purposes)
+
+
+def purposes_in_use(client: ConsentCalls) -> frozenset[Purpose]:
+    """The purposes that a call of a client's may be for."""
+    return frozenset(_in_use(client._guard.settings()))  # noqa: SLF001 - shared inside the package

@@ -41,7 +41,7 @@ class RequestConsent(Visit):
         subject: str | None = None
         with suppress(RegistryError):
             subject = self.subject_id
-        if subject is None:
+        if subject is None or not self.is_settled:
             self.track(event_name, properties, meta)
         else:
             track_on_commit(subject, event_name, properties, meta, using=using)
@@ -139,6 +139,7 @@ def _account(request: Any) -> Any:
 
 
 def _finish(consent: Visit, response: Any) -> HttpResponseBase:
+    consent.has_begun = True
     cookie = consent.cookie
     if (value := consent.cookie_to_set) is not None:
         response.set_cookie(

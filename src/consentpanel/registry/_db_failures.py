@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-Meaning: TypeAlias = Literal["rolled_back", "no_table", "too_long"]
+Meaning: TypeAlias = Literal["rolled_back", "no_table", "too_long", "locked"]
 
 #: Deadlock, failed serialization, a record that has changed, and a savepoint that is gone together with its transaction.
 _ROLLED_BACK = frozenset({"40P01", "40001", 1213, 1020, 1305})
@@ -20,7 +20,7 @@ def meaning_of(cause: object) -> Meaning | None:
 
     Returns:
         ``"rolled_back"`` when the server has taken the whole transaction back because another was in its way, ``"no_table"``,
-        ``"too_long"`` when a limit of time was over; None for anything else.
+        ``"too_long"`` when a limit of time was over, ``"locked"`` when SQLite waited in vain for whoever writes; None for anything else.
     """
     codes = {
         each
@@ -31,6 +31,8 @@ def meaning_of(cause: object) -> Meaning | None:
         return "rolled_back"
     if not _NO_TABLE.isdisjoint(codes) or str(cause).startswith("no such table"):
         return "no_table"
+    if str(cause) == "database is locked":
+        return "locked"
     return "too_long" if not _TOO_LONG.isdisjoint(codes) else None
 
 
@@ -49,4 +51,6 @@ def told(error: Exception, cause: object, *, no_table: str, too_long: str) -> st
         return f"{said}; the server has taken the transaction back"
     if meaning == "no_table":
         return f"{said}; a table is missing: {no_table}"
+    if meaning == "locked":
+        return f"{said}; another transaction has the file, of this very request perhaps: commit that before"
     return f"{said}; it took longer than {too_long}" if meaning == "too_long" else said

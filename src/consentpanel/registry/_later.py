@@ -151,7 +151,9 @@ def bridged(registry: Any, loop: Callable[[], asyncio.AbstractEventLoop | None])
         if callable(getattr(registry, name, None)):
             methods[name] = staticmethod(functools.partial(bridge, name))
     settings: Mapping[str, Any] = {
-        name: getattr(registry, name) for name in ("max_age", "strict_records") if hasattr(registry, name)
+        name: getattr(registry, name)
+        for name in ("max_age", "required_policy_version", "strict_records")
+        if hasattr(registry, name)
     }
     kind = type(type(registry).__name__, (_Bridged,), {**methods, **settings})
     return kind(bridge, registry)

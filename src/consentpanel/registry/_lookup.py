@@ -14,6 +14,7 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._log import note_failure, warn_rarely
 from consentpanel.registry._acts import Act, Plan, at_once
 from consentpanel.registry._protocol import in_time, is_late, offered
+from consentpanel.registry._remembered import answers
 
 
 def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
@@ -46,12 +47,20 @@ def asking(registry: Any, questions: Iterable[Question]) -> Plan[dict[Question, 
 
 
 def _asking_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Plan[Standing]:
+    remembered, writes = (answers() if moment is None else None), 0
+    if remembered is not None:
+        if (known := remembered.known(registry, subject, purpose)) is not None:
+            return known
+        writes = remembered.writes
     try:
         answer = yield Act("ask", partial(_ask_one, registry, subject, purpose, moment))
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
-    return answer if type(answer) is Standing else as_standing(answer)
+    standing = answer if type(answer) is Standing else as_standing(answer)
+    if remembered is not None:
+        remembered.note(registry, subject, purpose, standing, writes)
+    return standing
 
 
 def _ask_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Any:
@@ -61,13 +70,21 @@ def _ask_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | N
 
 def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None = None) -> Standing:
     """The standing of one subject; never raises."""
+    remembered, writes = (answers() if moment is None else None), 0
+    if remembered is not None:
+        if (known := remembered.known(registry, subject, purpose)) is not None:
+            return known
+        writes = remembered.writes
     try:
         ask = question_to(registry)
         answer = ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment)
-        return answer if type(answer) is Standing else as_standing(answer)
+        standing = answer if type(answer) is Standing else as_standing(answer)
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
+    if remembered is not None:
+        remembered.note(registry, subject, purpose, standing, writes)
+    return standing
 
 
 def question_to(registry: Any) -> Callable[..., Any]:

@@ -125,6 +125,11 @@ class RecordingRegistry(ABC):
         return self._max_age
 
     @property
+    def required_policy_version(self) -> str | None:
+        """The oldest policy version under which a grant still holds; None where any does."""
+        return self._required
+
+    @property
     def strict_records(self) -> bool:
         """Whether a grant without named purposes, policy version, language and source is refused."""
         return self._is_strict

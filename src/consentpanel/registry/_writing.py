@@ -9,6 +9,7 @@ from typing import Any
 
 from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now, utc
+from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError, is_late, offered
 from consentpanel.registry._records import (
@@ -20,8 +21,12 @@ from consentpanel.registry._records import (
     require_purposes,
     split,
 )
+from consentpanel.registry._remembered import answers
+from consentpanel.registry._watching import tell
 
 _NONE = object()
+#: The methods by which something is recorded.
+_WRITES = frozenset({"record", "record_many", "grant", "deny", "forget"})
 
 
 def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
@@ -36,7 +41,12 @@ def call(registry: object, name: str, *arguments: Any, **keywords: Any) -> Any:
     problem: ConsentPanelError
     try:
         method = getattr(registry, name, None)
-        answer = method(*arguments, **keywords) if callable(method) else _NONE
+        try:
+            answer = method(*arguments, **keywords) if callable(method) else _NONE
+        finally:
+            if name in _WRITES:
+                # One of anybody's tells nobody.
+                tell(registry, ())
     except Exception as error:  # noqa: BLE001 - a registry is anybody's, and the text of its errors may hold values
         if isinstance(error, ConsentPanelError) and type(error) in _OURS and _is_raised_here(error):
             problem = type(error)(str(error))
@@ -97,6 +107,26 @@ def history_of(registry: object, subject_id: object) -> list[ConsentRecord]:
     except Exception:  # noqa: BLE001, S110 - told below, without the cause, whose text may hold values
         pass
     raise RegistryError(f"{type(registry).__name__}.history must return a list of ConsentRecord")
+
+
+def status_known(registry: object, subject_id: str, purpose: Purpose) -> ConsentStatus:
+    """What a registry says about now, or has said in this request.
+
+    Raises:
+        RegistryError: It failed.
+        InvalidRecordError: It is no id.
+    """
+    remembered, writes = answers(), 0
+    if remembered is not None:
+        if (known := remembered.known(registry, subject_id, purpose)) is not None:
+            return known.status
+        writes = remembered.writes
+    answer = call(registry, offered(registry, ("standing", "status")) or "status", subject_id, purpose)
+    if remembered is not None and isinstance(answer, (Standing, ConsentStatus)):
+        standing = answer if isinstance(answer, Standing) else Standing.of(answer)
+        remembered.note(registry, subject_id, purpose, standing, writes)
+    found: ConsentStatus = answer.status if isinstance(answer, Standing) else answer
+    return found
 
 
 def record_all(registry: object, records: Sequence[ConsentRecord], **where: Any) -> None:

@@ -214,6 +214,12 @@ class CachedRegistry:
         return found
 
     @property
+    def required_policy_version(self) -> str | None:
+        """The oldest policy version under which a grant holds for the other registry; None where it does not say."""
+        found: str | None = getattr(self._inner, "required_policy_version", None)
+        return found
+
+    @property
     def strict_records(self) -> bool:
         """Whether the other registry takes strict records alone."""
         return getattr(self._inner, "strict_records", False) is True

@@ -58,6 +58,11 @@ class AsyncRedisRegistry:
         return self._core.max_age
 
     @property
+    def required_policy_version(self) -> str | None:
+        """The oldest policy version under which a grant still holds; None where any does."""
+        return self._core.required_policy_version
+
+    @property
     def strict_records(self) -> bool:
         """Whether a grant without named purposes, policy version, language and source is refused."""
         return self._core.strict_records

@@ -75,6 +75,11 @@ class AsyncSQLAlchemyRegistry:
         return self._registry.max_age
 
     @property
+    def required_policy_version(self) -> str | None:
+        """The oldest policy version under which a grant still holds; None where any does."""
+        return self._registry.required_policy_version
+
+    @property
     def strict_records(self) -> bool:
         """Whether a grant without named purposes, policy version, language and source is refused."""
         return self._registry.strict_records

@@ -1,0 +1,234 @@
+"""The consent of whoever has sent a request, with answers that are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from consentpanel._consent.records import ConsentStatus
+from consentpanel._messages.decision import Decision
+from consentpanel._visits import Visit
+from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal
+from consentpanel.registry._remembered import Answers, remembering
+
+_T = TypeVar("_T")
+
+
+class Account:
+    """The account that a request is of, asked for in the event loop and told in any thread.
+
+    Args:
+        find: Gives its id, or an awaitable of it; None for nobody.
+    """
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
+        self._found: Any = None
+        #: Why it cannot be told.
+        self.failure: Exception | None = None
+        #: The id that the application has named.
+        self.named: Any = None
+
+    async def ask(self) -> None:
+        """Finds out whose it is now; raises nothing."""
+        self._found = self.failure = None
+        try:
+            found = self._find() if self.named is None else self.named
+            self._found = await found if inspect.isawaitable(found) else found
+        except Exception as error:  # noqa: BLE001 - the application's own function; a `Visit` says what comes of it
+            self.failure = error
+
+    def found(self) -> Any:
+        """The id, as it was told last.
+
+        Raises:
+            Exception: Whatever the application's own function raised.
+        """
+        if self.failure is not None:
+            raise self.failure
+        return self._found
+
+
+class RequestConsent:
+    """The consent of whoever has sent a request or opened a websocket, as ``request.state.consent``; its answers are awaited.
+
+    The registry is asked once in a request about each purpose, until something is recorded, the response has ended, or 5 seconds are
+    over. For a websocket, which may stay open for hours, it is asked each time.
+    """
+
+    def __init__(self, visit: Visit, client: Mixpanel | AsyncMixpanel, account: Account) -> None:
+        self._visit, self._account = visit, account
+        self._later: AsyncMixpanel | None = client if isinstance(client, AsyncMixpanel) else None
+
+    async def subject_id(self) -> str | None:
+        """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
+        await self._account.ask()
+        if self._visit.is_to_carry_over:
+            return await self._run(lambda: self._visit.subject_id)
+        return self._visit.subject_id
+
+    async def status(self, purpose: str) -> ConsentStatus:
+        """What the person has said about a purpose.
+
+        Args:
+            purpose: The purpose, or its name.
+
+        Returns:
+            The `ConsentStatus`; a visitor without an id has denied what Global Privacy Control denies.
+
+        Raises:
+            RegistryError: The registry failed.
+            InvalidRecordError: The purpose is malformed.
+        """
+        await self._account.ask()
+        return await self._run(lambda: self._visit.status(purpose))
+
+    async def answer(
+        self,
+        answers: Mapping[str, bool] | None = None,
+        /,
+        *,
+        source: str = "website",
+        evidence: Mapping[str, Any] | None = None,
+        session: Any = None,
+        **purposes: bool,
+    ) -> None:
+        """Records what the person has answered; a visitor who has none gets an id, in the cookie.
+
+        Args:
+            answers: Yes or no by purpose, for those whose names are no Python names, or those of other arguments.
+            source: Where it was said.
+            evidence: What helps to prove it, as in `ConsentRecord`.
+            session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; an `AsyncSession` for an
+                `AsyncSQLAlchemyRegistry`.
+            purposes: Yes or no by purpose, such as ``analytics=True``.
+
+        Raises:
+            RegistryError: The registry failed; nothing was granted, and what was denied may be recorded.
+            InvalidRecordError: There is no answer, or one is neither True nor False; nothing was recorded.
+            RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
+            mixpanel.MixpanelException: As `Mixpanel.withdraw`.
+        """
+        await self._account.ask()
+        await self._run(
+            lambda: self._visit.answer(answers, source=source, evidence=evidence, session=session, **purposes)
+        )
+
+    async def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
+        """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.
+
+        Args:
+            source: Where it was said.
+            options: As for `Mixpanel.withdraw`, such as ``delete_profile=True``.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
+            ConsentPanelError: As `Mixpanel.withdraw`.
+            mixpanel.MixpanelException: As `Mixpanel.withdraw`.
+        """
+        await self._account.ask()
+        return await self._run(lambda: self._visit.withdraw(source=source, **options))
+
+    async def track(
+        self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
+    ) -> Decision:
+        """As `Mixpanel.track`, about whoever has sent the request; a visitor who has not answered is not tracked.
+
+        Args:
+            event_name: What happened.
+            properties: Its properties.
+            meta: As for `Mixpanel.track`.
+
+        Returns:
+            The `Decision`.
+
+        Raises:
+            mixpanel.MixpanelException: As the consumer raises it.
+        """
+        await self._account.ask()
+        visit = self._visit
+        # A `Visit` says what comes of a failure.
+        is_plain = self._account.failure is None and visit.is_settled and not visit.is_to_carry_over
+        if self._later is not None and is_plain and (who := visit.subject_id):
+            return await self._later.track(who, event_name, properties, meta)
+        return await self._run(lambda: visit.track(event_name, properties, meta))
+
+    async def log_in(self, subject_id: Any = None) -> None:
+        """Makes the visitor's answers those of the account, and ends the visitor; raises nothing.
+
+        Args:
+            subject_id: The id of the account, which is the data subject of this request from now on: for applications that
+                learn it in a dependency. When left out, ``subject=`` of the middleware tells it.
+        """
+        self._account.named = subject_id
+        await self._account.ask()
+        await self._run(self._visit.log_in)
+
+    async def log_out(self) -> None:
+        """Ends the visitor of this request, if there is one, and an account that `log_in` was given."""
+        self._account.named = None
+        self._visit.log_out()
+
+    async def _heed_gpc(self) -> None:
+        if self._visit.has_gpc:
+            await self._account.ask()
+            await self._run(self._visit.heed_gpc)
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._later is not None:
+            return await self._later._in_its_place(work)  # noqa: SLF001 - shared inside the package
+        return await asyncio.to_thread(work)
+
+
+_CURRENT: ContextVar[RequestConsent | None] = ContextVar("consentpanel_request", default=None)
+
+
+async def current_consent() -> RequestConsent:
+    """The consent of the request that is answered: a dependency for FastAPI, and for whatever runs in the request's task.
+
+    Returns:
+        The `RequestConsent`.
+
+    Raises:
+        RuntimeError: There is no request, or no `ConsentMiddleware` with a client around the application.
+
+    Example:
+        .. code-block:: python
+
+            Consent = Annotated[RequestConsent, Depends(current_consent)]
+
+            @app.post("/order")
+            async def order(consent: Consent):
+                await consent.track("Order placed")
+    """
+    found = _CURRENT.get()
+    if found is None:
+        raise RuntimeError(
+            "current_consent() is that of a request, and there is none: is the application inside of ConsentMiddleware(app, client=...)?"
+            " Elsewhere name the data subject to track()"
+        )
+    return found
+
+
+@contextmanager
+def serving(consent: RequestConsent, remembered: Answers | None) -> Generator[None, None, None]:
+    """Has `current_consent` give a consent to what runs inside, and the registry's answers remembered."""
+    token = _CURRENT.set(consent)
+    try:
+        if remembered is None:
+            yield
+        else:
+            with remembering(remembered):
+                yield
+    finally:
+        _CURRENT.reset(token)
+        if remembered is not None:
+            # Tasks that go on have it still.
+            remembered.end()

@@ -1,0 +1,84 @@
+"""What a request says of the visitors' cookie and of Global Privacy Control, and what a response says of that cookie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http.cookies import SimpleCookie
+from typing import Any, TypeAlias
+
+from consentpanel._visits import Visit, VisitorCookie
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+
+def cookies_in(headers: Headers) -> str:
+    """The ``Cookie`` header: HTTP/2 may take its pairs apart (RFC 9113, 8.2.3)."""
+    return "; ".join(_values(headers, b"cookie"))
+
+
+def has_gpc(headers: Headers) -> bool:
+    """Whether the browser says ``Sec-GPC: 1`` (https://www.w3.org/TR/gpc/)."""
+    return [each.strip() for each in _values(headers, b"sec-gpc")] == ["1"]
+
+
+def with_cookie(headers: Headers, visit: Visit, *, is_secure: bool, is_varying: bool) -> list[tuple[bytes, bytes]]:
+    """The headers of a response, with what it says of the visitors' cookie.
+
+    Args:
+        headers: Those of the application.
+        visit: The request's.
+        is_secure: Whether it came by HTTPS.
+        is_varying: Whether a cache may keep it, which is then told what it depends on.
+    """
+    found = list(headers)
+    if (cookie := _set_cookie(visit, is_secure=is_secure)) is not None:
+        found.append((b"set-cookie", cookie.encode("latin-1")))
+    return _varying(found, ("Cookie", "Sec-GPC")) if is_varying and visit.was_asked else found
+
+
+def _values(headers: Headers, wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name.lower() == wanted]
+
+
+def _set_cookie(visit: Visit, *, is_secure: bool) -> str | None:
+    """What a response is to say of the visitors' cookie (RFC 6265, 4.1)."""
+    cookie = visit.cookie
+    value = visit.cookie_to_set
+    if value is None and not visit.is_cookie_over:
+        return None
+    written: SimpleCookie = SimpleCookie({cookie.name: value or ""})
+    said = written[cookie.name]
+    for name, each in _attributes(cookie, is_secure=is_secure).items():
+        said[name] = each
+    if value is None:
+        said["max-age"], said["expires"] = 0, "Thu, 01 Jan 1970 00:00:00 GMT"
+    return said.OutputString()
+
+
+def _attributes(cookie: VisitorCookie, *, is_secure: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "max-age": cookie.max_age,
+        "path": cookie.path,
+        "samesite": cookie.same_site,
+        "httponly": True,
+        "secure": cookie.is_secure or is_secure,
+    }
+    return found if cookie.domain is None else {**found, "domain": cookie.domain}
+
+
+def _varying(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Headers of a response that say by which ones of the request it varies (RFC 9110, 12.5.5)."""
+    said = [
+        part.strip()
+        for name, value in headers
+        if name.lower() == b"vary"
+        for part in value.decode("latin-1").split(",")
+    ]
+    lower = {each.lower() for each in said}
+    if "*" in lower:
+        return headers
+    said += [each for each in names if each.lower() not in lower]
+    return [
+        *((name, value) for name, value in headers if name.lower() != b"vary"),
+        (b"vary", ", ".join(said).encode("latin-1")),
+    ]
