@@ -166,7 +166,7 @@ print("consentpanel", consentpanel.__version__, "needs only", ", ".join(sorted(n
 @nox.session(python=False, tags=["ci"])
 def examples(session: nox.Session) -> None:
     """Run the tests of the example shops."""
-    for shop in ("django_shop", "flask_shop"):
+    for shop in ("django_shop", "fastapi_shop", "flask_shop"):
         with session.chdir(f"examples/{shop}"):
             session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
     with session.chdir("examples/django_shop"):

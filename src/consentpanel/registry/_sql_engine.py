@@ -93,6 +93,10 @@ class OwnEngine:
         if self._is_own:
             self.engine.dispose()
 
+    def open(self) -> None:
+        """Opens what was closed: connections are made when they are needed."""
+        self.is_closed = False
+
     def restart_in_child(self) -> None:
         """Begins with no connection: those there belong to the parent."""
         if self._is_own:

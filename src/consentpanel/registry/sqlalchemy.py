@@ -304,11 +304,18 @@ class SQLAlchemyRegistry(PlannedRegistry):
         return given is not None and self._place in given
 
     def close(self) -> None:
-        """Closes the registry's own connections; it answers no more questions. The engine that was given stays open."""
+        """Closes the registry's own connections; it answers no more questions, unless ``with`` opens it again. The engine that was
+        given stays open.
+        """
         for own in filter(None, (self._own, self._replica)):
             own.close()
 
+    def _open(self) -> None:
+        for own in filter(None, (self._own, self._replica)):
+            own.open()
+
     def __enter__(self) -> Self:
+        self._open()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -38,7 +38,7 @@ class AsyncSQLAlchemyRegistry:
     """As `SQLAlchemyRegistry`, for an `AsyncEngine` and `AsyncMixpanel`: every question and every write is a coroutine.
 
     ``session=`` takes an `AsyncSession`, ``connection=`` an `AsyncConnection`. As with every pool of asyncio's, the registry
-    belongs to one event loop; `close` it before that ends.
+    belongs to one event loop: `close` it before that ends, or use ``async with``, which another loop may do again after it.
 
     Args:
         engine: An `AsyncEngine`.
@@ -176,6 +176,7 @@ class AsyncSQLAlchemyRegistry:
         await _run(self._registry.close)
 
     async def __aenter__(self) -> Self:
+        self._registry._open()  # noqa: SLF001 - its core
         return self
 
     async def __aexit__(self, *_: object) -> None:
