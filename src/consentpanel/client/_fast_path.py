@@ -150,6 +150,13 @@ def _counted(standing: Standing) -> Standing:
     return standing if standing is Standing.GRANTED else Standing.NOT_RECORDED
 
 
+def _standing_of(subject: str, purpose: Purpose, settings: Settings) -> Standing:
+    if not settings.timers:
+        return standing_of_one(settings.registry, subject, purpose)
+    with settings.lookup():
+        return standing_of_one(settings.registry, subject, purpose)
+
+
 class FastPath:
     """Judges and sends the usual messages of one client.
 
@@ -198,7 +205,7 @@ class FastPath:
                 return None, None
         if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
-        standing = standing_of_one(settings.registry, subject, purpose)
+        standing = _standing_of(subject, purpose, settings)
         if standing not in settings.allowing:
             if standing is Standing.NOT_RECORDED and settings.holds:
                 return None, standing
@@ -259,7 +266,7 @@ class FastPath:
         subject, operator, properties = found
         if "@" in subject or subject[0] == "+":
             self._guard.warn_of_ids(subject)
-        standing = standing_of_one(settings.registry, subject, Purpose.PROFILES)
+        standing = _standing_of(subject, Purpose.PROFILES, settings)
         if standing not in settings.allowing:
             if standing is Standing.NOT_RECORDED and settings.holds:
                 return None, standing

@@ -310,7 +310,8 @@ class _Asked:
             asked = asked[1:]
         if asked:
             registry = settings.registry if self._registry is None else self._registry
-            self.standings.update((yield from asking(registry, asked)))
+            with settings.lookup():
+                self.standings.update((yield from asking(registry, asked)))
         if isinstance(settings.regime, Regime):
             self.regime = settings.regime
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -13,7 +14,7 @@ from consentpanel._forks import Survivors
 from consentpanel._log import LOGGER, fault, note_failure, warn_once
 from consentpanel._messages.decision import Decision, MessageError, Outcome, Reason
 from consentpanel.client._process import process
-from consentpanel.client._settings import Settings
+from consentpanel.client._settings import Observer, Settings
 from consentpanel.transport._ticket import Ticket
 
 _NO_REGISTRY = (
@@ -58,6 +59,12 @@ class Outlet(Protocol):
 
     def observe(self, decision: Decision) -> None:
         """Tells the consumer of a decision, if it wants to know."""
+
+    #: The observers that know where messages wait.
+    watched_by: Sequence[Observer]
+
+    def be_watched(self, observers: Sequence[Observer]) -> None:
+        """Shows observers that want to know where messages wait."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -228,6 +235,9 @@ class Reporter:
     def _told(self, decision: Decision, settings: Settings, outlet: Outlet) -> Decision:
         if outlet.observes or process.outbox is not None:
             outlet.observe(decision)
+        if outlet.watched_by is not settings.observers:
+            # Now, because `configure` may come late, and another consumer be assigned.
+            outlet.be_watched(settings.observers)
         for observer in settings.observers:
             try:
                 observer(decision)

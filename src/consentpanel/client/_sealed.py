@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
 from contextlib import nullcontext, suppress
 from functools import partial
 from inspect import getattr_static, isfunction
@@ -19,6 +19,7 @@ from consentpanel._mixpanel.hosts import is_odd
 from consentpanel.client._guard import Guard
 from consentpanel.client._process import process
 from consentpanel.client._reporter import Reported
+from consentpanel.client._settings import Observer
 from consentpanel.client._ticket import Restorer
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport._failures import stripped
@@ -73,6 +74,8 @@ class SealedTransport:
         """Whether nobody has to wait for a flush."""
         self.observes = hasattr(type(consumer), "observe")
         """Whether the consumer wants to know of decisions."""
+        self.watched_by: Sequence[Observer] = ()
+        """The observers that know where messages wait."""
         self.__keeps = getattr(consumer, "judges_again", False) is True
         self.__is_other_buffer = hasattr(type(consumer), "flush") and not self.__keeps
         if self.__is_other_buffer:
@@ -217,6 +220,19 @@ class SealedTransport:
         elif self.observes:
             self.__consumer.observe(decision)
 
+    def be_watched(self, observers: Sequence[Observer]) -> None:
+        """Shows observers that want to know where messages wait."""
+        self.watched_by = observers
+        senders: list[Any] = senders_in(self.__consumer)
+        queues = [each.own_queue for each in senders if hasattr(type(each), "own_queue")]
+        watching: list[Any] = [each for each in observers if hasattr(type(each), "watch")]
+        for observer in watching:
+            try:
+                for queue in queues:
+                    observer.watch(queue)
+            except Exception as error:  # noqa: BLE001 - an observer of the user's that raises is logged and ignored
+                note_failure("observer", error)
+
     def control(self, *names: str) -> None:
         """Calls the first of the methods that the consumer has, such as ``flush``; none when it has none of them."""
         if process.outbox is not None:
@@ -316,7 +332,7 @@ class SealedTransport:
         return _shown(self.__consumer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith(_OWN) or name in {"sends_by_itself", "observes"}:
+        if name.startswith(_OWN) or name in {"sends_by_itself", "observes", "watched_by"}:
             object.__setattr__(self, name, value)
             return
         value = _opened(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -14,7 +15,7 @@ from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime, RegimeRule
 from consentpanel._consent.standing import Standing
-from consentpanel._log import warn_once
+from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision
 from consentpanel._messages.purposes import PurposeMap
 from consentpanel.errors import ConfigurationError
@@ -65,6 +66,8 @@ class Settings:
     allowing: frozenset[Standing] = attrs.field(init=False)
     #: Whether messages may be sent without taking them apart.
     may_take_fast_path: bool = attrs.field(init=False)
+    #: What observers are told of how long look-ups take.
+    timers: tuple[Callable[[float], object], ...] = attrs.field(init=False, eq=False, repr=False)
     #: What the fast path knows of events, by name.
     event_plans: dict[str, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
 
@@ -75,8 +78,15 @@ class Settings:
         own = [self.policy.compiled(scope).detection for scope in ("events", "people")]
         has_own_detectors = any(each is not None and each.is_custom for each in own)
         is_usual = not self.policy.keeps_all and self.identity.is_plain and not has_own_detectors
-        for name, value in (("asks_one", asks_one), ("allowing", allowing), ("may_take_fast_path", is_usual)):
+        # By the class, because a mock has every attribute.
+        timers = tuple(cast("Any", each).looked_up for each in self.observers if hasattr(type(each), "looked_up"))
+        found = {"asks_one": asks_one, "allowing": allowing, "may_take_fast_path": is_usual, "timers": timers}
+        for name, value in found.items():
             object.__setattr__(self, name, value)
+
+    def lookup(self) -> AbstractContextManager[object]:
+        """Surrounds a look-up, so that observers are told how long it took."""
+        return _Timed(self.timers) if self.timers else _UNTIMED
 
     @contextmanager
     def outside_of_a_call(self) -> Generator[None, None, None]:
@@ -92,6 +102,29 @@ class Settings:
     def vendor_ids(self, subject_id: Any) -> tuple[str, ...]:
         """Every id by which the vendor may know a person."""
         return self.identity.all_of(subject_key(subject_id), self.policy.keyed)
+
+
+class _Timed:
+    """Tells observers how long something takes."""
+
+    __slots__ = ("_began", "_timers")
+
+    def __init__(self, timers: tuple[Callable[[float], object], ...]) -> None:
+        self._timers = timers
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        took = time.perf_counter() - self._began
+        for tell in self._timers:
+            try:
+                tell(took)
+            except Exception as error:  # noqa: BLE001 - an observer of the user's that raises is logged and ignored
+                note_failure("observer", error)
+
+
+_UNTIMED = nullcontext()
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -270,7 +270,8 @@ class _Answers:
         persons = dict.fromkeys(person for ticket in tickets for person in ticket.persons())
         try:
             with settings.outside_of_a_call():
-                self.standings = standings_of(settings.registry, asked)
+                with settings.lookup():
+                    self.standings = standings_of(settings.registry, asked)
                 self._regimes = regimes_known(settings.regime, persons)
         except Exception as error:  # noqa: BLE001 - the context is the user's
             note_failure("context", error)

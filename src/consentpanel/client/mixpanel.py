@@ -59,7 +59,8 @@ class Mixpanel(ConsentCalls):
         regime: What silence means: a `Regime`, or a callable ``(subject_id) -> Regime``. Opt-in when left out.
         purposes: The purposes of events and calls by name, such as ``{"Ad clicked": "targeting"}``.
         on_error: ``"drop"`` (default): what fails is dropped, counted and logged. ``"raise"``: it raises.
-        observers: Callables that get each `Decision`; one that raises is logged and ignored.
+        observers: Callables that get each `Decision`; one that raises is logged and ignored. `consentpanel.observers` has two
+            for metrics.
         privacy: Asks the vendor to erase people, for ``withdraw(erase=True)``.
         context: A function that returns a context manager, such as Flask's ``app.app_context``: it surrounds each question
             to the registry and the regime that is asked outside of a call, when what waited is to leave.

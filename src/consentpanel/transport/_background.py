@@ -13,6 +13,7 @@ from consentpanel.transport._delivery import VENDOR_HOST
 from consentpanel.transport._waiting import vendor_error, waiting_message
 
 if TYPE_CHECKING:
+    from consentpanel.transport._courier import Courier
     from consentpanel.transport._ticket import Restorer
 
 
@@ -135,6 +136,11 @@ class BackgroundConsumer:
         courier = self._courier.with_consumer(consumer)
         if courier is not self._courier:
             self._courier, self._account = courier, courier.open_account()
+
+    @property
+    def own_queue(self) -> Courier:
+        """Where messages wait, with those of consumers of equal arguments; for observers (`consentpanel.observers`)."""
+        return self._courier
 
     @property
     def waiting(self) -> int:

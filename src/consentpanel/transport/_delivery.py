@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class Buffer:
     _imports_events = _may_import = False
     #: Tells a client that consent is asked for again at the flush.
     judges_again = True
+    #: Whether `measure` asks no file and no database.
+    is_in_memory = True
     _consumer: Any
 
     def _open(self, buffer: type, given: Mapping[str, Any]) -> None:
@@ -130,6 +133,18 @@ class Buffer:
         self._reset()
         if isinstance(self._consumer, HttpConsumer):
             self._consumer = self._consumer.anew()
+
+    @property
+    def own_queue(self) -> Buffer:
+        """Where messages wait; for observers (`consentpanel.observers`)."""
+        return self
+
+    def measure(self) -> tuple[int, float]:
+        """How many messages wait or are on their way, and for how many seconds the oldest; of those that are held, none."""
+        with self._lock:
+            count = sum(map(len, self._lines.values()))
+            oldest = [since for line in self._lines.values() if (since := line.oldest()) is not None]
+        return count, max(0.0, time.monotonic() - min(oldest)) if oldest else 0.0
 
     def purge(self, subject_id: object, purposes: Collection[str] | None = None) -> int:
         """Discard what waits for a person.

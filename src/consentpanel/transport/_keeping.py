@@ -75,6 +75,11 @@ class KeepingConsumer:
         return self._spool.consumer
 
     @property
+    def own_queue(self) -> Spool:
+        """Where messages wait, whoever wrote them; for observers (`consentpanel.observers`)."""
+        return self._spool
+
+    @property
     def waiting(self) -> int:
         """How many messages wait, whoever wrote them.
 

@@ -86,6 +86,13 @@ class Line:
         """How many messages wait in the queue."""
         return len(self.queue) - self._settled
 
+    def oldest(self) -> float | None:
+        """Since when the oldest message is here, by `time.monotonic`; None for none."""
+        # Those in the queue came one after the other.
+        first = next((message for message in list(self.queue) if not message.is_settled), None)
+        several = [*self.unanswered, *self.on_its_way, *([] if first is None else [first])]
+        return min((message.since for message in several), default=None)
+
     def take(self, most: int) -> list[Waiting]:
         """Takes from the queue the messages at the front that one request can carry."""
         batch = Batch(self._endpoint)

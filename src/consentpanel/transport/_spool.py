@@ -187,6 +187,18 @@ class Spool(ThreadedBuffer):
         """What the store holds, and nothing of the messages."""
         return self._store.summary()
 
+    is_in_memory = False
+
+    def measure(self) -> tuple[int, float]:
+        """How many messages wait in the store, and for how many seconds the oldest.
+
+        Raises:
+            MixpanelException: The store fails.
+        """
+        summary = self._store.summary()
+        age = 0 if summary.oldest is None else self._store.present() - summary.oldest
+        return summary.waiting, max(0.0, age / 1000)
+
     def put(self, endpoint: str, message: Waiting) -> None:
         """Writes a message, which is kept when this returns; where it cannot be, its ticket is told."""
         self._is_used, self._last = True, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,8 @@ class Waiting:
     is_imported: bool = False
     #: Of the consumer that has queued it; None in a buffer of its own.
     account: Account | None = attrs.field(default=None, repr=False)
+    #: When it came, by `time.monotonic`.
+    since: float = attrs.field(factory=time.monotonic, init=False, repr=False)
     #: Whom the JSON of one without a ticket names, once somebody has asked.
     _ids: frozenset[str] | None = attrs.field(default=None, init=False, repr=False)
 
