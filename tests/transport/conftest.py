@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64decode
@@ -185,3 +188,73 @@ def shop(tmp_path: Path, faulty: FaultyVendor, consumer: str) -> Shop:
     shop = Shop(tmp_path, env)
     shop.write("shop", SHOP)
     return shop
+
+
+@pytest.fixture(scope="module")
+def redis_url(services: Any) -> Iterator[str]:
+    try:
+        with services.redis() as url:
+            yield url
+    except services.MissingError as error:
+        pytest.skip(str(error))
+
+
+@attrs.define
+class Worker:
+    """A worker of jobs, in a session of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_for(self, condition: Any) -> None:
+        """Waits for something that comes while the worker lives."""
+        until = time.monotonic() + 60
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < until, self.said()
+            time.sleep(0.05)
+
+    def wait_for_jobs(self, count: int) -> None:
+        """Waits until so many jobs have tracked."""
+        self.wait_for(lambda: len([*self.log.parent.glob("done-*")]) >= count)
+
+    def ended(self, *signals: int) -> None:
+        """Sends signals, and waits for the end."""
+        for each in signals:
+            self.process.send_signal(each)
+        self.process.wait(30)
+
+    def said(self) -> str:
+        return self.log.read_text()[-3000:]
+
+
+@pytest.fixture
+def start_worker(shop: Shop) -> Iterator[Any]:
+    started: list[Worker] = []
+
+    def start(*command: str) -> Worker:
+        path = shop.folder / "worker.log"
+        with path.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=shop.folder,
+                env=shop.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(Worker(process, path))
+        return started[-1]
+
+    yield start
+    for each in started:
+        with suppress(ProcessLookupError):
+            os.killpg(each.process.pid, signal.SIGKILL)
+        each.process.wait()
+
+
+@pytest.fixture
+def deliver(shop: Shop) -> Any:
+    """Has what is kept in the shop's spool delivered by a process of its own."""
+    command = [sys.executable, "-m", "consentpanel", "deliver", "--client", "shop:mp", "--once"]
+    return lambda: subprocess.run(command, cwd=shop.folder, env=shop.env, check=True, timeout=60)

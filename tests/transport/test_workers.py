@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +39,6 @@ def visit(number):
     shop.visit(number)
     open(f"done-{number}", "w").close()
 """
-
-
-@pytest.fixture(scope="module")
-def redis_url(services: Any) -> Iterator[str]:
-    try:
-        with services.redis() as url:
-            yield url
-    except services.MissingError as error:
-        pytest.skip(str(error))
 
 
 def celery(queue: str, options: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from consentpanel._log import LOGGER
 from consentpanel._messages.decision import Reason
 from consentpanel._mixpanel import vendor
 from consentpanel.transport._delivery import VENDOR_HOST, Buffer
-from consentpanel.transport._ends import has_ended, watch
+from consentpanel.transport._ends import has_ended, watch, watch_signal
 from consentpanel.transport._http import DeliveryError, HttpConsumer
 from consentpanel.transport._waiting import ENDPOINTS, Waiting, settle, vendor_error, waiting_message
 
@@ -137,6 +137,7 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
         if message.ticket is not None and message.hold_for:
             if self._is_closed:
                 self._refuse_closed(endpoint)
+            watch_signal()
             self._holding.add(endpoint, message)
             self._give_up_old()
             if has_ended():
@@ -144,6 +145,9 @@ class BufferedConsumer(Buffer, vendor.BufferedConsumer):  # type: ignore[misc]
             return
         self._go_before(endpoint, message)
         waiting = self._add(endpoint, message)
+        if waiting == 1:
+            # What has forked this process may have taken its signals back, as RQ does in each job.
+            watch_signal()
         if waiting is None:
             failure = self._flush_one(endpoint)
             given_up: list[Waiting] = []
