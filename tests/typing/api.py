@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from opentelemetry.metrics import get_meter
+from prometheus_client import REGISTRY
 from typing_extensions import assert_type
 
 import consentpanel
@@ -54,6 +56,7 @@ from consentpanel import (
     truncate,
     url,
 )
+from consentpanel.observers import opentelemetry, prometheus
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import (
     AsyncConsentRegistry,
@@ -152,6 +155,8 @@ mp = Mixpanel(
     on_error="drop",
     observers=[watch],
 )
+Mixpanel("TOKEN", registry=own, observers=[prometheus(REGISTRY), opentelemetry(get_meter("shop"))])
+Mixpanel("TOKEN", registry=own, observers=prometheus(REGISTRY))  # type: ignore[arg-type]
 Mixpanel("TOKEN", registry=says_yes, regime=by_country({"user-1": "US"}.get, opt_out=("US",)))
 Mixpanel("TOKEN", registry=HalfARegistry())  # type: ignore[arg-type]
 Mixpanel("TOKEN", on_error="ignore")  # type: ignore[arg-type]
