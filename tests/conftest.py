@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from consentpanel._log import forget_warnings
+
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile(
     "ci", deadline=None, max_examples=200, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -40,6 +42,12 @@ def pytest_runtest_makereport(
     if required and report.skipped and item.get_closest_marker("service") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _warnings_of_other_tests() -> None:
+    """Has every warning said again: some are said once in a process, or a minute."""
+    forget_warnings()
 
 
 @pytest.fixture(scope="session")
