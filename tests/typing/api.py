@@ -56,6 +56,7 @@ from consentpanel import (
     truncate,
     url,
 )
+from consentpanel.cmp import TCF, Answers, OneTrust
 from consentpanel.observers import opentelemetry, prometheus
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import (
@@ -299,3 +300,12 @@ def taking_it_back(mp: Mixpanel) -> None:
     assert_type(privacy.look_up_retrieval("1").status, TaskStatus)
     assert_type(mp.withdraw("user-1", erase=True).erasure, tuple[PrivacyTask, ...])
     PrivacyRequests("TOKEN", "OAUTH", region="DE")  # type: ignore[arg-type]
+
+
+def answers_of_a_banner(header: bytes) -> None:
+    answers = OneTrust({"C0002": "analytics", "C0003": ["analytics", "profiles"]})(header)
+    assert_type(answers, Answers)
+    assert_type(answers.purposes, Mapping[Purpose, "bool | None"])
+    assert_type(answers.given_at, "datetime | None")
+    TCF({1: "analytics"}, vendor=10, cmp=99)("euconsent-v2=")
+    OneTrust({"C0002": "analytics"}, "OptanonConsent")  # type: ignore[call-arg]
