@@ -21,7 +21,7 @@ THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # What decides whether and what is sent, and the delivery, whose threads differ between Pythons. The command line, the
 # pages and the tools for tests behave alike everywhere, so they are tested once.
-CORE = [f"tests/{folder}" for folder in ("contract", "django", "policy", "registry", "transport", "vendor")]
+CORE = [f"tests/{folder}" for folder in ("cmp", "contract", "django", "policy", "registry", "transport", "vendor")]
 CORE += sorted(map(str, Path("tests").glob("test_*.py")))
 
 nox.needs_version = ">=2026.10.20"

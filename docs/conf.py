@@ -59,7 +59,7 @@ def link_by_public_name(
     target: str = node["reftarget"]
     name = target.rpartition(".")[2]
     python: Any = environment.domains["py"]
-    for home in (OURS, f"{OURS}.policy", f"{OURS}.registry", f"{OURS}.testing"):
+    for home in (OURS, f"{OURS}.policy", f"{OURS}.registry", f"{OURS}.testing", f"{OURS}.cmp"):
         public = f"{home}.{name}"
         if public in python.objects:
             document = node.get("refdoc", app.config.root_doc)

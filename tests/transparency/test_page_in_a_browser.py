@@ -3,7 +3,6 @@
 Needs Debian's packages chromium and chromium-driver, and from PyPI selenium and axe-core-python.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -28,31 +27,6 @@ def page(language):
         vendor=Vendor(region="EU", retention_days=365),
         language=language,
     )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("needs chromium and chromium-driver (Debian: apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as started:
-        yield started
 
 
 def opened(browser, tmp_path, language, width, scheme="light"):
