@@ -251,6 +251,7 @@ def test_everything_but_the_groups_is_given_by_keyword():
 
 def test_answers_of_ones_own_are_checked():
     moment = datetime(2026, 9, 22, 10, tzinfo=timezone(timedelta(hours=2)))
+    assert Answers(consent_id="x" * 255).consent_id == "x" * 255
     answers = Answers({"analytics": True}, is_explicit=True, given_at=moment, consent_id="c-1", gpc=False)
     assert answers.given_at == datetime(2026, 9, 22, 8, tzinfo=timezone.utc)
     assert "c-1" not in repr(answers)

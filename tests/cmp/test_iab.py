@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentpanel.cmp import GPP, TCF, Answers
+from consentpanel.cmp._bits import Bits
+from consentpanel.cmp._values import Odd
+from consentpanel.cmp.gpp import _ids
 
 YES = "CQq8bIAQq8bIABjABBENCWFgAIPAAAAAAAYgAFABAAAAAA.IAKgBACA"
 """Purposes 1 and 7 to 10, vendor 10; disclosed 10 and 21."""
@@ -106,6 +109,7 @@ def test_a_no_that_is_cut_grants_nothing(cut):
         (field(10, [10]), field(21, [21]), None),
         (field(10, [10]), field(9, []), None),
         (ranges(12, (3, 4), (9, 12)), ranges(12, (10, 10)), True),
+        (ranges(12, (9, 10), (12, 12)), ranges(12, (10, 10), (12, 12)), True),
         (ranges(12, (3, 9), (11, 12)), ranges(12, (10, 10)), False),
         (field(10, [10]), ranges(12, (11, 12)), None),
         (field(10, [10]), ranges(0), None),
@@ -135,6 +139,7 @@ def test_legitimate_interest_is_no_consent():
 
 def test_a_purpose_that_was_not_shown_is_unknown():
     assert read(f"{core(hidden=1)}.{DISCLOSED}").purposes["analytics"] is None
+    assert TCF({8: "analytics"})(f"euconsent-v2={core(hidden=1)}.{DISCLOSED}").purposes == {"analytics": True}
 
 
 def test_strings_of_another_consent_tool_may_be_unknown():
@@ -182,6 +187,7 @@ def test_other_segments_are_checked_and_left_aside():
         f"{core(vendors=ranges(12, (0, 10)))}.{DISCLOSED}",
         f"{core(restrictions=f'{1:012b}{8:06b}{3:02b}{1:012b}0{10:016b}')}.{DISCLOSED}",
         f"{core(restrictions=f'{1:012b}{0:06b}{0:02b}{1:012b}0{10:016b}')}.{DISCLOSED}",
+        f"{core(restrictions=f'{1:012b}{25:06b}{0:02b}{1:012b}0{10:016b}')}.{DISCLOSED}",
         f"{core(restrictions=f'{2:012b}' + f'{8:06b}{1:02b}{1:012b}0{10:016b}' + f'{8:06b}{0:02b}{1:012b}0{10:016b}')}.{DISCLOSED}",
     ],
 )
@@ -214,6 +220,9 @@ SIGNAL, NO_SIGNAL = "BVQqAAAAAgA.YA", "BVQqAAAAAgA.QA"
         (f"DBABL~{SIGNAL[:-1]}", None),
         ("DBABL~BVQqAAAAAgA.", None),
         ("DBABL~", None),
+        ("DBABL~.YA", None),
+        ("DBABL~BVQqAAAAAgA.ZA", None),
+        (f"{characters(f'{3:06b}{1:06b}{1:012b}0' + '0' * 30 + '11')}~{SIGNAL}", None),
         ("DBABL", None),
         (f"DBABL~{SIGNAL}~{SIGNAL}", None),
         (f"DBABL~{SIGNAL[:-1]}B", None),
@@ -255,3 +264,11 @@ def test_sections_are_found_by_the_header():
     assert GPP()(f"OTGPPConsent={header_of([7, 2])}~B.QA~B~B.YA").gpc is None
     assert GPP()(f"OTGPPConsent={header_of([7, 88])}~B.QA").gpc is None
     assert GPP()(f"OTGPPConsent={header_of([2])}~B.YA").gpc is None
+
+
+def test_a_header_names_no_more_sections_than_there_are():
+    # Or a few characters would ask for a hundred million of them.
+    for entries in ([[7, 64]], [[50, 30]] * 3):
+        with pytest.raises(Odd):
+            _ids(Bits(header_of(*entries)))
+    assert _ids(Bits(header_of([7, 63]))) == list(range(7, 71))

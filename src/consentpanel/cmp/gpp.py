@@ -64,7 +64,8 @@ class GPP:
 def _gpc(text: str) -> bool | None:
     header, *sections = text.split("~")
     ids = _ids(Bits(header))
-    if len(ids) != len(sections) or not all(sections):
+    # The part for the signal never stands alone.
+    if len(ids) != len(sections) or not all(section.partition(".")[0] for section in sections):
         raise Odd
     seen: set[bool] = set()
     for number, section in zip(ids, sections, strict=True):
