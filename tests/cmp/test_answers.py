@@ -223,6 +223,7 @@ def test_groups_that_cannot_work_are_refused_when_a_reader_is_built(tool, groups
         (lambda: TCF({1: "analytics"}, vendor="10"), "vendor must be an int, not str"),
         (lambda: TCF({1: "analytics"}, cmp=True), "cmp must be an int, not bool"),
         (lambda: TrustArc({0: "analytics"}), "not 0"),
+        (lambda: TrustArc({9: "analytics"}), "not 9"),
         (lambda: TrustArc({True: "analytics"}), "not True"),
         (lambda: TrustArc({"1": "analytics"}), "not '1'"),
         (lambda: VanillaCookieConsent({"a": "analytics"}, revision=-1), "revision must be at least 0"),
@@ -241,6 +242,10 @@ def test_groups_that_cannot_work_are_refused_when_a_reader_is_built(tool, groups
 def test_what_cannot_work_is_refused_when_a_reader_is_built(build, text):
     with pytest.raises(ConfigurationError, match=text):
         build()
+
+
+def test_levels_and_purposes_go_as_far_as_they_do():
+    assert TrustArc({8: "analytics"})(None).purposes == TCF({24: "analytics"})(None).purposes == {"analytics": None}
 
 
 def test_everything_but_the_groups_is_given_by_keyword():

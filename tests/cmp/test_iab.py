@@ -57,7 +57,7 @@ def core(purposes=(1, 8), vendors="", restrictions="000000000000", **changes):
     interest = format(changes.get("interest", 0), "024b")
     hidden = format(changes.get("hidden", 0), "b")
     return characters(
-        f"{written}{bits}{interest}{hidden}000011000100{vendors or field(10, [10])}{field(0, [])}{restrictions}"
+        f"{written}{bits}{interest}{hidden}{changes.get('country', 3):06b}000100{vendors or field(10, [10])}{field(0, [])}{restrictions}"
     )
 
 
@@ -108,7 +108,7 @@ def test_a_no_that_is_cut_grants_nothing(cut):
         (field(9, [9]), field(21, [10]), False),
         (field(10, [10]), field(21, [21]), None),
         (field(10, [10]), field(9, []), None),
-        (ranges(12, (3, 4), (9, 12)), ranges(12, (10, 10)), True),
+        (ranges(12, (1, 1), (9, 12)), ranges(12, (10, 10)), True),
         (ranges(12, (9, 10), (12, 12)), ranges(12, (10, 10), (12, 12)), True),
         (ranges(12, (3, 9), (11, 12)), ranges(12, (10, 10)), False),
         (field(10, [10]), ranges(12, (11, 12)), None),
@@ -179,6 +179,7 @@ def test_other_segments_are_checked_and_left_aside():
         f"{core(cmp=0)}.{DISCLOSED}",
         f"{core(cmp=1)}.{DISCLOSED}",
         f"{core(first=26)}.{DISCLOSED}",
+        f"{core(country=26)}.{DISCLOSED}",
         f"{core(list=0)}.{DISCLOSED}",
         f"{core(specific=0)}.{DISCLOSED}",
         f"{core(vendors=ranges(12, (9, 13)))}.{DISCLOSED}",

@@ -136,6 +136,14 @@ def test_didomis_vendor_is_asked_as_well(vendors, answer):
 def test_didomis_purpose_in_both_lists_is_unknown():
     both = didomi(purposes={"enabled": ["measure"], "disabled": ["measure"]})
     assert Didomi({"measure": "analytics"})(both).purposes == {"analytics": None}
+    assert Didomi({"measure": "analytics"}, vendor="c:mixpanel")(both).purposes == {"analytics": None}
+
+
+def test_didomis_padding_is_whole_or_left_out():
+    padded = next(each for each in (didomi(user_id="u" * length) for length in range(1, 4)) if each.endswith("=="))
+    read = Didomi({"measure": "analytics"})
+    assert [read(each).is_explicit for each in (padded, padded[:-2])] == [True, True]
+    assert [read(each).is_explicit for each in (padded[:-1], padded + "=", padded[:-2] + "A")] == [False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ A no is left out, or ``0`` in older ones: so a category that is missing is denie
 milliseconds, ``i.sid`` the subject's id, ``i.mpf`` the fingerprint of the policy that was shown. With ``i.id`` and no ``i.sid`` the tool asks
 again; a visitor who was identified and has not answered has a time and an id and no category at all. Before an answer there is no cookie.
 
-Source: https://www.npmjs.com/package/c15t (dist/index.js: flattenObject, saveConsentToStorage, identifyUser).
+Source: the npm package c15t 2.2.1 (dist/index.js: flattenObject, saveConsentToStorage, identifyUser).
 """
 
 from __future__ import annotations

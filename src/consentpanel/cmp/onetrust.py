@@ -9,7 +9,7 @@ cookie is there before anybody has answered, often with everything at 1, and so 
 more, the time in ``OptanonAlertBoxClosed`` (``2026-09-22T08:15:00.000Z``) and ``AwaitingReconsent=false``. ``datestamp`` changes without
 a choice, and ``version`` is that of the script.
 
-Sources: https://my.onetrust.com (article UUID-2dc719a8), https://www.npmjs.com/package/@commercetools-frontend/cookie-consent,
+Sources: https://my.onetrust.com (article UUID-2dc719a8), the npm package @commercetools-frontend/cookie-consent,
 https://github.com/ethyca/fides (consent-migration/onetrust.ts).
 """
 
