@@ -192,6 +192,7 @@ def _consent() -> RequestConsent:
             account=state.account,
             has_gpc=request.headers.get("Sec-GPC") == "1",
             language=lambda: None,
+            cookies=request.environ.get("HTTP_COOKIE"),
         )
         setattr(g, _NAME, found)
     return found
@@ -204,7 +205,7 @@ mixpanel = cast("Mixpanel", LocalProxy(lambda: _state().client))
 
 
 def _begin() -> None:
-    _consent().heed_gpc()
+    _consent().heed()
 
 
 def _finish(response: Response) -> Response:

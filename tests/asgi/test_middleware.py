@@ -34,6 +34,7 @@ from consentpanel import (
     keep,
 )
 from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
+from consentpanel.cmp import Klaro
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
 
@@ -514,6 +515,7 @@ def test_a_secret_key_signs_and_an_older_one_is_still_read() -> None:
         ({"gpc": "analytics"}, "gpc"),
         ({"cookie": {"name": "x"}}, "cookie"),
         ({"cookie": {"SAMESITE": "None"}}, "SECURE"),
+        ({"answers": [Klaro]}, "answers must hold readers"),
         ({"client": None}, "needs client"),
         ({"client": "mp"}, "client must be"),
     ],
@@ -554,3 +556,17 @@ def test_what_waits_is_sent_before_the_application_closes_what_it_has_opened(kin
         browser.get("/visit")
         assert seen == []
     assert seen == [1, 0]
+
+
+# rule 11.6
+def test_what_a_consent_tool_has_answered_is_recorded_once_and_changes_with_it(kind: str) -> None:
+    shop = Shop(kind, answers=[Klaro({"mixpanel": "analytics"})])
+    with shop.browser() as browser:
+        for answer, outcome in (("true", "redacted"), ("true", "redacted"), ("false", "dropped")):
+            ours = f"; consentpanel={browser.cookies['consentpanel']}" if browser.cookies else ""
+            # With a cookie before it of which parsers make nothing.
+            header = f'odd={{"a": 1}}; klaro=%7B%22mixpanel%22%3A{answer}%7D{ours}'
+            assert browser.get("/visit", headers={"Cookie": header}).text == outcome
+        who = shop.vendor.events[0].distinct_id
+        history = getattr(shop.registry, "inner", shop.registry).history(who)
+        assert [(each.status.value, each.source) for each in history] == [("granted", "klaro"), ("denied", "klaro")]

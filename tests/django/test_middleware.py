@@ -17,6 +17,7 @@ from django.urls import path
 
 from consentpanel import AsyncMixpanel, BufferedConsumer, ConsentStatus, FieldPolicy, RegistryError
 from consentpanel.asgi import ConsentMiddleware as ASGIConsentMiddleware
+from consentpanel.cmp import Klaro
 from consentpanel.django import DjangoRegistry, mixpanel
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
@@ -362,3 +363,22 @@ async def answered_by_the_scope(request: Any) -> HttpResponse:
     consent = request.scope["state"]["consent"]
     await consent.answer(analytics=True)
     return HttpResponse((await consent.track("Visited")).outcome.value)
+
+
+# rule 11.6
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_consent_tool_has_answered_is_recorded_once(registry, vendor, is_async):
+    given = {"TOKEN": "T", "POLICY": FieldPolicy(), "CONSUMER": vendor, "ANSWERS": [Klaro({"mixpanel": "analytics"})]}
+    with override_settings(CONSENTPANEL=given):
+        ours = ""
+        for answer, reason in (("true", "consent_granted"), ("true", "consent_granted"), ("false", "withdrawn")):
+            # With a cookie before it of which parsers make nothing.
+            header = f'odd={{"a": 1}}; klaro=%7B%22mixpanel%22%3A{answer}%7D{ours}'
+            if is_async:
+                response = async_to_sync(AsyncClient().get)("/page", headers={"Cookie": header})
+            else:
+                response = Client(HTTP_COOKIE=header).get("/page")
+            assert text(response) == reason
+            if "consentpanel" in response.cookies:
+                ours = f"; consentpanel={response.cookies['consentpanel'].value}"
+        assert [each.source for each in registry.history(vendor.events[0].distinct_id)] == ["klaro", "klaro"]

@@ -14,8 +14,10 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._visits.cookie import VisitorCookie, new_visitor
+from consentpanel._visits.tool import Told, told_in
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
+from consentpanel.cmp._answers import Reader
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.registry import carry_over
 from consentpanel.registry._recording import after_commit
@@ -30,13 +32,16 @@ class VisitOptions:
         cookie: The visitors' cookie.
         policy_version: The version of the published policy, which answers are to.
         gpc: The purposes that Global Privacy Control denies (https://www.w3.org/TR/gpc/).
+        answers: Readers of the cookies of consent tools.
     """
 
     cookie: VisitorCookie
     policy_version: str | None = None
     gpc: Collection[str] = BUILT_IN_PURPOSES
+    answers: tuple[Reader, ...] = ()
 
 
+_STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED}
 _TOO_LATE = (
     "the response has begun, and a visitor who has no id yet cannot be given one: nothing was recorded. Answer before"
 )
@@ -56,6 +61,7 @@ class Visit:
         account: Gives the id of the account that is logged in; None for nobody.
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         language: Gives the language of the texts that the person sees; None where that is unknown.
+        cookies: The raw header ``Cookie``, for the readers of consent tools.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Visit:
         account: Callable[[], Any],
         has_gpc: bool,
         language: Callable[[], str | None],
+        cookies: str | bytes | None = None,
     ) -> None:
         self._client, self._options = client, options
         self._account, self._language = account, language
@@ -79,8 +86,12 @@ class Visit:
         self._is_new = self._is_over = False
         #: A visitor whose answers could not be made the account's.
         self._left_behind: str | None = None
-        #: Whether a denial by Global Privacy Control could not be recorded.
-        self._is_gpc_unheard = False
+        #: Purposes that the browser denies, which could not be recorded.
+        self._unheard: set[Purpose] = set()
+        #: What the browser's consent tools say.
+        self._told = told_in(options.answers, cookies) if options.answers else ()
+        #: Since when the browser is not somebody else's any more, as far as the cookie tells.
+        self._since = options.cookie.ended_in(cookie)
         #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
         self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``.
@@ -111,7 +122,7 @@ class Visit:
     @property
     def is_settled(self) -> bool:
         """Whether all that the request says of consent is recorded, so that the registry's answer holds for it."""
-        return self._left_behind is None and not self._is_gpc_unheard
+        return self._left_behind is None and not self._unheard
 
     @property
     def is_to_carry_over(self) -> bool:
@@ -128,12 +139,16 @@ class Visit:
         """The value that the response is to give the visitors' cookie; None to leave it as it is."""
         is_taken_back = self._pending is not None and self._pending() is None
         named = self._visitor if self._is_new and not is_taken_back else None
-        return None if named is None else self._options.cookie.value_for(named)
+        if named is not None:
+            return self._options.cookie.value_for(named)
+        # The tool's own cookie stays, and must not be the next person's answer.
+        is_told = any(told.answers.is_explicit for told in self._told)
+        return self._options.cookie.value_of_end() if self._is_over and is_told else None
 
     @property
     def is_cookie_over(self) -> bool:
         """Whether the response is to delete the visitors' cookie."""
-        return self._had_cookie and self._is_over and not self._is_new
+        return self._had_cookie and self._is_over and self.cookie_to_set is None
 
     def status(self, purpose: str) -> ConsentStatus:
         """What the person has said about a purpose.
@@ -151,7 +166,7 @@ class Visit:
         named = Purpose(purpose)
         if self.subject_id is None:
             return ConsentStatus.DENIED if self.has_gpc and named in self._options.gpc else ConsentStatus.UNKNOWN
-        if self.has_gpc and self._is_gpc_unheard and named in self._options.gpc:
+        if named in self._unheard:
             return ConsentStatus.DENIED
         found = status_known(self._registry, self.subject_id, named)
         if self._left_behind is not None and found is not ConsentStatus.DENIED:
@@ -198,6 +213,9 @@ class Visit:
             )
         subject = self._subject_to_answer()
         fields = {**self._fields(source, evidence), **where}
+        self._record(said, subject, fields)
+
+    def _record(self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any]) -> None:
         if denied := [name for name, is_granted in said.items() if not is_granted]:
             self._client.withdraw(subject, denied, **fields)
             self._note(subject)
@@ -252,6 +270,39 @@ class Visit:
             return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
         return self._client.track(subject, event_name, properties, meta)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether there is something for `heed`."""
+        return self.has_gpc or bool(self._told)
+
+    def heed(self) -> None:
+        """Heeds what the browser says by itself: a consent tool's answers, and then Global Privacy Control; raises nothing."""
+        for told in self._told:
+            self._heed_tool(told)
+        self.heed_gpc()
+
+    def _heed_tool(self, told: Told) -> None:
+        said = told.answers.purposes
+        try:
+            wanted = {purpose: _STATUS[answer] for purpose, answer in said.items() if answer is not None}
+            open_ones = [purpose for purpose, status in wanted.items() if self.status(purpose) is not status]
+            if not open_ones:
+                return
+            subject = self.subject_id
+            history = [] if subject is None else records_known(self._registry, subject)
+            is_account = self._account_id is not None
+            news = told.news(open_ones, history, is_account=is_account, since=self._since)
+            if subject is None and not told.answers.is_explicit:
+                # Of somebody who has no id nothing is sent.
+                return
+            fields = {**self._fields(told.source, None), "evidence": told.evidence}
+            if not told.answers.is_explicit:
+                fields["event_type"] = "signal"
+            self._record(news, subject or new_visitor(), fields)
+        except Exception as error:  # noqa: BLE001 - the browser says so, and no request of the person's could fail
+            self._unheard.update(purpose for purpose, answer in said.items() if answer is False)
+            note_failure("the answers of a consent tool", error)
+
     def heed_gpc(self) -> None:
         """Records what Global Privacy Control denies, once, and not over a grant that was given in spite of it; raises nothing."""
         if not self.has_gpc:
@@ -266,9 +317,9 @@ class Visit:
                 fields = self._fields(GPC, None)
                 fields["event_type"] = "signal"
                 self._client.withdraw(subject, denied, **fields)
-            self._is_gpc_unheard = False
+            self._unheard -= set(self._options.gpc)
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
-            self._is_gpc_unheard = True
+            self._unheard.update(map(Purpose, self._options.gpc))
             note_failure("Global Privacy Control", error)
 
     def log_in(self) -> None:
@@ -285,7 +336,7 @@ class Visit:
                 self._carry_over(account)
         except RegistryError as error:
             note_failure("a log-in", error)
-        self.heed_gpc()
+        self.heed()
 
     def log_out(self) -> None:
         """Ends the visitor of this request, if there is one."""

@@ -14,6 +14,7 @@ from consentpanel._consent.regime import Regime
 from consentpanel._visits.consent import VisitOptions
 from consentpanel._visits.cookie import VisitorCookie
 from consentpanel.client import Mixpanel
+from consentpanel.cmp._answers import readers
 from consentpanel.errors import ConfigurationError
 from consentpanel.transport import BackgroundConsumer
 
@@ -41,6 +42,7 @@ class Options:
         subject: A function that names the data subject of an account; None for the adapter's default.
         cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
+        answers: Readers of the cookies of consent tools, such as ``[OneTrust({"C0002": "analytics"})]``; None for none.
     """
 
     token: str | None = None
@@ -64,6 +66,7 @@ class Options:
     subject: Any = None
     cookie: Mapping[str, Any] | None = None
     gpc: Any = None
+    answers: Any = None
 
 
 #: The keys of the cookie's options, and what they are here.
@@ -189,7 +192,7 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
         is_secure: Whether the cookie is sent by HTTPS alone where the configuration does not say.
 
     Raises:
-        ConfigurationError: ``COOKIE``, ``GPC`` or ``SUBJECT`` cannot work.
+        ConfigurationError: ``COOKIE``, ``GPC``, ``SUBJECT``, ``ANSWERS`` or ``POLICY_VERSION`` cannot work.
     """
     given = dict(said.cookie or {})
     if unknown := sorted(given.keys() - _COOKIE.keys()):
@@ -210,4 +213,5 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
     if isinstance(said.gpc, str) or not isinstance(said.gpc, (Iterable, type(None))):
         raise ConfigurationError(f"{named('GPC')} must be several purposes, such as ('analytics',)")
     gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
-    return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc)
+    answers = () if said.answers is None else readers(named("ANSWERS"), said.answers)
+    return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc, answers=answers)

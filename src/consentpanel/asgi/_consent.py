@@ -176,10 +176,10 @@ class RequestConsent:
         self._account.named = None
         self._visit.log_out()
 
-    async def _heed_gpc(self) -> None:
-        if self._visit.has_gpc:
+    async def _heed(self) -> None:
+        if self._visit.says_something:
             await self._account.ask()
-            await self._run(self._visit.heed_gpc)
+            await self._run(self._visit.heed)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._later is not None:

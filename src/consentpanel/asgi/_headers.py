@@ -11,11 +11,6 @@ from consentpanel._visits import Visit, VisitorCookie
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
-def cookies_in(headers: Headers) -> str:
-    """The ``Cookie`` header: HTTP/2 may take its pairs apart (RFC 9113, 8.2.3)."""
-    return "; ".join(_values(headers, b"cookie"))
-
-
 def has_gpc(headers: Headers) -> bool:
     """Whether the browser says ``Sec-GPC: 1`` (https://www.w3.org/TR/gpc/)."""
     return [each.strip() for each in _values(headers, b"sec-gpc")] == ["1"]

@@ -10,15 +10,16 @@ import attrs
 
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit
-from consentpanel._visits.cookie import key_of
+from consentpanel._visits.cookie import cookies_in, key_of
 from consentpanel._visits.setting import Options, visit_options_of
 from consentpanel.asgi._consent import Account, RequestConsent, serving
-from consentpanel.asgi._headers import cookies_in, has_gpc, with_cookie
+from consentpanel.asgi._headers import has_gpc, with_cookie
 from consentpanel.asgi._lifespan import ASGIApp, Message, Receive, Scope, Send, live
 from consentpanel.client import AsyncMixpanel, Mixpanel
 from consentpanel.client._consent_calls import registry_of
+from consentpanel.cmp import Answers
 from consentpanel.errors import ConfigurationError
-from consentpanel.registry._remembered import Answers
+from consentpanel.registry import _remembered
 
 #: The messages that carry headers, and with them a cookie.
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -49,6 +50,7 @@ class ConsentMiddleware:
         cookie: ``NAME``, ``MAX_AGE`` (seconds), ``PATH``, ``DOMAIN``, ``SECURE`` and ``SAMESITE`` of the visitors' cookie. Without ``SECURE``
             a request by HTTPS gets one that is for HTTPS alone.
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
+        answers: Readers of the cookies of consent tools, such as ``[OneTrust({"C0002": "analytics"})]`` of `consentpanel.cmp`; None for none.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -77,6 +79,7 @@ class ConsentMiddleware:
         subject: Callable[[Scope], Any] | None = None,
         cookie: Mapping[str, Any] | None = None,
         gpc: Iterable[str] | None = None,
+        answers: Iterable[Callable[[str | bytes | None], Answers]] | None = None,
     ) -> None:
         self._app = app
         #: The client.
@@ -89,6 +92,7 @@ class ConsentMiddleware:
                 "subject": subject,
                 "cookie": cookie,
                 "gpc": gpc,
+                "answers": answers,
             }
             if said := [name for name, value in given.items() if value is not None]:
                 raise ConfigurationError(f"{said[0]}= needs client=, an AsyncMixpanel or a Mixpanel")
@@ -96,7 +100,7 @@ class ConsentMiddleware:
         if not isinstance(client, (Mixpanel, AsyncMixpanel)):
             raise ConfigurationError(f"client must be an AsyncMixpanel or a Mixpanel, not {type(client).__name__}")
         self._sync: Mixpanel = self._later._client if self._later is not None else cast("Mixpanel", client)  # noqa: SLF001 - shared inside the package
-        said_of_it = Options(policy_version=policy_version, subject=subject, cookie=cookie, gpc=gpc)
+        said_of_it = Options(policy_version=policy_version, subject=subject, cookie=cookie, gpc=gpc, answers=answers)
         keys = _keys(secret_key) or (key_of(self._sync._token),)  # noqa: SLF001 - shared inside the package
         self._visits = visit_options_of(said_of_it, str.lower, keys=keys, is_secure=False)
         self._subject = subject or _authenticated
@@ -128,10 +132,10 @@ class ConsentMiddleware:
             if remembered is not None and message["type"] == "http.response.body" and not message.get("more_body"):
                 remembered.end()
 
-        remembered = Answers(registry_of(self._sync)) if is_http else None
+        remembered = _remembered.Answers(registry_of(self._sync)) if is_http else None
         with serving(consent, remembered):
             try:
-                await consent._heed_gpc()  # noqa: SLF001 - ours
+                await consent._heed()  # noqa: SLF001 - ours
                 await self._app(scope, receive, sent)
             finally:
                 if not self._sync._sealed.sends_by_itself:  # noqa: SLF001 - shared inside the package
@@ -139,6 +143,7 @@ class ConsentMiddleware:
 
     def _consent_of(self, scope: Scope) -> tuple[Visit, RequestConsent]:
         headers = list(scope["headers"])
+        cookies = cookies_in(headers)
         visits = self._visits
         if visits.policy_version is None:
             # Not before: the registry may be one of `configure`.
@@ -148,7 +153,8 @@ class ConsentMiddleware:
         visit = Visit(
             self._sync,
             visits,
-            cookie=visits.cookie.value_in(cookies_in(headers)),
+            cookie=visits.cookie.value_in(cookies),
+            cookies=cookies,
             account=account.found,
             has_gpc=has_gpc(headers),
             language=lambda: None,

@@ -15,6 +15,7 @@ from django.utils.translation import get_language
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
+from consentpanel._visits.cookie import cookies_in
 from consentpanel.client import Withdrawal
 from consentpanel.django import conf
 from consentpanel.django._connections import IN_A_COROUTINE
@@ -105,13 +106,13 @@ class ConsentMiddleware:
         if self._is_async:
             return self._answered_later(request)
         consent = _begin(request)
-        consent.heed_gpc()
+        consent.heed()
         return _finish(consent, self._get_response(request))
 
     async def _answered_later(self, request: HttpRequest) -> HttpResponseBase:
         consent = _begin(request)
-        if consent.has_gpc:
-            await sync_to_async(consent.heed_gpc)()
+        if consent.says_something:
+            await sync_to_async(consent.heed)()
         return _finish(consent, await self._get_response(request))
 
 
@@ -119,13 +120,17 @@ def _begin(request: Any) -> RequestConsent:
     from consentpanel.django.client import mixpanel
 
     options = conf.visits()
+    scope = getattr(request, "scope", None)
+    # Of several headers, as HTTP/2 may have them, Django makes one by commas.
+    cookies = request.META.get("HTTP_COOKIE", "") if scope is None else cookies_in(scope["headers"])
     consent = request.consent = RequestConsent(
         mixpanel,
         options,
-        cookie=request.COOKIES.get(options.cookie.name),
+        cookie=options.cookie.value_in(cookies),
         account=lambda: _account(request),
         has_gpc=request.headers.get("Sec-GPC") == "1",
         language=get_language,
+        cookies=cookies,
     )
     return consent
 

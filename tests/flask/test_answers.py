@@ -1,0 +1,259 @@
+"""What a browser's consent tool has answered, as a request brings it (contract rule 11.6), over the core of all frameworks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+pytest.importorskip("flask")
+from flask import Flask, request
+from flask.testing import FlaskClient
+
+from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, RegistryError
+from consentpanel.cmp import TCF, Answers, Klaro, OneTrust
+from consentpanel.flask import ConsentPanel, current_consent
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+
+GPC = {"Sec-GPC": "1"}
+START = datetime.now(timezone.utc) - timedelta(hours=2)
+TCF_YES = "CQq8bIAQq8bIABjABBENCWFgAIPAAAAAAAYgAFABAAAAAA.IAKgBACA"
+
+
+def onetrust(*, answer: bool, minutes: float = 0, gpc: int = 0, count: int = 1) -> str:
+    """The cookies of OneTrust, so many minutes after the start."""
+    at = (START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return (
+        f"OptanonAlertBoxClosed={at}; OptanonConsent=isGpcEnabled={gpc}&interactionCount={count}&consentId=c-1"
+        f"&groups={quote(f'C0001:1,C0002:{int(answer)}')}&AwaitingReconsent=false"
+    )
+
+
+class Shop:
+    def __init__(self, *answers: Any, registry: Any = None, **options: Any) -> None:
+        self.vendor, self.registry = FakeTransport(), registry or MemoryRegistry()
+        self.app = Flask("shop")
+        self.app.secret_key = "k" * 32
+        self.app.add_url_rule("/visit", "visit", lambda: current_consent.track("Visited").outcome.value)
+        self.app.add_url_rule("/status", "status", lambda: current_consent.status("analytics").value)
+        self.app.add_url_rule("/log-out", "out", lambda: str(current_consent.log_out()))
+        self.app.add_url_rule("/panel/<said>", view_func=self.panel)
+        given = answers or (OneTrust({"C0002": "analytics"}),)
+        ConsentPanel(
+            self.app,
+            token="TOKEN",
+            registry=self.registry,
+            consumer=self.vendor,
+            answers=given,
+            subject=lambda: request.headers.get("X-Account"),
+            **options,
+        )
+
+    @staticmethod
+    def panel(said: str) -> str:
+        current_consent.answer(analytics=said == "yes", source="panel")
+        return current_consent.subject_id or ""
+
+    def history(self, subject_id: str) -> list[tuple[str, str | None]]:
+        return [(each.status.value, each.source) for each in self.registry.history(subject_id)]
+
+
+class Browser:
+    """A browser whose consent tool has written its cookies."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.client: FlaskClient = shop.app.test_client(use_cookies=False)
+        self.tool, self.cookie = "", ""
+
+    def get(self, path: str, **headers: str) -> str:
+        sent = "; ".join(filter(None, (self.tool, self.cookie)))
+        response = self.client.get(path, headers={**headers, **({"Cookie": sent} if sent else {})})
+        for written in response.headers.getlist("Set-Cookie"):
+            self.cookie = "" if "Max-Age=0" in written else written.partition(";")[0]
+        return response.text
+
+    @property
+    def visitor(self) -> str:
+        return f"visitor-{self.cookie.split('.')[1]}"
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def browser(shop: Shop) -> Browser:
+    return Browser(shop)
+
+
+# rule 11.6
+def test_an_explicit_answer_is_recorded_once_for_the_visitors_own_id(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True)
+    assert [browser.get("/visit") for _ in range(3)] == ["sent"] * 3
+    (record,) = shop.registry.history(browser.visitor)
+    assert (record.status, record.source, record.event_type) == (ConsentStatus.GRANTED, "onetrust", "explicit")
+    given_at = START.replace(microsecond=0).isoformat()
+    assert record.evidence == {"asserted_by": "browser", "consent_id": "c-1", "given_at": given_at}
+
+
+# rule 11.6
+def test_a_changed_answer_is_recorded_and_what_a_tool_writes_before_an_answer_is_none(
+    shop: Shop, browser: Browser
+) -> None:
+    browser.tool = onetrust(answer=True, count=0)
+    assert browser.get("/visit") == "dropped"
+    assert browser.cookie == ""
+    for minute, answer in enumerate([True, False, True, True]):
+        browser.tool = onetrust(answer=answer, minutes=minute)
+        assert browser.get("/visit") == ("sent" if answer else "dropped")
+    assert [status for status, _ in shop.history(browser.visitor)] == ["granted", "denied", "granted"]
+
+
+# rule 11.6
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_later_answer_on_the_panel_stands(shop: Shop, browser: Browser, answer: bool) -> None:
+    browser.tool = onetrust(answer=answer)
+    browser.get("/visit")
+    browser.get(f"/panel/{'no' if answer else 'yes'}")
+    for _ in range(2):
+        assert browser.get("/visit") == ("dropped" if answer else "sent")
+    assert len(shop.history(browser.visitor)) == 2
+    # Until the tool is answered anew.
+    browser.tool = onetrust(answer=answer, minutes=121)
+    assert browser.get("/visit") == ("sent" if answer else "dropped")
+
+
+def test_a_clock_that_is_fast_makes_no_old_answer_later_than_the_panels(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True, minutes=600)
+    assert browser.get("/visit") == "sent"
+    browser.get("/panel/no")
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+def test_an_accounts_refusal_stands_and_a_browsers_no_is_heard(shop: Shop, browser: Browser) -> None:
+    shop.registry.deny("user-1", "analytics")
+    shop.registry.grant("user-2", "analytics", recorded_at=START - timedelta(days=1))
+    browser.tool = onetrust(answer=True, minutes=121)
+    assert browser.get("/visit", **{"X-Account": "user-1"}) == "dropped"
+    browser.tool = onetrust(answer=False)
+    assert browser.get("/visit", **{"X-Account": "user-2"}) == "dropped"
+    assert shop.history("user-2") == [("granted", None), ("denied", "onetrust")]
+
+
+# rule 11.6
+def test_the_next_person_at_a_browser_does_not_inherit_what_its_tool_says(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit") == "sent"
+    assert browser.get("/visit", **{"X-Account": "user-1"}) == "sent"
+    assert shop.history("user-1") == [("granted", "login")]
+    for path, account in (("/log-out", {}), ("/visit", {}), ("/visit", {"X-Account": "user-2"}), ("/visit", {})):
+        assert browser.get(path, **account) in {"None", "dropped"}
+    assert shop.history("user-2") == []
+    browser.tool = onetrust(answer=True, minutes=125)
+    assert browser.get("/visit", **{"X-Account": "user-2"}) == "sent"
+
+
+def test_what_nobody_has_proved_is_obeyed_as_a_no_alone(shop: Shop, browser: Browser) -> None:
+    browser.get("/panel/yes")
+    browser.tool = onetrust(answer=False).partition("; ")[2]
+    assert browser.get("/visit") == "dropped"
+    assert shop.registry.history(browser.visitor)[-1].event_type == "signal"
+    browser.tool = onetrust(answer=True).partition("; ")[2]
+    assert browser.get("/visit") == "dropped"
+
+
+def test_global_privacy_control_goes_before_a_yes_that_was_given_without_it(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit", **GPC) == "dropped"
+    assert browser.get("/visit") == "dropped"
+    assert [source for _, source in shop.history(browser.visitor)] == ["onetrust", "gpc", "gpc", "gpc"]
+    other = Browser(shop)
+    other.tool = onetrust(answer=True, gpc=1)
+    assert other.get("/visit", **GPC) == "sent"
+
+
+def test_a_tool_without_times_is_heard_where_its_answer_changes() -> None:
+    shop = Shop(Klaro({"mixpanel": "analytics"}))
+    browser = Browser(shop)
+    for answer in ("true", "false", "true"):
+        browser.tool = "klaro=" + quote(f'{{"mixpanel":{answer}}}')
+        assert browser.get("/visit") == ("sent" if answer == "true" else "dropped")
+    browser.get("/panel/no")
+    assert browser.get("/visit") == "dropped"
+    browser.get("/panel/yes")
+    browser.tool = "klaro=" + quote('{"mixpanel":false}')
+    assert browser.get("/visit") == "dropped"
+    browser.get("/panel/yes")
+    assert browser.get("/visit") == "sent"
+
+
+def test_a_tool_that_tells_the_day_alone_is_heard_on_that_day_too() -> None:
+    said: list[bool] = []
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def of_the_day(_: object) -> Answers:
+        return Answers({"analytics": said[-1]} if said else {}, is_explicit=True, given_at=today)
+
+    browser = Browser(Shop(of_the_day))
+    for answer in (True, False, True, False):
+        said.append(answer)
+        assert browser.get("/visit") == ("sent" if answer else "dropped")
+    browser.get("/panel/yes")
+    assert browser.get("/visit") == "sent"
+    other = Browser(Shop(of_the_day))
+    said.clear()
+    other.get("/panel/yes")
+    said.append(False)
+    assert other.get("/visit") == "dropped"
+
+
+def test_a_tcf_string_is_an_answer_too() -> None:
+    browser = Browser(Shop(TCF({1: "analytics", 8: "analytics"})))
+    browser.tool = f"euconsent-v2={TCF_YES}"
+    assert browser.get("/visit") == "sent"
+
+
+class Full(MemoryRegistry):
+    """Answers, and records nothing any more."""
+
+    is_full = False
+
+    def _append(self, records: list[ConsentRecord]) -> None:
+        if self.is_full:
+            raise RegistryError("the disk is full")
+        super()._append(records)
+
+
+def test_a_no_that_cannot_be_recorded_is_obeyed_all_the_same() -> None:
+    registry = Full()
+    shop = Shop(registry=registry)
+    browser = Browser(shop)
+    browser.get("/panel/yes")
+    registry.is_full = True
+    browser.tool = onetrust(answer=False, minutes=121)
+    assert (browser.get("/visit"), browser.get("/status")) == ("dropped", "denied")
+    registry.is_full = False
+    assert browser.get("/visit") == "dropped"
+
+
+@pytest.mark.parametrize("reader", [lambda _: 1 / 0, lambda _: {"analytics": True}, lambda _: None])
+def test_a_reader_that_fails_breaks_no_request_and_grants_nothing(reader: Callable[[Any], Any], caplog: Any) -> None:
+    browser = Browser(Shop(reader))
+    browser.tool = "shop=ann@shop.example"
+    assert browser.get("/visit") == "dropped"
+    assert "a reader of a consent tool failed" in caplog.text
+    assert "ann@" not in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["OneTrust", OneTrust, [OneTrust], [None], 3])
+def test_readers_that_cannot_be_called_are_refused_at_the_start(wrong: Any) -> None:
+    app = Flask("shop")
+    app.secret_key = "k"
+    with pytest.raises(ConfigurationError):
+        ConsentPanel(app, token="T", registry=MemoryRegistry(), consumer=FakeTransport(), answers=wrong)
