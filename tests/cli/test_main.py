@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,19 @@ def test_the_version_is_told(capsys) -> None:
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"consentpanel {consentpanel.__version__}\n"
+
+
+def test_the_script_is_the_command(monkeypatch, capsys) -> None:
+    # As an installer reads it: the package may be tested where it is not installed.
+    said = Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8")
+    script = EntryPoint(
+        *re.search(r'^\[project\.scripts\]\n(\w+) = "(.+)"$', said, re.MULTILINE).groups(), "console_scripts"
+    )
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/consentpanel"])
+    with pytest.raises(SystemExit):
+        script.load()()
+    assert script.name == "consentpanel"
+    assert capsys.readouterr().err.startswith("usage: consentpanel [-h]")
 
 
 @pytest.mark.parametrize("command", [[], ["demo"], ["preview"]])

@@ -1,4 +1,4 @@
-"""The command line: `python -m consentpanel`."""
+"""The command line: `consentpanel`, or `python -m consentpanel`."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ JOBS = (
 _EPILOG = "exit codes: 0 all is right; 1 the job found something wrong; 2 wrong usage."
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = "consentpanel") -> int:
     """Run a command.
 
     Args:
         argv: The arguments; those of the process when left out.
+        program: What was typed before them, for help and errors.
 
     Returns:
         The exit code: 0, 1 when the job found something wrong, 2 for wrong usage; 130 after Ctrl-C, and 141 when
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anything()
     try:
         try:
-            return _run(argv)
+            return _run(argv, program)
         finally:
             # Here, so that a reader that went away is noticed while it can still be handled.
             sys.stdout.flush()
@@ -66,12 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except OSError as error:
         _forget_output()
-        complain(f"python -m consentpanel: the output cannot be written: {error.strerror}")
+        complain(f"{program}: the output cannot be written: {error.strerror}")
         return WRONG_USAGE
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    parser = _parser()
+def _run(argv: Sequence[str] | None, program: str) -> int:
+    parser = _parser(program)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)
@@ -81,9 +82,9 @@ def _run(argv: Sequence[str] | None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m consentpanel",
+        prog=program,
         description="A Mixpanel client that sends nothing about a person without that person's consent.",
         epilog=_EPILOG,
         allow_abbrev=False,
