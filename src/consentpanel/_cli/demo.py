@@ -30,7 +30,7 @@ EPILOG = "exit codes: 0 exactly what may be disclosed was received; 1 something 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def run(arguments: argparse.Namespace) -> int:

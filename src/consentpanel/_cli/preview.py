@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--properties", type=_path, metavar="PATH", help="where the properties stand (properties)")
     parser.add_argument("--by-event", action="store_true", help="count for each event apart")
     parser.add_argument("--show-values", action="store_true", help="print at most 3 values of each property")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     parser.add_argument(
         "--progress", action="store_true", help="tell the progress also when standard error is no terminal"
     )

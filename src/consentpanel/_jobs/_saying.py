@@ -8,9 +8,14 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from consentpanel.transparency._printable import printable
+
+#: The form of what ``--json`` prints. Keys may be added to it; it counts up where one goes or means something else.
+SCHEMA = 1
 
 
 def say(*lines: str) -> None:
@@ -19,8 +24,13 @@ def say(*lines: str) -> None:
         print(printable(line))
 
 
-def say_json(said: object, *, indent: int | None = 2) -> None:
-    """Prints JSON in ASCII."""
+def say_json(said: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """Prints an object of ours as JSON, which says in what form it is."""
+    print_json({"schema": SCHEMA, **said}, indent=indent)
+
+
+def print_json(said: object, *, indent: int | None = 2) -> None:
+    """Prints JSON in ASCII, in a form of somebody else's."""
     print(json.dumps(said, indent=indent).replace("\x7f", "\\u007f"))
 
 
@@ -34,7 +44,8 @@ def agreed(question: str, *, is_sure: bool) -> bool:
     if is_sure:
         return True
     try:
-        answer = input(f"{question} [y/N] ")
+        with redirect_stdout(sys.stderr):  # what goes to a file or a pipe is the result
+            answer = input(f"{question} [y/N] ")
     except (EOFError, RuntimeError):  # standard input is closed
         answer = ""
     if answer.strip().lower() in {"y", "yes"}:

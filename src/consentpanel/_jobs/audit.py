@@ -10,7 +10,7 @@ import attrs
 import consentpanel
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
-from consentpanel._jobs._saying import say, say_json
+from consentpanel._jobs._saying import print_json, say, say_json
 from consentpanel._jobs._usage import usable
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     parser.add_argument("--promises", required=True, metavar="FILE", help="the promises, in TOML")
     parser.add_argument("--vendor", metavar="MODULE:ATTRIBUTE", help="a Vendor, for what no program can see")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--json", action="store_true", help="print JSON, for other programs")
     form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code review tools")
 
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         said = {"breaches": [attrs.asdict(each) for each in breaches], "not_checked": promises.not_checked}
         say_json(said, indent=None)
     elif arguments.sarif:
-        say_json(as_sarif(breaches, promises, arguments.promises))
+        print_json(as_sarif(breaches, promises, arguments.promises))
     else:
         say(*as_text(breaches, promises))
     return 1 if breaches else 0

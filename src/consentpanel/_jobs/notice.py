@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import attrs
 
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
-from consentpanel._jobs._saying import say, write
+from consentpanel._jobs._saying import say, say_json, write
 from consentpanel._jobs._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency import LANGUAGES, Notice, compare
+from consentpanel.transparency import LANGUAGES, Change, Notice, compare
 from consentpanel.transparency._files import read_text
 
 DESCRIPTION = """\
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--language", choices=LANGUAGES, help="the language that the function is asked for")
     parser.add_argument("--format", choices=tuple(_WRITERS), help="the form on standard output (md when left out)")
+    parser.add_argument("--json", action="store_true", help="say as JSON what --write or --check did")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--write", nargs="+", metavar="FILE", help="write these files; the suffix says in which form")
     what.add_argument("--check", nargs="+", metavar="FILE", help="compare these files with what would be written")
@@ -51,14 +55,25 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: Something named cannot be used.
     """
+    if arguments.json and not (arguments.check or arguments.write):
+        raise UsageError("--json says what --write or --check did; the notice itself as JSON is --format json")
     notice = _made(load("NOTICE", arguments.notice, object), arguments)
     if arguments.check:
-        return max(_checked(notice, Path(file)) for file in arguments.check)
+        checked = [_checked(notice, Path(file)) for file in arguments.check]
+        if arguments.json:
+            said = [attrs.asdict(each) for each in checked]
+            say_json({"version": notice.version, "checked": said})
+        else:
+            for each in checked:
+                say(*each.lines(notice.version))
+        return 0 if all(each.is_right for each in checked) else 1
     if arguments.write:
         for file in arguments.write:
             text = _writer(file)(notice)
             with usable(Path(file), OSError):
                 write(Path(file), text)
+        if arguments.json:
+            say_json({"version": notice.version, "written": arguments.write})
         return 0
     sys.stdout.write(_WRITERS[arguments.format or "md"](notice))
     return 0
@@ -82,25 +97,33 @@ def _writer(file: str) -> Callable[[Notice], str]:
     return writer
 
 
-def _checked(notice: Notice, file: Path) -> int:
+@attrs.frozen
+class _Checked:
+    """A file that is published, and whether it says what the policy does."""
+
+    file: str
+    is_right: bool
+    changes: Sequence[Change] = ()
+
+    def lines(self, version: str) -> list[str]:
+        """The same for people."""
+        if self.is_right:
+            return [f"{self.file}: says what the policy does ({version})"]
+        first = f"{self.file}: does not say what the policy does; what it would say has version {version}"
+        needs = {True: "needs consent anew", False: "needs no consent"}
+        return [first, *(f"    {needs[change.needs_consent]}: {change.text}" for change in self.changes)]
+
+
+def _checked(notice: Notice, file: Path) -> _Checked:
     with usable(file, OSError):
         published = read_text(file)
     if published == _writer(str(file))(notice):
-        say(f"{file}: says what the policy does ({notice.version})")
-        return 0
-    say(f"{file}: does not say what the policy does; what it would say has version {notice.version}")
+        return _Checked(str(file), is_right=True)
+    changes: Sequence[Change] = ()
     if file.suffix == ".json":
-        _tell_changes(published, notice)
-    return 1
-
-
-def _tell_changes(published: str, notice: Notice) -> None:
-    try:
-        changes = compare(published, notice).changes
-    except ConfigurationError:
-        return
-    for change in changes:
-        say(f"    {'needs consent anew' if change.needs_consent else 'needs no consent'}: {change.text}")
+        with suppress(ConfigurationError):
+            changes = compare(published, notice).changes
+    return _Checked(str(file), is_right=False, changes=changes)
 
 
 JOB = Job(

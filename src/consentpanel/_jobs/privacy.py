@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
 
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import add_client, load
-from consentpanel._jobs._saying import agreed, complain, say
+from consentpanel._jobs._saying import agreed, complain, say, say_json
 from consentpanel._jobs._usage import UsageError
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConsentPanelError
@@ -33,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     )
     add_client(parser, client, "the Mixpanel client")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--status", metavar="TASK", help="say how far a request is, and ask for nothing new")
     group.add_argument("--cancel", metavar="TASK", help="take a deletion back that the vendor has not begun")
@@ -46,7 +50,7 @@ def erase(arguments: argparse.Namespace) -> int:
     """
     client, privacy = _loaded(arguments)
 
-    def act(ids: Sequence[str]) -> None:
+    def act(ids: Sequence[str], answer: _Answer) -> None:
         failed = 0
         for subject_id in ids:
             try:
@@ -57,8 +61,9 @@ def erase(arguments: argparse.Namespace) -> int:
                 failed += 1
                 complain(f"the client's consumer failed: {type(error).__name__}")
             else:
-                _print(done.erasure)
+                answer.add(done.erasure)
                 if done.is_erasure_kept:
+                    answer.kept += 1
                     complain("the vendor has not taken a request yet: it is kept, and tried again")
         if failed:
             raise ConsentPanelError(f"{failed} of {len(ids)} were not asked for; the denials are recorded: try again")
@@ -77,9 +82,9 @@ def export(arguments: argparse.Namespace) -> int:
     if arguments.cancel:
         raise UsageError("--cancel is for deletions; the vendor does not take an export back")
 
-    def act(ids: Sequence[str]) -> None:
+    def act(ids: Sequence[str], answer: _Answer) -> None:
         settings = client._guard.settings()  # noqa: SLF001 - the command works for the client
-        _print(privacy.create_retrieval_of(each for subject_id in ids for each in settings.vendor_ids(subject_id)))
+        answer.add(privacy.create_retrieval_of(each for subject_id in ids for each in settings.vendor_ids(subject_id)))
 
     question = "Ask the vendor for the data of {}?"
     return _requested(arguments, privacy, privacy.look_up_retrieval, question, act)
@@ -98,15 +103,20 @@ def _requested(
     privacy: PrivacyRequests,
     look_up: Callable[[str], PrivacyTask],
     question: str,
-    act: Callable[[Sequence[str]], None],
+    act: Callable[[Sequence[str], _Answer], None],
 ) -> int:
     """Follows a request up, or makes one when somebody agrees."""
     if arguments.status or arguments.cancel:
-        return _attempt(lambda: _follow_up(arguments, privacy, look_up))
+        return _attempt(arguments, lambda answer: _follow_up(arguments, privacy, look_up, answer))
     ids = _ids(arguments)
-    if not _agreed(arguments, question.format("1 person" if len(ids) == 1 else f"{len(ids):,} people")):
-        return 1
-    return _attempt(lambda: act(ids))
+
+    def ask_and_act(answer: _Answer) -> None:
+        if _agreed(arguments, question.format("1 person" if len(ids) == 1 else f"{len(ids):,} people")):
+            act(ids, answer)
+        else:
+            answer.problem = "nothing was done"
+
+    return _attempt(arguments, ask_and_act)
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:
@@ -140,31 +150,73 @@ def _agreed(arguments: argparse.Namespace, question: str) -> bool:
     return agreed(question, is_sure=arguments.yes)
 
 
-def _follow_up(arguments: argparse.Namespace, privacy: PrivacyRequests, look_up: Callable[[str], PrivacyTask]) -> None:
+def _follow_up(
+    arguments: argparse.Namespace,
+    privacy: PrivacyRequests,
+    look_up: Callable[[str], PrivacyTask],
+    answer: _Answer,
+) -> None:
     if arguments.cancel:
         privacy.cancel_deletion(arguments.cancel)
-        say(f"{arguments.cancel}  taken back")
+        answer.cancelled = arguments.cancel
         return
-    task = look_up(arguments.status)
-    _print((task,))
-    if task.link is not None:
-        say(task.link)
+    answer.add((look_up(arguments.status),))
 
 
-def _print(tasks: Sequence[PrivacyTask]) -> None:
-    for task in tasks:
-        ids = "" if task.count is None else f"  {task.count} id{'s' if task.count != 1 else ''} of the vendor's"
-        say(f"{task.task_id}  {task.kind}  {task.status.value}{ids}")
+@attrs.define
+class _Answer:
+    """What the vendor took: told at once for people, who may not wait for the rest, and in one object for programs."""
+
+    is_json: bool
+    tasks: list[PrivacyTask] = attrs.field(factory=list)
+    cancelled: str | None = None
+    kept: int = 0
+    problem: str | None = None
+
+    def add(self, tasks: Sequence[PrivacyTask]) -> None:
+        """More requests that the vendor knows."""
+        self.tasks += tasks
+        for task in () if self.is_json else tasks:
+            ids = "" if task.count is None else f"  {task.count} id{'s' if task.count != 1 else ''} of the vendor's"
+            say(f"{task.task_id}  {task.kind}  {task.status.value}{ids}")
+            if task.link is not None:
+                say(task.link)
+
+    def end(self) -> None:
+        """Says what is not said yet."""
+        if self.is_json:
+            said = {name: getattr(self, name) for name in ("cancelled", "kept", "problem")}
+            say_json({"tasks": [_json_of(task) for task in self.tasks], **said})
+        elif self.cancelled is not None:
+            say(f"{self.cancelled}  taken back")
 
 
-def _attempt(act: Callable[[], None]) -> int:
+def _json_of(task: PrivacyTask) -> dict[str, Any]:
+    return {
+        "task_id": task.task_id,
+        "kind": task.kind,
+        "status": task.status.value,
+        "count": task.count,
+        "requested": task.requested,
+        "link": task.link,
+    }
+
+
+def _attempt(arguments: argparse.Namespace, act: Callable[[_Answer], None]) -> int:
+    answer = _Answer(is_json=arguments.json)
     try:
-        act()
+        act(answer)
     except ConsentPanelError as error:
-        _print(getattr(error, "created", ()))
-        complain(str(error))
-        return 1
-    return 0
+        answer.add(getattr(error, "created", ()))
+        answer.problem = str(error)
+        complain(answer.problem)
+    except KeyboardInterrupt:
+        # What the vendor took already has to be followed up.
+        answer.problem = "it was interrupted"
+        answer.end()
+        raise
+    answer.end()
+    return 0 if answer.problem is None else 1
 
 
 ERASE = Job(

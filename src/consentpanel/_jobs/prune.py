@@ -7,11 +7,13 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
+import attrs
+
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import add_client, load
-from consentpanel._jobs._saying import agreed, complain, say
+from consentpanel._jobs._saying import agreed, complain, say, say_json
 from consentpanel._jobs._usage import UsageError, usable
 from consentpanel._visits import is_visitor
 from consentpanel.client import Mixpanel
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     parser.add_argument("--tenant", metavar="NAME", help="of a registry that keeps several: which one")
     parser.add_argument("--dry-run", action="store_true", help="say how many it would be, and forget nobody")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,23 +73,39 @@ def run(arguments: argparse.Namespace) -> int:
             registry = registry.scoped(arguments.tenant)
     needs_denials = settings.regime is not Regime.OPT_IN and not keep_objections(registry, settings.policy.keyed)
     before = datetime.now(timezone.utc) - timedelta(days=arguments.days)
+    judge = partial(_is_old, registry, before, is_of_visitors=arguments.visitors, needs_denials=needs_denials)
+    done = _Done()
     try:
-        judge = partial(_is_old, registry, before, is_of_visitors=arguments.visitors, needs_denials=needs_denials)
         inner = innermost(registry)
         mine = inner._scope  # noqa: SLF001 - the package's own
         old = [subject_id for tenant, subject_id in inner.people() if tenant == mine and judge(subject_id)]
-        if arguments.dry_run:
-            say(f"{_people(len(old))} would be forgotten")
-            return 0
-        if old and not agreed(f"Forget {_people(len(old))}?", is_sure=arguments.yes):
-            return 1
-        # Once more, because somebody may have answered meanwhile.
-        forgotten = [registry.forget(subject_id) for subject_id in old if judge(subject_id)]
+        done.found = len(old)
+        if not arguments.dry_run:
+            if old and not agreed(f"Forget {_people(len(old))}?", is_sure=arguments.yes):
+                done.problem = "nothing was done"
+                old = []
+            for subject_id in old:
+                # Once more, because somebody may have answered meanwhile.
+                if judge(subject_id):
+                    registry.forget(subject_id)
+                    done.forgotten += 1
     except ConsentPanelError as error:
-        complain(str(error))
-        return 1
-    say(f"{_people(len(forgotten))} forgotten")
-    return 0
+        done.problem = str(error)
+        complain(done.problem)
+    if arguments.json:
+        say_json(attrs.asdict(done))
+    elif done.problem is None:
+        say(
+            f"{_people(done.found)} would be forgotten" if arguments.dry_run else f"{_people(done.forgotten)} forgotten"
+        )
+    return 0 if done.problem is None else 1
+
+
+@attrs.define
+class _Done:
+    found: int = 0
+    forgotten: int = 0
+    problem: str | None = None
 
 
 def _people(count: int) -> str:

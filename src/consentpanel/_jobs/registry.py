@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+import attrs
+
 import consentpanel
 from consentpanel._jobs._job import Job
-from consentpanel._jobs._saying import complain, say
+from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._jobs._usage import UsageError, usable
 
 DESCRIPTION = (
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     copy.add_argument("source", metavar="FROM", help="where the records are")
     copy.add_argument("target", metavar="TO", help="where they go; tables are made when there are none")
     copy.add_argument("--quiet", action="store_true", help="tell nothing before the end")
+    copy.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from consentpanel.registry._copying import Copied, copy_records, open_registry
 
-    def tell(done: Copied) -> None:
+    done = Copied()
+
+    def tell(so_far: Copied) -> None:
+        nonlocal done
+        done = so_far
         if not arguments.quiet:
             complain(f"{done.people:,} people, {done.records:,} records copied")
             sys.stderr.flush()
@@ -51,17 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
         target = open_registry(arguments.target)
     if source == target:
         raise UsageError("FROM and TO are one store")
+    problem = None
     try:
         target.prepare()
-        done = copy_records(source, target, tell)
+        copy_records(source, target, tell)
     except consentpanel.RegistryError as error:
+        problem = str(error)
         complain(f"not everything was copied: {error}")
-        return 1
     finally:
         for each in (source, target):
             each.close()
-    say(f"{done.people:,} people: {done.records:,} records copied, {done.present:,} were there already")
-    return 0
+    if arguments.json:
+        say_json({**attrs.asdict(done), "problem": problem})
+    elif problem is None:
+        say(f"{done.people:,} people: {done.records:,} records copied, {done.present:,} were there already")
+    return 0 if problem is None else 1
 
 
 JOB = Job(

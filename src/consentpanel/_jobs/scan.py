@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser, path: str | None = None, poli
     )
     parser.add_argument("--policy", default=policy, metavar="MODULE:ATTRIBUTE", help="the policy to hold it against")
     parser.add_argument("--write-policy", metavar="FILE", help="draft an allow-list in code; an existing file stays")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def run(arguments: argparse.Namespace) -> int:

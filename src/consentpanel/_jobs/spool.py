@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import signal
+import sys
 import threading
 from functools import partial
 from types import FrameType
@@ -33,6 +34,11 @@ _DELIVER = (
 EPILOG = "exit codes: 0 all is right; 1 something waits that could not be delivered, or there are dead letters, or erasures wait; 2 wrong usage."
 #: Seconds between looks.
 _LOOK = 1.0
+_LEFT = {
+    "waiting": "{:,} messages wait for an answer of the registry, or for another project",
+    "dead_letters": "{:,} dead letters, which the vendor has refused for good",
+    "erasures": "{:,} requests to erase a person, which the vendor has not taken yet",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table-prefix", default="consentpanel_", help="of an outbox: what their names begin with (consentpanel_)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
 def add_deliver_arguments(parser: argparse.ArgumentParser, client: object = None) -> None:
@@ -51,6 +57,9 @@ def add_deliver_arguments(parser: argparse.ArgumentParser, client: object = None
     parser.add_argument("--once", action="store_true", help="deliver what waits now, and end")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="with --once: how long to try (60)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, for other programs; without --once a line for each change"
     )
 
 
@@ -139,46 +148,64 @@ def deliver(arguments: argparse.Namespace) -> int:
         is_over.set()
 
     if arguments.once:
-        work = partial(_once, spools, arguments.timeout)
+        work = partial(_once, spools, arguments.timeout, is_json=arguments.json)
     else:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        work = partial(_until, is_over, spools)
+        work = partial(_until, is_over, spools, is_json=arguments.json)
     # While its loop answers for an asynchronous registry.
     return asyncio.run(client._run_beside(work)) if is_later else work()  # noqa: SLF001 - the package's own
 
 
-def _until(is_over: threading.Event, spools: list[consentpanel.SpoolConsumer]) -> int:
-    say("delivering")
+def _until(is_over: threading.Event, spools: list[consentpanel.SpoolConsumer], *, is_json: bool) -> int:
+    def tell(state: str, problem: str = "") -> None:
+        if is_json:
+            say_json({"state": state, "problem": problem or None}, indent=None)
+            sys.stdout.flush()
+        elif state == "delivering":
+            say(state)
+        else:
+            complain(problem or "all is delivered again")
+
+    tell("delivering")
     said = ""
     while not is_over.wait(_LOOK):
         problem = _problem_of(spools, 30.0)
         if problem != said:
-            complain(problem or "all is delivered again")
+            tell("failing" if problem else "delivered again", problem)
             said = problem
     return 0
 
 
-def _once(spools: list[consentpanel.SpoolConsumer], timeout: float) -> int:
+def _once(spools: list[consentpanel.SpoolConsumer], timeout: float, *, is_json: bool) -> int:
     problem = _problem_of(spools, timeout)
+    # A store that has just failed is not asked for its numbers.
+    counts = {} if problem else _counted(spools)
+    problems = [text.format(counts[name]) for name, text in _LEFT.items() if counts.get(name)]
     if problem:
-        complain(problem)
-        return 1
-    left = sum(each.waiting for each in spools)
-    if left:
-        complain(f"{left:,} messages wait for an answer of the registry, or for another project")
-        return 1
+        problems = [problem]
+    for each in problems:
+        complain(each)
+    if is_json:
+        say_json({**counts, "problem": "; ".join(problems) or None})
+    elif not problems:
+        held = counts["held"]
+        say(
+            f"all is delivered; {held:,} messages are held for people who were never asked"
+            if held
+            else "all is delivered"
+        )
+    return 1 if problems else 0
+
+
+def _counted(spools: list[consentpanel.SpoolConsumer]) -> dict[str, int]:
     found = [each.summary() for each in spools]
-    dead, erasures = sum(each.dead for each in found), sum(each.erasures for each in found)
-    if dead:
-        complain(f"{dead:,} dead letters, which the vendor has refused for good")
-    if erasures:
-        complain(f"{erasures:,} requests to erase a person, which the vendor has not taken yet")
-    if dead or erasures:
-        return 1
-    held = sum(each.held for each in found)
-    say(f"all is delivered; {held:,} messages are held for people who were never asked" if held else "all is delivered")
-    return 0
+    return {
+        "waiting": sum(each.waiting for each in spools),
+        "held": sum(each.held for each in found),
+        "dead_letters": sum(each.dead for each in found),
+        "erasures": sum(each.erasures for each in found),
+    }
 
 
 def _problem_of(spools: list[consentpanel.SpoolConsumer], timeout: float) -> str:
