@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import consentpanel
 from consentpanel._cli import demo, preview
+from consentpanel._cli.applications import add_app, client_given
 from consentpanel._jobs import audit, notice, privacy, prune, registry, scan, spool
 from consentpanel._jobs._job import WRONG_USAGE
 from consentpanel._jobs._saying import complain
@@ -75,7 +76,8 @@ def _run(argv: Sequence[str] | None, program: str) -> int:
     parser = _parser(program)
     arguments = parser.parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        with client_given(arguments):
+            code: int = arguments.run(arguments)
     except UsageError as error:
         complain(f"{parser.prog} {arguments.command}: {error}")
         return WRONG_USAGE
@@ -101,6 +103,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         job.declare(command)
+        if job.is_for_client:
+            add_app(command)
         command.set_defaults(run=job.run)
     return parser
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import sys
 from typing import TypeVar
 
 from consentpanel._jobs._usage import UsageError, usable
 
+#: Names the settings of a Django project, as everywhere.
+DJANGO_SETTINGS = "DJANGO_SETTINGS_MODULE"
 _T = TypeVar("_T")
 _MISSING = object()
 
 
 def add_client(parser: argparse.ArgumentParser, client: object, text: str) -> None:
-    """Declares the option ``--client``, or sets the client where it is given."""
+    """Declares the option ``--client``, or sets the client where it is given; whether one is named is seen at `load`."""
     if client is None:
-        parser.add_argument("--client", required=True, metavar="MODULE:ATTRIBUTE", help=text)
+        parser.add_argument("--client", metavar="MODULE:ATTRIBUTE", help=text)
     else:
         parser.set_defaults(client=client)
 
@@ -39,8 +42,7 @@ def load(option: str, reference: object, *kinds: type[_T]) -> _T:
     module_name, colon, attribute = reference.partition(":")
     if not (colon and module_name and attribute):
         raise UsageError(f"{option} must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds text)
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    set_up_django(is_needed=False)
     found: object = _imported(option, module_name)
     for name in attribute.split("."):
         with usable(f"{option}: {reference}", Exception, SystemExit):
@@ -50,8 +52,40 @@ def load(option: str, reference: object, *kinds: type[_T]) -> _T:
     return _checked(option, found, reference, *kinds)
 
 
+def set_up_django(*, is_needed: bool) -> None:
+    """Sets up the Django project that the environment names.
+
+    Args:
+        is_needed: Whether it is an error that there is no such project: the variable may be left from another one.
+
+    Raises:
+        UsageError: It cannot be set up.
+    """
+    name = os.environ.get(DJANGO_SETTINGS, "")
+    _look_here()
+    if not is_needed and not (_is_there(name.partition(".")[0]) and _is_there("django")):
+        return
+    with usable(f"{DJANGO_SETTINGS}={name}: the project cannot be set up", Exception, SystemExit):
+        import django
+        from django.apps import apps
+
+        if not apps.ready:
+            django.setup()
+
+
+def _is_there(module: str) -> bool:
+    return bool(module) and importlib.util.find_spec(module) is not None
+
+
+def _look_here() -> None:
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds text)
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+
+
 def _checked(option: str, found: object, name: str, *kinds: type[_T]) -> _T:
     if not isinstance(found, kinds):
+        if type(found).__name__ == "LocalProxy":  # Werkzeug's, which is nothing outside of an application's context
+            raise UsageError(f"{option}: {name} belongs to an application: name that with --app MODULE:APPLICATION")
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise UsageError(f"{option}: {name} must be a {wanted}, not {type(found).__name__}")
     return found

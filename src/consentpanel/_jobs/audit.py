@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     """Declares the options; none for the client where that is given."""
     parser.set_defaults(client=client, policy=None)
     if client is None:
-        what = parser.add_mutually_exclusive_group(required=True)
+        what = parser.add_mutually_exclusive_group()
         what.add_argument("--client", metavar="MODULE:ATTRIBUTE", help="the Mixpanel client")
         what.add_argument(
             "--policy", metavar="MODULE:ATTRIBUTE", help="a FieldPolicy, where there is no client to import"
