@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consentpanel._cli._preview.framing import UnreadableInputError, frames
+from consentpanel._cli._input.framing import UnreadableInputError, frames
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
-from consentpanel._cli import demo, preview
+from consentpanel._cli import demo, detect, preview
 from consentpanel._cli.applications import add_app, client_given
 from consentpanel._jobs import audit, notice, privacy, prune, registry, scan, spool
 from consentpanel._jobs._job import WRONG_USAGE
@@ -27,6 +27,7 @@ _BROKEN_PIPE = 128 + 13
 JOBS = (
     demo.JOB,
     preview.JOB,
+    detect.JOB,
     notice.JOB,
     scan.JOB,
     audit.JOB,

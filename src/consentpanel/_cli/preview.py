@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
-from collections.abc import Generator
-from typing import IO
 
-from consentpanel._cli._preview.framing import UnreadableInputError
-from consentpanel._cli._preview.progress import Progress
+from consentpanel._cli._input.framing import UnreadableInputError
+from consentpanel._cli._input.progress import Progress
+from consentpanel._cli._input.source import name_of, opened_input
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import complain, say, say_json
-from consentpanel._jobs._usage import UsageError, usable
+from consentpanel._jobs._usage import usable
 from consentpanel.policy import FieldPolicy
-from consentpanel.transparency._files import opened
 
 DESCRIPTION = """\
 Read records and say, property by property, in how many a policy would keep it, change it or drop it.
@@ -77,9 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         scope, event=arguments.event, distinct_id=arguments.distinct_id, properties=arguments.properties
     )
     tally = Tally(policy, scope, by_event=arguments.by_event, with_samples=arguments.show_values)
-    with _opened(arguments.file) as (stream, size):
+    with opened_input(arguments.file) as (stream, size):
         progress = Progress(sys.stderr, is_shown=arguments.progress or sys.stderr.isatty(), size=size)
-        with usable(_name(arguments.file), UnreadableInputError):
+        with usable(name_of(arguments.file), UnreadableInputError):
             for record in records(stream, scope, paths, on_bytes=progress.read):
                 progress.records += 1
                 tally.add(record)
@@ -91,20 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         say(*as_text(tally, arguments.policy))
     return 1 if tally.unjudged else 0
-
-
-@contextlib.contextmanager
-def _opened(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
-    if file in {None, "-"}:
-        # Closed, it is None.
-        if sys.stdin is None or (file is None and sys.stdin.isatty()):
-            raise UsageError("name a FILE, or pipe the records to standard input")
-        yield sys.stdin.buffer, None
-        return
-    with contextlib.ExitStack() as stack:
-        with usable(file, OSError):
-            stream = stack.enter_context(opened(str(file)))
-        yield stream, os.fstat(stream.fileno()).st_size or None
 
 
 def _path(text: str) -> str:
@@ -120,10 +102,6 @@ def _warn(record: Unjudged, number: int, progress: Progress) -> None:
     complain(f"line {record.line:,}: {record.problem}")
     if number == MAX_LISTED:
         complain("more such records are only counted")
-
-
-def _name(file: str | None) -> str:
-    return "standard input" if file in {None, "-"} else str(file)
 
 
 JOB = Job(

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import attrs
 
-from consentpanel._cli._preview.framing import Frame, frames
+from consentpanel._cli._input.framing import Frame, frames
 from consentpanel._consent.ids import subject_key
 from consentpanel.errors import InvalidRecordError
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
+from consentpanel._cli._names import cut, shown_step
 from consentpanel._cli._preview.records import Record, Scope, Unjudged
 from consentpanel.policy import FieldPolicy, PolicyResult
 from consentpanel.policy._detect.ids import Ids
@@ -23,13 +23,7 @@ MAX_LISTED = 20
 #: Most values that are shown for a property, and only when they are asked for.
 MAX_SAMPLES = 3
 
-_MAX_NAME = 128
 _MAX_SHOWN = 60
-# Numbers of six digits or more, UUIDs and digests: what applications name people by; a year or a version is shorter.
-_PERSONAL_KEY = re.compile(
-    r"(?P<number>\+?[0-9]{6,})|(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})|(?P<hash>[0-9a-f]{16,})",
-    re.ASCII | re.IGNORECASE,
-)
 _MISSING = object()
 
 
@@ -191,16 +185,12 @@ def _leaves(properties: Mapping[str, Any]) -> Iterator[str]:
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, dict) and value:
-            waiting.extend((_cut(f"{path}.{written(key)}"), item) for key, item in value.items())
+            waiting.extend((cut(f"{path}.{written(key)}"), item) for key, item in value.items())
         elif isinstance(value, list) and value:
-            inner = _cut(f"{path}[]")
+            inner = cut(f"{path}[]")
             waiting.extend((inner, item) for item in value)
         else:
-            yield _cut(path)
-
-
-def _cut(path: str, longest: int = _MAX_NAME) -> str:
-    return path if len(path) <= longest else path[: longest - 1] + "…"
+            yield cut(path)
 
 
 def _is_in(path: str, changed: Mapping[str, str]) -> bool:
@@ -217,17 +207,11 @@ def _shown_path(path: str, named: list[Mapping[str, Any]]) -> str:
         rest = "…" if is_cut else "<e-mail>"
         is_name = "@" not in top and any(top in names for names in named)
         return f"{_shown_name(top)}.{rest}" if is_name else rest
-    return ".".join(map(_shown_step, path.split(".")))
-
-
-def _shown_step(step: str) -> str:
-    name = step.rstrip("[]")
-    personal = _PERSONAL_KEY.fullmatch(name)
-    return f"<{personal.lastgroup}>{step[len(name) :]}" if personal else printable(step)
+    return ".".join(map(shown_step, path.split(".")))
 
 
 def _shown_name(name: str) -> str:
-    return "<e-mail>" if "@" in name else _shown_step(_cut(name))
+    return "<e-mail>" if "@" in name else shown_step(cut(name))
 
 
 def _shown_event(event: str, subject: str) -> str:
@@ -237,7 +221,7 @@ def _shown_event(event: str, subject: str) -> str:
 
 def _shown_value(value: object) -> str:
     try:
-        return _cut(printable(json.dumps(value, ensure_ascii=False)), _MAX_SHOWN)
+        return cut(printable(json.dumps(value, ensure_ascii=False)), _MAX_SHOWN)
     except RecursionError:
         return "(nested too deeply)"
 

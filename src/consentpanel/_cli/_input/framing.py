@@ -15,6 +15,10 @@ import attrs
 #: Longest record in bytes that is read; the vendor takes less than 1 MB an event.
 MAX_RECORD = 4 * 1024 * 1024
 
+#: How an array begins; and one of anything but numbers and words, since a line of a log may begin with a date in brackets.
+ANY_ARRAY = re.compile(rb"\[")
+ARRAY_NOT_LOG = re.compile(rb'\[[ \t\r\n]*(?:["\[\]{]|\Z)')
+
 _CHUNK = 64 * 1024
 # JSON's own white space, RFC 8259, section 2.
 _WHITE = b" \t\r\n"
@@ -49,7 +53,11 @@ class Frame:
 
 
 def frames(
-    stream: IO[bytes], *, limit: int = MAX_RECORD, on_bytes: Callable[[int], object] | None = None
+    stream: IO[bytes],
+    *,
+    limit: int = MAX_RECORD,
+    on_bytes: Callable[[int], object] | None = None,
+    array: re.Pattern[bytes] | None = ANY_ARRAY,
 ) -> Iterator[Frame]:
     r"""Cut a stream into records, whatever its form.
 
@@ -57,6 +65,7 @@ def frames(
         stream: Plain or gzip-compressed UTF-8, with or without a byte-order mark: a JSON array, else NDJSON.
         limit: Longest record in bytes; a longer one is reported and skipped without being held.
         on_bytes: Called with the number of bytes, each time that some were read from `stream`.
+        array: How what is an array begins; anything else is lines, and everything is where this is None.
 
     Yields:
         A `Frame` for each record and for each thing that is wrong with the stream itself.
@@ -76,7 +85,7 @@ def frames(
         text = chunk.lstrip(_WHITE)
         line += chunk[: len(chunk) - len(text)].count(b"\n")
         if text:
-            is_array = text.startswith(b"[")
+            is_array = array is not None and array.match(text) is not None
             rest = itertools.chain([text[1:] if is_array else text], chunks)
             for frame in (_elements if is_array else _lines)(rest, line, limit):
                 last = frame.line

@@ -1,0 +1,1 @@
+"""``consentpanel detect``: where personal data is, by kinds and counts."""

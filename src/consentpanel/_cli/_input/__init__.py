@@ -1,0 +1,1 @@
+"""Records and lines of text from a file or a pipe, whoever wrote them."""
