@@ -69,6 +69,36 @@ def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None
     assert rb"\u540d\u524d" in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("command", ["demo", "demo --json", "detect --json lines"])
+def test_a_pipe_that_is_read_only_in_part_ends_without_a_traceback(tmp_path: Path, command: str) -> None:
+    (tmp_path / "lines").write_text("".join(f'{{"name{number}x": 1}}\n' for number in range(900)))
+    line = f"set -o pipefail; {sys.executable} -m consentpanel {command} | head -n 1"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 141}
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+@pytest.mark.parametrize("wish", ["", "FORCE_COLOR", "NO_COLOR"])
+def test_nothing_is_coloured_whatever_reads_it(tmp_path: Path, wish: str) -> None:
+    import pty
+
+    (tmp_path / "lines").write_text("from ada@shop.example\n")
+    master, slave = pty.openpty()
+    environment = {**os.environ, **({wish: "1"} if wish else {})}
+    code = subprocess.run(
+        [*COMMAND, "detect", "lines"], cwd=tmp_path, env=environment, stdout=slave, stderr=slave, check=False
+    )
+    os.close(slave)
+    said = os.read(master, 65_536)
+    os.close(master)
+    assert code.returncode == 1
+    assert b"email 1" in said
+    assert b"\x1b" not in said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     (tmp_path / "any_policy.py").write_text("from consentpanel import FieldPolicy\nPOLICY = FieldPolicy()")

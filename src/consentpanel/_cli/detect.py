@@ -10,7 +10,7 @@ from typing import Any
 from consentpanel._cli._detect.findings import Findings, PathCount
 from consentpanel._cli._input.framing import ARRAY_NOT_LOG, UnreadableInputError, frames
 from consentpanel._cli._input.progress import Progress
-from consentpanel._cli._input.source import name_of, opened_input
+from consentpanel._cli._input.source import EMPTY, name_of, opened_input
 from consentpanel._jobs._job import Job
 from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._jobs._usage import usable
@@ -20,7 +20,9 @@ Read records or text, and say which detectors find what kind of personal data, p
 No value is printed. The detectors are those that look into the values which a policy keeps.
 
 FILE holds lines of JSON, a JSON array, or text; a line that is no JSON is text. It may be compressed by gzip."""
-EPILOG = "exit codes: 0 nothing was found; 1 something was, or some of the input could not be read; 2 wrong usage."
+EPILOG = (
+    "exit codes: 0 nothing was found; 1 something was, or not all could be read, or there is no record; 2 wrong usage."
+)
 
 _WIDTH = 60
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Looks at every record and prints what was found.
 
     Returns:
-        0 when nothing was found, 1 when something was, or not all could be read.
+        0 when nothing was found, 1 when something was, or not all could be read, or there is nothing.
 
     Raises:
         UsageError: The file cannot be used.
@@ -64,6 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(as_json(findings, unread))
     else:
         say(*as_text(findings, unread))
+    if not (findings.records or unread):
+        complain(f"{name_of(arguments.file)}: {EMPTY}")
+        return 1
     return 0 if findings.is_clean and not unread else 1
 
 

@@ -7,7 +7,7 @@ import sys
 
 from consentpanel._cli._input.framing import UnreadableInputError
 from consentpanel._cli._input.progress import Progress
-from consentpanel._cli._input.source import name_of, opened_input
+from consentpanel._cli._input.source import EMPTY, name_of, opened_input
 from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
 from consentpanel._cli._preview.report import as_json, as_text
 from consentpanel._cli._preview.tally import MAX_LISTED, Tally
@@ -27,7 +27,7 @@ records: say with --event, --distinct-id and --properties where these stand. It 
 EPILOG = """\
 A path names a key, or a key in a key: payload.actor. A single dot names the whole record.
 
-exit codes: 0 every record was judged; 1 some could not be judged (they are listed); 2 wrong usage.
+exit codes: 0 every record was judged; 1 some could not be (they are told), or there is none; 2 wrong usage.
 """
 
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge every record and print the report.
 
     Returns:
-        0 when every record was judged, 1 when some could not be.
+        0 when every record was judged, 1 when some could not be, or there is none.
 
     Raises:
         UsageError: The policy or the file cannot be used.
@@ -86,6 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         say_json(as_json(tally, arguments.policy))
     else:
         say(*as_text(tally, arguments.policy))
+    if not (tally.judged or tally.unjudged):
+        complain(f"{name_of(arguments.file)}: {EMPTY}")
+        return 1
     return 1 if tally.unjudged else 0
 
 
@@ -101,7 +104,7 @@ def _warn(record: Unjudged, number: int, progress: Progress) -> None:
     progress.interrupt()
     complain(f"line {record.line:,}: {record.problem}")
     if number == MAX_LISTED:
-        complain("more such records are only counted")
+        complain("further records that cannot be judged are only counted")
 
 
 JOB = Job(

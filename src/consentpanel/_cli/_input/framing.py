@@ -24,6 +24,16 @@ _CHUNK = 64 * 1024
 _WHITE = b" \t\r\n"
 # How gzip data begins: RFC 1952, section 2.3.1.
 _GZIP = b"\x1f\x8b"
+# How other archives and compressed files begin, and what opens them.
+_PACKED = {
+    b"PK\x03\x04": ("a ZIP archive", "unzip -p"),
+    b"PK\x05\x06": ("a ZIP archive, and an empty one", "unzip -l"),
+    b"BZh": ("compressed by bzip2", "bzip2 -dc"),
+    b"\xfd7zXZ\x00": ("compressed by xz", "xz -dc"),
+    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "zstd -dc"),
+    _GZIP: ("compressed by gzip twice", "gzip -dc"),
+}
+_LONGEST_MARK = max(map(len, _PACKED))
 # Byte-order marks: of UTF-8; of UTF-16 in both orders, which is that of little-endian UTF-32 too; of UTF-32.
 _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
@@ -71,7 +81,7 @@ def frames(
         A `Frame` for each record and for each thing that is wrong with the stream itself.
 
     Raises:
-        UnreadableInputError: The input is UTF-16 or UTF-32.
+        UnreadableInputError: The input is UTF-16 or UTF-32, or compressed otherwise than by gzip.
 
     Example:
         >>> import io
@@ -106,6 +116,9 @@ class _Source:
         head, rest = _long_head(self._raw())
         if head.startswith(_GZIP):
             head, rest = _long_head(self._decompressed(itertools.chain([head], rest)))
+        for mark, (what, command) in _PACKED.items():
+            if head.startswith(mark):
+                raise UnreadableInputError(f"the input is {what}; unpack it and pipe it in: {command} FILE | ...")
         if head.startswith(_WIDE_MARKS):
             raise UnreadableInputError("the input is UTF-16 or UTF-32; save it as UTF-8")
         return itertools.chain([head.removeprefix(_UTF8_MARK)], rest)
@@ -157,7 +170,7 @@ def _long_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= len(_WIDE_MARKS[-1]):
+        if len(head) >= _LONGEST_MARK:
             break
     return head, chunks
 

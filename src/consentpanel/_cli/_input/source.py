@@ -39,6 +39,10 @@ def opened_input(file: str | None) -> Generator[tuple[IO[bytes], int | None]]:
         yield stream, os.fstat(stream.fileno()).st_size or None
 
 
+#: What is told of an input in which there is nothing.
+EMPTY = "there is no record in it: was another file meant, or did what should fill the pipe fail?"
+
+
 def name_of(file: str | None) -> str:
     """What errors call it."""
     return "standard input" if file in _PIPE else str(file)

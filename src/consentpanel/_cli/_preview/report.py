@@ -46,10 +46,8 @@ def as_text(tally: Tally, policy_name: str) -> list[str]:
     if legend:
         lines += ["", *legend]
     if tally.unjudged:
-        lines += ["", f"{_counted(tally.unjudged, 'record')} could not be judged:"]
-        lines += [f"  line {problem.line:,}: {problem.problem}" for problem in tally.problems]
-        if tally.unjudged > len(tally.problems):
-            lines.append(f"  and {tally.unjudged - len(tally.problems):,} more")
+        # Standard error has told which, as they came.
+        lines += ["", f"{_counted(tally.unjudged, 'record')} could not be judged."]
     return lines
 
 
