@@ -296,7 +296,7 @@ def test_the_command_lists_what_is_sent_and_what_the_policy_does(project, capsys
     assert "people $name dropped; user.name app.py:6 plan dropped app.py:6" in out
     assert "made at run time, look yourself app.py:7 track: the event's name and properties" in out
     assert "ids that are personal by their names app.py:4 track: user.contact.email" in out
-    assert "perhaps a client; name it with --client app.py:8 other.people_set(...)" in out
+    assert "perhaps sent, look yourself; a client is named with --client app.py:8 other.people_set(...)" in out
     assert "rules that no call uses, as far as names are written down events['coupon']" in out
     assert "4 calls in 2 files: 2 names of events, 6 properties, 2 of them personal by their names" in out
 

@@ -11,6 +11,7 @@ from consentpanel._jobs._job import Job
 from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import create, say, say_json
 from consentpanel._jobs._usage import usable
+from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy
 from consentpanel.transparency import Scan, scan
 from consentpanel.transparency._scan.coverage import Used, as_json, drafted, unused_rules, used_in
@@ -19,7 +20,10 @@ DESCRIPTION = """\
 List every event and property that a code base sends with the client, and where; nothing of it is run.
 
 Names that are made at run time are told to be, never guessed."""
-EPILOG = "exit codes: 0 all files were read; 1 some could not be, or a policy would be written over; 2 wrong usage."
+EPILOG = (
+    "exit codes: 0 all files were read; 1 some could not be, a policy would be written over, or what --fail-on says;"
+    " 2 wrong usage."
+)
 _MOST_PLACES = 3
 
 
@@ -36,10 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser, path: str | None = None, poli
     else:
         parser.add_argument("path", nargs="?", default=path, metavar="PATH", help="a folder, or one file; the project")
     parser.add_argument(
-        "--client", action="append", default=[], metavar="NAME", help="one more object that has the client's methods"
+        "--client",
+        action="append",
+        default=[],
+        metavar="EXPRESSION",
+        help="one more object that has the client's methods, as the code names it: analytics, clients['eu']",
     )
     parser.add_argument("--policy", default=policy, metavar="MODULE:ATTRIBUTE", help="the policy to hold it against")
     parser.add_argument("--write-policy", metavar="FILE", help="draft an allow-list in code; an existing file stays")
+    parser.add_argument(
+        "--fail-on", choices=("doubtful",), help="end with 1 also where something may be sent that cannot be read"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
@@ -47,13 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Scans and prints.
 
     Returns:
-        0, or 1 when a file could not be read or written.
+        0, or 1 when a file could not be read or written, or something is doubtful and that was asked for.
 
     Raises:
         UsageError: The path or the policy cannot be used.
     """
     policy = load("--policy", arguments.policy, FieldPolicy) if arguments.policy is not None else None
-    with usable("PATH", OSError):
+    with usable("PATH", OSError), usable("--client", ConfigurationError):
         found = scan(arguments.path, arguments.client)
     if arguments.json:
         say_json(as_json(found, policy))
@@ -67,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"{file} exists, and stays as it is")
             return 1
         say(f"{file}: a first policy; read each line before you use it")
-    return 1 if found.unread else 0
+    return 1 if found.unread or (arguments.fail_on and found.doubtful) else 0
 
 
 def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
@@ -86,7 +97,10 @@ def _lines(found: Scan, policy: FieldPolicy | None) -> Iterator[str]:
     personal = (call for call in found.calls if call.id_category is not None)
     lines = (f"{call.file}:{call.line}  {call.method}: {call.id_category}" for call in personal)
     yield from _listed("ids that are personal by their names", lines)
-    yield from _listed("perhaps a client; name it with --client", (f"{f}:{n}  {text}" for f, n, text in found.doubtful))
+    yield from _listed(
+        "perhaps sent, look yourself; a client is named with --client",
+        (f"{f}:{n}  {text}" for f, n, text in found.doubtful),
+    )
     if policy is not None:
         yield from _listed("rules that no call uses, as far as names are written down", unused_rules(found, policy))
     yield from _listed("not read", (f"{file}: {problem}" for file, problem in found.unread))

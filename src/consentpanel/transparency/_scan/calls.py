@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -18,19 +18,10 @@ from consentpanel._mixpanel.names import DICT_OPERATORS
 from consentpanel.policy._names import category_of
 from consentpanel.policy._paths import written
 from consentpanel.transparency._files import read
-from consentpanel.transparency._scan.source import (
-    MAX_DEPTH,
-    Module,
-    Place,
-    Said,
-    World,
-    argument,
-    depth_of,
-    dotted,
-    files_of,
-    said_at,
-    together,
-)
+from consentpanel.transparency._scan.methods import Methods
+from consentpanel.transparency._scan.source import MAX_DEPTH, Module, Place, depth_of, dotted, files_of
+from consentpanel.transparency._scan.world import Said, World, argument, said_at, together
+from consentpanel.transparency._scan.wrappers import Wrapper, wrapper_of
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +57,8 @@ class Scan:
 
     Attributes:
         calls: Each call of the client.
-        doubtful: Places where a method of the client's is called on something that may be one: file, line, text.
+        doubtful: Places where something may be sent that cannot be read: a method is called on what may be a client, or handed to
+            what may call it, or a function is called that hands its arguments on in its own way: file, line, text.
         unread: Files and folders that cannot be read, or are no Python of this version, with the problem.
         files: How many files were read.
     """
@@ -82,14 +74,15 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
 
     Args:
         path: A folder, or one file.
-        clients: Names of more objects that have the client's methods, such as a wrapper: ``"analytics"``,
-            ``"self.tracker"``.
+        clients: More expressions that have the client's methods, such as a wrapper: ``"analytics"``,
+            ``"self.tracker"``, ``"clients['eu']"``, ``"get_client()"``.
 
     Returns:
         What was found.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
+        ConfigurationError: One of the clients is no expression.
 
     Example:
         >>> from pathlib import Path
@@ -108,39 +101,119 @@ def scan(path: str | os.PathLike[str], clients: Iterable[str] = ()) -> Scan:
             modules.append(_module(file))
         except _BAD_FILE as error:
             unread.append((str(file), _problem(error)))
-    world = World(modules, clients)
-    calls: list[FoundCall] = []
-    doubtful: list[tuple[str, int, str]] = []
-    wrappers: dict[str, _Wrapper] = {}
-    for module in modules:
-        for node, place in module.calls:
-            world.ask()
-            if (adapted := _adapted_call(node, place, world)) is not None:
-                calls.append(adapted)
-                continue
-            if not isinstance(node.func, ast.Attribute) or node.func.attr not in CALLS:
-                continue
-            if world.is_client(node.func.value, place):
-                wrapper = _wrapper_of(node, node.func.attr, place)
-                if wrapper is not None:
-                    wrappers.setdefault(wrapper.name, wrapper)
-                calls.append(_call(node, node.func.attr, place, world))
-            elif node.func.attr.startswith(("people_", "group_")) or module.imports_vendor:
-                doubtful.append((module.file, node.lineno, f"{ast.unparse(node.func)[:80]}(...)"))
-    found = {(call.file, call.line) for call in calls}
-    for module in modules:
-        for node, place in module.calls:
-            world.ask()
-            name = dotted(node.func).rpartition(".")[2]
-            if name in wrappers and (module.file, node.lineno) not in found and _fits(node, wrappers[name]):
-                calls.append(_wrapped_call(node, wrappers[name], place, world))
-    reached = {(call.file, call.line) for call in calls}
-    calls.sort(key=lambda call: (call.file, call.line))
+    search = _Search(modules, World(modules, clients))
+    search.calls.sort(key=lambda call: (call.file, call.line))
+    reached = {(call.file, call.line) for call in search.calls}
     return Scan(
-        calls=tuple(calls),
-        doubtful=tuple(sorted(each for each in doubtful if each[:2] not in reached)),
+        calls=tuple(search.calls),
+        doubtful=tuple(sorted({each for each in search.doubtful if each[:2] not in reached})),
         unread=tuple(unread),
         files=len(modules),
+    )
+
+
+class _Search:
+    """Goes through all files: for calls of the client, then for those of functions that hand their arguments on to it."""
+
+    def __init__(self, modules: Sequence[Module], world: World) -> None:
+        self._modules = modules
+        self._world = world
+        self._wrappers: dict[str, Wrapper] = {}
+        self._explained: set[ast.expr] = set()
+        self.calls: list[FoundCall] = []
+        self.doubtful: list[tuple[str, int, str]] = []
+        self._find_calls(Methods(world, modules, self._is_method))
+        self._find_calls_of_wrappers(Methods(world, modules, self._is_wrapper))
+
+    def _is_method(self, node: ast.expr, place: Place) -> bool:
+        return _call_of(ast.copy_location(ast.Call(node, [], []), node), place, self._world) is not None
+
+    def _is_wrapper(self, node: ast.expr, _: Place) -> bool:
+        return dotted(node).rpartition(".")[2] in self._wrappers
+
+    def _find_calls(self, methods: Methods) -> None:
+        for node, place in self._all_calls():
+            self._add(node, place)
+            for bound, call in methods.calls_at(node, place):
+                self._explained.update(bound.via)
+                self._add(call, place)
+        # What was prepared, and is called where nobody sees it.
+        for node, place in self._all_calls():
+            for bound, call in () if node in self._explained else methods.prepared_at(node, place):
+                self._explained.update(bound.via)
+                self._add(call, place)
+        for node, place in self._all_calls():
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if name in CALLS and (name.startswith(("people_", "group_")) or place.module.imports_vendor):
+                self._doubt(node, place, f"{_text(node.func)}(...)")
+        for module in self._modules:
+            for reference, place in module.references:
+                self._world.ask()
+                if reference not in self._explained and self._may_be_method(reference, place):
+                    self._doubt(reference, place, _text(reference))
+
+    def _all_calls(self) -> Iterator[tuple[ast.Call, Place]]:
+        for module in self._modules:
+            for node, place in module.calls:
+                self._world.ask()
+                yield node, place
+
+    def _add(self, node: ast.Call, place: Place) -> None:
+        found = _call_of(node, place, self._world)
+        if found is None:
+            return
+        self.calls.append(found)
+        method = _method_of_client(node, place, self._world)
+        wrapper = wrapper_of(node, place, method, self._world) if method else None
+        if wrapper is not None:
+            self._wrappers.setdefault(wrapper.name, wrapper)
+
+    def _may_be_method(self, node: ast.expr, place: Place) -> bool:
+        if not isinstance(node, ast.Call):
+            return self._is_method(node, place)
+        if len(node.args) < 2 or not self._world.is_client(node.args[0], place):
+            return False
+        names, has_others = self._world.texts(node.args[1], place)
+        return has_others or not CALLS.keys().isdisjoint(names)
+
+    def _find_calls_of_wrappers(self, methods: Methods) -> None:
+        found = {(call.file, call.line) for call in self.calls}
+        for node, place in self._all_calls():
+            for call in (node, *(call for _, call in methods.calls_at(node, place))):
+                wrapper = self._wrappers.get(dotted(call.func).rpartition(".")[2])
+                if wrapper is None or (place.module.file, call.lineno) in found:
+                    continue
+                if not wrapper.is_readable:
+                    if wrapper.is_meant(call, place):
+                        self._doubt(node, place, f"{_text(call.func)}(...), which hands on to {wrapper.method}")
+                elif wrapper.fits(call):
+                    self.calls.append(_wrapped_call(call, wrapper, place, self._world))
+
+    def _doubt(self, node: ast.expr, place: Place, text: str) -> None:
+        self.doubtful.append((place.module.file, node.lineno, text))
+
+
+def _text(node: ast.expr) -> str:
+    return ast.unparse(node)[:80]
+
+
+def _call_of(node: ast.Call, place: Place, world: World) -> FoundCall | None:
+    """A call of the client, or of what an adapter has beside it; None for anything else."""
+    adapted = _adapted_call(node, place, world)
+    if adapted is not None:
+        return adapted
+    method = _method_of_client(node, place, world)
+    return _call(node, method, place, world) if method else None
+
+
+def _method_of_client(node: ast.Call, place: Place, world: World) -> str:
+    """The method of the client that is called; empty for anything else."""
+    function = node.func
+    is_method = isinstance(function, ast.Attribute) and function.attr in CALLS
+    return (
+        function.attr
+        if isinstance(function, ast.Attribute) and is_method and world.is_client(function.value, place)
+        else ""
     )
 
 
@@ -239,59 +312,11 @@ def _of_update(message: ast.expr | None, place: Place, world: World) -> Said:
     return together(parts)
 
 
-@attrs.frozen
-class _Wrapper:
-    """A function that hands its own arguments on as the name or the properties of an event."""
-
-    name: str
-    method: str
-    scope: str
-    event: tuple[int, str] | None
-    properties: tuple[int, str] | None
-    takes_keywords: bool
-
-
-def _wrapper_of(node: ast.Call, method: str, place: Place) -> _Wrapper | None:
-    """The function around a call, when it hands its own parameters on."""
-    function = place.function
-    if function is None or function.name in CALLS.keys() - {"track"} or CALLS[method].properties is None:
-        return None
-    given = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
-    is_method = bool(given) and given[0] in {"self", "cls"}
-    names = given[1:] if is_method else given
-    keyword_only = [each.arg for each in function.args.kwonlyargs]
-
-    def handed_on(expression: ast.expr | None) -> tuple[int, str] | None:
-        for each in ast.walk(expression) if expression is not None else ():
-            if isinstance(each, ast.Name) and each.id in (*names, *keyword_only):
-                return (names.index(each.id) if each.id in names else len(names) + 99), each.id
-        # A variable that is made of a parameter: props = properties or {}.
-        name = "" if expression is None else dotted(expression)
-        for value in place.values(name) if name else ():
-            if value is not expression and (found := handed_on(value)) is not None:
-                return found
-        return None
-
-    call = CALLS[method]
-    event = None if call.event is None else handed_on(argument(node, call.event, "event_name")[0])
-    properties = None if call.properties is None else handed_on(argument(node, call.properties, "properties")[0])
-    if event is None and properties is None:
-        return None
-    takes_keywords = function.args.kwarg is not None
-    return _Wrapper(function.name, method, call.scope, event, properties, takes_keywords)
-
-
-def _fits(node: ast.Call, wrapper: _Wrapper) -> bool:
-    """Whether a call of that name hands over what the wrapper hands on; another object may have such a method too."""
-    needed = wrapper.event or wrapper.properties
-    return needed is None or any(argument(node, *needed))
-
-
-def _wrapped_call(node: ast.Call, wrapper: _Wrapper, place: Place, world: World) -> FoundCall:
+def _wrapped_call(node: ast.Call, wrapper: Wrapper, place: Place, world: World) -> FoundCall:
     """A call of a wrapper; what the wrapper adds itself is told where it calls the client."""
     events = said_at(node, wrapper.event, world.texts, place)
     paths, has_others = said_at(node, wrapper.properties, world.paths, place)
     if wrapper.takes_keywords:
-        taken = {where[1] for where in (wrapper.event, wrapper.properties) if where is not None}
-        paths += [written(each.arg) for each in node.keywords if each.arg is not None and each.arg not in taken]
-    return _found(node, f"{wrapper.name} ({wrapper.method})", wrapper.scope, place, events, (paths, has_others))
+        paths = [*paths, *(written(name) for each in node.keywords if (name := each.arg) and name not in wrapper.named)]
+    method, scope = f"{wrapper.name} ({wrapper.method})", CALLS[wrapper.method].scope
+    return _found(node, method, scope, place, events, (paths, has_others))
