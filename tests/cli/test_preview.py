@@ -245,7 +245,39 @@ def test_endless_broken_lines_are_listed_only_at_first(capsys) -> None:
     assert "1,000 records could not be judged" in captured.out
 
 
-@pytest.mark.parametrize("content", [b"", b" \n\n", b"[]", gzip.compress(b"")])
+@pytest.mark.parametrize("options", [[], ["--by-event", "--show-values"]], ids=["plain", "values"])
+def test_several_processes_report_what_one_does_in_the_same_order(capsys, options: list[str]) -> None:
+    lines = [
+        ndjson(export(f"E{n % 5}", f"user-{n}", plan="pro", email=f"ada{n}@mail.example", n=n)) for n in range(2_500)
+    ]
+    lines[700:700] = lines[1_900:1_900] = ["nonsense\n"] * 15
+    reports = []
+    for jobs in ("1", "2"):
+        assert preview("".join(lines), "--jobs", jobs, "--json", *options) == 1
+        reports.append(capsys.readouterr())
+    assert reports[0] == reports[1]
+    assert json.loads(reports[1].out)["judged"] == 2_500
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "x", "1000", "\u0662"])
+def test_a_number_of_processes_is_a_number(capsys, jobs: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        preview("", "--jobs", jobs)
+    assert ended.value.code == 2
+    assert "is not a number from 1 to 256" in capsys.readouterr().err
+
+
+def test_a_policy_that_another_process_cannot_import_is_told(capsys, monkeypatch) -> None:
+    Path("only_here.py").write_text(
+        "import multiprocessing\n"
+        "assert multiprocessing.parent_process() is None, 'a child'\n"
+        "from consentpanel import FieldPolicy\nPOLICY = FieldPolicy()\n"
+    )
+    assert preview(ndjson(export()), "--jobs", "2", policy="only_here:POLICY") == 2
+    assert "module 'only_here' cannot be imported: AssertionError: a child" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"[]", gzip.compress(b"")], ids=["empty", "white", "array", "gzip"])
 def test_an_empty_input_is_no_success(capsys, content: bytes) -> None:
     for command in (["preview", "--policy", "preview_policy:POLICY"], ["detect"]):
         Path("records").write_bytes(content)
@@ -265,6 +297,7 @@ def test_an_empty_input_is_no_success(capsys, content: bytes) -> None:
         (b"\x28\xb5\x2f\xfd\x20\x00", "compressed by zstd; unpack it and pipe it in: zstd -dc FILE"),
         (gzip.compress(gzip.compress(b"{}")), "compressed by gzip twice; unpack it and pipe it in: gzip -dc FILE"),
     ],
+    ids=["zip", "bzip2", "xz", "zstd", "gzip"],
 )
 def test_a_packed_input_is_named_once_with_what_to_do(capsys, content: bytes, words: str) -> None:
     assert preview(content) == 2

@@ -134,3 +134,15 @@ def test_deliver_goes_on_until_it_is_told_to_end(folder: Path, number: signal.Si
         process.send_signal(number)
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (0, "delivering\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_deliver_tells_programs_in_lines_as_it_goes(folder: Path) -> None:
+    command = [sys.executable, "-m", "consentpanel", "deliver", "--client", "shop:mp", "--json"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        # A pipe gets it at once.
+        assert json.loads(process.stdout.readline()) == {"schema": 1, "state": "delivering", "problem": None}
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0

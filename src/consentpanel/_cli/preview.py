@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from consentpanel._cli._input.framing import UnreadableInputError
+from consentpanel._cli._input.framing import UnreadableInputError, frames
 from consentpanel._cli._input.progress import Progress
 from consentpanel._cli._input.source import EMPTY, name_of, opened_input
-from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, records
+from consentpanel._cli._preview.parallel import Work, tallies
+from consentpanel._cli._preview.records import WHOLE_RECORD, RecordPaths, Scope, Unjudged, judgeable
 from consentpanel._cli._preview.report import as_json, as_text
-from consentpanel._cli._preview.tally import MAX_LISTED, Tally
+from consentpanel._cli._preview.tally import MAX_LISTED
 from consentpanel._jobs._job import Job
-from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import complain, say, say_json
 from consentpanel._jobs._usage import usable
-from consentpanel.policy import FieldPolicy
 
 DESCRIPTION = """\
 Read records and say, property by property, in how many a policy would keep it, change it or drop it.
@@ -29,6 +28,8 @@ A path names a key, or a key in a key: payload.actor. A single dot names the who
 
 exit codes: 0 every record was judged; 1 some could not be (they are told), or there is none; 2 wrong usage.
 """
+
+_MOST_JOBS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-values", action="store_true", help="print at most 3 values of each property")
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
     parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="judge in so many processes, each of which imports the policy (1)",
+    )
+    parser.add_argument(
         "--progress", action="store_true", help="tell the progress also when standard error is no terminal"
     )
 
@@ -67,18 +75,27 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: The policy or the file cannot be used.
     """
-    policy = load("--policy", arguments.policy, FieldPolicy)
     scope = Scope(arguments.scope)
     paths = RecordPaths.of(
         scope, event=arguments.event, distinct_id=arguments.distinct_id, properties=arguments.properties
     )
-    tally = Tally(policy, scope, by_event=arguments.by_event, with_samples=arguments.show_values)
-    with opened_input(arguments.file) as (stream, size):
+    work = Work(arguments.policy, scope, paths, arguments.by_event, arguments.show_values)
+    judging = work.judging()
+    tally = judging.tally
+    with opened_input(arguments.file) as (stream, size), usable(name_of(arguments.file), UnreadableInputError):
         progress = Progress(sys.stderr, is_shown=arguments.progress or sys.stderr.isatty(), size=size)
-        with usable(name_of(arguments.file), UnreadableInputError):
-            for record in records(stream, scope, paths, on_bytes=progress.read):
+        found = frames(stream, on_bytes=progress.read)
+        if arguments.jobs > 1:
+            for part in tallies(found, work, arguments.jobs):
+                progress.records += part.judged + part.unjudged
+                for number, problem in enumerate(part.problems, tally.unjudged + 1):
+                    _warn(problem, number, progress)
+                tally.merge(part)
+        else:
+            for frame in found:
                 progress.records += 1
-                tally.add(record)
+                record = judgeable(frame, scope, paths)
+                judging.add(record)
                 if isinstance(record, Unjudged):
                     _warn(record, tally.unjudged, progress)
         progress.done()
@@ -96,6 +113,12 @@ def _path(text: str) -> str:
     if text != WHOLE_RECORD and not all(text.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is not a path such as payload.actor")
     return text
+
+
+def _jobs(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST_JOBS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MOST_JOBS}")
+    return int(text)
 
 
 def _warn(record: Unjudged, number: int, progress: Progress) -> None:

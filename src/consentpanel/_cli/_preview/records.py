@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import IO, Any
+from typing import Any
 
 import attrs
 
-from consentpanel._cli._input.framing import Frame, frames
+from consentpanel._cli._input.framing import Frame
 from consentpanel._consent.ids import subject_key
 from consentpanel.errors import InvalidRecordError
 
@@ -86,25 +85,14 @@ class Unjudged:
     problem: str
 
 
-def records(
-    stream: IO[bytes], scope: Scope, paths: RecordPaths, *, on_bytes: Callable[[int], object] | None = None
-) -> Iterator[Record | Unjudged]:
-    """Read the records of an export, one at a time.
+def judgeable(frame: Frame, scope: Scope, paths: RecordPaths) -> Record | Unjudged:
+    """What a record of an export says.
 
     Args:
-        stream: NDJSON or a JSON array, plain or compressed.
-        scope: Which part of the policy will judge them.
-        paths: Where a record keeps what is judged.
-        on_bytes: Called with the number of bytes, each time that some were read.
-
-    Raises:
-        UnreadableInputError: No record can be read from the stream.
+        frame: Its bytes.
+        scope: Which part of the policy will judge it.
+        paths: Where it keeps what is judged.
     """
-    for frame in frames(stream, on_bytes=on_bytes):
-        yield _judgeable(frame, scope, paths)
-
-
-def _judgeable(frame: Frame, scope: Scope, paths: RecordPaths) -> Record | Unjudged:
     if frame.text is None:
         return Unjudged(frame.line, frame.problem or "not read")
     try:
