@@ -110,20 +110,25 @@ def test_a_policy_needs_no_application(run) -> None:
     assert run(*audit, "--app", "flask_office:app")[0] == 2
 
 
-def test_an_asgi_application_has_its_client_in_its_state(run) -> None:
+# rule 11.2
+@pytest.mark.parametrize("app", ["added", "wrapped", "inside"])
+def test_an_asgi_application_has_the_client_of_its_middleware(run, app: str) -> None:
     pytest.importorskip("starlette")
     Path("asgi_office.py").write_text(
         "from starlette.applications import Starlette\n"
         "from consentpanel import AsyncMixpanel, SpoolConsumer\n"
         "from consentpanel.registry import MemoryRegistry\n"
         "from consentpanel.testing import FakeTransport\n"
-        "app, bare = Starlette(), Starlette()\n"
+        "from consentpanel.asgi import ConsentMiddleware\n"
+        "added, bare, inside = Starlette(), Starlette(), Starlette()\n"
         "spool = SpoolConsumer('asgi-spool.db', consumer=FakeTransport())\n"
-        "app.state.consentpanel = AsyncMixpanel('T', spool, registry=MemoryRegistry())\n"
+        "client = AsyncMixpanel('T', spool, registry=MemoryRegistry())\n"
+        "added.add_middleware(ConsentMiddleware, client=client)\n"
+        "wrapped = inside.asgi_app = ConsentMiddleware(bare, client=client)\n"
     )
     sys.modules.pop("asgi_office", None)
-    assert run("deliver", "--once", "--app", "asgi_office:app") == (0, "all is delivered\n", "")
-    assert "app.state.consentpanel = client" in run("deliver", "--once", "--app", "asgi_office:bare")[2]
+    assert run("deliver", "--once", "--app", f"asgi_office:{app}") == (0, "all is delivered\n", "")
+    assert "ConsentMiddleware(app, client=...)" in run("deliver", "--once", "--app", "asgi_office:bare")[2]
 
 
 def test_the_client_of_a_django_project_is_that_of_its_settings(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from consentpanel._jobs._loading import DJANGO_SETTINGS, load, set_up_django
 from consentpanel._jobs._usage import UsageError, usable
@@ -78,8 +78,8 @@ def _client_of(app: object, reference: str) -> Client:
             return client
     raise UsageError(
         f"--app: {reference} is a {type(app).__name__} without a client: give it one with ConsentPanel(app) of"
-        " consentpanel.flask, the setting CONSENTPANEL of Django or, in ASGI, app.state.consentpanel = client; or name the"
-        " client itself with --client MODULE:ATTRIBUTE"
+        " consentpanel.flask, the setting CONSENTPANEL of Django or ConsentMiddleware(app, client=...) of consentpanel.asgi; or name"
+        " the client itself with --client MODULE:ATTRIBUTE"
     )
 
 
@@ -95,10 +95,14 @@ def _of_django(app: object) -> Client | None:
     return _of_project() if _is_made_by("django.core.handlers.base", "BaseHandler", app) else None
 
 
-def _of_asgi(app: object) -> Client | None:
-    # Starlette, FastAPI, Litestar.
-    found = getattr(getattr(app, "state", None), "consentpanel", None)
-    return found if isinstance(found, (Mixpanel, AsyncMixpanel)) else None
+def _of_asgi(app: Any) -> Client | None:
+    # The middleware itself; Quart and others that wrap `asgi_app`; Starlette and FastAPI, which build it later.
+    several: list[Any] = [app, getattr(app, "asgi_app", None)]
+    found = [each.client for each in several if _is_made_by("consentpanel.asgi", "ConsentMiddleware", each)]
+    middleware = getattr(sys.modules.get("consentpanel.asgi"), "ConsentMiddleware", None)
+    added = [each for each in getattr(app, "user_middleware", ()) if middleware is not None and each.cls is middleware]
+    found += [next(iter(each.args), each.kwargs.get("client")) for each in added]
+    return cast("Client | None", next((each for each in found if each is not None), None))
 
 
 #: Each takes an application, and gives its client; None for what is none of its kind, or has no client.
