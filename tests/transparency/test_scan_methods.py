@@ -219,7 +219,7 @@ def test_doubt_can_fail_a_build(scanned, tmp_path: Path, capsys) -> None:
 
 def test_all_calls_of_the_examples_are_found() -> None:
     # What any reader finds by the names of the methods.
-    named = re.compile(r"\.a?(?:track|alias|merge|import_data|people_\w+|group_\w+)(?:_on_commit)?\(")
+    named = re.compile(r"\.a?(?:track|alias|merge|import_data|people_\w+|group_\w+)(?:_on_commit)?[(,]")
     written = {
         (str(file), number)
         for file in EXAMPLES.rglob("*.py")
@@ -230,3 +230,32 @@ def test_all_calls_of_the_examples_are_found() -> None:
     assert {(call.file, call.line) for call in found.calls} == written
     assert len(found.calls) == len(written) >= 4
     assert (found.doubtful, found.unread) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "async def order(consent: Consent):\n    await consent.track('Paid', {'total': 9})",
+        "async def order(c: RequestConsent):\n    await c.track('Paid', {'total': 9})",
+        "async def order(c: 'RequestConsent'):\n    await c.track('Paid', {'total': 9})",
+        "async def order(request):\n    await request.state.consent.track('Paid', {'total': 9})",
+        "async def order(request):\n    c = request.state.consent\n    await c.track('Paid', {'total': 9})",
+        "async def order(scope):\n    await scope['state']['consent'].track('Paid', {'total': 9})",
+        "async def order():\n    await (await current_consent()).track('Paid', {'total': 9})",
+        "async def order():\n    c = await current_consent()\n    await c.track('Paid', {'total': 9})",
+        "def order(consent: Consent, tasks):\n    tasks.add_task(consent.track, 'Paid', {'total': 9})",
+    ],
+)
+def test_the_consent_of_a_request_by_asgi_is_known(tmp_path: Path, code: str) -> None:  # rule 11.2
+    (tmp_path / "views.py").write_text(
+        "from typing import Annotated\nfrom consentpanel.asgi import RequestConsent, current_consent\n"
+        "Consent = Annotated[RequestConsent, Depends(current_consent)]\n" + code
+    )
+    (tmp_path / "elsewhere.py").write_text(
+        "from views import Consent\nasync def order(consent: Consent):\n    await consent.track('Refunded')\n"
+    )
+    found = scan(tmp_path)
+    (paid,) = [call for call in found.calls if call.events == ("Paid",)]
+    assert (paid.method, paid.properties) == ("track", ("total",))
+    assert [call.events for call in found.calls if call is not paid] == [("Refunded",)]
+    assert found.doubtful == ()

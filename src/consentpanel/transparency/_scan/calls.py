@@ -262,13 +262,14 @@ def _adapted_call(node: ast.Call, place: Place, world: World) -> FoundCall | Non
     method = place.module.adapter_name(name).removesuffix("_on_commit")
     if method in CALLS and not name.endswith(f".{method}") and name != method:
         return attrs.evolve(_call(node, method, place, world), method=f"{method}_on_commit")
-    owner, _, method = name.rpartition(".")
-    is_request = owner == "request.consent" or owner.endswith(".request.consent")
-    if method not in _OF_A_REQUEST or not (is_request or place.module.adapter_name(owner) == "current_consent"):
+    function = node.func
+    if not isinstance(function, ast.Attribute) or function.attr not in _OF_A_REQUEST:
+        return None
+    if not world.is_consent(function.value, place):
         return None
     events = said_at(node, (0, "event_name"), world.texts, place)
     paths = said_at(node, (1, "properties"), world.paths, place)
-    return _found(node, method, "events", place, events, paths)
+    return _found(node, function.attr, "events", place, events, paths)
 
 
 def _found(node: ast.Call, method: str, scope: str, place: Place, events: Said, paths: Said) -> FoundCall:

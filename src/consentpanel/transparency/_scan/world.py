@@ -15,6 +15,10 @@ from consentpanel.transparency._scan.source import CLASS, Module, Place, dotted
 Said: TypeAlias = tuple[list[str], bool]
 
 
+#: How a request holds its consent, in Django and by ASGI.
+_CONSENTS = ("request.consent", ".state.consent")
+
+
 class World:
     """All files together: which names are clients, and which are texts."""
 
@@ -29,6 +33,7 @@ class World:
         self._expressions = said - self._named
         self._clients: set[str] = set()
         self._makers: set[str] = set()
+        self._consent_types: set[str] = set()
         self._texts: dict[str, set[str]] = defaultdict(set)
         for module in modules:
             for name, values in module.assigned:
@@ -41,6 +46,8 @@ class World:
                     self.ask()
                     if any(self._makes(value, module.top, 0) for value in values):
                         self._clients.add(name.rpartition(".")[2])
+                    if any(self._is_consent_type(value, module.top, 0) for value in values):
+                        self._consent_types.add(name)
                 for function, place in module.functions:
                     self.ask()
                     if self._returns_client(function, place):
@@ -110,6 +117,41 @@ class World:
         is_from_elsewhere = name in place.module.imported or ("." in name and not values)
         return is_from_elsewhere and place.module.imported.get(name, last) in self._clients
 
+    def is_consent(self, node: ast.expr, place: Place, depth: int = 0) -> bool:
+        """Whether an expression is the consent of a request, which an adapter gives."""
+        if self.is_tired(depth):
+            return False
+        if isinstance(node, ast.Await):
+            return self.is_consent(node.value, place, depth + 1)
+        if isinstance(node, ast.Call):
+            return _is_adapters(node.func, place, "current_consent")
+        if isinstance(node, ast.Subscript):
+            return ast.unparse(node).endswith("['state']['consent']")
+        name = dotted(node)
+        if not name:
+            return False
+        if name.endswith(_CONSENTS) or _is_adapters(node, place, "current_consent"):
+            return True
+        annotation = place.annotation(name)
+        if annotation is not None and self._is_consent_type(annotation, place, depth + 1):
+            return True
+        return any(self.is_consent(value, place, depth + 1) for value in place.values(name))
+
+    def _is_consent_type(self, node: ast.expr, place: Place, depth: int) -> bool:
+        if self.is_tired(depth):
+            return False
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value.rpartition(".")[2] == "RequestConsent" and place.module.imports_vendor
+        if isinstance(node, ast.Subscript):  # Annotated[RequestConsent, Depends(current_consent)]
+            first = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
+            return self._is_consent_type(first, place, depth + 1)
+        if _is_adapters(node, place, "RequestConsent"):
+            return True
+        name = dotted(node)
+        values = place.values(name) if name else []
+        is_from_elsewhere = not values and place.module.imported.get(name, "") in self._consent_types
+        return is_from_elsewhere or any(self._is_consent_type(each, place, depth + 1) for each in values)
+
     def texts(self, node: ast.expr | None, place: Place, depth: int = 0) -> Said:
         """The texts that an expression can be, and whether it can be others."""
         if node is None or self.is_tired(depth):
@@ -168,6 +210,10 @@ class World:
         if isinstance(value, (ast.List, ast.Tuple)) and value.elts and all(isinstance(e, ast.Dict) for e in value.elts):
             return together(self.paths(each, place, f"{path}{ITEMS}.", depth + 1) for each in value.elts)
         return [path], False
+
+
+def _is_adapters(node: ast.expr, place: Place, name: str) -> bool:
+    return place.module.adapter_name(dotted(node)) == name
 
 
 def choices(node: ast.IfExp | ast.BoolOp) -> list[ast.expr]:
