@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from consentpanel._consent.gpc import is_said
 from consentpanel._jobs import audit, notice, privacy, prune, scan, spool
 from consentpanel._jobs._job import Job, started
 from consentpanel._log import note_failure
@@ -190,7 +191,7 @@ def _consent() -> RequestConsent:
             state.visits,
             cookie=request.cookies.get(state.visits.cookie.name),
             account=state.account,
-            has_gpc=request.headers.get("Sec-GPC") == "1",
+            has_gpc=is_said(request.headers.getlist("Sec-GPC")),
             language=lambda: None,
             cookies=request.environ.get("HTTP_COOKIE"),
         )

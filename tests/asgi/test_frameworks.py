@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,3 +209,89 @@ def test_a_registry_of_one_loop_and_a_request_of_another_say_so_in_the_decision(
     mp = AsyncMixpanel("TOKEN", vendor, registry=consent_of)
     decision = asyncio.run(mp.track("user-1", "Visited"))
     assert decision.reason.value == "registry_error"
+
+
+# rule 11.2
+@pytest.mark.parametrize("is_committed", [True, False])
+async def test_what_a_transaction_has_recorded_is_not_remembered_wrongly(
+    vendor: FakeTransport, tmp_path: Path, is_committed: bool
+) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db")
+    said: list[str] = []
+    async with AsyncSQLAlchemyRegistry(engine) as registry:
+        await registry.create_tables()
+        mp = AsyncMixpanel("TOKEN", vendor, registry=registry)
+        await registry.grant("user-1", "analytics")
+
+        async def page(scope: Any, receive: Any, send: Any) -> None:
+            consent = scope["state"]["consent"]
+            await consent.track("Before")
+            async with AsyncSession(engine) as session:
+                await session.execute(text("CREATE TABLE account (id text)"))
+                await consent.answer(analytics=False, session=session)
+                # Answered by a connection that does not see it yet.
+                await consent.track("Inside")
+                await (session.commit() if is_committed else session.rollback())
+            said.append((await consent.track("After")).outcome.value)
+            said.append((await consent.status("analytics")).value)
+
+        app = ConsentMiddleware(page, client=mp, subject=lambda _: "user-1")
+        await app({"type": "http", "headers": []}, None, None)  # type: ignore[arg-type]
+    await engine.dispose()
+    assert said == (["dropped", "denied"] if is_committed else ["sent", "granted"])
+
+
+# rule 11.2
+async def test_a_sign_up_in_one_transaction_takes_the_visitors_answers_along(
+    vendor: FakeTransport, tmp_path: Path
+) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db", connect_args={"timeout": 0.05})
+    accounts: list[str] = []
+    cookies: list[bytes] = []
+    async with AsyncSQLAlchemyRegistry(engine) as registry:
+        await registry.create_tables()
+        mp = AsyncMixpanel("TOKEN", vendor, registry=registry)
+
+        async def page(scope: Any, receive: Any, send: Any) -> None:
+            consent = scope["state"]["consent"]
+            if scope["path"] == "/no":
+                await consent.answer(profiles=False)
+            elif scope["path"] == "/sign-up":
+                async with AsyncSession(engine) as session:
+                    await session.execute(text("CREATE TABLE account (id text)"))
+                    accounts.append("user-1")
+                    await consent.answer(analytics=True, session=session)
+                    await session.commit()
+                await consent.track("Signed up")
+            else:
+                await consent.track("Visited")
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def send(message: Any) -> None:
+            cookies.extend(value for name, value in message["headers"] if name == b"set-cookie")
+
+        app = ConsentMiddleware(page, client=mp, subject=lambda _: accounts[-1] if accounts else None)
+        for path in ("/no", "/sign-up", "/later"):
+            sent = [(b"cookie", cookies[-1].partition(b";")[0])] if cookies else []
+            await app({"type": "http", "path": path, "headers": sent}, None, send)  # type: ignore[arg-type]
+        history = await registry.history("user-1")
+    await engine.dispose()
+    assert {(each.purpose, each.status.value) for each in history} == {("profiles", "denied"), ("analytics", "granted")}
+    assert [message.event for message in vendor.events] == ["Signed up", "Visited"]
+    # Once it is committed, and not before.
+    assert [b"Max-Age=0" in each for each in cookies] == [False, True]
+
+
+async def test_questions_that_are_cancelled_give_their_connections_back(tmp_path: Path) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db", pool_size=2, max_overflow=0)
+    async with AsyncSQLAlchemyRegistry(engine) as registry:
+        await registry.create_tables()
+        for number in range(60):
+            asked = asyncio.ensure_future(registry.status(f"user-{number}", "analytics"))
+            for _ in range(number % 12):
+                await asyncio.sleep(0)
+            asked.cancel()
+            with suppress(asyncio.CancelledError):
+                await asked
+        assert await registry.status("user-1", "analytics") is ConsentStatus.UNKNOWN
+    await engine.dispose()

@@ -40,6 +40,7 @@ from consentpanel.testing import FakeTransport
 
 POLICY = FieldPolicy(events={"plan": keep()})
 GPC = {"Sec-GPC": "1"}
+OLD, NEW = "an old secret of ours", "a new secret of ours"
 
 
 class Counting(MemoryRegistry):
@@ -291,7 +292,7 @@ def test_global_privacy_control_is_a_denial_once_and_not_over_a_later_grant(shop
     assert browser.get("/visit", headers=GPC).text == "redacted"
 
 
-@pytest.mark.parametrize("said", ["0", "", "1, 1", "true"])
+@pytest.mark.parametrize("said", ["0", "", "10", "true"])
 def test_what_is_no_global_privacy_control_denies_nothing(browser: TestClient, said: str) -> None:
     browser.get("/answer/yes")
     assert browser.get("/visit", headers={"Sec-GPC": said}).text == "redacted"
@@ -348,15 +349,26 @@ def test_a_function_says_whose_account_it_is(kind: str, is_later: bool) -> None:
         assert "consentpanel" not in browser.cookies
 
 
-def test_a_function_that_fails_is_nobodys_account_and_breaks_no_request(
-    kind: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("of", [lambda _: 1 / 0, lambda _: "", lambda _: b"x"])
+def test_where_nobody_can_tell_the_account_nothing_is_sent_and_no_request_breaks(
+    kind: str, of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def of(_: Any) -> str:
-        raise LookupError("ann@shop.example")
+    shop = Shop(kind, subject=lambda scope: of(scope) if b"x-account" in dict(scope["headers"]) else None)
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        assert browser.get("/visit", headers={"X-Account": "user-1"}).text == "dropped"
+        with pytest.raises(RegistryError, match="cannot be told"):
+            browser.get("/answer/yes", headers={"X-Account": "user-1"})
+        assert browser.get("/visit").text == "redacted"
+    assert "the data subject of an account failed" in caplog.text
 
-    with Shop(kind, subject=of).browser() as browser:
-        assert browser.get("/visit").text == "dropped"
-    assert "ann@" not in caplog.text
+
+@pytest.mark.parametrize("said", [["1", "1"], ["1, 1"], ["0", "1"], ["1;a=b"], [" 1 "]])
+def test_a_signal_that_came_twice_is_one(said: list[str]) -> None:
+    shop = Shop("asynchronous client")
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        assert browser.get("/visit", headers=[("Sec-GPC", each) for each in said]).text == "dropped"
 
 
 def test_starlettes_own_authentication_names_the_account() -> None:
@@ -497,7 +509,7 @@ def test_answers_are_to_the_version_that_the_registry_asks_for() -> None:
 def test_a_secret_key_signs_and_an_older_one_is_still_read() -> None:
     registry = MemoryRegistry()
     old, new, none = (
-        Shop("asynchronous client", registry=registry, secret_key=key) for key in ("old", ("new", b"old"), None)
+        Shop("asynchronous client", registry=registry, secret_key=key) for key in (OLD, (NEW, OLD.encode()), None)
     )
     browser = old.browser()
     browser.get("/answer/yes")
@@ -515,6 +527,9 @@ def test_a_secret_key_signs_and_an_older_one_is_still_read() -> None:
         ({"gpc": "analytics"}, "gpc"),
         ({"cookie": {"name": "x"}}, "cookie"),
         ({"cookie": {"SAMESITE": "None"}}, "SECURE"),
+        ({"cookie": {"SAMESITE": "no"}}, "SAMESITE must be"),
+        ({"cookie": {"SECURE": "yes"}}, "SECURE must be"),
+        ({"secret_key": "short"}, "16 or more"),
         ({"answers": [Klaro]}, "answers must hold readers"),
         ({"client": None}, "needs client"),
         ({"client": "mp"}, "client must be"),

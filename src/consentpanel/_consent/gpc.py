@@ -11,6 +11,15 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 GPC = "gpc"
 
 
+def is_said(values: Iterable[str]) -> bool:
+    """Whether a browser says ``Sec-GPC: 1``; something between it and this server may have doubled the header, or added to it.
+
+    Args:
+        values: Those of the header, each as it came.
+    """
+    return any(each.partition(";")[0].strip() == "1" for value in values for each in value.split(","))
+
+
 def is_in_spite(said: Iterable[ConsentRecord], purpose: Purpose) -> bool:
     """Whether the last word on a purpose is a grant that was given while, or after, the signal was there.
 

@@ -107,7 +107,8 @@ class Visit:
             raise
         except Exception as error:  # noqa: BLE001 - the application's own function
             note_failure("the data subject of an account", error)
-            return None
+        # Taken for a visitor, somebody who has refused might be one who has not.
+        raise RegistryError("the data subject cannot be told: SUBJECT, or what names the account, has failed")
 
     @property
     def subject_id(self) -> str | None:
@@ -211,7 +212,7 @@ class Visit:
             warn_once(
                 f"an answer is recorded to the purpose {str(purpose)!r}, for which no call is: is that how it is written?"
             )
-        subject = self._subject_to_answer()
+        subject = self._subject_to_answer(**where)
         fields = {**self._fields(source, evidence), **where}
         self._record(said, subject, fields)
 
@@ -342,7 +343,10 @@ class Visit:
         """Ends the visitor of this request, if there is one."""
         self._end_visitor()
 
-    def _subject_to_answer(self) -> str:
+    def _subject_to_answer(self, **where: Any) -> str:
+        account = self._account_id
+        if account is not None and self._visitor is not None:
+            self._carry_over(account, **where)
         subject = self.subject_id
         if subject is None and self.has_begun:
             raise RuntimeError(_TOO_LATE)
@@ -351,23 +355,26 @@ class Visit:
     def _end_visitor(self) -> None:
         self._visitor, self._is_new, self._is_over = None, False, True
 
-    def _carry_over(self, account: str) -> None:
+    def _carry_over(self, account: str, **where: Any) -> None:
         visitor, registry = self._visitor, self._registry
         self._visitor = None
         try:
-            carry_over(registry, visitor, account)
+            carry_over(registry, visitor, account, **where)
             # A copy of the cookie, in whoever's hands, gives nobody anything.
             last = {each.purpose: each for each in records_known(registry, visitor)}
             ended = [each.purpose for each in last.values() if each.status is ConsentStatus.GRANTED]
             record_all(
-                registry, [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended]
+                registry,
+                [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended],
+                **where,
             )
         except ConsentPanelError as error:
             # The cookie stays, and the next request tries again; this one sends nothing.
             self._left_behind = visitor
             note_failure("carrying over the answers of a visitor", error)
         else:
-            self._is_new, self._is_over = False, True
+            # In a transaction that may be taken back it is carried over once more by the next request.
+            self._is_new, self._is_over = False, not where
 
     @property
     def _registry(self) -> Any:

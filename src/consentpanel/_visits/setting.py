@@ -78,6 +78,7 @@ _COOKIE = {
     "SECURE": "is_secure",
     "SAMESITE": "same_site",
 }
+_SAME_SITE = ("Lax", "Strict", "None")
 #: The keys of which a text is no dotted path.
 _TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
 #: The keys that are neither a text nor a dotted path to something.
@@ -204,6 +205,10 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
     )
     if not isinstance(cookie.max_age, int) or cookie.max_age <= 0:
         raise ConfigurationError(f"{named('COOKIE')}: MAX_AGE must be a number of seconds above 0")
+    if cookie.same_site not in _SAME_SITE:
+        raise ConfigurationError(f"{named('COOKIE')}: SAMESITE must be one of {', '.join(map(repr, _SAME_SITE))}")
+    if not isinstance(cookie.is_secure, bool):
+        raise ConfigurationError(f"{named('COOKIE')}: SECURE must be True or False")
     if cookie.same_site == "None" and not cookie.is_secure:
         raise ConfigurationError(f"{named('COOKIE')}: SAMESITE 'None' needs SECURE")
     if said.policy_version is not None and not (isinstance(said.policy_version, str) and said.policy_version):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
@@ -38,7 +39,8 @@ class Account:
         self._found = self.failure = None
         try:
             found = self._find() if self.named is None else self.named
-            self._found = await found if inspect.isawaitable(found) else found
+            found = await found if inspect.isawaitable(found) else found
+            self._found = None if found is None else subject_key(found)
         except Exception as error:  # noqa: BLE001 - the application's own function; a `Visit` says what comes of it
             self.failure = error
 

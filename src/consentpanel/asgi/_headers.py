@@ -1,4 +1,4 @@
-"""What a request says of the visitors' cookie and of Global Privacy Control, and what a response says of that cookie."""
+"""What a response says of the visitors' cookie, and of what it depends on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from typing import Any, TypeAlias
 from consentpanel._visits import Visit, VisitorCookie
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-
-
-def has_gpc(headers: Headers) -> bool:
-    """Whether the browser says ``Sec-GPC: 1`` (https://www.w3.org/TR/gpc/)."""
-    return [each.strip() for each in _values(headers, b"sec-gpc")] == ["1"]
 
 
 def with_cookie(headers: Headers, visit: Visit, *, is_secure: bool, is_varying: bool) -> list[tuple[bytes, bytes]]:
@@ -29,10 +24,6 @@ def with_cookie(headers: Headers, visit: Visit, *, is_secure: bool, is_varying: 
     if (cookie := _set_cookie(visit, is_secure=is_secure)) is not None:
         found.append((b"set-cookie", cookie.encode("latin-1")))
     return _varying(found, ("Cookie", "Sec-GPC")) if is_varying and visit.was_asked else found
-
-
-def _values(headers: Headers, wanted: bytes) -> list[str]:
-    return [value.decode("latin-1") for name, value in headers if name.lower() == wanted]
 
 
 def _set_cookie(visit: Visit, *, is_secure: bool) -> str | None:

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import attrs
 
+from consentpanel._consent.gpc import is_said
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in, key_of
 from consentpanel._visits.setting import Options, visit_options_of
 from consentpanel.asgi._consent import Account, RequestConsent, serving
-from consentpanel.asgi._headers import has_gpc, with_cookie
+from consentpanel.asgi._headers import with_cookie
 from consentpanel.asgi._lifespan import ASGIApp, Message, Receive, Scope, Send, live
 from consentpanel.client import AsyncMixpanel, Mixpanel
 from consentpanel.client._consent_calls import registry_of
@@ -25,6 +26,7 @@ from consentpanel.registry import _remembered
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 #: The key of a scope that tells a middleware inside of another one.
 _OURS = "consentpanel"
+_SHORTEST = 16
 
 
 class ConsentMiddleware:
@@ -156,7 +158,7 @@ class ConsentMiddleware:
             cookie=visits.cookie.value_in(cookies),
             cookies=cookies,
             account=account.found,
-            has_gpc=has_gpc(headers),
+            has_gpc=is_said(value.decode("latin-1") for name, value in headers if name.lower() == b"sec-gpc"),
             language=lambda: None,
         )
         return visit, RequestConsent(visit, cast("Mixpanel | AsyncMixpanel", self.client), account)
@@ -180,6 +182,6 @@ def _keys(secret_key: str | bytes | Iterable[str | bytes] | None) -> tuple[str |
     if secret_key is None:
         return ()
     found = (secret_key,) if isinstance(secret_key, (str, bytes)) else tuple(secret_key)
-    if not found or not all(isinstance(each, (str, bytes)) and each for each in found):
-        raise ConfigurationError("secret_key must be a non-empty str or bytes, or several")
+    if not found or not all(isinstance(each, (str, bytes)) and len(each) >= _SHORTEST for each in found):
+        raise ConfigurationError(f"secret_key must be a str or bytes of {_SHORTEST} or more, or several")
     return found

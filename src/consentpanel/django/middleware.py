@@ -12,6 +12,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import get_language
 
+from consentpanel._consent.gpc import is_said
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
@@ -128,7 +129,7 @@ def _begin(request: Any) -> RequestConsent:
         options,
         cookie=options.cookie.value_in(cookies),
         account=lambda: _account(request),
-        has_gpc=request.headers.get("Sec-GPC") == "1",
+        has_gpc=is_said([request.headers.get("Sec-GPC", "")]),
         language=get_language,
         cookies=cookies,
     )

@@ -16,6 +16,7 @@ from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.registry._protocol import METHODS, is_coroutine_function
 from consentpanel.registry._records import asked_moment
+from consentpanel.registry._watching import store_of
 from consentpanel.registry.callable import standing_said, takes_at
 
 #: Seconds for which a thread waits for an answer of an event loop.
@@ -170,7 +171,7 @@ class _Bridged:
         self._bridge = bridge
         self._inner = registry
         #: Two clients of one registry share its people.
-        self._store = id(registry)
+        self._store = store_of(registry)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, asked in threads>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime
@@ -18,7 +18,7 @@ from consentpanel._consent.standing import Standing, in_order
 from consentpanel.errors import ConsentPanelError
 from consentpanel.registry._records import Fields, checked_record, is_stamped_here
 from consentpanel.registry._redis_plans import Command, Plan
-from consentpanel.registry._watching import tell
+from consentpanel.registry._watching import store_of, tell
 from consentpanel.registry.redis import BROKEN, EXAMINED, FAILURES, RedisRegistry, problem_of, warn_of
 
 _T = TypeVar("_T")
@@ -128,6 +128,10 @@ class AsyncRedisRegistry:
             return await self._ask(lambda: core._plans.forget(core._scope, key, core._tags(key)))  # noqa: SLF001 - its core
         finally:
             tell(core, [key])
+
+    @property
+    def _store(self) -> Hashable:
+        return store_of(self._core)
 
     def scoped(self, name: str) -> Self:
         """As `RedisRegistry.scoped`: the same server for one tenant."""

@@ -462,7 +462,7 @@ class SQLAlchemyRegistry(PlannedRegistry):
     def _translated(self, act: Callable[[], _T]) -> _T:
         """What a use of the database answers; failures are told by their type alone, because their texts hold ids."""
         if self._own.is_closed:
-            raise RegistryError("the registry is closed")
+            raise RegistryError("the registry is closed; `with`, or `async with`, opens it again")
         problem: ConsentPanelError
         try:
             if self._engine.dialect.name != "sqlite":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from copy import copy
 from datetime import datetime
@@ -18,6 +18,7 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.standing import Standing
 from consentpanel.errors import ConfigurationError
 from consentpanel.registry._records import Fields
+from consentpanel.registry._watching import store_of
 from consentpanel.registry.sqlalchemy import SQLAlchemyRegistry
 
 try:
@@ -63,6 +64,8 @@ class AsyncSQLAlchemyRegistry:
         if isinstance(reader := options.get("read_engine"), AsyncEngine):
             options = {**options, "read_engine": reader.sync_engine}
         self._registry = _InGreenlets(engine.sync_engine, **options)
+        #: What goes on though its caller was cancelled.
+        self._running: set[asyncio.Future[Any]] = set()
 
     @property
     def metadata(self) -> sqlalchemy.MetaData:
@@ -86,47 +89,47 @@ class AsyncSQLAlchemyRegistry:
 
     async def create_tables(self) -> None:
         """As `SQLAlchemyRegistry.create_tables`."""
-        await _run(self._registry.create_tables)
+        await self._run(self._registry.create_tables)
 
     async def status(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> ConsentStatus:
         """As `SQLAlchemyRegistry.status`."""
-        return await _run(self._registry.status, subject_id, purpose, at=at)
+        return await self._run(self._registry.status, subject_id, purpose, at=at)
 
     async def statuses(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
     ) -> dict[Any, ConsentStatus]:
         """As `SQLAlchemyRegistry.statuses`."""
-        return await _run(self._registry.statuses, subject_ids, purpose, at=at)
+        return await self._run(self._registry.statuses, subject_ids, purpose, at=at)
 
     async def standing(self, subject_id: Any, purpose: str, *, at: datetime | None = None) -> Standing:
         """As `SQLAlchemyRegistry.standing`."""
-        return await _run(self._registry.standing, subject_id, purpose, at=at)
+        return await self._run(self._registry.standing, subject_id, purpose, at=at)
 
     async def standings(
         self, subject_ids: Iterable[Any], purpose: str, *, at: datetime | None = None
     ) -> dict[Any, Standing]:
         """As `SQLAlchemyRegistry.standings`."""
-        return await _run(self._registry.standings, subject_ids, purpose, at=at)
+        return await self._run(self._registry.standings, subject_ids, purpose, at=at)
 
     async def ends_at(self, subject_id: Any, purpose: str) -> datetime | None:
         """As `SQLAlchemyRegistry.ends_at`."""
-        return await _run(self._registry.ends_at, subject_id, purpose)
+        return await self._run(self._registry.ends_at, subject_id, purpose)
 
     async def history(self, subject_id: Any) -> list[ConsentRecord]:
         """As `SQLAlchemyRegistry.history`."""
-        return await _run(self._registry.history, subject_id)
+        return await self._run(self._registry.history, subject_id)
 
     async def verify(self, subject_id: Any) -> Verification:
         """As `SQLAlchemyRegistry.verify`."""
-        return await _run(self._registry.verify, subject_id)
+        return await self._run(self._registry.verify, subject_id)
 
     async def record(self, record: ConsentRecord, **where: Any) -> None:
         """As `SQLAlchemyRegistry.record`."""
-        await _run(self._registry.record, record, **_at_once(where))
+        await self._run(self._registry.record, record, **_at_once(where))
 
     async def record_many(self, records: Iterable[ConsentRecord], **where: Any) -> None:
         """As `SQLAlchemyRegistry.record_many`."""
-        await _run(self._registry.record_many, records, **_at_once(where))
+        await self._run(self._registry.record_many, records, **_at_once(where))
 
     async def grant(
         self,
@@ -138,7 +141,7 @@ class AsyncSQLAlchemyRegistry:
     ) -> None:
         """As `SQLAlchemyRegistry.grant`."""
         where = _at_once({"session": session, "connection": connection})
-        await _run(self._registry.grant, subject_id, *purposes, **where, **fields)
+        await self._run(self._registry.grant, subject_id, *purposes, **where, **fields)
 
     async def deny(
         self,
@@ -150,11 +153,11 @@ class AsyncSQLAlchemyRegistry:
     ) -> None:
         """As `SQLAlchemyRegistry.deny`."""
         where = _at_once({"session": session, "connection": connection})
-        await _run(self._registry.deny, subject_id, *purposes, **where, **fields)
+        await self._run(self._registry.deny, subject_id, *purposes, **where, **fields)
 
     async def forget(self, subject_id: Any, **where: Any) -> int:
         """As `SQLAlchemyRegistry.forget`."""
-        return await _run(self._registry.forget, subject_id, **_at_once(where))
+        return await self._run(self._registry.forget, subject_id, **_at_once(where))
 
     def scoped(self, name: str) -> Self:
         """As `SQLAlchemyRegistry.scoped`: the same tables for one tenant."""
@@ -173,7 +176,10 @@ class AsyncSQLAlchemyRegistry:
 
     async def close(self) -> None:
         """As `SQLAlchemyRegistry.close`."""
-        await _run(self._registry.close)
+        here = asyncio.get_running_loop()
+        if several := [task for task in self._running if task.get_loop() is here]:
+            await asyncio.wait(several)
+        await self._run(self._registry.close)
 
     async def __aenter__(self) -> Self:
         self._registry._open()  # noqa: SLF001 - its core
@@ -181,6 +187,29 @@ class AsyncSQLAlchemyRegistry:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def _store(self) -> Hashable:
+        return store_of(self._registry)
+
+    async def _run(self, use: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        """What comes of a use of the registry's own connections, each of which is given back also when the caller is cancelled."""
+        work = greenlet_spawn(partial(use, *arguments, **keywords))
+        if self._registry.is_within or any(keywords.get(name) is not None for name in ("session", "connection")):
+            # The caller's connection, which nobody else may use once the caller has gone on.
+            mine: _T = await work
+            return mine
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._let_go)
+        answer: _T = await asyncio.shield(task)
+        return answer
+
+    def _let_go(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Asked for, so that asyncio does not tell of an error whose caller was cancelled.
+            task.exception()
 
     def __repr__(self) -> str:
         return repr(self._registry).replace(type(self._registry).__name__, type(self).__name__)
@@ -197,11 +226,6 @@ class _InGreenlets(SQLAlchemyRegistry):
 
     def _pause(self, seconds: float) -> None:
         await_only(asyncio.sleep(seconds))
-
-
-async def _run(use: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
-    answer: _T = await greenlet_spawn(partial(use, *arguments, **keywords))
-    return answer
 
 
 def _at_once(where: dict[str, Any]) -> dict[str, Any]:
