@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import re
@@ -316,3 +317,65 @@ def test_nothing_is_logged_or_warned_of(caplog, recwarn, capsys):
 
 def test_answers_do_not_show_the_id_of_a_person():
     assert "00000000-0000-4000-8000-000000000001" not in repr(ONETRUST(CORPUS[0][1]))
+
+
+# through the test clients of frameworks, whose own parsers lose such cookies
+
+
+def through_flask(heads: list[str]) -> list[str]:
+    flask = pytest.importorskip("flask")
+    app = flask.Flask("shop")
+    app.add_url_rule("/", "raw", lambda: flask.request.environ["HTTP_COOKIE"].encode("latin-1"))
+    browser = app.test_client(use_cookies=False)
+    return [browser.get("/", headers={"Cookie": head}).data.decode("latin-1") for head in heads]
+
+
+def through_django(heads: list[str]) -> list[str]:
+    test = pytest.importorskip("django.test")
+    from django.conf import settings
+
+    if not settings.configured:
+        settings.configure()
+    make = test.RequestFactory()
+    return [make.get("/", headers={"Cookie": head}).META["HTTP_COOKIE"] for head in heads]
+
+
+def through_starlette(heads: list[str]) -> list[str]:
+    testclient = pytest.importorskip("starlette.testclient")
+
+    async def app(scope, receive, send):
+        raw = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": raw})
+
+    browser = testclient.TestClient(app)
+    return [browser.get("/", headers={"Cookie": head}).content.decode("latin-1") for head in heads]
+
+
+def through_aiohttp(heads: list[str]) -> list[str]:
+    pytest.importorskip("aiohttp")
+    from aiohttp import ClientSession, DummyCookieJar, web
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async def raw(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers["Cookie"])
+
+    async def run() -> list[str]:
+        app = web.Application()
+        app.router.add_get("/", raw)
+        async with TestServer(app) as server, TestClient(server, cookie_jar=DummyCookieJar()) as browser:
+            assert isinstance(browser.session, ClientSession)
+            return [await (await browser.get("/", headers={"Cookie": head})).text() for head in heads]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("through", [through_flask, through_django, through_starlette, through_aiohttp])
+def test_the_raw_header_comes_through_a_framework_as_it_was(through):
+    heads = [head for _, head, _ in CORPUS]
+    heads += [f'CookieControl={{"a": 1}}; cmapi_cookie_privacy=permit 1,2,3; {head}; last=1' for head in heads]
+    got = through(heads)
+    for (reader, _, grants), head, came in zip(CORPUS * 2, heads, got, strict=True):
+        assert reader(came) == reader(head)
+        if not isinstance(reader, (Civic, TrustArc)):
+            assert (reader(came).purposes.get("analytics") is True) is grants
