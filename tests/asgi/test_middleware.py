@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ from consentpanel import (
 )
 from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
 from consentpanel.cmp import Klaro
-from consentpanel.registry import MemoryRegistry
+from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 
 POLICY = FieldPolicy(events={"plan": keep()})
@@ -242,7 +243,7 @@ def test_a_visitor_is_tracked_after_a_yes_and_known_by_a_cookie(shop: Shop, brow
 
 # rule 11.2
 def test_the_registry_is_asked_once_in_a_request(kind: str) -> None:
-    shop = Shop(kind, consumer=Sink())
+    shop = Shop(kind, consumer=BackgroundConsumer(consumer=Sink(), linger=30))
     with shop.browser() as browser:
         who = browser.get("/answer/yes").text
         shop.registry.asked.clear()
@@ -250,6 +251,172 @@ def test_the_registry_is_asked_once_in_a_request(kind: str) -> None:
         assert shop.registry.asked == [(who, "analytics")]
         browser.get("/often")
         assert len(shop.registry.asked) == 2
+
+
+# rule 11.2
+def test_what_nobody_hears_of_is_asked_each_time_where_nobody_judges_again() -> None:
+    shop = Shop("asynchronous registry", consumer=Sink())
+
+    async def taken_back(request: Request) -> Response:
+        consent: RequestConsent = request.state.consent
+        before = await consent.track("Before")
+        # In the application's own way, past the client.
+        shop.registry.inner.deny(await consent.subject_id())
+        return PlainTextResponse(f"{before.outcome.value} {(await consent.track('After')).outcome.value}")
+
+    shop.app.router.routes.append(Route("/taken-back", taken_back))
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        assert browser.get("/taken-back").text == "sent dropped"
+
+
+# rule 11.2
+def test_what_is_written_to_the_store_of_another_registry_is_heard(tmp_path: Any) -> None:
+    path = tmp_path / "consent.db"
+    shop = Shop("asynchronous client", registry=SQLiteRegistry(path), consumer=Sink())
+    other = SQLiteRegistry(path)
+
+    async def taken_back(request: Request) -> Response:
+        consent: RequestConsent = request.state.consent
+        before = await consent.track("Before")
+        other.deny(await consent.subject_id())
+        return PlainTextResponse(f"{before.outcome.value} {(await consent.track('After')).outcome.value}")
+
+    shop.app.router.routes.append(Route("/taken-back", taken_back))
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        assert browser.get("/taken-back").text == "sent dropped"
+    shop.registry.close()
+    other.close()
+
+
+# rule 2.11, rule 11.2
+def test_what_is_flushed_in_a_request_is_judged_anew(tmp_path: Any) -> None:
+    vendor = FakeTransport()
+    shop = Shop("asynchronous registry", consumer=BufferedConsumer(consumer=vendor))
+
+    async def taken_back(request: Request) -> Response:
+        consent: RequestConsent = request.state.consent
+        await consent.track("Before")
+        # By another process, of which nobody here hears.
+        shop.registry.inner.deny(await consent.subject_id())
+        await shop.client.flush()
+        return PlainTextResponse("")
+
+    shop.app.router.routes.append(Route("/taken-back", taken_back))
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        browser.get("/taken-back")
+    vendor.assert_nothing_sent()
+
+
+# rule 11.2
+def test_calls_at_the_same_time_in_one_request_are_about_one_person(kind: str) -> None:
+    accounts = iter([None] * 100)
+    shop = Shop(kind, subject=lambda _: next(accounts))
+
+    async def together(request: Request) -> Response:
+        consent: RequestConsent = request.state.consent
+        await asyncio.gather(consent.answer(profiles=True), consent.answer(analytics=False), consent.track("Visited"))
+        return PlainTextResponse(await consent.subject_id() or "")
+
+    shop.app.router.routes.append(Route("/together", together))
+    with shop.browser() as browser:
+        who = browser.get("/together").text
+        history = getattr(shop.registry, "inner", shop.registry).history(who)
+        assert {(each.purpose, each.status.value) for each in history} == {
+            ("profiles", "granted"),
+            ("analytics", "denied"),
+        }
+
+
+# rule 11.2
+def test_calls_at_the_same_time_wait_for_a_visitors_refusal_to_be_carried_over(kind: str) -> None:
+    async def later(scope: Any) -> str | None:
+        await asyncio.sleep(0)
+        return dict(scope["headers"]).get(b"x-account", b"").decode() or None
+
+    shop = Shop(kind, subject=later)
+
+    async def together(request: Request) -> Response:
+        consent: RequestConsent = request.state.consent
+        several = await asyncio.gather(*(consent.track("Visited") for _ in range(8)))
+        return PlainTextResponse(" ".join({each.outcome.value for each in several}))
+
+    shop.app.router.routes.append(Route("/together", together))
+    with shop.browser() as browser:
+        getattr(shop.registry, "inner", shop.registry).grant("user-1")
+        browser.get("/answer/no")
+        response = browser.get("/together", headers={"X-Account": "user-1"})
+        assert response.text == "dropped"
+        assert "user-1" not in response.headers["set-cookie"]
+
+
+# rule 11.2
+def test_global_privacy_control_is_heeded_for_an_account_that_is_known_later(kind: str) -> None:
+    accounts: list[str] = []
+    shop = Shop(kind, subject=lambda _: accounts[-1] if accounts else None)
+    recording = getattr(shop.registry, "inner", shop.registry)
+    recording.grant("user-1", recorded_at=datetime.now(timezone.utc) - timedelta(days=1))
+
+    async def known(request: Request) -> Response:
+        accounts.append("user-1")
+        return await visit(request)
+
+    shop.app.router.routes.append(Route("/known", known))
+    with shop.browser() as browser:
+        assert browser.get("/known", headers=GPC).text == "dropped"
+    assert recording.history("user-1")[-1].source == "gpc"
+
+
+# rule 8.1, rule 11.2
+@pytest.mark.parametrize(
+    ("app", "sent", "error"),
+    [
+        ("raises at once", ["startup.complete", "shutdown.complete"], None),
+        ("returns at once", ["startup.complete", "shutdown.complete"], None),
+        ("raises after it was asked to start", [], LookupError),
+        ("returns after it has started", ["startup.complete", "shutdown.complete"], None),
+        ("raises at the end", ["startup.complete"], LookupError),
+        ("cannot start", ["startup.failed"], None),
+    ],
+)
+async def test_the_lifespan_of_an_application_is_lived_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, app: str, sent: list[str], error: type[Exception] | None
+) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr("consentpanel.asgi._lifespan.end_all", lambda: ends.append(1))
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if app == "raises at once":
+            raise LookupError
+        if app == "returns at once":
+            return
+        await receive()
+        if app == "raises after it was asked to start":
+            raise LookupError
+        if app == "cannot start":
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        if app == "raises at the end":
+            await receive()
+            raise LookupError
+
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    told: list[str] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        told.append(message["type"].removeprefix("lifespan."))
+
+    with pytest.raises(error) if error else nullcontext():
+        await ConsentMiddleware(application)({"type": "lifespan"}, receive, send)
+    assert told == sent
+    # What has not started, or ends in the server's way, has exit handlers of its own.
+    assert ends == ([] if app in {"raises after it was asked to start", "cannot start"} else [1])
 
 
 # rule 11.2
@@ -265,7 +432,7 @@ def test_an_answer_remembered_ends_with_the_response(kind: str) -> None:
         await request.state.consent.track("Visited")
         return PlainTextResponse("", background=BackgroundTask(request.state.consent.track, "Visited"))
 
-    shop = Shop(kind, consumer=Sink())
+    shop = Shop(kind, consumer=BackgroundConsumer(consumer=Sink(), linger=30))
     shop.app.router.routes.append(Route("/go-on", go_on))
     with shop.browser() as browser:
         browser.get("/answer/yes")
@@ -528,6 +695,10 @@ def test_a_secret_key_signs_and_an_older_one_is_still_read() -> None:
         ({"cookie": {"name": "x"}}, "cookie"),
         ({"cookie": {"SAMESITE": "None"}}, "SECURE"),
         ({"cookie": {"SAMESITE": "no"}}, "SAMESITE must be"),
+        ({"cookie": {"NAME": "consent panel"}}, "NAME must be"),
+        ({"cookie": {"NAME": "path"}}, "NAME must be"),
+        ({"cookie": {"PATH": "/; Domain=evil"}}, "PATH must be"),
+        ({"cookie": {"DOMAIN": "caf\u00e9.example"}}, "DOMAIN must be"),
         ({"cookie": {"SECURE": "yes"}}, "SECURE must be"),
         ({"secret_key": "short"}, "16 or more"),
         ({"answers": [Klaro]}, "answers must hold readers"),

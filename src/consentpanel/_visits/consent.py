@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -13,12 +15,15 @@ from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
-from consentpanel._visits.cookie import VisitorCookie, new_visitor
+from consentpanel._mixpanel import vendor
+from consentpanel._visits.cookie import VisitorCookie, is_visitor, new_visitor
+from consentpanel._visits.sessions import is_committed
 from consentpanel._visits.tool import Told, told_in
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
 from consentpanel.cmp._answers import Reader
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
+from consentpanel.privacy_requests import PrivacyRequestError
 from consentpanel.registry import carry_over
 from consentpanel.registry._recording import after_commit
 from consentpanel.registry._writing import record_all, records_known, say, status_known
@@ -42,6 +47,7 @@ class VisitOptions:
 
 
 _STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED}
+_NO_CALL = "an answer was recorded to a purpose for which no call, rule or purposes= is: is its name written as there?"
 _TOO_LATE = (
     "the response has begun, and a visitor who has no id yet cannot be given one: nothing was recorded. Answer before"
 )
@@ -79,6 +85,8 @@ class Visit:
         self._account, self._language = account, language
         self._visitor = options.cookie.visitor_in(cookie)
         self._had_cookie = cookie is not None
+        # Re-entrant, because a signal handler may answer in the middle of anything.
+        self._lock = threading.RLock()
         #: Whether anybody has asked for the person.
         self.was_asked = False
         #: Whether the response has begun, so that no cookie can be set any more.
@@ -86,6 +94,8 @@ class Visit:
         self._is_new = self._is_over = False
         #: A visitor whose answers could not be made the account's.
         self._left_behind: str | None = None
+        #: For whom it was heeded what the browser says; the account may be known later than the request begins.
+        self._heeded: str | None = None
         #: Purposes that the browser denies, which could not be recorded.
         self._unheard: set[Purpose] = set()
         #: What the browser's consent tools say.
@@ -114,11 +124,12 @@ class Visit:
     def subject_id(self) -> str | None:
         """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
         self.was_asked = True
-        account = self._account_id
-        if account is not None and self._visitor is not None:
-            # It was not carried over at log-in, or that failed.
-            self._carry_over(account)
-        return account or self._visitor
+        with self._lock:
+            account = self._account_id
+            if account is not None and self._visitor is not None:
+                # It was not carried over at log-in, or that failed.
+                self._carry_over(account)
+            return account or self._visitor
 
     @property
     def is_settled(self) -> bool:
@@ -165,11 +176,26 @@ class Visit:
             InvalidRecordError: The purpose is malformed.
         """
         named = Purpose(purpose)
-        if self.subject_id is None:
+        with self._lock:
+            return self._status(named, self._heeding())
+
+    @property
+    def is_heeded(self) -> bool:
+        """Whether it was heeded what the browser says, for whom the request is of now."""
+        return not self.says_something or self.subject_id == self._heeded
+
+    def _heeding(self) -> str | None:
+        """The data subject, for whom it is heeded what the browser says."""
+        if not self.is_heeded:
+            self.heed()
+        return self.subject_id
+
+    def _status(self, named: Purpose, subject: str | None) -> ConsentStatus:
+        if subject is None:
             return ConsentStatus.DENIED if self.has_gpc and named in self._options.gpc else ConsentStatus.UNKNOWN
         if named in self._unheard:
             return ConsentStatus.DENIED
-        found = status_known(self._registry, self.subject_id, named)
+        found = status_known(self._registry, subject, named)
         if self._left_behind is not None and found is not ConsentStatus.DENIED:
             # A refusal goes along with the person, whether or not it can be written down now.
             visitors = status_known(self._registry, self._left_behind, named)
@@ -208,21 +234,28 @@ class Visit:
         for each in said.values():
             if not isinstance(each, bool):
                 raise InvalidRecordError(f"an answer must be True or False, not {type(each).__name__}")
-        for purpose in said.keys() - purposes_in_use(self._client):
-            warn_once(
-                f"an answer is recorded to the purpose {str(purpose)!r}, for which no call is: is that how it is written?"
-            )
-        subject = self._subject_to_answer(**where)
-        fields = {**self._fields(source, evidence), **where}
-        self._record(said, subject, fields)
+        if not said.keys() <= purposes_in_use(self._client):
+            warn_once(_NO_CALL)
+        with self._lock:
+            subject = self._subject_to_answer(**where)
+            self._record(said, subject, {**self._fields(source, evidence), **where})
 
     def _record(self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any]) -> None:
         if denied := [name for name, is_granted in said.items() if not is_granted]:
-            self._client.withdraw(subject, denied, **fields)
-            self._note(subject)
+            self._withdraw(subject, denied, fields)
         if granted := [name for name, is_granted in said.items() if is_granted]:
             say(self._registry, ConsentStatus.GRANTED, subject, granted, fields)
-            self._note(subject)
+            self._note(subject, fields.get("session"))
+
+    def _withdraw(self, subject: str, purposes: list[Purpose] | None, fields: dict[str, Any]) -> Withdrawal:
+        try:
+            done = self._client.withdraw(subject, purposes, **fields)
+        except (vendor.MixpanelException, PrivacyRequestError):
+            # The denial is recorded.
+            self._note(subject, fields.get("session"))
+            raise
+        self._note(subject, fields.get("session"))
+        return done
 
     def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
         """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.
@@ -239,10 +272,11 @@ class Visit:
             ConsentPanelError: As `Mixpanel.withdraw`.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        subject = self._subject_to_answer()
-        done = self._client.withdraw(subject, **{**self._fields(source, None), **options})
-        self._note(subject)
-        return done
+        where = {name: options[name] for name in ("session", "connection") if options.get(name) is not None}
+        with self._lock:
+            subject = self._subject_to_answer(**where)
+            fields = {**self._fields(source, None), **options}
+            return self._withdraw(subject, fields.pop("purposes", None), fields)
 
     def track(
         self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
@@ -261,13 +295,14 @@ class Visit:
             mixpanel.MixpanelException: As the consumer raises it.
         """
         try:
-            subject = self.subject_id
+            with self._lock:
+                subject, is_settled = self._heeding(), self.is_settled
         except RegistryError as error:
             note_failure("a request's data subject", error)
             return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
         if subject is None:
             return refuse_nobody(self._client)
-        if not self.is_settled:
+        if not is_settled:
             return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
         return self._client.track(subject, event_name, properties, meta)
 
@@ -278,18 +313,23 @@ class Visit:
 
     def heed(self) -> None:
         """Heeds what the browser says by itself: a consent tool's answers, and then Global Privacy Control; raises nothing."""
-        for told in self._told:
-            self._heed_tool(told)
-        self.heed_gpc()
+        if not self.says_something:
+            return
+        with self._lock:
+            for told in self._told:
+                self._heed_tool(told)
+            self._heed_gpc()
+            with suppress(RegistryError):
+                self._heeded = self.subject_id
 
     def _heed_tool(self, told: Told) -> None:
         said = told.answers.purposes
         try:
             wanted = {purpose: _STATUS[answer] for purpose, answer in said.items() if answer is not None}
-            open_ones = [purpose for purpose, status in wanted.items() if self.status(purpose) is not status]
+            subject = self.subject_id
+            open_ones = [each for each, status in wanted.items() if self._status(each, subject) is not status]
             if not open_ones:
                 return
-            subject = self.subject_id
             history = [] if subject is None else records_known(self._registry, subject)
             is_account = self._account_id is not None
             news = told.news(open_ones, history, is_account=is_account, since=self._since)
@@ -304,14 +344,15 @@ class Visit:
             self._unheard.update(purpose for purpose, answer in said.items() if answer is False)
             note_failure("the answers of a consent tool", error)
 
-    def heed_gpc(self) -> None:
+    def _heed_gpc(self) -> None:
         """Records what Global Privacy Control denies, once, and not over a grant that was given in spite of it; raises nothing."""
         if not self.has_gpc:
             return
         try:
             if (subject := self.subject_id) is None:
                 return
-            open_ones = [Purpose(each) for each in self._options.gpc if self.status(each) is not ConsentStatus.DENIED]
+            wanted = map(Purpose, self._options.gpc)
+            open_ones = [each for each in wanted if self._status(each, subject) is not ConsentStatus.DENIED]
             said = records_known(self._registry, subject) if open_ones else []
             denied = [each for each in open_ones if not is_in_spite(said, each)]
             if denied:
@@ -328,20 +369,22 @@ class Visit:
 
         The next person on this device inherits nothing. What cannot be carried over now is carried over later.
         """
-        try:
-            account = self._account_id
-            if account is None or self._visitor is None:
-                # Nobody can tell whose answers they become.
-                self._end_visitor()
-            else:
-                self._carry_over(account)
-        except RegistryError as error:
-            note_failure("a log-in", error)
-        self.heed()
+        with self._lock:
+            try:
+                account = self._account_id
+                if account is None or self._visitor is None:
+                    # Nobody can tell whose answers they become.
+                    self._end_visitor()
+                else:
+                    self._carry_over(account)
+            except RegistryError as error:
+                note_failure("a log-in", error)
+            self.heed()
 
     def log_out(self) -> None:
         """Ends the visitor of this request, if there is one."""
-        self._end_visitor()
+        with self._lock:
+            self._end_visitor()
 
     def _subject_to_answer(self, **where: Any) -> str:
         account = self._account_id
@@ -380,11 +423,14 @@ class Visit:
     def _registry(self) -> Any:
         return registry_of(self._client)
 
-    def _note(self, subject_id: str) -> None:
+    def _note(self, subject_id: str, session: Any = None) -> None:
         """Has a new visitor known again, unless what was answered is taken back with the caller's transaction."""
-        if self.subject_id is not None:
+        if self.subject_id is not None or not is_visitor(subject_id):
             return
         self._visitor, self._is_new = subject_id, True
+        if session is not None:
+            self._pending = is_committed(session)
+            return
         mark = _Mark()
         self._pending = weakref.ref(mark)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -78,6 +79,12 @@ _COOKIE = {
     "SECURE": "is_secure",
     "SAMESITE": "same_site",
 }
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ATTRIBUTE = re.compile(r"[ -:<-~]+")
+#: What `http.cookies` takes for an attribute.
+_RESERVED = frozenset(
+    {"expires", "path", "comment", "domain", "max-age", "secure", "httponly", "version", "samesite", "partitioned"}
+)
 _SAME_SITE = ("Lax", "Strict", "None")
 #: The keys of which a text is no dotted path.
 _TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
@@ -183,6 +190,15 @@ def consumer_of(said: Options, **more: Any) -> Any:
     return found(**given, **more)
 
 
+def _check_texts(cookie: VisitorCookie, name: str) -> None:
+    """Refuses what cannot stand in a ``Set-Cookie`` header (RFC 6265, 4.1.1)."""
+    if not isinstance(cookie.name, str) or not _TOKEN.fullmatch(cookie.name) or cookie.name.lower() in _RESERVED:
+        raise ConfigurationError(f"{name}: NAME must be the name of a cookie")
+    for key, value in (("PATH", cookie.path), ("DOMAIN", cookie.domain)):
+        if value is not None and (not isinstance(value, str) or not _ATTRIBUTE.fullmatch(value)):
+            raise ConfigurationError(f"{name}: {key} must be of ASCII, without ; and control characters")
+
+
 def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes], is_secure: bool) -> VisitOptions:
     """What a configuration says of visits.
 
@@ -203,6 +219,7 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
         keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
         **{_COOKIE[key]: value for key, value in given.items()},
     )
+    _check_texts(cookie, named("COOKIE"))
     if not isinstance(cookie.max_age, int) or cookie.max_age <= 0:
         raise ConfigurationError(f"{named('COOKIE')}: MAX_AGE must be a number of seconds above 0")
     if cookie.same_site not in _SAME_SITE:

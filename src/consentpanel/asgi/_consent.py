@@ -14,6 +14,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal
+from consentpanel.client._later import to_its_end
 from consentpanel.registry._remembered import Answers, remembering
 
 _T = TypeVar("_T")
@@ -28,31 +29,34 @@ class Account:
 
     def __init__(self, find: Callable[[], Any]) -> None:
         self._find = find
-        self._found: Any = None
-        #: Why it cannot be told.
-        self.failure: Exception | None = None
+        self._found: tuple[str | None, Exception | None] = None, None
         #: The id that the application has named.
         self.named: Any = None
 
     async def ask(self) -> None:
         """Finds out whose it is now; raises nothing."""
-        self._found = self.failure = None
         try:
             found = self._find() if self.named is None else self.named
             found = await found if inspect.isawaitable(found) else found
-            self._found = None if found is None else subject_key(found)
+            self._found = None if found is None else subject_key(found), None
         except Exception as error:  # noqa: BLE001 - the application's own function; a `Visit` says what comes of it
-            self.failure = error
+            self._found = None, error
 
-    def found(self) -> Any:
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody could tell whose it is, or that it is nobody's."""
+        return self._found[1] is None
+
+    def found(self) -> str | None:
         """The id, as it was told last.
 
         Raises:
             Exception: Whatever the application's own function raised.
         """
-        if self.failure is not None:
-            raise self.failure
-        return self._found
+        found, failure = self._found
+        if failure is not None:
+            raise failure
+        return found
 
 
 class RequestConsent:
@@ -64,14 +68,13 @@ class RequestConsent:
 
     def __init__(self, visit: Visit, client: Mixpanel | AsyncMixpanel, account: Account) -> None:
         self._visit, self._account = visit, account
+        # One question after the other: each is about the account that was told for it.
+        self._turn = asyncio.Lock()
         self._later: AsyncMixpanel | None = client if isinstance(client, AsyncMixpanel) else None
 
     async def subject_id(self) -> str | None:
         """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
-        await self._account.ask()
-        if self._visit.is_to_carry_over:
-            return await self._run(lambda: self._visit.subject_id)
-        return self._visit.subject_id
+        return await self._run(lambda: self._visit.subject_id, is_quick=True)
 
     async def status(self, purpose: str) -> ConsentStatus:
         """What the person has said about a purpose.
@@ -86,7 +89,6 @@ class RequestConsent:
             RegistryError: The registry failed.
             InvalidRecordError: The purpose is malformed.
         """
-        await self._account.ask()
         return await self._run(lambda: self._visit.status(purpose))
 
     async def answer(
@@ -115,7 +117,6 @@ class RequestConsent:
             RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        await self._account.ask()
         await self._run(
             lambda: self._visit.answer(answers, source=source, evidence=evidence, session=session, **purposes)
         )
@@ -135,7 +136,6 @@ class RequestConsent:
             ConsentPanelError: As `Mixpanel.withdraw`.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        await self._account.ask()
         return await self._run(lambda: self._visit.withdraw(source=source, **options))
 
     async def track(
@@ -154,13 +154,20 @@ class RequestConsent:
         Raises:
             mixpanel.MixpanelException: As the consumer raises it.
         """
-        await self._account.ask()
         visit = self._visit
-        # A `Visit` says what comes of a failure.
-        is_plain = self._account.failure is None and visit.is_settled and not visit.is_to_carry_over
-        if self._later is not None and is_plain and (who := visit.subject_id):
-            return await self._later.track(who, event_name, properties, meta)
+        if self._later is not None:
+            async with self._turn:
+                await self._account.ask()
+                who = visit.subject_id if self._is_plain else None
+            if who is not None:
+                return await self._later.track(who, event_name, properties, meta)
         return await self._run(lambda: visit.track(event_name, properties, meta))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether it takes no registry to tell whom an event is about; a `Visit` says what comes of all else."""
+        visit = self._visit
+        return self._account.is_told and not visit.is_to_carry_over and visit.is_heeded and visit.is_settled
 
     async def log_in(self, subject_id: Any = None) -> None:
         """Makes the visitor's answers those of the account, and ends the visitor; raises nothing.
@@ -170,7 +177,6 @@ class RequestConsent:
                 learn it in a dependency. When left out, ``subject=`` of the middleware tells it.
         """
         self._account.named = subject_id
-        await self._account.ask()
         await self._run(self._visit.log_in)
 
     async def log_out(self) -> None:
@@ -180,13 +186,17 @@ class RequestConsent:
 
     async def _heed(self) -> None:
         if self._visit.says_something:
-            await self._account.ask()
             await self._run(self._visit.heed)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        if self._later is not None:
-            return await self._later._in_its_place(work)  # noqa: SLF001 - shared inside the package
-        return await asyncio.to_thread(work)
+    async def _run(self, work: Callable[[], _T], *, is_quick: bool = False) -> _T:
+        """What comes of some work on the visit, in a thread unless it is quick."""
+        async with self._turn:
+            await self._account.ask()
+            if is_quick and self._account.is_told and not self._visit.is_to_carry_over:
+                return work()
+            if self._later is not None:
+                return await self._later._in_its_place(work)  # noqa: SLF001 - shared inside the package
+            return await to_its_end(asyncio.to_thread(work))
 
 
 _CURRENT: ContextVar[RequestConsent | None] = ContextVar("consentpanel_request", default=None)

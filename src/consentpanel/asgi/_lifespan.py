@@ -14,11 +14,12 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_STARTED = "lifespan.startup.complete"
 _ENDS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 
 
 async def live(app: ASGIApp, scope: Scope, receive: Receive, send: Send, flush: Callable[[], Awaitable[None]]) -> None:
-    """The lifespan of an application, or one of ours for an application that knows none.
+    """The lifespan of an application, or what is left of it where the application leaves it early.
 
     Args:
         app: The application.
@@ -27,39 +28,42 @@ async def live(app: ASGIApp, scope: Scope, receive: Receive, send: Send, flush: 
         send: As the server gives it.
         flush: Sends what waits, as long as what the application closes at its end is still open: the registry is asked once more.
     """
-    has_started = False
+    received: set[str] = set()
+    sent: set[str] = set()
 
-    async def received() -> Message:
+    async def seen() -> Message:
         message = await receive()
+        received.add(message["type"])
         if message["type"] == "lifespan.shutdown":
             await flush()
         return message
 
-    async def sent(message: Message) -> None:
-        nonlocal has_started
-        has_started = has_started or message["type"].startswith("lifespan.startup")
+    async def told(message: Message) -> None:
         if message["type"] in _ENDS:
             await _deliver()
+        sent.add(message["type"])
         await send(message)
 
     try:
-        await app(scope, received, sent)
+        await app(scope, seen, told)
     except Exception:
-        if has_started:
+        if received:
+            # The server says what it makes of that.
+            if "lifespan.shutdown" in received:
+                await _deliver()
             raise
-        await _lifespan(receive, send)
+        # It knows no lifespan, and raises, as the specification asks.
+    if "lifespan.startup.failed" not in sent and not _ENDS & sent:
+        await _rest(seen, told, received=received, sent=sent)
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """A lifespan for an application that knows none: it raises, as the specification asks."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await _deliver()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+async def _rest(receive: Receive, send: Send, *, received: set[str], sent: set[str]) -> None:
+    """Lives on where an application has gone: what the server sends is answered to its end."""
+    while "lifespan.shutdown" not in received:
+        if "lifespan.startup" in received and _STARTED not in sent:
+            await send({"type": _STARTED})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _deliver() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import attrs
 
 from consentpanel._consent.gpc import is_said
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_once
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in, key_of
 from consentpanel._visits.setting import Options, visit_options_of
@@ -24,6 +25,10 @@ from consentpanel.registry import _remembered
 
 #: The messages that carry headers, and with them a cookie.
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+#: Those with which it is too late for one.
+_BEGINS = _STARTS | {"websocket.close"}
+#: Those that end a response, unless more is to come.
+_ENDS = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 #: The key of a scope that tells a middleware inside of another one.
 _OURS = "consentpanel"
 _SHORTEST = 16
@@ -117,24 +122,36 @@ class ConsentMiddleware:
             await self._answered(scope, receive, send)
 
     def _is_inside_another(self, scope: Scope) -> bool:
-        return scope.get(_OURS) is self.client
+        outer = scope.get(_OURS)
+        if outer is None or outer.client is not self.client:
+            return False
+        if outer is not self:
+            warn_once(
+                "a ConsentMiddleware is inside of another one of the same client, which alone says whose request it is"
+            )
+        return True
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit, consent = self._consent_of(scope)
-        scope[_OURS] = self.client
-        scope.setdefault("state", {})["consent"] = consent
+        scope[_OURS] = self
+        scope["state"] = state = scope.get("state") or {}
+        state["consent"] = consent
         is_http, is_secure = scope["type"] == "http", scope.get("scheme") in {"https", "wss"}
 
         async def sent(message: Message) -> None:
-            if message["type"] in _STARTS:
+            if message["type"] in _BEGINS:
                 visit.has_begun = True
+            if message["type"] in _STARTS:
                 said = with_cookie(message.get("headers") or (), visit, is_secure=is_secure, is_varying=is_http)
                 message = {**message, "headers": said}
             await send(message)
-            if remembered is not None and message["type"] == "http.response.body" and not message.get("more_body"):
+            if remembered is not None and message["type"] in _ENDS and not message.get("more_body"):
                 remembered.end()
 
-        remembered = _remembered.Answers(registry_of(self._sync)) if is_http else None
+        remembered: _remembered.Answers | None = None
+        if is_http:
+            is_judged_again = self._sync._sealed.keeps  # noqa: SLF001 - shared inside the package
+            remembered = _remembered.Answers(registry_of(self._sync), is_judged_again=is_judged_again)
         with serving(consent, remembered):
             try:
                 await consent._heed()  # noqa: SLF001 - ours
@@ -144,13 +161,12 @@ class ConsentMiddleware:
                     await self._flush()
 
     def _consent_of(self, scope: Scope) -> tuple[Visit, RequestConsent]:
-        headers = list(scope["headers"])
+        headers: list[tuple[bytes, bytes]] = list(scope.get("headers") or ())
         cookies = cookies_in(headers)
         visits = self._visits
         if visits.policy_version is None:
             # Not before: the registry may be one of `configure`.
-            required = getattr(registry_of(self._sync), "required_policy_version", None)
-            visits = self._visits = attrs.evolve(visits, policy_version=required)
+            visits = attrs.evolve(visits, policy_version=_version_of(registry_of(self._sync)))
         account = Account(lambda: self._subject(scope))
         visit = Visit(
             self._sync,
@@ -171,6 +187,14 @@ class ConsentMiddleware:
                 await asyncio.to_thread(self._sync.flush)
         except Exception as error:  # noqa: BLE001 - the response is on its way, or the server ends
             note_failure("a flush", error)
+
+
+def _version_of(registry: Any) -> str | None:
+    """The policy version that a registry asks for; None where it does not say, as a proxy that stands for nothing yet."""
+    with suppress(Exception):
+        found = registry.required_policy_version
+        return found if isinstance(found, str) and found else None
+    return None
 
 
 def _authenticated(scope: Scope) -> Any:

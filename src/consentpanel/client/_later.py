@@ -270,7 +270,7 @@ class AsyncMixpanel:
     async def _in_its_place(self, act: Callable[[], _T]) -> _T:
         """As `_in_thread`, in the transaction of this caller where an outbox keeps messages."""
         pinned = self._client.pin()
-        return await self._in_thread(act if pinned is None else pinned(act))
+        return await to_its_end(self._in_thread(act if pinned is None else pinned(act)))
 
     async def _in_thread(self, act: Callable[[], _T], executor: ThreadPoolExecutor | None = None) -> _T:
         self._note_loop()
@@ -326,6 +326,20 @@ class AsyncMixpanel:
         running = asyncio.get_running_loop()
         while several := [task for task in self._going_on if task.get_loop() is running]:
             await asyncio.wait(several)
+
+
+async def to_its_end(work: Awaitable[_T]) -> _T:
+    """What comes of some work, which a caller that is cancelled waits for: it may be a part of a transaction that the caller ends next."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait([task], timeout=_WRITTEN)
+        for each in done:
+            # Asked for, so that asyncio does not tell of an error whose caller was cancelled.
+            if not each.cancelled():
+                each.exception()
+        raise
 
 
 class _Drive:

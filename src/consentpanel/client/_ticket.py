@@ -19,6 +19,7 @@ from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel.client._erasure import carry_out
 from consentpanel.client._reporter import Outlet, Reported, Reporter
 from consentpanel.registry._lookup import regimes_known, standings_of
+from consentpanel.registry._remembered import remembering
 from consentpanel.registry._watching import store_of
 from consentpanel.registry._writing import history_of
 from consentpanel.transport import _ticket as transport
@@ -269,7 +270,8 @@ class _Answers:
         asked = dict.fromkeys(question for ticket in tickets for question in ticket.questions())
         persons = dict.fromkeys(person for ticket in tickets for person in ticket.persons())
         try:
-            with settings.outside_of_a_call():
+            # Anew, also in the middle of a request that remembers answers.
+            with settings.outside_of_a_call(), remembering(None):
                 with settings.lookup():
                     self.standings = standings_of(settings.registry, asked)
                 self._regimes = regimes_known(settings.regime, persons)

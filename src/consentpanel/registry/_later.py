@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import TimeoutError as TimedOutError
 from contextlib import suppress
 from datetime import datetime
@@ -161,6 +161,11 @@ def bridged(registry: Any, loop: Callable[[], asyncio.AbstractEventLoop | None])
 
 
 class _Bridged:
+    #: Seen by the class.
+    asked_of: Any = None
+    stands_before: Any = None
+    store_of_consent: Hashable = None
+
     #: What is said when a question outside of a call has no answer.
     unanswered = (
         "consent was answered in the call, and cannot be asked for again now that the message is to leave: the event loop in which the "
@@ -171,7 +176,9 @@ class _Bridged:
         self._bridge = bridge
         self._inner = registry
         #: Two clients of one registry share its people.
-        self._store = store_of(registry)
+        #: The registry itself.
+        self.asked_of = self.stands_before = registry
+        self.store_of_consent = store_of(registry)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, asked in threads>"

@@ -14,7 +14,7 @@ from consentpanel._consent.standing import Question, Standing
 from consentpanel._log import note_failure, warn_rarely
 from consentpanel.registry._acts import Act, Plan, at_once
 from consentpanel.registry._protocol import in_time, is_late, offered
-from consentpanel.registry._remembered import answers
+from consentpanel.registry._remembered import keep, kept_of, known
 
 
 def standings_of(registry: Any, questions: Iterable[Question]) -> dict[Question, Standing]:
@@ -47,19 +47,17 @@ def asking(registry: Any, questions: Iterable[Question]) -> Plan[dict[Question, 
 
 
 def _asking_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None) -> Plan[Standing]:
-    remembered, writes = (answers() if moment is None else None), 0
-    if remembered is not None:
-        if (known := remembered.known(registry, subject, purpose)) is not None:
-            return known
-        writes = remembered.writes
+    kept = kept_of(registry) if moment is None else None
+    if kept is not None and (remembered := known(kept, subject, purpose)) is not None:
+        return remembered
     try:
         answer = yield Act("ask", partial(_ask_one, registry, subject, purpose, moment))
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
     standing = answer if type(answer) is Standing else as_standing(answer)
-    if remembered is not None:
-        remembered.note(registry, subject, purpose, standing, writes)
+    if kept is not None:
+        keep(kept, subject, purpose, standing)
     return standing
 
 
@@ -70,11 +68,9 @@ def _ask_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | N
 
 def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datetime | None = None) -> Standing:
     """The standing of one subject; never raises."""
-    remembered, writes = (answers() if moment is None else None), 0
-    if remembered is not None:
-        if (known := remembered.known(registry, subject, purpose)) is not None:
-            return known
-        writes = remembered.writes
+    kept = kept_of(registry) if moment is None else None
+    if kept is not None and (remembered := known(kept, subject, purpose)) is not None:
+        return remembered
     try:
         ask = question_to(registry)
         answer = ask(subject, purpose) if moment is None else ask(subject, purpose, at=moment)
@@ -82,8 +78,8 @@ def standing_of_one(registry: Any, subject: str, purpose: Purpose, moment: datet
     except Exception as error:  # noqa: BLE001 - a registry is anybody's; whatever it raises means denied
         note_failure("registry", error)
         return Standing.UNAVAILABLE
-    if remembered is not None:
-        remembered.note(registry, subject, purpose, standing, writes)
+    if kept is not None:
+        keep(kept, subject, purpose, standing)
     return standing
 
 

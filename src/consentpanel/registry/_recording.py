@@ -73,6 +73,8 @@ class RecordingRegistry(ABC):
         <ConsentStatus.GRANTED: 'granted'>
     """
 
+    #: Those who remember answers hear of each write.
+    tells_of_writes = True
     _required: str | None = None
     _max_age: MaxAge | None = None
     _is_strict = False

@@ -21,7 +21,7 @@ from consentpanel.registry._records import (
     require_purposes,
     split,
 )
-from consentpanel.registry._remembered import answers
+from consentpanel.registry._remembered import keep, kept_of, known
 from consentpanel.registry._watching import tell
 
 _NONE = object()
@@ -116,15 +116,12 @@ def status_known(registry: object, subject_id: str, purpose: Purpose) -> Consent
         RegistryError: It failed.
         InvalidRecordError: It is no id.
     """
-    remembered, writes = answers(), 0
-    if remembered is not None:
-        if (known := remembered.known(registry, subject_id, purpose)) is not None:
-            return known.status
-        writes = remembered.writes
+    kept = kept_of(registry)
+    if kept is not None and (remembered := known(kept, subject_id, purpose)) is not None:
+        return remembered.status
     answer = call(registry, offered(registry, ("standing", "status")) or "status", subject_id, purpose)
-    if remembered is not None and isinstance(answer, (Standing, ConsentStatus)):
-        standing = answer if isinstance(answer, Standing) else Standing.of(answer)
-        remembered.note(registry, subject_id, purpose, standing, writes)
+    if kept is not None and isinstance(answer, (Standing, ConsentStatus)):
+        keep(kept, subject_id, purpose, answer if isinstance(answer, Standing) else Standing.of(answer))
     found: ConsentStatus = answer.status if isinstance(answer, Standing) else answer
     return found
 

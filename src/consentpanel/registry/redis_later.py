@@ -129,8 +129,11 @@ class AsyncRedisRegistry:
         finally:
             tell(core, [key])
 
+    #: As `RecordingRegistry`.
+    tells_of_writes = True
+
     @property
-    def _store(self) -> Hashable:
+    def store_of_consent(self) -> Hashable:
         return store_of(self._core)
 
     def scoped(self, name: str) -> Self:

@@ -334,14 +334,22 @@ class SQLAlchemyRegistry(PlannedRegistry):
 
     def _key(self) -> tuple[object, ...]:
         read = None if self._replica is None else self._replica.identity
-        return self._own.identity, *self._store, read, self._required, self._max_age, self._is_strict, self._given
+        return (
+            self._own.identity,
+            *self.store_of_consent,
+            read,
+            self._required,
+            self._max_age,
+            self._is_strict,
+            self._given,
+        )
 
     @property
     def _engine(self) -> Engine:
         return self._own.engine
 
     @property
-    def _store(self) -> tuple[object, ...]:
+    def store_of_consent(self) -> tuple[object, ...]:
         return *self._place, self._scope
 
     @property

@@ -188,8 +188,11 @@ class AsyncSQLAlchemyRegistry:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    #: As `RecordingRegistry`.
+    tells_of_writes = True
+
     @property
-    def _store(self) -> Hashable:
+    def store_of_consent(self) -> Hashable:
         return store_of(self._registry)
 
     async def _run(self, use: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:
