@@ -56,7 +56,62 @@ async def page(request):
 
 app = Starlette(routes=[Route("/{path:path}", page)], middleware=[Middleware(ConsentMiddleware)])
 """
+FASTAPI = """
+from contextlib import asynccontextmanager
+from typing import Annotated
+from consentpanel import AsyncMixpanel
+from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
+from consentpanel.registry import AsyncSQLAlchemyRegistry
+from fastapi import Depends, FastAPI
+from shop import CONSUMERS, FieldPolicy, os
+from sqlalchemy.ext.asyncio import create_async_engine
+
+registry = AsyncSQLAlchemyRegistry(create_async_engine("sqlite+aiosqlite:///consent.db"))
+mp = AsyncMixpanel("T", CONSUMERS[os.environ["CONSUMER"]](), registry=registry, policy=FieldPolicy.keep_all())
+
+@asynccontextmanager
+async def lifespan(app):
+    async with registry:
+        await registry.create_tables()
+        yield
+
+app = FastAPI(lifespan=lifespan)
+app.add_middleware(ConsentMiddleware, client=mp)
+Consent = Annotated[RequestConsent, Depends(current_consent)]
+
+@app.get("/")
+async def start():
+    pass
+
+@app.get("/{number}")
+async def page(number: str, consent: Consent):
+    await consent.answer(analytics=int(number) % 4 != 0)
+    decision = await consent.track("Visited", {"$insert_id": f"visit-{number}"})
+    assert bool(decision) is (int(number) % 4 != 0)
+"""
+FLASK = """
+from consentpanel.flask import ConsentPanel, current_consent
+from flask import Flask
+from shop import CONSUMERS, FieldPolicy, os
+
+app = Flask("shop")
+app.secret_key = "a secret of the shop"
+consumer = CONSUMERS[os.environ["CONSUMER"]]()
+panel = ConsentPanel(app, token="T", consumer=consumer, policy=FieldPolicy.keep_all(), database="sqlite:///consent.db")
+panel.create_tables(app)
+
+@app.get("/")
+def start():
+    return ""
+
+@app.get("/<int:number>")
+def page(number):
+    current_consent.answer(analytics=number % 4 != 0)
+    assert bool(current_consent.track("Visited", {"$insert_id": f"visit-{number}"})) is (number % 4 != 0)
+    return ""
+"""
 ALL = {f"visit-{number}" for number in range(1, 21)}
+ALLOWED = {f"visit-{number}" for number in range(1, 21) if number % 4}
 
 
 @contextmanager
@@ -174,3 +229,31 @@ def test_uvicorn_that_is_handed_the_application_needs_no_word(
         server.terminate()
         server.wait(60)
     assert faulty.ids() == dict.fromkeys(ALL, 1)
+
+
+# rule 11.1, rule 8.1
+@pytest.mark.parametrize("consumer", ["background", "spool"])
+def test_a_flask_shop_under_gunicorn(shop: Any, faulty: Any, needs: Any, consumer: str) -> None:
+    needs("gunicorn", "flask", "sqlalchemy")
+    with serving(shop, FLASK, [*GUNICORN, "-w", "2", "--preload", "shop_app:app"]) as (server, visit):
+        for each in range(1, 21):
+            visit(each)
+        server.terminate()
+        server.wait(60)
+    assert faulty.ids() == dict.fromkeys(ALLOWED, 1)
+
+
+# rule 11.2, rule 8.1
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("consumer", ["background"])
+def test_a_fastapi_shop_under_uvicorn(
+    shop: Any, faulty: Any, needs: Any, consumer: str, number: signal.Signals
+) -> None:
+    needs("uvicorn", "fastapi", "aiosqlite")
+    with serving(shop, FASTAPI, [*UVICORN, *TWO, "shop_app:app"]) as (server, visit):
+        for each in range(1, 21):
+            visit(each)
+        server.send_signal(number)
+        server.wait(60)
+    # What a registry could not be asked for again would not have left.
+    assert faulty.ids() == dict.fromkeys(ALLOWED, 1)
