@@ -50,7 +50,7 @@ def test_the_names_are_those_of_the_contract():
         "Civic",
         "CookieYes",
     }
-    assert set(consentpanel.cmp.__all__) == named | {"TCF", "GPP", "Answers"}
+    assert set(consentpanel.cmp.__all__) == named | {"TCF", "GPP", "Answers", "Relay"}
 
 
 @pytest.mark.parametrize(

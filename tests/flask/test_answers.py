@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -14,7 +15,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, RegistryError
-from consentpanel.cmp import TCF, Answers, Klaro, OneTrust
+from consentpanel.cmp import TCF, Answers, Klaro, OneTrust, Relay
 from consentpanel.flask import ConsentPanel, current_consent
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
@@ -53,6 +54,11 @@ class Shop:
             **options,
         )
 
+        @self.app.post("/relay")
+        def relayed() -> str:
+            read = Relay({"A": "analytics"}, source="osano")
+            return str(current_consent.relay(read, request.get_data(), request.content_type))
+
     @staticmethod
     def panel(said: str) -> str:
         current_consent.answer(analytics=said == "yes", source="panel")
@@ -74,6 +80,13 @@ class Browser:
         response = self.client.get(path, headers={**headers, **({"Cookie": sent} if sent else {})})
         for written in response.headers.getlist("Set-Cookie"):
             self.cookie = "" if "Max-Age=0" in written else written.partition(";")[0]
+        return response.text
+
+    def post(self, body: str, content_type: str = "application/json") -> str:
+        response = self.client.post(
+            "/relay", data=body, content_type=content_type, headers={"Cookie": self.cookie} if self.cookie else {}
+        )
+        self.cookie = response.headers.get("Set-Cookie", self.cookie).partition(";")[0]
         return response.text
 
     @property
@@ -257,3 +270,66 @@ def test_readers_that_cannot_be_called_are_refused_at_the_start(wrong: Any) -> N
     app.secret_key = "k"
     with pytest.raises(ConfigurationError):
         ConsentPanel(app, token="T", registry=MemoryRegistry(), consumer=FakeTransport(), answers=wrong)
+
+
+def posted(*, answer: bool, is_explicit: bool = True, minutes: float = 0) -> str:
+    at = (START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return json.dumps({"answers": {"A": answer}, "isExplicit": is_explicit, "givenAt": at, "consentId": "c-1"})
+
+
+# rule 11.6
+def test_what_a_script_relays_is_recorded_as_what_a_cookie_says(shop: Shop, browser: Browser) -> None:
+    assert browser.post(posted(answer=True, is_explicit=False)) == "False"
+    assert browser.cookie == ""
+    for minute, answer in enumerate([True, True, False]):
+        assert browser.post(posted(answer=answer, minutes=minute)) == "True"
+        assert browser.get("/visit") == ("sent" if answer else "dropped")
+    assert shop.history(browser.visitor) == [("granted", "osano"), ("denied", "osano")]
+
+
+# rule 11.6
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_page_of_another_site_relays_nothing(shop: Shop, browser: Browser, content_type: str) -> None:
+    assert browser.post(posted(answer=True), content_type) == "False"
+    assert browser.cookie == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"answers": {"A": 1}, "isExplicit": true}',
+        '{"answers": {"A": true}}',
+        '{"answers": {"A": true}, "isExplicit": 1}',
+        '{"answers": {"A": true, "A": false}, "isExplicit": true}',
+        '{"answers": {"A": true}, "isExplicit": true, "more": 1}',
+        '{"answers": {"A": true}, "isExplicit": true, "givenAt": "yesterday"}',
+        '{"answers": {"A": true}, "isExplicit": true, "consentId": ""}',
+        '{"answers": {"A": true}, "isExplicit": true}' + " " * 5000,
+    ],
+)
+def test_a_body_that_is_odd_says_nothing(browser: Browser, body: str) -> None:
+    read = Relay({"A": "analytics"}, source="osano")
+    assert list(read(body).purposes.values()) == [None]
+    assert read(body.encode()) == read(body)
+    assert browser.post(body) == "False"
+
+
+def test_no_cut_of_a_body_grants_anything() -> None:
+    read = Relay({"A": "analytics"}, source="osano")
+    whole = posted(answer=True)
+    assert read(whole).purposes == {"analytics": True}
+    for end in range(len(whole)):
+        assert read(whole[:end]).purposes == {"analytics": None}
+    assert read(b"\xff").purposes == read(None).purposes == {"analytics": None}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"groups": {}, "source": "x"}, {"groups": {"A": "a"}, "source": ""}, {"groups": {1: "a"}, "source": "x"}]
+)
+def test_a_relay_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        Relay(**wrong)

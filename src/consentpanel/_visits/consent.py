@@ -21,6 +21,7 @@ from consentpanel._visits.sessions import is_committed
 from consentpanel._visits.tool import Told, told_in
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
+from consentpanel.cmp import Relay
 from consentpanel.cmp._answers import Reader
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.privacy_requests import PrivacyRequestError
@@ -363,6 +364,26 @@ class Visit:
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
             self._unheard.update(map(Purpose, self._options.gpc))
             note_failure("Global Privacy Control", error)
+
+    def relay(self, reader: Relay, body: str | bytes, content_type: str | None) -> bool:
+        """Heeds what a script of the page has posted of a consent tool that no server can read, as the cookies of others are heeded.
+
+        Args:
+            reader: Reads it.
+            body: The body of the request.
+            content_type: Its ``Content-Type``, which must be ``application/json``: no page of another site can send that unasked
+                (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
+
+        Returns:
+            Whether there was something to heed. Nothing is raised.
+        """
+        if (content_type or "").partition(";")[0].strip().lower() != "application/json" or self.has_begun:
+            return False
+        told = told_in((reader,), body)
+        with self._lock:
+            for each in told:
+                self._heed_tool(each)
+        return bool(told)
 
     def log_in(self) -> None:
         """Makes the visitor's answers those of the account that has just logged in, and ends the visitor; raises nothing.

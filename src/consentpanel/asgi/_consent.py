@@ -15,6 +15,7 @@ from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal
 from consentpanel.client._later import to_its_end
+from consentpanel.cmp import Relay
 from consentpanel.registry._remembered import Answers, remembering
 
 _T = TypeVar("_T")
@@ -168,6 +169,19 @@ class RequestConsent:
         """Whether it takes no registry to tell whom an event is about; a `Visit` says what comes of all else."""
         visit = self._visit
         return self._account.is_told and not visit.is_to_carry_over and visit.is_heeded and visit.is_settled
+
+    async def relay(self, reader: Relay, body: str | bytes, content_type: str | None) -> bool:
+        """Heeds what a script of the page has posted of a consent tool that no server can read, as the cookies of others are heeded.
+
+        Args:
+            reader: Reads it.
+            body: The body of the request.
+            content_type: Its ``Content-Type``, which must be ``application/json``: no page of another site can send that unasked.
+
+        Returns:
+            Whether there was something to heed. Nothing is raised.
+        """
+        return await self._run(lambda: self._visit.relay(reader, body, content_type))
 
     async def log_in(self, subject_id: Any = None) -> None:
         """Makes the visitor's answers those of the account, and ends the visitor; raises nothing.

@@ -17,7 +17,7 @@ What holds for each of them:
 - Scripts of the page, and blockers, can write all of these cookies: an answer is one that the browser asserts.
 
 A reader of your own is any callable that takes the header (`str`, `bytes` or None) and returns `Answers`. Tools that keep their answers
-where no server sees them (Usercentrics, Osano) have none here.
+where no server sees them (Usercentrics, Osano) have `Relay`, which reads what a script of the page posts.
 """
 
 from consentpanel._exports import name_all
@@ -30,6 +30,7 @@ from consentpanel.cmp.didomi import Didomi
 from consentpanel.cmp.gpp import GPP
 from consentpanel.cmp.klaro import Klaro
 from consentpanel.cmp.onetrust import OneTrust
+from consentpanel.cmp.relay import Relay
 from consentpanel.cmp.tcf import TCF
 from consentpanel.cmp.trustarc import TrustArc
 from consentpanel.cmp.vanilla import VanillaCookieConsent
@@ -45,6 +46,7 @@ __all__ = [
     "Didomi",
     "Klaro",
     "OneTrust",
+    "Relay",
     "TrustArc",
     "VanillaCookieConsent",
 ]

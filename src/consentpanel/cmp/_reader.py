@@ -116,15 +116,19 @@ class ToolReader:
         return self._answers({}, **more)
 
     def _answers(self, said: Mapping[Any, bool | None], **more: Any) -> Answers:
-        """The answers about purposes, from those about groups; a group that is not there is unknown."""
-        answers: dict[Purpose, list[bool | None]] = {}
-        for group, purposes in self.groups.items():
-            for purpose in purposes:
-                answers.setdefault(purpose, []).append(said.get(group))
-        return Answers({purpose: _together(each) for purpose, each in answers.items()}, **more)
+        return Answers(together(self.groups, said), **more)
 
 
-def _together(answers: list[bool | None]) -> bool | None:
+def together(groups: Groups, said: Mapping[Any, bool | None]) -> dict[Purpose, bool | None]:
+    """The answers about purposes, from those about groups; a group that is not there is unknown."""
+    answers: dict[Purpose, list[bool | None]] = {}
+    for group, purposes in groups.items():
+        for purpose in purposes:
+            answers.setdefault(purpose, []).append(said.get(group))
+    return {purpose: _of_all(each) for purpose, each in answers.items()}
+
+
+def _of_all(answers: list[bool | None]) -> bool | None:
     """A yes only where all say yes, a no where any does."""
     if any(each is False for each in answers):
         return False

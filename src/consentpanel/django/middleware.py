@@ -18,6 +18,7 @@ from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in
 from consentpanel.client import Withdrawal
+from consentpanel.cmp import Relay
 from consentpanel.django import conf
 from consentpanel.django._connections import IN_A_COROUTINE
 from consentpanel.errors import ConfigurationError, RegistryError
@@ -65,6 +66,10 @@ class RequestConsent(Visit):
     async def aanswer(self, answers: Mapping[str, bool] | None = None, /, **options: Any) -> None:
         """As `answer`, in a coroutine."""
         await sync_to_async(self.answer)(answers, **options)
+
+    async def arelay(self, reader: Relay, body: str | bytes, content_type: str | None) -> bool:
+        """As `relay`, in a coroutine."""
+        return await sync_to_async(self.relay)(reader, body, content_type)
 
     async def awithdraw(self, **options: Any) -> Withdrawal:
         """As `withdraw`, in a coroutine."""
