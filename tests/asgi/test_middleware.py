@@ -35,7 +35,7 @@ from consentpanel import (
     keep,
 )
 from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
-from consentpanel.cmp import Klaro
+from consentpanel.cmp import GPP, Klaro
 from consentpanel.registry import MemoryRegistry, SQLiteRegistry
 from consentpanel.testing import FakeTransport
 
@@ -367,6 +367,49 @@ def test_global_privacy_control_is_heeded_for_an_account_that_is_known_later(kin
     with shop.browser() as browser:
         assert browser.get("/known", headers=GPC).text == "dropped"
     assert recording.history("user-1")[-1].source == "gpc"
+
+
+# rule 11.2
+def test_a_websocket_recovers_from_a_registry_that_was_down(kind: str) -> None:
+    shop = Shop(kind)
+    recording = getattr(shop.registry, "inner", shop.registry)
+    with shop.browser() as browser:
+        browser.get("/answer/yes", headers=GPC)
+        real, recording.standing, recording.status = (recording.standing, recording.status), None, None
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError
+
+        recording.standing = recording.status = fail
+        with browser.websocket_connect("/socket", headers=GPC) as opened:
+            opened.send_text("hello")
+            assert opened.receive_text() == "dropped"
+            recording.standing, recording.status = real
+            opened.send_text("hello")
+            assert opened.receive_text() == "sent"
+
+
+# rule 11.2
+async def test_a_log_out_beside_an_answer_blocks_no_loop() -> None:
+    shop = Shop("asynchronous registry")
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        consent = scope["state"]["consent"]
+        for _ in range(20):
+            await asyncio.gather(consent.answer(analytics=True), consent.log_out(), consent.log_in("user-1"))
+
+    app = ConsentMiddleware(page, client=shop.client)
+    await asyncio.wait_for(app({"type": "http", "headers": []}, None, None), 8)  # type: ignore[arg-type]
+
+
+# rule 11.6
+def test_the_signal_that_a_consent_tool_has_seen_is_one() -> None:
+    shop = Shop("asynchronous client", answers=[GPP()])
+    with shop.browser() as browser:
+        browser.get("/answer/yes")
+        ours = browser.cookies["consentpanel"]
+        header = f"OTGPPConsent=DBABL~BVQqAAAAAgA.YA; consentpanel={ours}"
+        assert browser.get("/visit", headers={"Cookie": header}).text == "dropped"
 
 
 # rule 8.1, rule 11.2

@@ -421,3 +421,57 @@ def test_the_fixture_sees_what_it_sends(consentpanel_outbox: FakeTransport) -> N
     who = browser.post("/answer/yes").text
     browser.get("/visit")
     consentpanel_outbox.assert_tracked("Visited", distinct_id=who)
+
+
+def test_answers_are_to_the_version_that_the_registry_asks_for_and_in_the_language_of_the_texts() -> None:
+    registry = MemoryRegistry(required_policy_version="7", strict_records=True)
+    for language in ("de", lambda: "de"):
+        app = make(registry=registry, language=language)
+        browser = app.test_client()
+        who = browser.post("/answer/yes").text
+        assert browser.get("/visit").text == "redacted"
+        assert (registry.history(who)[0].policy_version, registry.history(who)[0].language) == ("7", "de")
+    with make(registry=registry).test_request_context():
+        current_consent.answer(analytics=True, language="fr")
+        assert registry.history(current_consent.subject_id)[0].language == "fr"
+
+
+def test_of_two_cookies_the_one_that_was_signed_here_counts(app: Flask) -> None:
+    browser = app.test_client()
+    browser.post("/answer/no")
+    cookie = browser.get_cookie("consentpanel")
+    assert cookie is not None
+    header = f"consentpanel=evil; consentpanel={cookie.value}"
+    assert app.test_client(use_cookies=False).get("/status", headers={"Cookie": header}).text == "denied"
+
+
+@pytest.mark.parametrize("within", ["session", "connection"])
+@pytest.mark.parametrize("end", ["committed", "rolled back", "a savepoint of it is", "another one is"])
+def test_a_visitor_is_known_again_where_the_transaction_of_the_answer_is_committed(
+    tmp_path: Any, end: str, within: str
+) -> None:
+    orm = pytest.importorskip("sqlalchemy.orm")
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/shop.db")
+    app = make(registry=None, database=engine)
+    app.extensions["consentpanel"].client._guard.settings().registry.create_tables()
+
+    @app.get("/sign-up")
+    def sign_up() -> str:
+        opened = orm.Session(engine) if within == "session" else engine.connect()
+        with opened:
+            current_consent.withdraw(**{within: opened})
+            if end == "a savepoint of it is":
+                opened.begin_nested().commit()
+            if end == "committed":
+                opened.commit()
+            else:
+                opened.rollback()
+            if end == "another one is":
+                opened.execute(sqlalchemy.text("CREATE TABLE account (id text)"))
+                opened.commit()
+        return ""
+
+    assert ("Set-Cookie" in app.test_client().get("/sign-up").headers) is (end == "committed")
+    engine.dispose()

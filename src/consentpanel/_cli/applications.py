@@ -100,13 +100,21 @@ def _of_asgi(app: Any) -> Client | None:
     several: list[Any] = [app, getattr(app, "asgi_app", None)]
     found = [each.client for each in several if _is_made_by("consentpanel.asgi", "ConsentMiddleware", each)]
     middleware = getattr(sys.modules.get("consentpanel.asgi"), "ConsentMiddleware", None)
-    added = [each for each in getattr(app, "user_middleware", ()) if middleware is not None and each.cls is middleware]
+    added = [
+        each
+        for each in getattr(app, "user_middleware", ())
+        if middleware is not None and _is_kind(each.cls, middleware)
+    ]
     found += [next(iter(each.args), each.kwargs.get("client")) for each in added]
     return cast("Client | None", next((each for each in found if each is not None), None))
 
 
 #: Each takes an application, and gives its client; None for what is none of its kind, or has no client.
 FINDERS: tuple[Callable[[object], Client | None], ...] = (_of_flask, _of_django, _of_asgi)
+
+
+def _is_kind(found: object, kind: type) -> bool:
+    return isinstance(found, type) and issubclass(found, kind)
 
 
 def _of_project() -> Client:

@@ -54,6 +54,14 @@ _TOO_LATE = (
 )
 
 
+def version_of(registry: Any) -> str | None:
+    """The policy version that a registry asks for; None where it does not say, as a proxy that stands for nothing yet."""
+    with suppress(Exception):
+        found = registry.required_policy_version
+        return found if isinstance(found, str) and found else None
+    return None
+
+
 class _Mark:
     """Something that a transaction holds as long as it is neither committed nor taken back."""
 
@@ -64,11 +72,10 @@ class Visit:
     Args:
         client: The client.
         options: What holds for all requests.
-        cookie: The value of the visitors' cookie; None for none.
+        cookies: The raw header ``Cookie``; several are joined with ``"; "``.
         account: Gives the id of the account that is logged in; None for nobody.
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         language: Gives the language of the texts that the person sees; None where that is unknown.
-        cookies: The raw header ``Cookie``, for the readers of consent tools.
     """
 
     def __init__(
@@ -76,14 +83,14 @@ class Visit:
         client: Mixpanel,
         options: VisitOptions,
         *,
-        cookie: str | None,
+        cookies: str,
         account: Callable[[], Any],
         has_gpc: bool,
         language: Callable[[], str | None],
-        cookies: str | bytes | None = None,
     ) -> None:
         self._client, self._options = client, options
         self._account, self._language = account, language
+        cookie = options.cookie.value_in(cookies)
         self._visitor = options.cookie.visitor_in(cookie)
         self._had_cookie = cookie is not None
         # Re-entrant, because a signal handler may answer in the middle of anything.
@@ -100,13 +107,13 @@ class Visit:
         #: Purposes that the browser denies, which could not be recorded.
         self._unheard: set[Purpose] = set()
         #: What the browser's consent tools say.
-        self._told = told_in(options.answers, cookies) if options.answers else ()
+        self._told, sees_gpc = told_in(options.answers, cookies)
         #: Since when the browser is not somebody else's any more, as far as the cookie tells.
         self._since = options.cookie.ended_in(cookie)
         #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
         self._pending: Callable[[], object] | None = None
-        #: Whether the browser says ``Sec-GPC: 1``.
-        self.has_gpc = has_gpc
+        #: Whether the browser says ``Sec-GPC: 1``, or a consent tool has seen the signal there.
+        self.has_gpc = has_gpc or sees_gpc
 
     @property
     def _account_id(self) -> str | None:
@@ -211,6 +218,7 @@ class Visit:
         source: str = "website",
         evidence: Mapping[str, Any] | None = None,
         session: Any = None,
+        language: str | None = None,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -220,6 +228,7 @@ class Visit:
             source: Where it was said.
             evidence: What helps to prove it, as in `ConsentRecord`.
             session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; a `SQLAlchemyRegistry` takes it.
+            language: The language of the texts that the person saw, such as ``"de"``; when left out, what the configuration says.
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -229,6 +238,7 @@ class Visit:
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
         where = {} if session is None else {"session": session}
+        spoken = {} if language is None else {"language": language}
         said = {Purpose(name): each for name, each in {**(answers or {}), **purposes}.items()}
         if not said:
             raise InvalidRecordError("answer() needs a purpose, such as analytics=True")
@@ -239,23 +249,23 @@ class Visit:
             warn_once(_NO_CALL)
         with self._lock:
             subject = self._subject_to_answer(**where)
-            self._record(said, subject, {**self._fields(source, evidence), **where})
+            self._record(said, subject, {**self._fields(source, evidence), **where, **spoken})
 
     def _record(self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any]) -> None:
         if denied := [name for name, is_granted in said.items() if not is_granted]:
             self._withdraw(subject, denied, fields)
         if granted := [name for name, is_granted in said.items() if is_granted]:
             say(self._registry, ConsentStatus.GRANTED, subject, granted, fields)
-            self._note(subject, fields.get("session"))
+            self._note(subject, fields)
 
     def _withdraw(self, subject: str, purposes: list[Purpose] | None, fields: dict[str, Any]) -> Withdrawal:
         try:
             done = self._client.withdraw(subject, purposes, **fields)
         except (vendor.MixpanelException, PrivacyRequestError):
             # The denial is recorded.
-            self._note(subject, fields.get("session"))
+            self._note(subject, fields)
             raise
-        self._note(subject, fields.get("session"))
+        self._note(subject, fields)
         return done
 
     def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
@@ -317,11 +327,12 @@ class Visit:
         if not self.says_something:
             return
         with self._lock:
+            self._unheard.clear()
             for told in self._told:
                 self._heed_tool(told)
             self._heed_gpc()
             with suppress(RegistryError):
-                self._heeded = self.subject_id
+                self._heeded = self.subject_id if self.is_settled else None
 
     def _heed_tool(self, told: Told) -> None:
         said = told.answers.purposes
@@ -360,7 +371,6 @@ class Visit:
                 fields = self._fields(GPC, None)
                 fields["event_type"] = "signal"
                 self._client.withdraw(subject, denied, **fields)
-            self._unheard -= set(self._options.gpc)
         except Exception as error:  # noqa: BLE001 - a signal is no request of the person's that could fail
             self._unheard.update(map(Purpose, self._options.gpc))
             note_failure("Global Privacy Control", error)
@@ -379,7 +389,7 @@ class Visit:
         """
         if (content_type or "").partition(";")[0].strip().lower() != "application/json" or self.has_begun:
             return False
-        told = told_in((reader,), body)
+        told, _ = told_in((reader,), body)
         with self._lock:
             for each in told:
                 self._heed_tool(each)
@@ -444,13 +454,13 @@ class Visit:
     def _registry(self) -> Any:
         return registry_of(self._client)
 
-    def _note(self, subject_id: str, session: Any = None) -> None:
+    def _note(self, subject_id: str, fields: Mapping[str, Any]) -> None:
         """Has a new visitor known again, unless what was answered is taken back with the caller's transaction."""
         if self.subject_id is not None or not is_visitor(subject_id):
             return
         self._visitor, self._is_new = subject_id, True
-        if session is not None:
-            self._pending = is_committed(session)
+        if (within := fields.get("session") or fields.get("connection")) is not None:
+            self._pending = is_committed(within)
             return
         mark = _Mark()
         self._pending = weakref.ref(mark)
@@ -464,7 +474,7 @@ class Visit:
     def _fields(self, source: str, evidence: Mapping[str, Any] | None) -> dict[str, Any]:
         found: dict[str, Any] = {
             "source": source,
-            "policy_version": self._options.policy_version,
+            "policy_version": self._options.policy_version or version_of(self._registry),
             "language": self._language(),
             "evidence": {**(evidence or {}), **({GPC: True} if self.has_gpc else {})},
             "event_type": "explicit",

@@ -1,4 +1,4 @@
-"""What becomes of the transaction that a session of SQLAlchemy's is in."""
+"""What becomes of the transaction that a session or connection of SQLAlchemy's is in."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 
-def is_committed(session: Any) -> Callable[[], bool | None]:
-    """Asks whether the transaction in which a session is now was committed: True, or None as long as it is not.
+def is_committed(within: Any) -> Callable[[], bool | None]:
+    """Asks whether the transaction that a session or connection is in now was committed: True, or None where it was not, or not yet.
 
     Args:
-        session: A `Session`, an `AsyncSession`, or a scoped one of either.
+        within: A `Session`, an `AsyncSession`, a scoped one of either, a `Connection` or an `AsyncConnection`.
     """
-    from sqlalchemy import event
+    from sqlalchemy import Connection, event
     from sqlalchemy.orm import Session
 
-    found = session if isinstance(session, Session) or hasattr(session, "sync_session") else session()
+    found = getattr(within, "sync_session", None) or getattr(within, "sync_connection", None) or within
+    if not isinstance(found, (Session, Connection)):
+        # A scoped one.
+        found = within()
+        found = getattr(found, "sync_session", found)
+    root = found.get_transaction()
     done: list[bool] = []
 
     def committed(_: object) -> None:
-        done.append(True)
+        # Not a savepoint of it, and not one that came after it was rolled back.
+        if found.get_nested_transaction() is None and found.get_transaction() is root:
+            done.append(True)
 
-    event.listen(getattr(found, "sync_session", found), "after_commit", committed, once=True)
+    event.listen(found, "after_commit" if isinstance(found, Session) else "commit", committed)
     return lambda: True if done else None

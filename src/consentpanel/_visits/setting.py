@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 
@@ -44,6 +44,7 @@ class Options:
         cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
         answers: Readers of the cookies of consent tools, such as ``[OneTrust({"C0002": "analytics"})]``; None for none.
+        language: The language of the texts that people see, or a function that returns it; None for the adapter's default.
     """
 
     token: str | None = None
@@ -68,6 +69,7 @@ class Options:
     cookie: Mapping[str, Any] | None = None
     gpc: Any = None
     answers: Any = None
+    language: Any = None
 
 
 #: The keys of the cookie's options, and what they are here.
@@ -87,7 +89,7 @@ _RESERVED = frozenset(
 )
 _SAME_SITE = ("Lax", "Strict", "None")
 #: The keys of which a text is no dotted path.
-_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown"})
+_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown", "language"})
 #: The keys that are neither a text nor a dotted path to something.
 _NO_PATHS = {"GPC": "several purposes, such as ('analytics',)", "COOKIE": "a mapping, such as {'NAME': 'choice'}"}
 #: What the client takes as it is.
@@ -188,6 +190,13 @@ def consumer_of(said: Options, **more: Any) -> Any:
         return found
     given: dict[str, Any] = {} if said.api_host is None else {"api_host": said.api_host}
     return found(**given, **more)
+
+
+def language_of(said: Options) -> str | None:
+    """The language of the texts that people see now, as a configuration says; None where it does not."""
+    function = cast("Callable[[], str | None] | None", said.language if callable(said.language) else None)
+    found: str | None = said.language if function is None else function()
+    return found
 
 
 def _check_texts(cookie: VisitorCookie, name: str) -> None:

@@ -90,14 +90,17 @@ class Told:
         return (given_at + _DAY if is_day else given_at) > last.recorded_at
 
 
-def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[Told, ...]:
-    """What the consent tools of a browser say; one of which nothing is known is left out, and a reader that fails says nothing.
+def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tuple[Told, ...], bool]:
+    """What the consent tools of a browser say, and whether one has seen Global Privacy Control there.
+
+    One of which nothing is known is left out, and a reader that fails says nothing.
 
     Args:
         readers: Those of the configuration.
         header: The raw header ``Cookie``.
     """
     found: list[Told] = []
+    sees_gpc = False
     for reader in readers:
         try:
             answers = reader(header)
@@ -106,9 +109,10 @@ def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[Told
         except Exception as error:  # noqa: BLE001 - a reader is anybody's
             note_failure("a reader of a consent tool", error)
             continue
+        sees_gpc = sees_gpc or answers.gpc is True
         if any(each is not None for each in answers.purposes.values()):
             found.append(Told(answers, source_of(reader)))
-    return tuple(found)
+    return tuple(found), sees_gpc
 
 
 def _given_at(record: ConsentRecord) -> datetime | None:

@@ -16,7 +16,7 @@ from consentpanel._visits import Visit
 from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal
 from consentpanel.client._later import to_its_end
 from consentpanel.cmp import Relay
-from consentpanel.registry._remembered import Answers, remembering
+from consentpanel.registry._remembered import Memory, remembering
 
 _T = TypeVar("_T")
 
@@ -73,6 +73,11 @@ class RequestConsent:
         self._turn = asyncio.Lock()
         self._later: AsyncMixpanel | None = client if isinstance(client, AsyncMixpanel) else None
 
+    @property
+    def has_gpc(self) -> bool:
+        """Whether the browser says ``Sec-GPC: 1``, or a consent tool has seen the signal there."""
+        return self._visit.has_gpc
+
     async def subject_id(self) -> str | None:
         """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
         return await self._run(lambda: self._visit.subject_id, is_quick=True)
@@ -100,6 +105,7 @@ class RequestConsent:
         source: str = "website",
         evidence: Mapping[str, Any] | None = None,
         session: Any = None,
+        language: str | None = None,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -110,6 +116,7 @@ class RequestConsent:
             evidence: What helps to prove it, as in `ConsentRecord`.
             session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; an `AsyncSession` for an
                 `AsyncSQLAlchemyRegistry`.
+            language: The language of the texts that the person saw, such as ``"de"``; when left out, what the middleware says.
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -119,7 +126,9 @@ class RequestConsent:
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
         await self._run(
-            lambda: self._visit.answer(answers, source=source, evidence=evidence, session=session, **purposes)
+            lambda: self._visit.answer(
+                answers, source=source, evidence=evidence, session=session, language=language, **purposes
+            )
         )
 
     async def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
@@ -190,21 +199,21 @@ class RequestConsent:
             subject_id: The id of the account, which is the data subject of this request from now on: for applications that
                 learn it in a dependency. When left out, ``subject=`` of the middleware tells it.
         """
-        self._account.named = subject_id
-        await self._run(self._visit.log_in)
+        await self._run(self._visit.log_in, named=(subject_id,))
 
     async def log_out(self) -> None:
         """Ends the visitor of this request, if there is one, and an account that `log_in` was given."""
-        self._account.named = None
-        self._visit.log_out()
+        await self._run(self._visit.log_out, named=(None,))
 
     async def _heed(self) -> None:
         if self._visit.says_something:
             await self._run(self._visit.heed)
 
-    async def _run(self, work: Callable[[], _T], *, is_quick: bool = False) -> _T:
-        """What comes of some work on the visit, in a thread unless it is quick."""
+    async def _run(self, work: Callable[[], _T], *, is_quick: bool = False, named: tuple[Any] | tuple[()] = ()) -> _T:
+        """What comes of some work on the visit, in a thread unless it is quick; before it the account may be named."""
         async with self._turn:
+            for each in named:
+                self._account.named = each
             await self._account.ask()
             if is_quick and self._account.is_told and not self._visit.is_to_carry_over:
                 return work()
@@ -244,7 +253,7 @@ async def current_consent() -> RequestConsent:
 
 
 @contextmanager
-def serving(consent: RequestConsent, remembered: Answers | None) -> Generator[None, None, None]:
+def serving(consent: RequestConsent, remembered: Memory | None) -> Generator[None, None, None]:
     """Has `current_consent` give a consent to what runs inside, and the registry's answers remembered."""
     token = _CURRENT.set(consent)
     try:

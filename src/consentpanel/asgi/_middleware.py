@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, cast
-
-import attrs
 
 from consentpanel._consent.gpc import is_said
 from consentpanel._log import note_failure, warn_once
@@ -57,6 +54,8 @@ class ConsentMiddleware:
         cookie: ``NAME``, ``MAX_AGE`` (seconds), ``PATH``, ``DOMAIN``, ``SECURE`` and ``SAMESITE`` of the visitors' cookie. Without ``SECURE``
             a request by HTTPS gets one that is for HTTPS alone.
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
+        language: The language of the texts that people see, such as ``"de"``, or a function that is given the scope and returns it: for the
+            records, which a registry with ``strict_records=True`` takes only with one.
         answers: Readers of the cookies of consent tools, such as ``[OneTrust({"C0002": "analytics"})]`` of `consentpanel.cmp`; None for none.
 
     Raises:
@@ -86,6 +85,7 @@ class ConsentMiddleware:
         subject: Callable[[Scope], Any] | None = None,
         cookie: Mapping[str, Any] | None = None,
         gpc: Iterable[str] | None = None,
+        language: str | Callable[[Scope], str | None] | None = None,
         answers: Iterable[Callable[[str | bytes | None], Answers]] | None = None,
     ) -> None:
         self._app = app
@@ -100,6 +100,7 @@ class ConsentMiddleware:
                 "cookie": cookie,
                 "gpc": gpc,
                 "answers": answers,
+                "language": language,
             }
             if said := [name for name, value in given.items() if value is not None]:
                 raise ConfigurationError(f"{said[0]}= needs client=, an AsyncMixpanel or a Mixpanel")
@@ -111,6 +112,7 @@ class ConsentMiddleware:
         keys = _keys(secret_key) or (key_of(self._sync._token),)  # noqa: SLF001 - shared inside the package
         self._visits = visit_options_of(said_of_it, str.lower, keys=keys, is_secure=False)
         self._subject = subject or _authenticated
+        self._language: Callable[[Scope], str | None] = language if callable(language) else lambda _: language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; of the lifespan it sees the end."""
@@ -148,10 +150,10 @@ class ConsentMiddleware:
             if remembered is not None and message["type"] in _ENDS and not message.get("more_body"):
                 remembered.end()
 
-        remembered: _remembered.Answers | None = None
+        remembered: _remembered.Memory | None = None
         if is_http:
             is_judged_again = self._sync._sealed.keeps  # noqa: SLF001 - shared inside the package
-            remembered = _remembered.Answers(registry_of(self._sync), is_judged_again=is_judged_again)
+            remembered = _remembered.Memory(registry_of(self._sync), is_judged_again=is_judged_again)
         with serving(consent, remembered):
             try:
                 await consent._heed()  # noqa: SLF001 - ours
@@ -162,20 +164,14 @@ class ConsentMiddleware:
 
     def _consent_of(self, scope: Scope) -> tuple[Visit, RequestConsent]:
         headers: list[tuple[bytes, bytes]] = list(scope.get("headers") or ())
-        cookies = cookies_in(headers)
-        visits = self._visits
-        if visits.policy_version is None:
-            # Not before: the registry may be one of `configure`.
-            visits = attrs.evolve(visits, policy_version=_version_of(registry_of(self._sync)))
         account = Account(lambda: self._subject(scope))
         visit = Visit(
             self._sync,
-            visits,
-            cookie=visits.cookie.value_in(cookies),
-            cookies=cookies,
+            self._visits,
+            cookies=cookies_in(headers),
             account=account.found,
             has_gpc=is_said(value.decode("latin-1") for name, value in headers if name.lower() == b"sec-gpc"),
-            language=lambda: None,
+            language=lambda: self._language(scope),
         )
         return visit, RequestConsent(visit, cast("Mixpanel | AsyncMixpanel", self.client), account)
 
@@ -187,14 +183,6 @@ class ConsentMiddleware:
                 await asyncio.to_thread(self._sync.flush)
         except Exception as error:  # noqa: BLE001 - the response is on its way, or the server ends
             note_failure("a flush", error)
-
-
-def _version_of(registry: Any) -> str | None:
-    """The policy version that a registry asks for; None where it does not say, as a proxy that stands for nothing yet."""
-    with suppress(Exception):
-        found = registry.required_policy_version
-        return found if isinstance(found, str) and found else None
-    return None
 
 
 def _authenticated(scope: Scope) -> Any:

@@ -17,6 +17,7 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in
+from consentpanel._visits.setting import language_of
 from consentpanel.client import Withdrawal
 from consentpanel.cmp import Relay
 from consentpanel.django import conf
@@ -132,13 +133,16 @@ def _begin(request: Any) -> RequestConsent:
     consent = request.consent = RequestConsent(
         mixpanel,
         options,
-        cookie=options.cookie.value_in(cookies),
         account=lambda: _account(request),
         has_gpc=is_said([request.headers.get("Sec-GPC", "")]),
-        language=get_language,
+        language=_language,
         cookies=cookies,
     )
     return consent
+
+
+def _language() -> str | None:
+    return language_of(conf.options()) or get_language()
 
 
 def _account(request: Any) -> Any:

@@ -182,7 +182,7 @@ class DjangoRegistry(PlannedRegistry):
         return "django", self._using
 
     @property
-    def store_of_consent(self) -> tuple[object, ...]:
+    def _store_of_consent(self) -> tuple[object, ...]:
         return *self._place, self._scope
 
     @property

@@ -163,8 +163,8 @@ def bridged(registry: Any, loop: Callable[[], asyncio.AbstractEventLoop | None])
 class _Bridged:
     #: Seen by the class.
     asked_of: Any = None
-    stands_before: Any = None
-    store_of_consent: Hashable = None
+    _stands_before: Any = None
+    _store_of_consent: Hashable = None
 
     #: What is said when a question outside of a call has no answer.
     unanswered = (
@@ -175,10 +175,10 @@ class _Bridged:
     def __init__(self, bridge: Bridge, registry: Any) -> None:
         self._bridge = bridge
         self._inner = registry
-        #: Two clients of one registry share its people.
         #: The registry itself.
-        self.asked_of = self.stands_before = registry
-        self.store_of_consent = store_of(registry)
+        self.asked_of = self._stands_before = registry
+        #: Two clients of one registry share its people.
+        self._store_of_consent = store_of(registry)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, asked in threads>"

@@ -74,7 +74,7 @@ class RecordingRegistry(ABC):
     """
 
     #: Those who remember answers hear of each write.
-    tells_of_writes = True
+    _tells_of_writes = True
     _required: str | None = None
     _max_age: MaxAge | None = None
     _is_strict = False

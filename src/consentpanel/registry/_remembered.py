@@ -17,7 +17,7 @@ _FRESH = 5.0
 Kept: TypeAlias = "dict[tuple[str, str], tuple[Standing, float]]"
 
 
-class Answers:
+class Memory:
     """The answers about now that a request has had.
 
     Nothing is remembered of a registry whose writes nobody hears of, unless the message is judged once more before it leaves.
@@ -60,7 +60,7 @@ def _itself(registry: Any) -> Any:
     return registry.asked_of if hasattr(type(registry), "asked_of") else registry
 
 
-_CURRENT: contextvars.ContextVar[Answers | None] = contextvars.ContextVar("consentpanel_answers", default=None)
+_CURRENT: contextvars.ContextVar[Memory | None] = contextvars.ContextVar("consentpanel_answers", default=None)
 
 
 def kept_of(registry: Any) -> Kept | None:
@@ -82,7 +82,7 @@ def keep(kept: Kept, subject_id: str, purpose: str, standing: Standing) -> None:
 
 
 @contextmanager
-def remembering(found: Answers | None) -> Generator[None, None, None]:
+def remembering(found: Memory | None) -> Generator[None, None, None]:
     """Has answers remembered by what runs inside, in this task or thread and those that it starts; None asks each time."""
     token = _CURRENT.set(found)
     try:

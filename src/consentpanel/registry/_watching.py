@@ -25,16 +25,18 @@ _WATCHERS: weakref.WeakKeyDictionary[Any, Hashable] = weakref.WeakKeyDictionary(
 def store_of(registry: Any) -> Hashable:
     """What tells the store of a registry from every other one of the process; two registries of the package's may have one."""
     # By the class, because a proxy or a mock has every attribute.
-    store: Hashable = registry.store_of_consent if hasattr(type(registry), "store_of_consent") else None
+    store: Hashable = None
+    if hasattr(type(registry), "_store_of_consent"):
+        store = registry._store_of_consent  # noqa: SLF001 - shared inside the package
     return id(registry) if store is None else store
 
 
 def is_heard(registry: Any) -> bool:
     """Whether each write to a registry in this process is told of; to one of anybody's only those by a client are."""
     kind = type(registry)
-    if hasattr(kind, "stands_before"):
-        return is_heard(registry.stands_before)
-    return getattr(kind, "tells_of_writes", False) is True
+    if hasattr(kind, "_stands_before"):
+        return is_heard(registry._stands_before)  # noqa: SLF001 - shared inside the package
+    return getattr(kind, "_tells_of_writes", False) is True
 
 
 def watch(watcher: Watcher, registry: Any) -> None:

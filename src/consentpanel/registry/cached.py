@@ -387,12 +387,12 @@ class CachedRegistry:
         return scope if isinstance(scope, str) else ""
 
     @property
-    def stands_before(self) -> Any:
+    def _stands_before(self) -> Any:
         """The registry whose answers are remembered."""
         return self._inner
 
     @property
-    def store_of_consent(self) -> Hashable:
+    def _store_of_consent(self) -> Hashable:
         return store_of(self._inner)
 
     def _forget_answers(self, subject_id: Any) -> None:

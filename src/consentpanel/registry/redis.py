@@ -198,10 +198,10 @@ class RedisRegistry(StoredRegistry):
         return f"<{type(self).__name__}>"
 
     def _key(self) -> tuple[object, ...]:
-        return *self.store_of_consent, self._required, self._max_age, self._is_strict, self._given
+        return *self._store_of_consent, self._required, self._max_age, self._is_strict, self._given
 
     @property
-    def store_of_consent(self) -> tuple[object, ...]:
+    def _store_of_consent(self) -> tuple[object, ...]:
         return *self._place, self._scope
 
     @property

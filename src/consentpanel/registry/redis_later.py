@@ -130,10 +130,10 @@ class AsyncRedisRegistry:
             tell(core, [key])
 
     #: As `RecordingRegistry`.
-    tells_of_writes = True
+    _tells_of_writes = True
 
     @property
-    def store_of_consent(self) -> Hashable:
+    def _store_of_consent(self) -> Hashable:
         return store_of(self._core)
 
     def scoped(self, name: str) -> Self:

@@ -336,7 +336,7 @@ class SQLAlchemyRegistry(PlannedRegistry):
         read = None if self._replica is None else self._replica.identity
         return (
             self._own.identity,
-            *self.store_of_consent,
+            *self._store_of_consent,
             read,
             self._required,
             self._max_age,
@@ -349,7 +349,7 @@ class SQLAlchemyRegistry(PlannedRegistry):
         return self._own.engine
 
     @property
-    def store_of_consent(self) -> tuple[object, ...]:
+    def _store_of_consent(self) -> tuple[object, ...]:
         return *self._place, self._scope
 
     @property

@@ -189,10 +189,10 @@ class AsyncSQLAlchemyRegistry:
         await self.close()
 
     #: As `RecordingRegistry`.
-    tells_of_writes = True
+    _tells_of_writes = True
 
     @property
-    def store_of_consent(self) -> Hashable:
+    def _store_of_consent(self) -> Hashable:
         return store_of(self._registry)
 
     async def _run(self, use: Callable[_P, _T], *arguments: _P.args, **keywords: _P.kwargs) -> _T:

@@ -319,7 +319,7 @@ class SQLiteRegistry(StoredRegistry):
         return self._database.path, self._scope, *settings
 
     @property
-    def store_of_consent(self) -> tuple[str, str]:
+    def _store_of_consent(self) -> tuple[str, str]:
         return self._database.real_path, self._scope
 
     def __repr__(self) -> str:
