@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from consentpanel import (
     AsyncMixpanel,
@@ -494,3 +495,21 @@ def test_the_dashboard_has_one_panel_each_that_fit_beside_each_other():
     assert all(
         target["expr"].count("(") == target["expr"].count(")") for panel in panels for target in panel["targets"]
     )
+
+
+def test_threads_that_ask_at_the_same_time_get_one_observer() -> None:
+    for _ in range(20):
+        metrics = CollectorRegistry()
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(prometheus, [metrics] * 8))
+        assert len({id(each) for each in found}) == 1
+
+
+def test_where_a_name_is_taken_nothing_is_left_behind() -> None:
+    metrics = CollectorRegistry()
+    theirs = Gauge("consentpanel_queue_age_seconds", "Theirs.", registry=metrics)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="consentpanel_queue_age_seconds"):
+            prometheus(metrics)
+    metrics.unregister(theirs)
+    prometheus(metrics)

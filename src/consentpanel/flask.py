@@ -205,6 +205,7 @@ def _consent() -> RequestConsent:
             account=state.account,
             has_gpc=is_said(request.headers.getlist("Sec-GPC")),
             language=state.language,
+            is_cross_site=request.headers.get("Sec-Fetch-Site") == "cross-site",
         )
         setattr(g, _NAME, found)
     return found

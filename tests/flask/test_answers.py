@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
+import attrs
 import pytest
 
 pytest.importorskip("flask")
@@ -43,6 +44,7 @@ class Shop:
         self.app.add_url_rule("/status", "status", lambda: current_consent.status("analytics").value)
         self.app.add_url_rule("/log-out", "out", lambda: str(current_consent.log_out()))
         self.app.add_url_rule("/panel/<said>", view_func=self.panel)
+        self.app.add_url_rule("/panel-of-profiles", view_func=self.panel_of_profiles)
         given = answers or (OneTrust({"C0002": "analytics"}),)
         ConsentPanel(
             self.app,
@@ -63,6 +65,11 @@ class Shop:
     def panel(said: str) -> str:
         current_consent.answer(analytics=said == "yes", source="panel")
         return current_consent.subject_id or ""
+
+    @staticmethod
+    def panel_of_profiles() -> str:
+        current_consent.answer(profiles=False, source="panel")
+        return ""
 
     def history(self, subject_id: str) -> list[tuple[str, str | None]]:
         return [(each.status.value, each.source) for each in self.registry.history(subject_id)]
@@ -137,22 +144,138 @@ def test_a_later_answer_on_the_panel_stands(shop: Shop, browser: Browser, answer
         assert browser.get("/visit") == ("dropped" if answer else "sent")
     assert len(shop.history(browser.visitor)) == 2
     # Until the tool is answered anew.
-    browser.tool = onetrust(answer=answer, minutes=121)
+    browser.tool = onetrust(answer=answer, minutes=120.5)
     assert browser.get("/visit") == ("sent" if answer else "dropped")
 
 
-def test_a_clock_that_is_fast_makes_no_old_answer_later_than_the_panels(shop: Shop, browser: Browser) -> None:
+def test_a_yes_of_the_future_is_none_yet_and_a_fast_clock_makes_no_old_answer_later_than_a_refusal(
+    shop: Shop, browser: Browser
+) -> None:
     browser.tool = onetrust(answer=True, minutes=600)
+    assert browser.get("/visit") == "dropped"
+    browser.tool = onetrust(answer=True, minutes=120.7)
     assert browser.get("/visit") == "sent"
     browser.get("/panel/no")
+    assert [browser.get("/visit") for _ in range(2)] == ["dropped"] * 2
+
+
+# rule 11.6
+def test_a_yes_that_the_panel_has_given_before_is_not_given_again_after_a_withdrawal(
+    shop: Shop, browser: Browser
+) -> None:
+    browser.get("/panel/yes")
+    browser.tool = onetrust(answer=True, minutes=120.7)
+    browser.get("/visit")
+    browser.get("/panel/no")
     assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_tools_the_one_that_says_no_is_heard(order: int) -> None:
+    readers = [OneTrust({"C0002": "analytics"}), Klaro({"mixpanel": "analytics"})][::order]
+    shop = Shop(*readers)
+    browser = Browser(shop)
+    browser.tool = f"{onetrust(answer=True)}; klaro=" + quote('{"mixpanel":false}')
+    assert [browser.get("/visit") for _ in range(3)] == ["dropped"] * 3
+    assert shop.history(browser.visitor) == [("denied", "klaro")]
+
+
+# rule 11.6
+@pytest.mark.parametrize("path", ["/log-out-and-visit", "/log-in-and-visit"])
+def test_in_the_request_that_ends_a_visit_the_tools_yes_is_nobodys(shop: Shop, browser: Browser, path: str) -> None:
+    accounts = ["user-1"]
+    shop.app.extensions["consentpanel"].said = attrs.evolve(
+        shop.app.extensions["consentpanel"].said, subject=lambda: accounts[-1]
+    )
+
+    def log_out_and_visit() -> str:
+        accounts.append(None)
+        current_consent.log_out()
+        return current_consent.track("Visited").outcome.value
+
+    def log_in_and_visit() -> str:
+        accounts.append("user-2")
+        current_consent.log_in()
+        return current_consent.track("Visited").outcome.value
+
+    shop.app.add_url_rule("/log-out-and-visit", "a", log_out_and_visit)
+    shop.app.add_url_rule("/log-in-and-visit", "b", log_in_and_visit)
+    browser.get("/status")
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit") == "sent"
+    assert browser.get(path) == "dropped"
+    assert browser.get("/visit") == "dropped"
+    assert shop.history("user-2") == []
+
+
+# rule 11.6
+def test_what_was_somebody_elses_stays_so_when_the_browser_gets_a_new_visitor(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True)
+    browser.get("/visit")
+    browser.get("/log-out")
+    browser.get("/panel-of-profiles")
+    assert browser.get("/visit") == "dropped"
+    assert shop.history(browser.visitor) == [("denied", "panel")]
+
+
+# rule 11.6
+def test_a_person_who_was_forgotten_after_a_refusal_is_not_granted_by_a_tool() -> None:
+    registry = MemoryRegistry(objection_key=b"k" * 32)
+    registry.deny("user-1", "analytics")
+    registry.forget("user-1")
+    browser = Browser(Shop(registry=registry))
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit", **{"X-Account": "user-1"}) == "dropped"
+
+
+# rule 11.6
+def test_a_registry_without_history_takes_a_tools_no_alone() -> None:
+    class Short:
+        def __init__(self) -> None:
+            self.inner = MemoryRegistry()
+            self.status, self.statuses, self.record = self.inner.status, self.inner.statuses, self.inner.record
+
+    registry = Short()
+    browser = Browser(Shop(registry=registry))
+    browser.tool = onetrust(answer=True)
+    account = {"X-Account": "user-1"}
+    assert browser.get("/visit", **account) == "dropped"
+    registry.inner.grant("user-1", recorded_at=START - timedelta(days=1))
+    assert browser.get("/visit", **account) == "sent"
+    browser.tool = onetrust(answer=False)
+    assert [browser.get("/visit", **account) for _ in range(3)] == ["dropped"] * 3
+    assert len(registry.inner.history("user-1")) == 4
+
+
+# rule 11.6, rule 2.15
+def test_a_yes_ages_from_when_it_was_given() -> None:
+    registry = MemoryRegistry(max_age=timedelta(hours=3))
+    browser = Browser(Shop(registry=registry))
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit") == "sent"
+    (record,) = registry.history(browser.visitor)
+    assert record.expires_at == START.replace(microsecond=0) + timedelta(hours=3)
+    other = Browser(Shop(registry=registry))
+    other.tool = onetrust(answer=True, minutes=-90)
+    assert other.get("/visit") == "dropped"
+    old = Browser(Shop())
+    old.tool = onetrust(answer=True, minutes=-60 * 24 * 200)
+    assert old.get("/visit") == "dropped"
+
+
+def test_a_request_from_another_site_which_leaves_cookies_out_makes_no_visitor(shop: Shop, browser: Browser) -> None:
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit", **{"Sec-Fetch-Site": "cross-site"}) == "dropped"
+    assert browser.cookie == ""
+    assert browser.get("/visit", **{"Sec-Fetch-Site": "same-origin"}) == "sent"
 
 
 # rule 11.6
 def test_an_accounts_refusal_stands_and_a_browsers_no_is_heard(shop: Shop, browser: Browser) -> None:
     shop.registry.deny("user-1", "analytics")
     shop.registry.grant("user-2", "analytics", recorded_at=START - timedelta(days=1))
-    browser.tool = onetrust(answer=True, minutes=121)
+    browser.tool = onetrust(answer=True, minutes=120.5)
     assert browser.get("/visit", **{"X-Account": "user-1"}) == "dropped"
     browser.tool = onetrust(answer=False)
     assert browser.get("/visit", **{"X-Account": "user-2"}) == "dropped"
@@ -168,7 +291,7 @@ def test_the_next_person_at_a_browser_does_not_inherit_what_its_tool_says(shop: 
     for path, account in (("/log-out", {}), ("/visit", {}), ("/visit", {"X-Account": "user-2"}), ("/visit", {})):
         assert browser.get(path, **account) in {"None", "dropped"}
     assert shop.history("user-2") == []
-    browser.tool = onetrust(answer=True, minutes=125)
+    browser.tool = onetrust(answer=True, minutes=120.7)
     assert browser.get("/visit", **{"X-Account": "user-2"}) == "sent"
 
 
@@ -249,7 +372,7 @@ def test_a_no_that_cannot_be_recorded_is_obeyed_all_the_same() -> None:
     browser = Browser(shop)
     browser.get("/panel/yes")
     registry.is_full = True
-    browser.tool = onetrust(answer=False, minutes=121)
+    browser.tool = onetrust(answer=False, minutes=120.5)
     assert (browser.get("/visit"), browser.get("/status")) == ("dropped", "denied")
     registry.is_full = False
     assert browser.get("/visit") == "dropped"

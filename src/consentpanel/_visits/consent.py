@@ -6,19 +6,22 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import attrs
 
+from consentpanel._consent.age import MaxAge, end_of
 from consentpanel._consent.gpc import GPC, is_in_spite
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.standing import in_order
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._mixpanel import vendor
 from consentpanel._visits.cookie import VisitorCookie, is_visitor, new_visitor
 from consentpanel._visits.sessions import is_committed
-from consentpanel._visits.tool import Told, told_in
+from consentpanel._visits.tool import Situation, ToolAnswers, latest_in, shown_by, together, told_in
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
 from consentpanel.cmp import Relay
@@ -26,8 +29,9 @@ from consentpanel.cmp._answers import Reader
 from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
 from consentpanel.privacy_requests import PrivacyRequestError
 from consentpanel.registry import carry_over
+from consentpanel.registry._protocol import LacksMethodError
 from consentpanel.registry._recording import after_commit
-from consentpanel.registry._writing import record_all, records_known, say, status_known
+from consentpanel.registry._writing import history_of, record_all, records_known, say, status_known
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +80,7 @@ class Visit:
         account: Gives the id of the account that is logged in; None for nobody.
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         language: Gives the language of the texts that the person sees; None where that is unknown.
+        is_cross_site: Whether the request comes from a page of another site, when cookies may be left out (``Sec-Fetch-Site``).
     """
 
     def __init__(
@@ -87,11 +92,12 @@ class Visit:
         account: Callable[[], Any],
         has_gpc: bool,
         language: Callable[[], str | None],
+        is_cross_site: bool = False,
     ) -> None:
         self._client, self._options = client, options
         self._account, self._language = account, language
         cookie = options.cookie.value_in(cookies)
-        self._visitor = options.cookie.visitor_in(cookie)
+        self._visitor, self._since = options.cookie.read(cookie)
         self._had_cookie = cookie is not None
         # Re-entrant, because a signal handler may answer in the middle of anything.
         self._lock = threading.RLock()
@@ -108,8 +114,9 @@ class Visit:
         self._unheard: set[Purpose] = set()
         #: What the browser's consent tools say.
         self._told, sees_gpc = told_in(options.answers, cookies)
-        #: Since when the browser is not somebody else's any more, as far as the cookie tells.
-        self._since = options.cookie.ended_in(cookie)
+        self._is_cross_site = is_cross_site
+        #: Whether the cookie is to say anew since when the browser is not somebody else's.
+        self._is_marked = False
         #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
         self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``, or a consent tool has seen the signal there.
@@ -160,10 +167,10 @@ class Visit:
         is_taken_back = self._pending is not None and self._pending() is None
         named = self._visitor if self._is_new and not is_taken_back else None
         if named is not None:
-            return self._options.cookie.value_for(named)
+            return self._options.cookie.value_for(named, self._since)
         # The tool's own cookie stays, and must not be the next person's answer.
-        is_told = any(told.answers.is_explicit for told in self._told)
-        return self._options.cookie.value_of_end() if self._is_over and is_told else None
+        is_to_be_said = self._since is not None and (self._is_over or self._is_marked)
+        return self._options.cookie.value_for(None, self._since) if is_to_be_said and self._visitor is None else None
 
     @property
     def is_cookie_over(self) -> bool:
@@ -185,15 +192,16 @@ class Visit:
         """
         named = Purpose(purpose)
         with self._lock:
-            return self._status(named, self._heeding())
+            return self._status(named, self.heeded_subject_id)
 
     @property
     def is_heeded(self) -> bool:
         """Whether it was heeded what the browser says, for whom the request is of now."""
         return not self.says_something or self.subject_id == self._heeded
 
-    def _heeding(self) -> str | None:
-        """The data subject, for whom it is heeded what the browser says."""
+    @property
+    def heeded_subject_id(self) -> str | None:
+        """As `subject_id`, for whom it is heeded first what the browser says."""
         if not self.is_heeded:
             self.heed()
         return self.subject_id
@@ -307,7 +315,7 @@ class Visit:
         """
         try:
             with self._lock:
-                subject, is_settled = self._heeding(), self.is_settled
+                subject, is_settled = self.heeded_subject_id, self.is_settled
         except RegistryError as error:
             note_failure("a request's data subject", error)
             return refuse_nobody(self._client, Reason.REGISTRY_ERROR)
@@ -328,33 +336,65 @@ class Visit:
             return
         with self._lock:
             self._unheard.clear()
-            for told in self._told:
-                self._heed_tool(told)
+            self._heed_tools(self._told)
             self._heed_gpc()
             with suppress(RegistryError):
                 self._heeded = self.subject_id if self.is_settled else None
 
-    def _heed_tool(self, told: Told) -> None:
-        said = told.answers.purposes
+    def _heed_tools(self, tools: Collection[ToolAnswers]) -> None:
+        said = together(tools)
         try:
-            wanted = {purpose: _STATUS[answer] for purpose, answer in said.items() if answer is not None}
             subject = self.subject_id
-            open_ones = [each for each, status in wanted.items() if self._status(each, subject) is not status]
+            statuses = {purpose: self._status(purpose, subject) for purpose in said}
+            open_ones = [
+                purpose
+                for purpose, tool in said.items()
+                if tool.answers.given_at is None
+                or statuses[purpose] is not _STATUS[bool(tool.answers.purposes[purpose])]
+            ]
             if not open_ones:
                 return
-            history = [] if subject is None else records_known(self._registry, subject)
-            is_account = self._account_id is not None
-            news = told.news(open_ones, history, is_account=is_account, since=self._since)
-            if subject is None and not told.answers.is_explicit:
-                # Of somebody who has no id nothing is sent.
+            situation, history = self._situation(subject)
+            news = [each for each in open_ones if situation.news(said[each], each, statuses[each], history)]
+            if subject is None and (self._is_cross_site or not any(said[each].answers.is_explicit for each in news)):
+                # Of somebody who has no id nothing is sent; one whose cookie was left out has an id.
                 return
-            fields = {**self._fields(told.source, None), "evidence": told.evidence}
-            if not told.answers.is_explicit:
-                fields["event_type"] = "signal"
-            self._record(news, subject or new_visitor(), fields)
+            self._record_tools({purpose: said[purpose] for purpose in news}, subject or new_visitor())
         except Exception as error:  # noqa: BLE001 - the browser says so, and no request of the person's could fail
-            self._unheard.update(purpose for purpose, answer in said.items() if answer is False)
+            self._unheard.update(purpose for purpose, tool in said.items() if not tool.answers.purposes[purpose])
             note_failure("the answers of a consent tool", error)
+
+    def _situation(self, subject: str | None) -> tuple[Situation, list[ConsentRecord]]:
+        takes_yes = self._left_behind is None and getattr(self._registry, "strict_records", False) is not True
+        history: list[ConsentRecord] = []
+        try:
+            history = [] if subject is None else in_order(history_of(self._registry, subject))
+        except LacksMethodError:
+            # Nobody could tell whether it was recorded before, or taken back.
+            takes_yes = False
+        oldest = timedelta(seconds=self._options.cookie.max_age)
+        is_account = self._account_id is not None
+        return Situation(is_account=is_account, since=self._since, oldest=oldest, takes_yes=takes_yes), history
+
+    def _record_tools(self, news: Mapping[Purpose, ToolAnswers], subject: str) -> None:
+        for purpose, tool in news.items():
+            answer = bool(tool.answers.purposes[purpose])
+            # What the page is written in says nothing of the tool's own words.
+            fields = {**self._fields(tool.source, None), "language": None, "evidence": tool.evidence}
+            if not tool.answers.is_explicit:
+                fields["event_type"] = "signal"
+            if answer and tool.answers.given_at is not None:
+                ages = getattr(self._registry, "max_age", None)
+                ages = ages if isinstance(ages, MaxAge) else None
+                fields["expires_at"] = end_of(purpose, tool.answers.given_at, None, ages)
+            self._record({purpose: answer}, subject, {name: each for name, each in fields.items() if each is not None})
+            if answer and not is_visitor(subject):
+                self._mark()
+
+    def _mark(self) -> None:
+        """Has the cookie say that what the tools show now is nobody's else."""
+        if any(tool.answers.is_explicit for tool in self._told):
+            self._since, self._is_marked = latest_in(self._told), True
 
     def _heed_gpc(self) -> None:
         """Records what Global Privacy Control denies, once, and not over a grant that was given in spite of it; raises nothing."""
@@ -391,8 +431,7 @@ class Visit:
             return False
         told, _ = told_in((reader,), body)
         with self._lock:
-            for each in told:
-                self._heed_tool(each)
+            self._heed_tools(told)
         return bool(told)
 
     def log_in(self) -> None:
@@ -428,6 +467,7 @@ class Visit:
 
     def _end_visitor(self) -> None:
         self._visitor, self._is_new, self._is_over = None, False, True
+        self._mark()
 
     def _carry_over(self, account: str, **where: Any) -> None:
         visitor, registry = self._visitor, self._registry
@@ -449,6 +489,7 @@ class Visit:
         else:
             # In a transaction that may be taken back it is carried over once more by the next request.
             self._is_new, self._is_over = False, not where
+            self._mark()
 
     @property
     def _registry(self) -> Any:
@@ -476,7 +517,7 @@ class Visit:
             "source": source,
             "policy_version": self._options.policy_version or version_of(self._registry),
             "language": self._language(),
-            "evidence": {**(evidence or {}), **({GPC: True} if self.has_gpc else {})},
+            "evidence": {**(evidence or {}), **({GPC: True} if self.has_gpc else {}), **shown_by(self._told)},
             "event_type": "explicit",
         }
         return {name: each for name, each in found.items() if each}

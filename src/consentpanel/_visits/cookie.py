@@ -12,18 +12,16 @@ from datetime import datetime, timezone
 
 import attrs
 
-from consentpanel._consent.records import now
-
 _VERSION = "1"
 _PURPOSE = b"consentpanel.visitor.1:"
 _ID = re.compile(r"visitor-[0-9a-f]{32}", re.ASCII)
-_END = re.compile(r"1\.([0-9a-f]{8})\.([A-Za-z0-9_-]{43})", re.ASCII)
-_FORM = re.compile(r"1\.([0-9a-f]{32})\.([A-Za-z0-9_-]{43})", re.ASCII)
+#: A visitor, a time in seconds, or both, and the signature.
+_FORM = re.compile(r"1\.(([0-9a-f]{32})?\.?([0-9a-f]{8})?)\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 
 @attrs.frozen
 class VisitorCookie:
-    """A signed cookie that holds a random id and nothing else, or the time at which the last one ended; HttpOnly always.
+    """A signed cookie that holds a random id, and the time until which somebody else has used the browser, and nothing else; HttpOnly always.
 
     The signature is an HMAC-SHA-256 (RFC 2104), so that nobody can take the id of another visitor, or give one.
 
@@ -46,39 +44,35 @@ class VisitorCookie:
     is_secure: bool = True
     same_site: str = "Lax"
 
-    def visitor_in(self, value: str | None) -> str | None:
-        """Whose cookie it is; None for none, and for one that nobody here has signed."""
+    def read(self, value: str | None) -> tuple[str | None, datetime | None]:
+        """Whose cookie it is, and until when somebody else has used the browser; None for what it does not say.
+
+        One that nobody here has signed says nothing.
+        """
         found = None if value is None else _FORM.fullmatch(value)
         if found is None:
-            return None
-        return f"visitor-{found[1]}" if self._is_signed(*found.groups()) else None
-
-    def _is_signed(self, said: str, signature: str) -> bool:
-        return sum(hmac.compare_digest(signature, _signature(key, said)) for key in self.keys) > 0
+            return None, None
+        said, visitor, moment, signature = found.groups()
+        # Each of them, so that the time tells nothing.
+        if not sum(hmac.compare_digest(signature, _signature(key, said)) for key in self.keys):
+            return None, None
+        since = None if moment is None else datetime.fromtimestamp(int(moment, 16), timezone.utc)
+        return None if visitor is None else f"visitor-{visitor}", since
 
     def value_in(self, header: str) -> str | None:
         """Its value in a ``Cookie`` header (RFC 6265, 4.2); of several the first that was signed here, or else the first."""
         pairs = (each.partition("=") for each in header.split(";"))
         values = [value.strip() for name, _, value in pairs if name.strip() == self.name]
-        signed = (value for value in values if self.visitor_in(value) or self.ended_in(value))
+        signed = (value for value in values if self.read(value) != (None, None))
         return next(signed, values[0] if values else None)
 
-    def value_of_end(self) -> str:
-        """The value that names nobody, and says that whoever used the browser before now is somebody else."""
-        moment = f"{int(now().timestamp()):x}"
-        return f"{_VERSION}.{moment}.{_signature(self.keys[0], moment)}"
-
-    def ended_in(self, value: str | None) -> datetime | None:
-        """When the browser became somebody else's; None where it does not say, or nobody here has signed it."""
-        found = None if value is None else _END.fullmatch(value)
-        if found is None or not self._is_signed(*found.groups()):
-            return None
-        return datetime.fromtimestamp(int(found[1], 16), timezone.utc)
-
-    def value_for(self, visitor_id: str) -> str:
-        """The value that names a visitor."""
-        visitor = visitor_id.removeprefix("visitor-")
-        return f"{_VERSION}.{visitor}.{_signature(self.keys[0], visitor)}"
+    def value_for(self, visitor_id: str | None, since: datetime | None = None) -> str:
+        """The value that names a visitor, or says until when somebody else has used the browser; one of them, or both."""
+        visitor = "" if visitor_id is None else visitor_id.removeprefix("visitor-")
+        # Rounded up: what was given in that second is theirs.
+        moment = "" if since is None else f"{int(since.timestamp()) + 1:08x}"
+        said = ".".join(filter(None, (visitor, moment)))
+        return f"{_VERSION}.{said}.{_signature(self.keys[0], said)}"
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> str:

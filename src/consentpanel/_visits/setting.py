@@ -194,9 +194,8 @@ def consumer_of(said: Options, **more: Any) -> Any:
 
 def language_of(said: Options) -> str | None:
     """The language of the texts that people see now, as a configuration says; None where it does not."""
-    function = cast("Callable[[], str | None] | None", said.language if callable(said.language) else None)
-    found: str | None = said.language if function is None else function()
-    return found
+    given: Any = said.language
+    return cast("str | None", cast("Callable[[], Any]", given)() if callable(given) else given)
 
 
 def _check_texts(cookie: VisitorCookie, name: str) -> None:

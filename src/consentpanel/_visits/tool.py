@@ -1,26 +1,27 @@
-"""What a browser's consent tool says in a request, and what of it is news."""
+"""What browsers' consent tools say in a request, and what of it is news. Pure: nothing here asks or records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
 import attrs
 
 from consentpanel._consent.ids import Purpose
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel._consent.standing import in_order
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel.cmp import Answers
 from consentpanel.cmp._answers import Reader, source_of
 
-_GIVEN_AT = "given_at"
-_DAY = timedelta(days=1)
+#: Keys of the evidence of a record.
+_GIVEN_AT, _SHOWN = "given_at", "tools"
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+_GRANTED, _DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 
 
 @attrs.frozen
-class Told:
+class ToolAnswers:
     """What one tool says.
 
     Attributes:
@@ -39,58 +40,91 @@ class Told:
         kept = {"asserted_by": "browser", "consent_id": found.consent_id, _GIVEN_AT: given_at, "gpc": found.gpc}
         return {name: each for name, each in kept.items() if each is not None}
 
+
+@attrs.frozen
+class Situation:
+    """What else decides whether an answer of a tool is news.
+
+    Attributes:
+        is_account: Whether the person is known by an account, whose refusal no browser takes back.
+        since: A yes that was given before is somebody else's; None where nobody else is known to have used the browser.
+        oldest: A yes that is older is not taken.
+        takes_yes: Whether a yes can be taken at all.
+    """
+
+    is_account: bool
+    since: datetime | None
+    oldest: timedelta
+    takes_yes: bool
+
     def news(
-        self,
-        open_ones: Iterable[Purpose],
-        history: Sequence[ConsentRecord],
-        *,
-        is_account: bool,
-        since: datetime | None,
-    ) -> dict[Purpose, bool]:
-        """What is to be recorded of it: each answer once, and none that is older than what was said after it.
+        self, tool: ToolAnswers, purpose: Purpose, status: ConsentStatus, history: Sequence[ConsentRecord]
+    ) -> bool:
+        """Whether a tool's answer is to be recorded: each once, and none that is older than what was said after it.
 
         Args:
-            open_ones: The purposes to look at.
-            history: The records of the person.
-            is_account: Whether the person is known by an account, whose refusal no browser takes back.
-            since: A yes that was given before is somebody else's; None where nobody else is known to have used the browser.
+            tool: The tool.
+            purpose: The purpose.
+            status: What holds now.
+            history: The records of the person, in the order in which they decide.
         """
-        said = [(purpose, self.answers.purposes[purpose]) for purpose in open_ones]
-        ordered = in_order(history)
-        return {
-            purpose: answer
-            for purpose, answer in said
-            if answer is not None
-            and self._is_news(answer, [each for each in ordered if each.purpose == purpose], is_account, since)
-        }
+        said = [each for each in history if each.purpose == purpose]
+        of_tool = [each for each in said if each.source == tool.source]
+        if tool.answers.purposes[purpose]:
+            return self._may_be_yes(tool, status, of_tool) and self._is_newer_yes(tool, said, of_tool)
+        return _is_newer_no(tool, said, of_tool)
 
-    def _is_news(self, answer: bool, said: list[ConsentRecord], is_account: bool, since: datetime | None) -> bool:
-        given_at, last = self.answers.given_at, said[-1] if said else None
-        if answer and not (self.answers.is_explicit and (since is None or (given_at is not None and given_at > since))):
-            return False
-        if last is None or (last.status is ConsentStatus.UNKNOWN and not answer):
-            return True
-        if answer and is_account and last.status is ConsentStatus.DENIED:
-            return False
-        status = ConsentStatus.GRANTED if answer else ConsentStatus.DENIED
-        if last.source == self.source:
-            before = _given_at(last)
-            if given_at is None or before is None:
-                return last.status is not status
-            # Some tools tell the day alone.
-            return given_at >= before if last.status is not status else given_at > before
-        of_tool = [each for each in said if each.source == self.source]
-        if of_tool and of_tool[-1].status is status and _given_at(of_tool[-1]) == given_at:
-            # It was recorded, and something else was said after it.
+    def _may_be_yes(self, tool: ToolAnswers, status: ConsentStatus, of_tool: list[ConsentRecord]) -> bool:
+        given_at = tool.answers.given_at
+        if not (tool.answers.is_explicit and self.takes_yes) or (self.is_account and status is _DENIED):
             return False
         if given_at is None:
-            return not answer
-        # A no of that day, at whatever time, is taken for the later word; a yes is not.
-        is_day = not answer and given_at.time() == time()
-        return (given_at + _DAY if is_day else given_at) > last.recorded_at
+            # Of a change that was seen since then it is known that it came since then.
+            has_changed = bool(of_tool) and of_tool[-1].status is _DENIED
+            return self.since is None or (has_changed and of_tool[-1].recorded_at > self.since)
+        is_spent = self.since is not None and given_at <= self.since
+        return not is_spent and now() - self.oldest < given_at < now() + _MINUTE
+
+    def _is_newer_yes(self, tool: ToolAnswers, said: list[ConsentRecord], of_tool: list[ConsentRecord]) -> bool:
+        given_at, last = tool.answers.given_at, said[-1] if said else None
+        if last is None:
+            return True
+        if last.source == tool.source:
+            before = _given_at(last)
+            if given_at is None or before is None:
+                return last.status is not _GRANTED
+            # Some tools tell the day alone.
+            return given_at > before if last.status is _GRANTED else given_at >= before
+        if given_at is None:
+            # Remembered, so that a later no of the tool's is seen to be a change.
+            return last.status is _GRANTED and bool(of_tool) and of_tool[-1].status is _DENIED
+        if of_tool and of_tool[-1].status is _GRANTED and _given_at(of_tool[-1]) == given_at:
+            return False
+        shown = _shown(last, tool.source)
+        return given_at > (last.recorded_at if shown is None else shown)
 
 
-def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tuple[Told, ...], bool]:
+def _is_newer_no(tool: ToolAnswers, said: list[ConsentRecord], of_tool: list[ConsentRecord]) -> bool:
+    given_at, last = tool.answers.given_at, said[-1] if said else None
+    if last is None or last.status is ConsentStatus.UNKNOWN:
+        return True
+    if of_tool and of_tool[-1].status is not _DENIED:
+        # It has changed, whatever the browser's clock says.
+        return last.status is not _DENIED or given_at is None
+    if last.status is _DENIED:
+        return False
+    if of_tool:
+        # It was recorded, and something else was said after it.
+        return given_at is not None and given_at != _given_at(of_tool[-1])
+    if given_at is None:
+        return True
+    if (shown := _shown(last, tool.source)) is not None:
+        return given_at > shown
+    # A no of that day, at whatever time, is taken for the later word.
+    return (given_at + _DAY if given_at.time() == time() else given_at) > last.recorded_at
+
+
+def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tuple[ToolAnswers, ...], bool]:
     """What the consent tools of a browser say, and whether one has seen Global Privacy Control there.
 
     One of which nothing is known is left out, and a reader that fails says nothing.
@@ -99,7 +133,7 @@ def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tupl
         readers: Those of the configuration.
         header: The raw header ``Cookie``.
     """
-    found: list[Told] = []
+    found: list[ToolAnswers] = []
     sees_gpc = False
     for reader in readers:
         try:
@@ -111,12 +145,42 @@ def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tupl
             continue
         sees_gpc = sees_gpc or answers.gpc is True
         if any(each is not None for each in answers.purposes.values()):
-            found.append(Told(answers, source_of(reader)))
+            found.append(ToolAnswers(answers, source_of(reader)))
     return tuple(found), sees_gpc
 
 
+def together(tools: Iterable[ToolAnswers]) -> dict[Purpose, ToolAnswers]:
+    """By purpose the tool that decides: one that says no, or else one that says yes."""
+    found: dict[Purpose, ToolAnswers] = {}
+    for tool in tools:
+        for purpose, answer in tool.answers.purposes.items():
+            before = found.get(purpose)
+            if answer is False or (answer and (before is None or before.answers.purposes[purpose] is not False)):
+                found[purpose] = tool
+    return found
+
+
+def shown_by(tools: Iterable[ToolAnswers]) -> dict[str, Any]:
+    """What the evidence of an answer keeps: which answers the tools showed at that time, by their own clock."""
+    said = {tool.source: tool.answers.given_at.isoformat() for tool in tools if tool.answers.given_at is not None}
+    return {_SHOWN: said} if said else {}
+
+
+def latest_in(tools: Iterable[ToolAnswers]) -> datetime:
+    """Now, or when the latest of the answers was given, by a clock that is fast."""
+    return max([now(), *(tool.answers.given_at for tool in tools if tool.answers.given_at is not None)])
+
+
 def _given_at(record: ConsentRecord) -> datetime | None:
-    said = record.evidence.get(_GIVEN_AT)
+    return _moment(record.evidence.get(_GIVEN_AT))
+
+
+def _shown(record: ConsentRecord, source: str) -> datetime | None:
+    said = record.evidence.get(_SHOWN)
+    return _moment(said.get(source)) if isinstance(said, Mapping) else None
+
+
+def _moment(said: object) -> datetime | None:
     try:
         return datetime.fromisoformat(said) if isinstance(said, str) else None
     except ValueError:

@@ -44,7 +44,7 @@ class RequestConsent(Visit):
 
         subject: str | None = None
         with suppress(RegistryError):
-            subject = self.subject_id
+            subject = self.heeded_subject_id
         if subject is None or not self.is_settled:
             self.track(event_name, properties, meta)
         else:
@@ -136,6 +136,7 @@ def _begin(request: Any) -> RequestConsent:
         account=lambda: _account(request),
         has_gpc=is_said([request.headers.get("Sec-GPC", "")]),
         language=_language,
+        is_cross_site=request.headers.get("Sec-Fetch-Site") == "cross-site",
         cookies=cookies,
     )
     return consent

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.observers._watching import BOUNDS, LABELS, Watching
+from consentpanel.observers._watching import BOUNDS, LABELS, Watching, once_for
 
 try:
     from opentelemetry.metrics import Observation
@@ -50,10 +50,7 @@ def opentelemetry(meter: Meter) -> Watching:
         >>> print(mp.track("user-1", "Signed up").reason)
         no_consent
     """
-    found = _OBSERVERS.get(meter)
-    if found is None:
-        found = _OBSERVERS[meter] = _observer(meter)
-    return found
+    return once_for(_OBSERVERS, meter, lambda: _observer(meter))
 
 
 _OBSERVERS: weakref.WeakKeyDictionary[Meter, Watching] = weakref.WeakKeyDictionary()

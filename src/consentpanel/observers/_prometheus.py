@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.observers._watching import BOUNDS, LABELS, Watching
+from consentpanel.observers._watching import BOUNDS, LABELS, Watching, once_for
 
 try:
     from prometheus_client import Counter, Gauge, Histogram, values
@@ -55,35 +55,26 @@ def prometheus(registry: CollectorRegistry) -> Watching:
         >>> metrics.get_sample_value("consentpanel_messages_total", labels)
         1.0
     """
-    found = _OBSERVERS.get(registry)
-    if found is None:
-        found = _OBSERVERS[registry] = _observer(registry)
-    return found
+    return once_for(_OBSERVERS, registry, lambda: _observer(registry))
 
 
 _OBSERVERS: weakref.WeakKeyDictionary[CollectorRegistry, Watching] = weakref.WeakKeyDictionary()
 
 
 def _observer(registry: CollectorRegistry) -> Watching:
-    try:
-        messages = Counter(
-            "consentpanel_messages", "Decisions on messages, by what was decided and why.", LABELS, registry=registry
-        )
-        lookups = Histogram(
-            "consentpanel_lookup_seconds", "Time to look up consent.", buckets=BOUNDS, registry=registry
-        )
-        # Of several processes the worst: a file or a database that all share is not to be counted many times.
-        waiting = Gauge(
-            "consentpanel_queue_messages", "Messages that wait.", registry=registry, multiprocess_mode="livemax"
-        )
-        age = Gauge(
-            "consentpanel_queue_age_seconds",
-            "How long the oldest of the messages that wait has waited.",
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"registry has a metric of that name already: {error}") from None
+    messages = Counter(
+        "consentpanel_messages", "Decisions on messages, by what was decided and why.", LABELS, registry=None
+    )
+    lookups = Histogram("consentpanel_lookup_seconds", "Time to look up consent.", buckets=BOUNDS, registry=None)
+    # Of several processes the worst: a file or a database that all share is not to be counted many times.
+    waiting = Gauge("consentpanel_queue_messages", "Messages that wait.", registry=None, multiprocess_mode="livemax")
+    age = Gauge(
+        "consentpanel_queue_age_seconds",
+        "How long the oldest of the messages that wait has waited.",
+        registry=None,
+        multiprocess_mode="livemax",
+    )
+    _register(registry, messages, lookups, waiting, age)
 
     def count(*labels: str) -> None:
         messages.labels(*labels).inc()
@@ -106,6 +97,17 @@ def _observer(registry: CollectorRegistry) -> Watching:
 
     observer = Watching(count, lookups.observe, measure)
     return observer
+
+
+def _register(registry: CollectorRegistry, *metrics: Counter | Gauge | Histogram) -> None:
+    """Registers all metrics, or none."""
+    for count, metric in enumerate(metrics):
+        try:
+            registry.register(metric)
+        except ValueError as error:
+            for each in metrics[:count]:
+                registry.unregister(each)
+            raise ConfigurationError(f"registry has a metric of that name already: {error}") from None
 
 
 _UNKNOWN = (float("nan"), float("nan"))

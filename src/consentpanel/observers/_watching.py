@@ -6,8 +6,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, MutableMapping
+from typing import Any, Protocol, TypeVar
 
 from consentpanel._forks import ForkGate, Survivors
 from consentpanel._log import note_failure
@@ -17,6 +17,23 @@ from consentpanel._messages.decision import Decision
 LABELS = ("outcome", "reason", "endpoint")
 #: Bounds in seconds: from an answer of this process's own memory to a database that is about to give up.
 BOUNDS = (0.00001, 0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+#: How much one thread writes of what others have told, and how much is kept while nobody can write.
+_MOST_AT_ONCE, _MOST_KEPT = 1_000, 100_000
+_T = TypeVar("_T")
+
+
+def once_for(found: MutableMapping[_T, Watching], key: _T, make: Callable[[], Watching]) -> Watching:
+    """The observer of a registry or meter, made when it is first asked for, by one thread."""
+    # No fork meanwhile, or the child would have a lock that nobody frees.
+    with _GATE, _MAKING:
+        if key not in found:
+            found[key] = make()
+        return found[key]
+
+
+_MAKING = threading.Lock()
 
 
 class Queue(Protocol):
@@ -58,7 +75,7 @@ class Watching:
 
     def _begin(self) -> None:
         # In the child of a fork nobody holds the lock, and what was told before is the parent's to write.
-        self._told: deque[tuple[str, str, str] | float] = deque()
+        self._told: deque[tuple[str, str, str] | float] = deque(maxlen=_MOST_KEPT)
         self._writing = threading.Lock()
 
     def __call__(self, decision: Decision) -> None:
@@ -80,6 +97,7 @@ class Watching:
         Args:
             in_memory: Whether only those are asked that ask no file and no database.
         """
+        self._write()
         queues = [queue for queue in list(self._queues) if queue.is_in_memory or not in_memory]
         try:
             found = [queue.measure() for queue in queues]
@@ -89,11 +107,13 @@ class Watching:
         return sum(count for count, _ in found), max((age for _, age in found), default=0.0)
 
     def _write(self) -> None:
-        # Asked again after the release: what came just before it found the lock taken.
-        while self._told and self._writing.acquire(blocking=False):
+        # Twice, because what came just before the release found the lock taken; not more, so that nobody writes for all others.
+        for _ in range(2):
+            if not self._told or not self._writing.acquire(blocking=False):
+                return
             try:
                 with _GATE:
-                    while self._told:
+                    for _ in range(min(len(self._told), _MOST_AT_ONCE)):
                         told = self._told.popleft()
                         self._time(told) if isinstance(told, (int, float)) else self._count(*told)
                     self._written()
