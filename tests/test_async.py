@@ -430,3 +430,30 @@ def test_a_loop_that_has_ended_is_named_as_what_helps(vendor, caplog):  # rules 
     assert vendor.messages == []
     assert "Close the AsyncMixpanel" in caplog.text
     buffer.discard_all()
+
+
+def test_the_fixture_gets_what_an_outbox_commits_in_a_loop_with_a_registry_that_answers_later(
+    tmp_path, consentpanel_outbox
+):
+    pytest.importorskip("aiosqlite")
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    from consentpanel import SQLAlchemyOutbox
+
+    async def consent_of(subject_id, purpose):
+        return subject_id == "user-1"
+
+    async def main():
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/shop.db")
+        outbox = SQLAlchemyOutbox(engine, connections=0)
+        mp = AsyncMixpanel("T", outbox, registry=consent_of)
+        async with AsyncSession(engine) as session:
+            await session.execute(text("SELECT 1"))
+            for who in ("user-1", "user-2"):
+                await mp.track(who, "Paid")
+            await session.commit()
+        await engine.dispose()
+
+    asyncio.run(asyncio.wait_for(main(), 5))
+    assert [message.distinct_id for message in consentpanel_outbox.events] == ["user-1"]

@@ -170,13 +170,17 @@ def _registry_of(app: Flask, said: Options) -> Any:
         )
     from consentpanel.registry import SQLAlchemyRegistry
 
-    return SQLAlchemyRegistry(
-        database,
-        required_policy_version=said.policy_version,
-        max_age=said.max_age,
-        strict_records=said.strict_records,
-        objection_key=said.objection_key,
-    )
+    try:
+        return SQLAlchemyRegistry(
+            database,
+            required_policy_version=said.policy_version,
+            max_age=said.max_age,
+            strict_records=said.strict_records,
+            objection_key=said.objection_key,
+        )
+    except ConfigurationError as error:
+        problem = f"{_named('DATABASE')}: {error}"
+    raise ConfigurationError(problem)
 
 
 def _state() -> _State:

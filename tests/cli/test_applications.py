@@ -158,3 +158,20 @@ def test_the_client_of_a_django_project_is_that_of_its_settings(tmp_path: Path) 
     wrong = done("consentpanel", *PRUNE, settings="no_such_settings")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "DJANGO_SETTINGS_MODULE=no_such_settings: the project cannot be set up" in wrong.stderr
+
+
+@pytest.mark.parametrize("registry", ["MemoryRegistry()", "later"])
+def test_what_is_done_for_a_client_is_done_for_one_of_asyncio_too(run, registry: str) -> None:
+    Path("promises.toml").write_text("shares_personal_data_with_third_parties = false\n")
+    Path("later_office.py").write_text(
+        "from consentpanel import AsyncMixpanel, PrivacyRequests\nfrom consentpanel.registry import MemoryRegistry\n"
+        "from consentpanel.testing import FakeTransport\n"
+        "async def later(subject_id, purpose):\n    return True\n"
+        f"mp = AsyncMixpanel('T', FakeTransport(), registry={registry}, privacy=PrivacyRequests('T', 'OAUTH'))\n"
+    )
+    sys.modules.pop("later_office", None)
+    client = ["--client", "later_office:mp"]
+    assert run("audit", "--promises", "promises.toml", *client)[0] in {0, 1}
+    code, _, said = run("prune", "--days", "30", "--yes", *client)
+    assert (code, said) == (0, "") if registry == "MemoryRegistry()" else (2, said)
+    assert "--cancel is for deletions" in run("export", "--cancel", "1", *client)[2]

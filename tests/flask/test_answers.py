@@ -26,9 +26,15 @@ START = datetime.now(timezone.utc) - timedelta(hours=2)
 TCF_YES = "CQq8bIAQq8bIABjABBENCWFgAIPAAAAAAAYgAFABAAAAAA.IAKgBACA"
 
 
+def moment(minutes: float) -> datetime:
+    """So many minutes after the start, which was two hours ago: what is beyond is as far ahead of now."""
+    ahead = timedelta(minutes=minutes - 120)
+    return datetime.now(timezone.utc) + ahead if minutes > 120 else START + timedelta(minutes=minutes)
+
+
 def onetrust(*, answer: bool, minutes: float = 0, gpc: int = 0, count: int = 1) -> str:
     """The cookies of OneTrust, so many minutes after the start."""
-    at = (START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    at = moment(minutes).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return (
         f"OptanonAlertBoxClosed={at}; OptanonConsent=isGpcEnabled={gpc}&interactionCount={count}&consentId=c-1"
         f"&groups={quote(f'C0001:1,C0002:{int(answer)}')}&AwaitingReconsent=false"
@@ -396,7 +402,7 @@ def test_readers_that_cannot_be_called_are_refused_at_the_start(wrong: Any) -> N
 
 
 def posted(*, answer: bool, is_explicit: bool = True, minutes: float = 0) -> str:
-    at = (START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    at = moment(minutes).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return json.dumps({"answers": {"A": answer}, "isExplicit": is_explicit, "givenAt": at, "consentId": "c-1"})
 
 

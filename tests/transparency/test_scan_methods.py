@@ -259,3 +259,14 @@ def test_the_consent_of_a_request_by_asgi_is_known(tmp_path: Path, code: str) ->
     assert (paid.method, paid.properties) == ("track", ("total",))
     assert [call.events for call in found.calls if call is not paid] == [("Refunded",)]
     assert found.doubtful == ()
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["from consentpanel import AsyncMixpanel as M\nmp = M('T')", "import consentpanel as c\nmp = c.AsyncMixpanel('T')"],
+)
+def test_the_client_of_asyncio_is_one(tmp_path: Path, code: str) -> None:
+    (tmp_path / "shop.py").write_text(f"{code}\nasync def pay():\n    await mp.track(1, 'Paid', {{'total': 9}})\n")
+    found = scan(tmp_path)
+    assert [(call.events, call.properties) for call in found.calls] == [(("Paid",), ("total",))]
+    assert found.doubtful == ()

@@ -35,6 +35,9 @@ class ConsentStatus(str, Enum):
     #: Nothing that holds is recorded.
     UNKNOWN = "unknown"
 
+    def __str__(self) -> str:
+        return str.__str__(self)
+
 
 def utc(moment: object, name: str) -> datetime:
     """An aware time, in UTC; a naive one is refused.

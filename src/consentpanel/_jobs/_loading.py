@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import importlib.util
 import os
 import sys
-from typing import TypeVar
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, TypeVar
 
 from consentpanel._jobs._usage import UsageError, usable
+from consentpanel.client import AsyncMixpanel, Mixpanel
 
 #: Names the settings of a Django project, as everywhere.
 DJANGO_SETTINGS = "DJANGO_SETTINGS_MODULE"
@@ -23,6 +27,28 @@ def add_client(parser: argparse.ArgumentParser, client: object, text: str) -> No
         parser.add_argument("--client", metavar="MODULE:ATTRIBUTE", help=text)
     else:
         parser.set_defaults(client=client)
+
+
+def for_client(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Gives a job the client that is named, for an `AsyncMixpanel` the one inside of it, while a loop answers for its registry.
+
+    Args:
+        run: The job; where no client is named it is left to it to say so.
+    """
+
+    @wraps(run)
+    def run_for(arguments: argparse.Namespace) -> int:
+        if arguments.client is None:
+            return run(arguments)
+        found: Any = load("--client", arguments.client, Mixpanel, AsyncMixpanel)
+        if isinstance(found, Mixpanel):
+            arguments.client = found
+            return run(arguments)
+        arguments.client = found._client  # noqa: SLF001 - shared inside the package
+        code: int = asyncio.run(found._run_beside(partial(run, arguments)))  # noqa: SLF001 - the same
+        return code
+
+    return run_for
 
 
 def load(option: str, reference: object, *kinds: type[_T]) -> _T:
@@ -41,7 +67,8 @@ def load(option: str, reference: object, *kinds: type[_T]) -> _T:
         return _checked(option, reference, type(reference).__name__, *kinds)
     module_name, colon, attribute = reference.partition(":")
     if not (colon and module_name and attribute):
-        raise UsageError(f"{option} must be MODULE:ATTRIBUTE, such as shop.analytics:POLICY, not {reference!r}")
+        example = "shop:create_app" if option == "--app" else "shop.analytics:POLICY"
+        raise UsageError(f"{option} must be MODULE:ATTRIBUTE, such as {example}, not {reference!r}")
     set_up_django(is_needed=False)
     found: object = _imported(option, module_name)
     for name in attribute.split("."):

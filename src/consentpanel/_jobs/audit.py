@@ -9,7 +9,7 @@ import attrs
 
 import consentpanel
 from consentpanel._jobs._job import Job
-from consentpanel._jobs._loading import load
+from consentpanel._jobs._loading import for_client, load
 from consentpanel._jobs._saying import print_json, say, say_json
 from consentpanel._jobs._usage import usable
 from consentpanel.client import Mixpanel
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code review tools")
 
 
+@for_client
 def run(arguments: argparse.Namespace) -> int:
     """Audits and prints.
 

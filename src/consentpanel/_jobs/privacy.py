@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from consentpanel._jobs._job import Job
-from consentpanel._jobs._loading import add_client, load
+from consentpanel._jobs._loading import add_client, for_client, load
 from consentpanel._jobs._saying import agreed, complain, say, say_json
 from consentpanel._jobs._usage import UsageError
 from consentpanel.client import Mixpanel
@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     group.add_argument("--cancel", metavar="TASK", help="take a deletion back that the vendor has not begun")
 
 
+@for_client
 def erase(arguments: argparse.Namespace) -> int:
     """Erases people, or follows a request up.
 
@@ -72,6 +73,7 @@ def erase(arguments: argparse.Namespace) -> int:
     return _requested(arguments, privacy, privacy.look_up_deletion, question, act)
 
 
+@for_client
 def export(arguments: argparse.Namespace) -> int:
     """Asks for people's data, or follows a request up.
 

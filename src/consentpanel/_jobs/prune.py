@@ -12,7 +12,7 @@ import attrs
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._jobs._job import Job
-from consentpanel._jobs._loading import add_client, load
+from consentpanel._jobs._loading import add_client, for_client, load
 from consentpanel._jobs._saying import agreed, complain, say, say_json
 from consentpanel._jobs._usage import UsageError, usable
 from consentpanel._visits import is_visitor
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser, client: object = None) -> Non
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
+@for_client
 def run(arguments: argparse.Namespace) -> int:
     """Forgets people.
 
@@ -67,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--days must be from 1 to {_LONGEST}")
     registry: Any = settings.registry
     if not issubclass(type(innermost(registry)), StoredRegistry):
-        raise UsageError("the client's registry cannot tell of whom it has records")
+        raise UsageError(
+            "the client's registry cannot tell of whom it has records; of an asynchronous one name a client with its synchronous like"
+        )
     if arguments.tenant:
         with usable("--tenant", ConfigurationError):
             registry = registry.scoped(arguments.tenant)

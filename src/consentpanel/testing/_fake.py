@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from consentpanel._messages.decision import Decision, Reason
@@ -297,6 +299,12 @@ class FakeTransport:
 
 def _fails_elsewhere(ticket: Ticket) -> bool:
     """Whether the registry or the regime cannot be asked in another thread."""
+    registry = getattr(getattr(ticket, "settings", None), "registry", None)
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        if hasattr(type(registry), "asked_of"):
+            # Its answers are awaited in the loop of this very thread, which cannot wait for them.
+            return False
     answers: list[bool | None] = []
     lent = lending()
 

@@ -15,7 +15,7 @@ from consentpanel._mixpanel.calls import CALLS
 
 _PACKAGES = frozenset({"mixpanel", "consentpanel"})
 #: The name of the client's class.
-CLASS = "Mixpanel"
+CLASSES = frozenset({"Mixpanel", "AsyncMixpanel"})
 #: The methods of the client and those of a request's consent, as they are called.
 METHODS = frozenset(f"{before}{name}{after}" for name in CALLS for before in ("", "a") for after in ("", "_on_commit"))
 _SKIPPED = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist", "venv"})
@@ -127,7 +127,7 @@ class Module(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for name in node.names:
             self.imported[name.asname or name.name] = name.name
-            if (node.module or "").partition(".")[0] in _PACKAGES and name.name == CLASS:
+            if (node.module or "").partition(".")[0] in _PACKAGES and name.name in CLASSES:
                 self.classes.add(name.asname or name.name)
             if (node.module or "").startswith("consentpanel."):
                 self.adapted[name.asname or name.name] = name.name

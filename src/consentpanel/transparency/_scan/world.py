@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._paths import ITEMS, written
-from consentpanel.transparency._scan.source import CLASS, Module, Place, dotted
+from consentpanel.transparency._scan.source import CLASSES, Module, Place, dotted
 
 #: The texts or paths that are written down, and whether there may be others.
 Said: TypeAlias = tuple[list[str], bool]
@@ -76,10 +76,10 @@ class World:
         if isinstance(node, ast.Subscript):  # Optional[Mixpanel]
             return self._is_class(node.slice, module)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            return node.value.rpartition(".")[2] == CLASS and module.imports_vendor
+            return node.value.rpartition(".")[2] in CLASSES and module.imports_vendor
         name = dotted(node)
         package, _, attribute = name.rpartition(".")
-        return name in module.classes or (attribute == CLASS and package in module.packages)
+        return name in module.classes or (attribute in CLASSES and package in module.packages)
 
     def _makes(self, node: ast.expr, place: Place, depth: int) -> bool:
         if isinstance(node, (ast.Await, ast.NamedExpr)):
