@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,10 @@ from consentpanel import (
     truncate,
     url,
 )
+from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
 from consentpanel.cmp import TCF, Answers, OneTrust
+from consentpanel.flask import current_consent as flask_consent
+from consentpanel.flask import mixpanel as flask_mixpanel
 from consentpanel.observers import opentelemetry, prometheus
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import (
@@ -309,3 +312,30 @@ def answers_of_a_banner(header: bytes) -> None:
     assert_type(answers.given_at, "datetime | None")
     TCF({1: "analytics"}, vendor=10, cmp=99)("euconsent-v2=")
     OneTrust({"C0002": "analytics"}, "OptanonConsent")  # type: ignore[call-arg]
+
+
+ASGIApplication = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[MutableMapping[str, Any]], Awaitable[None]]],
+    Awaitable[None],
+]
+
+
+async def in_a_request(consent: RequestConsent, mp: AsyncMixpanel, app: ASGIApplication) -> None:
+    assert_type(await consent.status("analytics"), ConsentStatus)
+    assert_type(await consent.subject_id(), "str | None")
+    assert_type(await consent.answer(analytics=True, source="form", language="de"), None)
+    assert_type(await consent.track("Paid", {"total": 9}), Decision)
+    assert_type((await consent.withdraw(delete_profile=True)).discarded, int)
+    assert_type(await current_consent(), RequestConsent)
+    ConsentMiddleware(app, client=mp, secret_key=["a secret", b"an old one"], subject=lambda scope: scope["user"])
+    ConsentMiddleware(app, client=mp, answers=[OneTrust({"C0002": "analytics"})], gpc=["analytics"], language="de")
+    ConsentMiddleware(app, client="TOKEN")  # type: ignore[arg-type]
+    await consent.answer(analytics="yes")  # type: ignore[arg-type]
+
+
+def in_a_flask_view() -> None:
+    assert_type(flask_consent.status("analytics"), ConsentStatus)
+    assert_type(flask_consent.subject_id, "str | None")
+    assert_type(flask_consent.track("Paid"), Decision)
+    assert_type(flask_mixpanel.track("user-1", "Paid"), Decision)
+    flask_consent.answer(analytics="yes")  # type: ignore[arg-type]
