@@ -26,7 +26,7 @@ from consentpanel.client._consent_calls import registry_of
 from consentpanel.errors import ConfigurationError
 
 try:
-    from flask import Flask, current_app, g, has_request_context, request
+    from flask import Flask, current_app, has_request_context, request
     from flask.cli import AppGroup
     from werkzeug.local import LocalProxy
 except ImportError as error:
@@ -199,9 +199,10 @@ def _consent() -> RequestConsent:
         raise RuntimeError(
             "current_consent is that of a request, and there is none: name the data subject to mixpanel.track"
         )
-    found: RequestConsent | None = g.get(_NAME)
+    state = _state()
+    # Not in `g`: that is the application context's, which several requests have where one was pushed before them.
+    found: RequestConsent | None = request.environ.get(_key(state))
     if found is None:
-        state = _state()
         found = RequestConsent(
             state.client,
             state.visits,
@@ -209,10 +210,15 @@ def _consent() -> RequestConsent:
             account=state.account,
             has_gpc=is_said(request.headers.getlist("Sec-GPC")),
             language=state.language,
-            is_cross_site=request.headers.get("Sec-Fetch-Site") == "cross-site",
+            may_begin=request.headers.get("Sec-Fetch-Site") != "cross-site",
         )
-        setattr(g, _NAME, found)
+        request.environ[_key(state)] = found
     return found
+
+
+def _key(state: _State) -> str:
+    # One request may go through several applications.
+    return f"{_NAME}.{id(state)}"
 
 
 #: The consent of the request that is answered: a `RequestConsent`.
@@ -226,7 +232,7 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    consent: RequestConsent | None = g.get(_NAME)
+    consent: RequestConsent | None = request.environ.get(_key(_state()))
     if consent is None:
         return response
     consent.has_begun = True

@@ -16,7 +16,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from consentpanel import ConfigurationError, ConsentRecord, ConsentStatus, RegistryError
-from consentpanel.cmp import TCF, Answers, Klaro, OneTrust, Relay
+from consentpanel.cmp import TCF, Answers, Cookiebot, Klaro, OneTrust, Relay
 from consentpanel.flask import ConsentPanel, current_consent
 from consentpanel.registry import MemoryRegistry
 from consentpanel.testing import FakeTransport
@@ -366,10 +366,17 @@ class Full(MemoryRegistry):
 
     is_full = False
 
-    def _append(self, records: list[ConsentRecord]) -> None:
+    def deny(self, *arguments: Any, **fields: Any) -> None:
+        self._must_have_room()
+        super().deny(*arguments, **fields)
+
+    def record_many(self, records: Any, **where: Any) -> None:
+        self._must_have_room()
+        super().record_many(records, **where)
+
+    def _must_have_room(self) -> None:
         if self.is_full:
             raise RegistryError("the disk is full")
-        super()._append(records)
 
 
 def test_a_no_that_cannot_be_recorded_is_obeyed_all_the_same() -> None:
@@ -380,6 +387,7 @@ def test_a_no_that_cannot_be_recorded_is_obeyed_all_the_same() -> None:
     registry.is_full = True
     browser.tool = onetrust(answer=False, minutes=120.5)
     assert (browser.get("/visit"), browser.get("/status")) == ("dropped", "denied")
+    assert registry.status(browser.visitor, "analytics") is ConsentStatus.GRANTED
     registry.is_full = False
     assert browser.get("/visit") == "dropped"
 
@@ -462,3 +470,109 @@ def test_no_cut_of_a_body_grants_anything() -> None:
 def test_a_relay_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Relay(**wrong)
+
+
+# rule 11.6
+def test_a_relayed_no_that_cannot_be_recorded_is_told_and_obeyed() -> None:
+    registry = Full()
+    shop = Shop(registry=registry)
+    shop.app.config["PROPAGATE_EXCEPTIONS"] = True
+    browser = Browser(shop)
+    browser.get("/panel/yes")
+    registry.is_full = True
+    with pytest.raises(RegistryError, match="send it again"):
+        browser.post(posted(answer=False, minutes=120.5))
+    registry.is_full = False
+    browser.post(posted(answer=False, minutes=120.5))
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+def test_a_withdrawal_while_a_tools_yes_is_recorded_is_the_later_word() -> None:
+    class Racing(MemoryRegistry):
+        is_racing = False
+
+        def history(self, subject_id: Any) -> list[ConsentRecord]:
+            found = super().history(subject_id)
+            if self.is_racing:
+                self.is_racing = False
+                self.deny(subject_id, "analytics", source="support")
+            return found
+
+    registry = Racing()
+    browser = Browser(Shop(registry=registry))
+    browser.get("/panel-of-profiles")
+    registry.is_racing = True
+    browser.tool = onetrust(answer=True)
+    browser.get("/visit")
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+def test_a_no_on_a_slow_clock_is_later_than_the_panels_yes_that_it_was_not_shown_at(browser: Browser) -> None:
+    browser.get("/panel/yes")
+    browser.tool = onetrust(answer=False, minutes=110)
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_tools_that_say_no_the_one_with_news_is_heard(order: int) -> None:
+    readers = [OneTrust({"C0002": "analytics"}), Cookiebot({"statistics": "analytics"})]
+    browser = Browser(Shop(*readers[::order]))
+    browser.tool = onetrust(answer=False)
+    browser.get("/visit")
+    browser.get("/panel/yes")
+    assert browser.get("/visit") == "sent"
+    utc = int(moment(120.5).timestamp() * 1000)
+    browser.tool += (
+        "; CookieConsent={stamp:%27QUJD%27%2Cnecessary:true%2Cpreferences:false%2Cstatistics:false%2Cmarketing:false"
+        f"%2Cmethod:%27explicit%27%2Cver:2%2Cutc:{utc}%2Cregion:%27de%27}}"
+    )
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+def test_what_an_account_was_shown_is_nobody_elses_where_its_session_just_ends(shop: Shop, browser: Browser) -> None:
+    shop.registry.grant("user-1", "analytics")
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit", **{"X-Account": "user-1"}) == "sent"
+    for account in ({}, {"X-Account": "user-2"}):
+        assert browser.get("/visit", **account) == "dropped"
+
+
+# rule 11.6
+def test_a_cookie_of_a_key_that_is_gone_makes_no_new_visitor_of_whoever_had_it(shop: Shop, browser: Browser) -> None:
+    browser.tool, browser.cookie = onetrust(answer=True), "consentpanel=1." + "0" * 32 + "." + "A" * 43
+    assert [browser.get("/visit") for _ in range(2)] == ["dropped"] * 2
+    browser.tool = onetrust(answer=True, minutes=120.5)
+    assert browser.get("/visit") == "sent"
+
+
+# rule 11.6
+def test_where_one_tool_cannot_be_read_no_yes_is_taken() -> None:
+    browser = Browser(Shop(lambda _: 1 / 0, OneTrust({"C0002": "analytics"})))
+    browser.tool = onetrust(answer=True)
+    assert browser.get("/visit") == "dropped"
+
+
+# rule 11.6
+def test_one_of_an_accounts_browsers_does_not_undo_a_later_answer_by_what_it_said_long_ago(
+    shop: Shop,
+) -> None:
+    account = {"X-Account": "user-1"}
+    one, other = Browser(shop), Browser(shop)
+    one.tool, other.tool = onetrust(answer=False, minutes=1), onetrust(answer=False)
+    one.get("/visit", **account)
+    one.get("/panel/yes", **account)
+    for browser in (other, one, other):
+        assert browser.get("/visit", **account) == "sent"
+    assert len(shop.history("user-1")) == 2
+
+
+def test_the_cookie_is_kept_for_as_long_as_from_the_last_answer(shop: Shop, browser: Browser) -> None:
+    browser.get("/panel/yes")
+    before = browser.cookie
+    response = browser.client.get("/panel/no", headers={"Cookie": browser.cookie})
+    assert before in response.headers["Set-Cookie"]
+    assert "Set-Cookie" not in browser.client.get("/visit", headers={"Cookie": browser.cookie}).headers

@@ -475,3 +475,11 @@ def test_a_visitor_is_known_again_where_the_transaction_of_the_answer_is_committ
 
     assert ("Set-Cookie" in app.test_client().get("/sign-up").headers) is (end == "committed")
     engine.dispose()
+
+
+def test_a_context_that_was_pushed_before_is_nobodys_consent(app: Flask, vendor: FakeTransport) -> None:
+    with app.app_context():
+        one, other, third = (app.test_client() for _ in range(3))
+        whose = {one.post("/answer/yes").text, other.post("/answer/no").text}
+        assert len(whose) == 2
+        assert [each.get("/visit").text for each in (one, other, third)] == ["redacted", "dropped", "dropped"]

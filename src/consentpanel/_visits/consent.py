@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -14,14 +14,15 @@ import attrs
 from consentpanel._consent.age import MaxAge, end_of
 from consentpanel._consent.gpc import GPC, is_in_spite
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
-from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.standing import in_order
+from consentpanel._forks import Survivors
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._mixpanel import vendor
 from consentpanel._visits.cookie import VisitorCookie, is_visitor, new_visitor
 from consentpanel._visits.sessions import is_committed
-from consentpanel._visits.tool import Situation, ToolAnswers, latest_in, shown_by, together, told_in
+from consentpanel._visits.tool import Situation, ToolAnswers, latest_in, said_in, shown_by, together
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
 from consentpanel.cmp import Relay
@@ -80,7 +81,8 @@ class Visit:
         account: Gives the id of the account that is logged in; None for nobody.
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         language: Gives the language of the texts that the person sees; None where that is unknown.
-        is_cross_site: Whether the request comes from a page of another site, when cookies may be left out (``Sec-Fetch-Site``).
+        may_begin: Whether a consent tool's answer may make a new visitor: not where the request comes from a page of another site
+            (``Sec-Fetch-Site``), when cookies may be left out, nor where several come at once.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Visit:
         account: Callable[[], Any],
         has_gpc: bool,
         language: Callable[[], str | None],
-        is_cross_site: bool = False,
+        may_begin: bool = True,
     ) -> None:
         self._client, self._options = client, options
         self._account, self._language = account, language
@@ -113,14 +115,19 @@ class Visit:
         #: Purposes that the browser denies, which could not be recorded.
         self._unheard: set[Purpose] = set()
         #: What the browser's consent tools say.
-        self._told, sees_gpc = told_in(options.answers, cookies)
-        self._is_cross_site = is_cross_site
+        said = said_in(options.answers, cookies)
+        self._told, self._has_failed_reader = said.tools, said.has_failed
+        self._may_begin = may_begin
         #: Whether the cookie is to say anew since when the browser is not somebody else's.
         self._is_marked = False
+        if cookie and (self._visitor, self._since) == (None, None):
+            # Of a key that is gone, perhaps: who had it may have refused.
+            self._since, self._is_marked = now(), True
+        _ALIVE.add(self)
         #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
         self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``, or a consent tool has seen the signal there.
-        self.has_gpc = has_gpc or sees_gpc
+        self.has_gpc = has_gpc or said.sees_gpc
 
     @property
     def _account_id(self) -> str | None:
@@ -165,7 +172,7 @@ class Visit:
     def cookie_to_set(self) -> str | None:
         """The value that the response is to give the visitors' cookie; None to leave it as it is."""
         is_taken_back = self._pending is not None and self._pending() is None
-        named = self._visitor if self._is_new and not is_taken_back else None
+        named = (self._visitor or self._left_behind) if self._is_new and not is_taken_back else None
         if named is not None:
             return self._options.cookie.value_for(named, self._since)
         # The tool's own cookie stays, and must not be the next person's answer.
@@ -337,6 +344,8 @@ class Visit:
         with self._lock:
             self._unheard.clear()
             self._heed_tools(self._told)
+            with suppress(RegistryError):
+                self._mark_for_account()
             self._heed_gpc()
             with suppress(RegistryError):
                 self._heeded = self.subject_id if self.is_settled else None
@@ -344,56 +353,79 @@ class Visit:
     def _heed_tools(self, tools: Collection[ToolAnswers]) -> None:
         said = together(tools)
         try:
+            # Before the history is read: what is said meanwhile is later.
+            began = now()
             subject = self.subject_id
             statuses = {purpose: self._status(purpose, subject) for purpose in said}
             open_ones = [
-                purpose
-                for purpose, tool in said.items()
+                (purpose, tool)
+                for purpose, several in said.items()
+                for tool in several
                 if tool.answers.given_at is None
-                or statuses[purpose] is not _STATUS[bool(tool.answers.purposes[purpose])]
+                or statuses[purpose] is not _STATUS[tool.answers.purposes[purpose] is True]
             ]
             if not open_ones:
                 return
             situation, history = self._situation(subject)
-            news = [each for each in open_ones if situation.news(said[each], each, statuses[each], history)]
-            if subject is None and (self._is_cross_site or not any(said[each].answers.is_explicit for each in news)):
+            news = {
+                purpose: tool
+                for purpose, tool in reversed(open_ones)
+                if situation.news(tool, purpose, statuses[purpose], history)
+            }
+            if subject is None and not (self._may_begin and any(tool.answers.is_explicit for tool in news.values())):
                 # Of somebody who has no id nothing is sent; one whose cookie was left out has an id.
                 return
-            self._record_tools({purpose: said[purpose] for purpose in news}, subject or new_visitor())
+            self._record_tools(news, subject or new_visitor(), began)
         except Exception as error:  # noqa: BLE001 - the browser says so, and no request of the person's could fail
-            self._unheard.update(purpose for purpose, tool in said.items() if not tool.answers.purposes[purpose])
+            self._unheard.update(purpose for purpose, (tool, *_) in said.items() if not tool.answers.purposes[purpose])
             note_failure("the answers of a consent tool", error)
 
     def _situation(self, subject: str | None) -> tuple[Situation, list[ConsentRecord]]:
-        takes_yes = self._left_behind is None and getattr(self._registry, "strict_records", False) is not True
+        takes_yes = (
+            not self._has_failed_reader
+            and self._left_behind is None
+            and getattr(self._registry, "strict_records", False) is not True
+        )
         history: list[ConsentRecord] = []
+        has_history = True
         try:
             history = [] if subject is None else in_order(history_of(self._registry, subject))
         except LacksMethodError:
             # Nobody could tell whether it was recorded before, or taken back.
-            takes_yes = False
+            takes_yes = has_history = False
         oldest = timedelta(seconds=self._options.cookie.max_age)
         is_account = self._account_id is not None
-        return Situation(is_account=is_account, since=self._since, oldest=oldest, takes_yes=takes_yes), history
+        situation = Situation(
+            is_account=is_account, since=self._since, oldest=oldest, takes_yes=takes_yes, has_history=has_history
+        )
+        return situation, history
 
-    def _record_tools(self, news: Mapping[Purpose, ToolAnswers], subject: str) -> None:
+    def _record_tools(self, news: Mapping[Purpose, ToolAnswers], subject: str, began: datetime) -> None:
         for purpose, tool in news.items():
-            answer = bool(tool.answers.purposes[purpose])
+            answer = tool.answers.purposes[purpose] is True
             # What the page is written in says nothing of the tool's own words.
             fields = {**self._fields(tool.source, None), "language": None, "evidence": tool.evidence}
             if not tool.answers.is_explicit:
                 fields["event_type"] = "signal"
+            if answer:
+                fields["recorded_at"] = began
             if answer and tool.answers.given_at is not None:
                 ages = getattr(self._registry, "max_age", None)
                 ages = ages if isinstance(ages, MaxAge) else None
                 fields["expires_at"] = end_of(purpose, tool.answers.given_at, None, ages)
             self._record({purpose: answer}, subject, {name: each for name, each in fields.items() if each is not None})
-            if answer and not is_visitor(subject):
-                self._mark()
+
+    def _mark_for_account(self) -> None:
+        """Has the cookie say that what the tools show is an account's, also where nothing was to be recorded of it."""
+        if self._account_id is None:
+            return
+        moments = [tool.answers.given_at for tool in self._told if tool.answers.is_explicit]
+        if moments and (self._since is None or any(each is not None and each > self._since for each in moments)):
+            self._mark()
 
     def _mark(self) -> None:
-        """Has the cookie say that what the tools show now is nobody's else."""
-        if any(tool.answers.is_explicit for tool in self._told):
+        """Has the cookie say that what the tools show now is nobody else's."""
+        if self._told or self._options.answers:
             self._since, self._is_marked = latest_in(self._told), True
 
     def _heed_gpc(self) -> None:
@@ -425,14 +457,23 @@ class Visit:
                 (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
 
         Returns:
-            Whether there was something to heed. Nothing is raised.
+            Whether there was something to heed.
+
+        Raises:
+            RegistryError: The registry failed, and a no could not be recorded; this request sends nothing.
         """
-        if (content_type or "").partition(";")[0].strip().lower() != "application/json" or self.has_begun:
+        if (content_type or "").partition(";")[0].strip().lower() != "application/json":
             return False
-        told, _ = told_in((reader,), body)
+        told = said_in((reader,), body).tools
         with self._lock:
-            self._heed_tools(told)
-        return bool(told)
+            if not told or (self.has_begun and self.subject_id is None):
+                return False
+            # With what the cookies say, and again where somebody else is meant later.
+            self._told = (*self._told, *told)
+            self.heed()
+            if not self._unheard.isdisjoint(together(told)):
+                raise RegistryError("what a consent tool has relayed could not be recorded: send it again")
+        return True
 
     def log_in(self) -> None:
         """Makes the visitor's answers those of the account that has just logged in, and ends the visitor; raises nothing.
@@ -497,6 +538,10 @@ class Visit:
 
     def _note(self, subject_id: str, fields: Mapping[str, Any]) -> None:
         """Has a new visitor known again, unless what was answered is taken back with the caller's transaction."""
+        if subject_id == self._visitor and self._account_id is None:
+            # Kept for as long as from now.
+            self._is_new, self._pending = True, None
+            return
         if self.subject_id is not None or not is_visitor(subject_id):
             return
         self._visitor, self._is_new = subject_id, True
@@ -517,7 +562,19 @@ class Visit:
             "source": source,
             "policy_version": self._options.policy_version or version_of(self._registry),
             "language": self._language(),
-            "evidence": {**(evidence or {}), **({GPC: True} if self.has_gpc else {}), **shown_by(self._told)},
+            "evidence": {
+                **(evidence or {}),
+                **({GPC: True} if self.has_gpc else {}),
+                **shown_by(self._told, self._options.answers),
+            },
             "event_type": "explicit",
         }
         return {name: each for name, each in found.items() if each}
+
+
+def _with_a_lock_of_its_own(visit: Visit) -> None:
+    visit._lock = threading.RLock()  # noqa: SLF001 - the same file
+
+
+#: In the child of a fork another thread may have held the lock.
+_ALIVE: Survivors[Visit] = Survivors(_with_a_lock_of_its_own)

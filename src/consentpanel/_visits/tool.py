@@ -46,16 +46,18 @@ class Situation:
     """What else decides whether an answer of a tool is news.
 
     Attributes:
-        is_account: Whether the person is known by an account, whose refusal no browser takes back.
+        is_account: Whether the person is known by an account, which several browsers have, and whose refusal none of them takes back.
         since: A yes that was given before is somebody else's; None where nobody else is known to have used the browser.
         oldest: A yes that is older is not taken.
         takes_yes: Whether a yes can be taken at all.
+        has_history: Whether the registry tells what was said.
     """
 
     is_account: bool
     since: datetime | None
     oldest: timedelta
     takes_yes: bool
+    has_history: bool
 
     def news(
         self, tool: ToolAnswers, purpose: Purpose, status: ConsentStatus, history: Sequence[ConsentRecord]
@@ -72,6 +74,10 @@ class Situation:
         of_tool = [each for each in said if each.source == tool.source]
         if tool.answers.purposes[purpose]:
             return self._may_be_yes(tool, status, of_tool) and self._is_newer_yes(tool, said, of_tool)
+        if not self.has_history:
+            return status is not _DENIED
+        if self.is_account:
+            return _is_later_no(tool, said, of_tool)
         return _is_newer_no(tool, said, of_tool)
 
     def _may_be_yes(self, tool: ToolAnswers, status: ConsentStatus, of_tool: list[ConsentRecord]) -> bool:
@@ -100,8 +106,10 @@ class Situation:
             return last.status is _GRANTED and bool(of_tool) and of_tool[-1].status is _DENIED
         if of_tool and of_tool[-1].status is _GRANTED and _given_at(of_tool[-1]) == given_at:
             return False
-        shown = _shown(last, tool.source)
-        return given_at > (last.recorded_at if shown is None else shown)
+        is_shown, shown = _shown(last, tool.source)
+        if is_shown and not self.is_account:
+            return shown is None or given_at > shown
+        return given_at > last.recorded_at
 
 
 def _is_newer_no(tool: ToolAnswers, said: list[ConsentRecord], of_tool: list[ConsentRecord]) -> bool:
@@ -118,66 +126,102 @@ def _is_newer_no(tool: ToolAnswers, said: list[ConsentRecord], of_tool: list[Con
         return given_at is not None and given_at != _given_at(of_tool[-1])
     if given_at is None:
         return True
-    if (shown := _shown(last, tool.source)) is not None:
-        return given_at > shown
+    is_shown, shown = _shown(last, tool.source)
+    return given_at != shown if is_shown else _is_after(given_at, last)
+
+
+def _is_later_no(tool: ToolAnswers, said: list[ConsentRecord], of_tool: list[ConsentRecord]) -> bool:
+    """As `_is_newer_no`, of one of several browsers, each of which has an answer and a clock of its own."""
+    given_at, last = tool.answers.given_at, said[-1] if said else None
+    if last is None or last.status is ConsentStatus.UNKNOWN:
+        return True
+    if last.status is _DENIED:
+        return False
+    if given_at is None:
+        return not of_tool or last.source == tool.source
+    return _is_after(given_at, last)
+
+
+def _is_after(given_at: datetime, last: ConsentRecord) -> bool:
     # A no of that day, at whatever time, is taken for the later word.
     return (given_at + _DAY if given_at.time() == time() else given_at) > last.recorded_at
 
 
-def told_in(readers: Iterable[Reader], header: str | bytes | None) -> tuple[tuple[ToolAnswers, ...], bool]:
-    """What the consent tools of a browser say, and whether one has seen Global Privacy Control there.
+@attrs.frozen
+class Said:
+    """What the consent tools of a browser say.
 
-    One of which nothing is known is left out, and a reader that fails says nothing.
+    Attributes:
+        tools: Those of which something is known.
+        sees_gpc: Whether one has seen Global Privacy Control there.
+        has_failed: Whether one could not be read, so that nobody knows of a no.
+    """
+
+    tools: tuple[ToolAnswers, ...] = ()
+    sees_gpc: bool = False
+    has_failed: bool = False
+
+
+def said_in(readers: Iterable[Reader], header: str | bytes | None) -> Said:
+    """What the consent tools of a browser say.
 
     Args:
         readers: Those of the configuration.
         header: The raw header ``Cookie``.
     """
     found: list[ToolAnswers] = []
-    sees_gpc = False
+    sees_gpc = has_failed = False
     for reader in readers:
         try:
             answers = reader(header)
             if not isinstance(answers, Answers):
                 raise TypeError(f"a reader must return Answers, not {type(answers).__name__}")  # noqa: TRY301 - told below
         except Exception as error:  # noqa: BLE001 - a reader is anybody's
+            has_failed = True
             note_failure("a reader of a consent tool", error)
             continue
         sees_gpc = sees_gpc or answers.gpc is True
         if any(each is not None for each in answers.purposes.values()):
             found.append(ToolAnswers(answers, source_of(reader)))
-    return tuple(found), sees_gpc
+    return Said(tuple(found), sees_gpc, has_failed)
 
 
-def together(tools: Iterable[ToolAnswers]) -> dict[Purpose, ToolAnswers]:
-    """By purpose the tool that decides: one that says no, or else one that says yes."""
-    found: dict[Purpose, ToolAnswers] = {}
+def together(tools: Iterable[ToolAnswers]) -> dict[Purpose, list[ToolAnswers]]:
+    """By purpose the tools that decide: those that say no, or else those that say yes."""
+    found: dict[Purpose, dict[bool, list[ToolAnswers]]] = {}
     for tool in tools:
         for purpose, answer in tool.answers.purposes.items():
-            before = found.get(purpose)
-            if answer is False or (answer and (before is None or before.answers.purposes[purpose] is not False)):
-                found[purpose] = tool
-    return found
+            if answer is not None:
+                found.setdefault(purpose, {}).setdefault(answer, []).append(tool)
+    return {purpose: by_answer.get(False) or by_answer[True] for purpose, by_answer in found.items()}
 
 
-def shown_by(tools: Iterable[ToolAnswers]) -> dict[str, Any]:
-    """What the evidence of an answer keeps: which answers the tools showed at that time, by their own clock."""
-    said = {tool.source: tool.answers.given_at.isoformat() for tool in tools if tool.answers.given_at is not None}
+def shown_by(tools: Iterable[ToolAnswers], readers: Iterable[Reader]) -> dict[str, Any]:
+    """What the evidence of an answer keeps: when the answers were given that the tools showed at that time, by their own clock."""
+    said: dict[str, str | None] = {source_of(reader): None for reader in readers}
+    for tool in tools:
+        given_at = tool.answers.given_at
+        said[tool.source] = "" if given_at is None else given_at.isoformat()
     return {_SHOWN: said} if said else {}
 
 
 def latest_in(tools: Iterable[ToolAnswers]) -> datetime:
     """Now, or when the latest of the answers was given, by a clock that is fast."""
-    return max([now(), *(tool.answers.given_at for tool in tools if tool.answers.given_at is not None)])
+    moments = (tool.answers.given_at for tool in tools if tool.answers.given_at is not None)
+    return min(max([now(), *moments]), now() + _DAY)
 
 
 def _given_at(record: ConsentRecord) -> datetime | None:
     return _moment(record.evidence.get(_GIVEN_AT))
 
 
-def _shown(record: ConsentRecord, source: str) -> datetime | None:
+def _shown(record: ConsentRecord, source: str) -> tuple[bool, datetime | None]:
+    """Whether it is known what a tool showed when something was said, and when that was given; None where it was silent."""
     said = record.evidence.get(_SHOWN)
-    return _moment(said.get(source)) if isinstance(said, Mapping) else None
+    if not isinstance(said, Mapping) or source not in said:
+        return False, None
+    shown = said[source]
+    return (True, None) if shown is None else ((found := _moment(shown)) is not None, found)
 
 
 def _moment(said: object) -> datetime | None:

@@ -188,7 +188,10 @@ class RequestConsent:
             content_type: Its ``Content-Type``, which must be ``application/json``: no page of another site can send that unasked.
 
         Returns:
-            Whether there was something to heed. Nothing is raised.
+            Whether there was something to heed.
+
+        Raises:
+            RegistryError: The registry failed, and a no could not be recorded; this request sends nothing.
         """
         return await self._run(lambda: self._visit.relay(reader, body, content_type))
 

@@ -172,7 +172,7 @@ class ConsentMiddleware:
             account=account.found,
             has_gpc=is_said(value.decode("latin-1") for name, value in headers if name.lower() == b"sec-gpc"),
             language=lambda: self._language(scope),
-            is_cross_site=(b"sec-fetch-site", b"cross-site") in headers,
+            may_begin=scope["type"] == "http" and (b"sec-fetch-site", b"cross-site") not in headers,
         )
         return visit, RequestConsent(visit, cast("Mixpanel | AsyncMixpanel", self.client), account)
 

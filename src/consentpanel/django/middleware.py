@@ -136,7 +136,7 @@ def _begin(request: Any) -> RequestConsent:
         account=lambda: _account(request),
         has_gpc=is_said([request.headers.get("Sec-GPC", "")]),
         language=_language,
-        is_cross_site=request.headers.get("Sec-Fetch-Site") == "cross-site",
+        may_begin=request.headers.get("Sec-Fetch-Site") != "cross-site",
         cookies=cookies,
     )
     return consent
