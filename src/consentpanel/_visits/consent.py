@@ -1,62 +1,33 @@
-"""Consent of whoever has sent a request: the account's, or the visitor's whom a cookie names."""
+"""Consent of whoever has sent a request: what they say themselves, and what their browser says."""
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
-
 from consentpanel._consent.age import MaxAge, end_of
 from consentpanel._consent.gpc import GPC, is_in_spite
-from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
+from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.standing import in_order
-from consentpanel._forks import Survivors
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
 from consentpanel._mixpanel import vendor
-from consentpanel._visits.cookie import VisitorCookie, is_visitor, new_visitor
-from consentpanel._visits.sessions import is_committed
-from consentpanel._visits.tool import Situation, ToolAnswers, latest_in, said_in, shown_by, together
+from consentpanel._visits.cookie import new_visitor
+from consentpanel._visits.person import Person, VisitOptions
+from consentpanel._visits.tool import Situation, ToolAnswers, said_in, shown_by, together
 from consentpanel.client import Mixpanel, Withdrawal
-from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody, registry_of
+from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody
 from consentpanel.cmp import Relay
-from consentpanel.cmp._answers import Reader
-from consentpanel.errors import ConsentPanelError, InvalidRecordError, RegistryError
+from consentpanel.errors import InvalidRecordError, RegistryError
 from consentpanel.privacy_requests import PrivacyRequestError
-from consentpanel.registry import carry_over
 from consentpanel.registry._protocol import LacksMethodError
-from consentpanel.registry._recording import after_commit
-from consentpanel.registry._writing import history_of, record_all, records_known, say, status_known
-
-
-@attrs.frozen(kw_only=True)
-class VisitOptions:
-    """What holds for all requests.
-
-    Attributes:
-        cookie: The visitors' cookie.
-        policy_version: The version of the published policy, which answers are to.
-        gpc: The purposes that Global Privacy Control denies (https://www.w3.org/TR/gpc/).
-        answers: Readers of the cookies of consent tools.
-    """
-
-    cookie: VisitorCookie
-    policy_version: str | None = None
-    gpc: Collection[str] = BUILT_IN_PURPOSES
-    answers: tuple[Reader, ...] = ()
-
+from consentpanel.registry._writing import history_of, records_known, say, status_known
 
 _STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED}
 _NO_CALL = "an answer was recorded to a purpose for which no call, rule or purposes= is: is its name written as there?"
-_TOO_LATE = (
-    "the response has begun, and a visitor who has no id yet cannot be given one: nothing was recorded. Answer before"
-)
 
 
 def version_of(registry: Any) -> str | None:
@@ -67,11 +38,7 @@ def version_of(registry: Any) -> str | None:
     return None
 
 
-class _Mark:
-    """Something that a transaction holds as long as it is neither committed nor taken back."""
-
-
-class Visit:
+class Visit(Person):
     """The consent of whoever has sent a request.
 
     Args:
@@ -96,93 +63,20 @@ class Visit:
         language: Callable[[], str | None],
         may_begin: bool = True,
     ) -> None:
-        self._client, self._options = client, options
-        self._account, self._language = account, language
-        cookie = options.cookie.value_in(cookies)
-        self._visitor, self._since = options.cookie.read(cookie)
-        self._had_cookie = cookie is not None
-        # Re-entrant, because a signal handler may answer in the middle of anything.
-        self._lock = threading.RLock()
-        #: Whether anybody has asked for the person.
-        self.was_asked = False
-        #: Whether the response has begun, so that no cookie can be set any more.
-        self.has_begun = False
-        self._is_new = self._is_over = False
-        #: A visitor whose answers could not be made the account's.
-        self._left_behind: str | None = None
+        said = said_in(options.answers, cookies)
+        super().__init__(client, options, cookies, account, said.tools)
+        self._language, self._may_begin, self._has_failed_reader = language, may_begin, said.has_failed
         #: For whom it was heeded what the browser says; the account may be known later than the request begins.
         self._heeded: str | None = None
         #: Purposes that the browser denies, which could not be recorded.
         self._unheard: set[Purpose] = set()
-        #: What the browser's consent tools say.
-        said = said_in(options.answers, cookies)
-        self._told, self._has_failed_reader = said.tools, said.has_failed
-        self._may_begin = may_begin
-        #: Whether the cookie is to say anew since when the browser is not somebody else's.
-        self._is_marked = False
-        if cookie and (self._visitor, self._since) == (None, None):
-            # Of a key that is gone, perhaps: who had it may have refused.
-            self._since, self._is_marked = now(), True
-        _ALIVE.add(self)
-        #: Gives something as long as what was answered is not taken back; None where it cannot be any more.
-        self._pending: Callable[[], object] | None = None
         #: Whether the browser says ``Sec-GPC: 1``, or a consent tool has seen the signal there.
         self.has_gpc = has_gpc or said.sees_gpc
-
-    @property
-    def _account_id(self) -> str | None:
-        # Asked each time, because another middleware may say that somebody else is meant.
-        try:
-            found = self._account()
-            return None if found is None else subject_key(found)
-        except RegistryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the application's own function
-            note_failure("the data subject of an account", error)
-        # Taken for a visitor, somebody who has refused might be one who has not.
-        raise RegistryError("the data subject cannot be told: SUBJECT, or what names the account, has failed")
-
-    @property
-    def subject_id(self) -> str | None:
-        """The data subject: the account that is logged in, or the visitor who has answered; None for a visitor who has not."""
-        self.was_asked = True
-        with self._lock:
-            account = self._account_id
-            if account is not None and self._visitor is not None:
-                # It was not carried over at log-in, or that failed.
-                self._carry_over(account)
-            return account or self._visitor
 
     @property
     def is_settled(self) -> bool:
         """Whether all that the request says of consent is recorded, so that the registry's answer holds for it."""
         return self._left_behind is None and not self._unheard
-
-    @property
-    def is_to_carry_over(self) -> bool:
-        """Whether a visitor's answers are to become an account's, which `subject_id` does."""
-        return self._visitor is not None and self._account_id is not None
-
-    @property
-    def cookie(self) -> VisitorCookie:
-        """The visitors' cookie."""
-        return self._options.cookie
-
-    @property
-    def cookie_to_set(self) -> str | None:
-        """The value that the response is to give the visitors' cookie; None to leave it as it is."""
-        is_taken_back = self._pending is not None and self._pending() is None
-        named = (self._visitor or self._left_behind) if self._is_new and not is_taken_back else None
-        if named is not None:
-            return self._options.cookie.value_for(named, self._since)
-        # The tool's own cookie stays, and must not be the next person's answer.
-        is_to_be_said = self._since is not None and (self._is_over or self._is_marked)
-        return self._options.cookie.value_for(None, self._since) if is_to_be_said and self._visitor is None else None
-
-    @property
-    def is_cookie_over(self) -> bool:
-        """Whether the response is to delete the visitors' cookie."""
-        return self._had_cookie and self._is_over and self.cookie_to_set is None
 
     def status(self, purpose: str) -> ConsentStatus:
         """What the person has said about a purpose.
@@ -423,11 +317,6 @@ class Visit:
         if moments and (self._since is None or any(each is not None and each > self._since for each in moments)):
             self._mark()
 
-    def _mark(self) -> None:
-        """Has the cookie say that what the tools show now is nobody else's."""
-        if self._told or self._options.answers:
-            self._since, self._is_marked = latest_in(self._told), True
-
     def _heed_gpc(self) -> None:
         """Records what Global Privacy Control denies, once, and not over a grant that was given in spite of it; raises nothing."""
         if not self.has_gpc:
@@ -497,66 +386,6 @@ class Visit:
         with self._lock:
             self._end_visitor()
 
-    def _subject_to_answer(self, **where: Any) -> str:
-        account = self._account_id
-        if account is not None and self._visitor is not None:
-            self._carry_over(account, **where)
-        subject = self.subject_id
-        if subject is None and self.has_begun:
-            raise RuntimeError(_TOO_LATE)
-        return subject or new_visitor()
-
-    def _end_visitor(self) -> None:
-        self._visitor, self._is_new, self._is_over = None, False, True
-        self._mark()
-
-    def _carry_over(self, account: str, **where: Any) -> None:
-        visitor, registry = self._visitor, self._registry
-        self._visitor = None
-        try:
-            carry_over(registry, visitor, account, **where)
-            # A copy of the cookie, in whoever's hands, gives nobody anything.
-            last = {each.purpose: each for each in records_known(registry, visitor)}
-            ended = [each.purpose for each in last.values() if each.status is ConsentStatus.GRANTED]
-            record_all(
-                registry,
-                [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended],
-                **where,
-            )
-        except ConsentPanelError as error:
-            # The cookie stays, and the next request tries again; this one sends nothing.
-            self._left_behind = visitor
-            note_failure("carrying over the answers of a visitor", error)
-        else:
-            # In a transaction that may be taken back it is carried over once more by the next request.
-            self._is_new, self._is_over = False, not where
-            self._mark()
-
-    @property
-    def _registry(self) -> Any:
-        return registry_of(self._client)
-
-    def _note(self, subject_id: str, fields: Mapping[str, Any]) -> None:
-        """Has a new visitor known again, unless what was answered is taken back with the caller's transaction."""
-        if subject_id == self._visitor and self._account_id is None:
-            # Kept for as long as from now.
-            self._is_new, self._pending = True, None
-            return
-        if self.subject_id is not None or not is_visitor(subject_id):
-            return
-        self._visitor, self._is_new = subject_id, True
-        if (within := fields.get("session") or fields.get("connection")) is not None:
-            self._pending = is_committed(within)
-            return
-        mark = _Mark()
-        self._pending = weakref.ref(mark)
-
-        def keep(_: _Mark = mark) -> None:
-            self._pending = None
-
-        if not after_commit(self._registry, keep):
-            self._pending = None
-
     def _fields(self, source: str, evidence: Mapping[str, Any] | None) -> dict[str, Any]:
         found: dict[str, Any] = {
             "source": source,
@@ -570,11 +399,3 @@ class Visit:
             "event_type": "explicit",
         }
         return {name: each for name, each in found.items() if each}
-
-
-def _with_a_lock_of_its_own(visit: Visit) -> None:
-    visit._lock = threading.RLock()  # noqa: SLF001 - the same file
-
-
-#: In the child of a fork another thread may have held the lock.
-_ALIVE: Survivors[Visit] = Survivors(_with_a_lock_of_its_own)

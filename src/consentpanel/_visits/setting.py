@@ -12,8 +12,8 @@ import attrs
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.regime import Regime
-from consentpanel._visits.consent import VisitOptions
 from consentpanel._visits.cookie import VisitorCookie
+from consentpanel._visits.person import VisitOptions
 from consentpanel.client import Mixpanel
 from consentpanel.cmp._answers import readers
 from consentpanel.errors import ConfigurationError
