@@ -483,3 +483,10 @@ def test_a_context_that_was_pushed_before_is_nobodys_consent(app: Flask, vendor:
         whose = {one.post("/answer/yes").text, other.post("/answer/no").text}
         assert len(whose) == 2
         assert [each.get("/visit").text for each in (one, other, third)] == ["redacted", "dropped", "dropped"]
+
+
+def test_a_server_of_ones_own_may_stand_in_the_place_of_the_vendors_host() -> None:
+    urls = {f"{name}_url": f"http://127.0.0.1:8300/{name}" for name in ("events", "people", "groups", "import")}
+    app = make(consumer=BackgroundConsumer(**urls), api_host="api-eu.mixpanel.com")
+    assert app.test_client().get("/plain").text == "plain"
+    assert make(consumer=BackgroundConsumer(api_host="api-eu.mixpanel.com"), api_host="api-eu.mixpanel.com")

@@ -12,6 +12,7 @@ import attrs
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose
 from consentpanel._consent.regime import Regime
+from consentpanel._mixpanel.hosts import API_HOSTS, host_of
 from consentpanel._visits.cookie import VisitorCookie
 from consentpanel._visits.person import VisitOptions
 from consentpanel.client import Mixpanel
@@ -159,8 +160,10 @@ def client_of(said: Options, named: Named, registry: object, consumer: object, *
     if not said.token:
         raise ConfigurationError(f"{named('TOKEN')} is missing: the token of the project at the vendor")
     client = unchecked_client_of(said, said.token, registry, consumer, **more)
-    addresses = client._sealed.addresses  # noqa: SLF001 - shared inside the package
-    if said.api_host is not None and addresses and not any(said.api_host in each for each in addresses):
+    # A server of the application's own, as in development, is meant in its place.
+    hosts = {host_of(each) for each in client._sealed.addresses}  # noqa: SLF001 - shared inside the package
+    of_vendor = {each for each in hosts if each in API_HOSTS.values()}
+    if said.api_host is not None and of_vendor and said.api_host not in of_vendor:
         raise ConfigurationError(
             f"{named('API_HOST')} is {said.api_host!r}, and {named('CONSUMER')} is a consumer that sends elsewhere: give that one "
             "api_host=, or name its class"
