@@ -108,13 +108,13 @@ def _evidence(value: object) -> Mapping[str, Any]:
         raise InvalidRecordError("evidence must be JSON: strings, numbers, booleans, None, lists and dicts")
     if len(text) > _MAX_EVIDENCE:
         raise InvalidRecordError(f"evidence must be at most {_MAX_EVIDENCE} characters of JSON, not {len(text)}")
-    if _depth(text) > _MAX_DEPTH:
+    if json_depth(text) > _MAX_DEPTH:
         raise InvalidRecordError(f"evidence must be nested at most {_MAX_DEPTH} deep")
     copy: dict[str, Any] = json.loads(text)
     return copy
 
 
-def _depth(text: str) -> int:
+def json_depth(text: str) -> int:
     """At least how deep JSON is nested; brackets in texts count too, which is no harm for what is small."""
     depth = deepest = 0
     for character in text:

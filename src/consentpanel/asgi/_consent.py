@@ -260,11 +260,8 @@ def serving(consent: RequestConsent, remembered: Memory | None) -> Generator[Non
     """Has `current_consent` give a consent to what runs inside, and the registry's answers remembered."""
     token = _CURRENT.set(consent)
     try:
-        if remembered is None:
+        with remembering(remembered):
             yield
-        else:
-            with remembering(remembered):
-                yield
     finally:
         _CURRENT.reset(token)
         if remembered is not None:

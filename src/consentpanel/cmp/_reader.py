@@ -119,6 +119,28 @@ class ToolReader:
         return Answers(together(self.groups, said), **more)
 
 
+@attrs.frozen
+class CookieReader(ToolReader):
+    """A reader of one cookie."""
+
+    cookie: str = attrs.field(kw_only=True, validator=cookie_name)
+
+    def _of(self, value: str) -> Answers:
+        """What its value says, as it came.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        raise NotImplementedError
+
+    def _names(self) -> tuple[str, ...]:
+        return (self.cookie,)
+
+    def _read(self, cookies: Cookies) -> Answers:
+        value = cookies.get(self.cookie)
+        return self._unknown() if value is None else self._of(value)
+
+
 def together(groups: Groups, said: Mapping[Any, bool | None]) -> dict[Purpose, bool | None]:
     """The answers about purposes, from those about groups; a group that is not there is unknown."""
     answers: dict[Purpose, list[bool | None]] = {}

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from consentpanel._consent.ids import MAX_ID_LENGTH
-from consentpanel._consent.records import now
+from consentpanel._consent.records import json_depth, now
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: JavaScript's `JSON.stringify` writes an escape for a half of a pair alone.
@@ -47,24 +47,16 @@ def json_object(value: str) -> dict[str, Any]:
     """
     # Raw JSON keeps its per cent signs; decoding it as well would decode twice.
     text = value if value.startswith("{") else unescaped(value)
-    if _HALF_A_PAIR.search(text) or text.count("{") + text.count("[") > 10 * _MAX_DEPTH or _depth(text) > _MAX_DEPTH:
+    if (
+        _HALF_A_PAIR.search(text)
+        or text.count("{") + text.count("[") > 10 * _MAX_DEPTH
+        or json_depth(text) > _MAX_DEPTH
+    ):
         raise Odd
     found = json.loads(text, object_pairs_hook=_unique, parse_int=whole, parse_float=_finite, parse_constant=_refused)
     if not isinstance(found, dict):
         raise Odd
     return found
-
-
-def _depth(text: str) -> int:
-    """At least how deep JSON is nested; brackets in texts count too."""
-    depth = deepest = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

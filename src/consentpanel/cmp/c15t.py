@@ -19,8 +19,7 @@ from typing import ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name, text_or_none
+from consentpanel.cmp._reader import CookieReader, cookie_name, text_or_none
 from consentpanel.cmp._values import Odd, consent_id, moment_of, pairs, whole
 
 _SUBJECT = re.compile(r"sub_[1-9A-HJ-NP-Za-km-z]+")
@@ -28,7 +27,7 @@ _BITS = {"0": False, "1": True}
 
 
 @attrs.frozen
-class C15t(ToolReader):
+class C15t(CookieReader):
     """Reads c15t's cookie.
 
     Args:
@@ -49,13 +48,7 @@ class C15t(ToolReader):
     fingerprint: str | None = attrs.field(default=None, kw_only=True, validator=text_or_none)
     cookie: str = attrs.field(default="c15t", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         # The tool escapes nothing: what looks like an escape is part of somebody's id.
         fields = pairs(value, ",", ":")
         given_at, subject = moment_of(whole(fields.get("i.t", ""))), consent_id(fields.get("i.sid"))

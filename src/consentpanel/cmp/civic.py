@@ -18,15 +18,14 @@ from typing import ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name
+from consentpanel.cmp._reader import CookieReader, cookie_name
 from consentpanel.cmp._values import Odd, consent_id, json_object, moment_of
 
 _ANSWERS = {"accepted": True, "revoked": False, "legitimate interest": None}
 
 
 @attrs.frozen
-class Civic(ToolReader):
+class Civic(CookieReader):
     """Reads Civic's cookie.
 
     Args:
@@ -47,13 +46,7 @@ class Civic(ToolReader):
     source: ClassVar[str] = "civic"
     cookie: str = attrs.field(default="CookieControl", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         fields = json_object(value)
         optional, user = fields.get("optionalCookies"), fields.get("user")
         if fields.get("interactedWith") is not True:

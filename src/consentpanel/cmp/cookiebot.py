@@ -20,8 +20,7 @@ from typing import Any, ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import Groups, ToolReader, by_group, cookie_name
+from consentpanel.cmp._reader import CookieReader, Groups, by_group, cookie_name
 from consentpanel.cmp._values import Odd, consent_id, moment_of, truth, unescaped, whole
 from consentpanel.errors import ConfigurationError
 
@@ -39,7 +38,7 @@ def _known(_: object, __: attrs.Attribute[Any], groups: Groups) -> None:
 
 
 @attrs.frozen
-class Cookiebot(ToolReader):
+class Cookiebot(CookieReader):
     """Reads Cookiebot's cookie.
 
     Args:
@@ -61,13 +60,7 @@ class Cookiebot(ToolReader):
     groups: Groups = attrs.field(converter=by_group, hash=False, validator=_known)
     cookie: str = attrs.field(default="CookieConsent", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         if value == "0":
             return self._answers(dict.fromkeys(_CATEGORIES, False))
         fields = _fields(unescaped(value))

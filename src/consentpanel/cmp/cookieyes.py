@@ -16,15 +16,14 @@ from typing import ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name
+from consentpanel.cmp._reader import CookieReader, cookie_name
 from consentpanel.cmp._values import Odd, consent_id, pairs, unescaped
 
 _ANSWERS = {"yes": True, "no": False}
 
 
 @attrs.frozen
-class CookieYes(ToolReader):
+class CookieYes(CookieReader):
     """Reads CookieYes' cookie.
 
     Args:
@@ -43,13 +42,7 @@ class CookieYes(ToolReader):
     source: ClassVar[str] = "cookieyes"
     cookie: str = attrs.field(default="cookieyes-consent", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         fields = pairs(unescaped(value), ",", ":")
         if fields.get("action") != "yes":
             return self._unknown()

@@ -20,15 +20,14 @@ from typing import Any, ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name, text_or_none
+from consentpanel.cmp._reader import CookieReader, cookie_name, text_or_none
 from consentpanel.cmp._values import Odd, consent_id, json_object, moment, texts, unescaped
 
 _BASE64 = re.compile(r"([A-Za-z0-9+/]+)(={0,2})")
 
 
 @attrs.frozen
-class Didomi(ToolReader):
+class Didomi(CookieReader):
     """Reads Didomi's cookie.
 
     Args:
@@ -53,13 +52,7 @@ class Didomi(ToolReader):
     vendor: str | None = attrs.field(default=None, kw_only=True, validator=text_or_none)
     cookie: str = attrs.field(default="didomi_token", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         token = json_object(_from_base64(unescaped(value)))
         created, updated = moment(token.get("created")), moment(token.get("updated"))
         version = token.get("version")

@@ -17,13 +17,12 @@ from typing import ClassVar
 import attrs
 
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name
+from consentpanel.cmp._reader import CookieReader, cookie_name
 from consentpanel.cmp._values import json_object, truth
 
 
 @attrs.frozen
-class Klaro(ToolReader):
+class Klaro(CookieReader):
     """Reads Klaro's cookie.
 
     Args:
@@ -41,12 +40,6 @@ class Klaro(ToolReader):
     source: ClassVar[str] = "klaro"
     cookie: str = attrs.field(default="klaro", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         said = {service: truth(each) for service, each in json_object(value).items()}
         return self._answers(said, is_explicit=bool(said))

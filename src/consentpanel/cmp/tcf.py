@@ -23,8 +23,7 @@ import attrs
 from consentpanel._checks import whole_number
 from consentpanel.cmp._answers import Answers
 from consentpanel.cmp._bits import Bits
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import Groups, ToolReader, by_group, cookie_name
+from consentpanel.cmp._reader import CookieReader, Groups, by_group, cookie_name
 from consentpanel.cmp._values import Odd, moment_of, unescaped
 from consentpanel.errors import ConfigurationError
 
@@ -47,7 +46,7 @@ def _id_or_none(_: object, attribute: attrs.Attribute[Any], value: object) -> No
 
 
 @attrs.frozen
-class TCF(ToolReader):
+class TCF(CookieReader):
     """Reads a TC string.
 
     No purpose of the TCF means one's own analytics: the site chooses, such as 1 (to store on a device) with 8 (to measure content).
@@ -73,13 +72,7 @@ class TCF(ToolReader):
     cmp: int | None = attrs.field(default=None, kw_only=True, validator=_id_or_none)
     cookie: str = attrs.field(default="euconsent-v2", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         core, *segments = unescaped(value).split(".")
         found = _core(Bits(core), self.vendor)
         disclosed = _disclosed(segments, self.vendor)

@@ -20,8 +20,7 @@ import attrs
 
 from consentpanel._checks import whole_number
 from consentpanel.cmp._answers import Answers
-from consentpanel.cmp._header import Cookies
-from consentpanel.cmp._reader import ToolReader, cookie_name, text_or_none
+from consentpanel.cmp._reader import CookieReader, cookie_name, text_or_none
 from consentpanel.cmp._values import Odd, consent_id, is_over, json_object, moment, texts
 
 _THREE = ("categories", "consentId", "consentTimestamp", "lastConsentTimestamp")
@@ -33,7 +32,7 @@ def _revision(_: object, __: attrs.Attribute[Any], value: object) -> None:
 
 
 @attrs.frozen
-class VanillaCookieConsent(ToolReader):
+class VanillaCookieConsent(CookieReader):
     """Reads the cookie of vanilla-cookieconsent.
 
     Args:
@@ -60,13 +59,7 @@ class VanillaCookieConsent(ToolReader):
     service: str | None = attrs.field(default=None, kw_only=True, validator=text_or_none)
     cookie: str = attrs.field(default="cc_cookie", kw_only=True, validator=cookie_name)
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.cookie,)
-
-    def _read(self, cookies: Cookies) -> Answers:
-        value = cookies.get(self.cookie)
-        if value is None:
-            return self._unknown()
+    def _of(self, value: str) -> Answers:
         fields = json_object(value)
         of_categories, of_id, of_first, of_last = _version(fields)
         first, last, revision = moment(fields.get(of_first)), moment(fields.get(of_last)), fields.get("revision")
