@@ -77,13 +77,15 @@ UNKNOWN = Answers({"analytics": None, "targeting": None})
 
 def test_purposes_and_the_vendor_are_read():
     # rule 11.6: "any TCF 2 string"
-    assert read(YES) == Answers({"analytics": True, "targeting": False}, is_explicit=True, given_at=MOMENT)
+    assert read(YES) == Answers(
+        {"analytics": True, "targeting": False}, is_explicit=True, given_at=MOMENT, language="en"
+    )
     assert read(YES, vendor=None) == read(YES)
     assert read(f"{core()}.{DISCLOSED}") == read(YES)
 
 
 def test_a_string_without_any_consent_is_a_no_that_may_have_been_written_before_an_answer():
-    assert read(NO) == Answers({"analytics": False, "targeting": False}, given_at=MOMENT)
+    assert read(NO) == Answers({"analytics": False, "targeting": False}, given_at=MOMENT, language="en")
 
 
 def test_what_version_2_3_forbids_is_unknown():

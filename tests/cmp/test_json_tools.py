@@ -243,6 +243,7 @@ def test_vanilla_denies_what_a_valid_cookie_does_not_list(header, named):
         is_explicit=True,
         given_at=datetime(2026, 9, 22, 8, 15, 4, tzinfo=timezone.utc),
         consent_id=named,
+        language="de" if named == VANILLA["consentId"] else None,
     )
 
 

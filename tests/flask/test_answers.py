@@ -576,3 +576,52 @@ def test_the_cookie_is_kept_for_as_long_as_from_the_last_answer(shop: Shop, brow
     response = browser.client.get("/panel/no", headers={"Cookie": browser.cookie})
     assert before in response.headers["Set-Cookie"]
     assert "Set-Cookie" not in browser.client.get("/visit", headers={"Cookie": browser.cookie}).headers
+
+
+# rules 11.6, 12.6: a registry that takes no grant without proof
+
+
+def strict_shop(*answers: Any, version: str | None = "7") -> Shop:
+    return Shop(*answers, registry=MemoryRegistry(required_policy_version=version, strict_records=True))
+
+
+@pytest.mark.parametrize(
+    ("read", "language", "version", "said"),
+    [
+        (OneTrust({"C0002": "analytics"}, language="de"), "de", "7", [("granted", "onetrust")]),
+        (OneTrust({"C0002": "analytics"}), None, "7", []),
+        (OneTrust({"C0002": "analytics"}, language="de"), "de", None, []),
+    ],
+)
+def test_a_yes_is_taken_by_a_strict_registry_where_version_and_language_are_known(read, language, version, said):
+    shop = strict_shop(read, version=version)
+    browser = Browser(shop)
+    browser.tool = onetrust(answer=True)
+    browser.get("/visit")
+    records = shop.registry.history(browser.visitor) if browser.cookie else []
+    assert [(each.status.value, each.source) for each in records] == said
+    assert {(each.language, each.policy_version) for each in records} == ({(language, version)} if said else set())
+
+
+def test_a_strict_registry_takes_a_no_whoever_has_shown_what():
+    shop = strict_shop(OneTrust({"C0002": "analytics"}))
+    browser = Browser(shop)
+    browser.tool = onetrust(answer=False)
+    browser.get("/visit")
+    assert shop.history(browser.visitor) == [("denied", "onetrust")]
+
+
+def test_the_language_that_a_tool_writes_down_is_that_of_the_record():
+    shop = strict_shop(TCF({1: "analytics", 8: "analytics"}, vendor=10))
+    browser = Browser(shop)
+    browser.tool = f"euconsent-v2={TCF_YES}"
+    browser.get("/visit")
+    assert [each.language for each in shop.registry.history(browser.visitor)] == ["en"]
+
+
+def test_the_language_may_be_posted_with_a_relayed_answer():
+    shop = strict_shop(lambda _: Answers())
+    browser = Browser(shop)
+    assert browser.post('{"answers": {"A": true}, "isExplicit": true, "language": "fr-CA"}') == "True"
+    assert [each.language for each in shop.registry.history(browser.visitor)] == ["fr-CA"]
+    assert browser.post('{"answers": {"A": false}, "isExplicit": true, "language": "no <tag>"}') == "False"

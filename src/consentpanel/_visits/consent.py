@@ -275,11 +275,9 @@ class Visit(Person):
             note_failure("the answers of a consent tool", error)
 
     def _situation(self, subject: str | None) -> tuple[Situation, list[ConsentRecord]]:
-        takes_yes = (
-            not self._has_failed_reader
-            and self._left_behind is None
-            and getattr(self._registry, "strict_records", False) is not True
-        )
+        is_strict = getattr(self._registry, "strict_records", False) is True
+        has_version = "policy_version" in self._fields("tool", None)
+        takes_yes = not self._has_failed_reader and self._left_behind is None and (has_version or not is_strict)
         history: list[ConsentRecord] = []
         has_history = True
         try:
@@ -290,7 +288,12 @@ class Visit(Person):
         oldest = timedelta(seconds=self._options.cookie.max_age)
         is_account = self._account_id is not None
         situation = Situation(
-            is_account=is_account, since=self._since, oldest=oldest, takes_yes=takes_yes, has_history=has_history
+            is_account=is_account,
+            since=self._since,
+            oldest=oldest,
+            takes_yes=takes_yes,
+            has_history=has_history,
+            is_strict=is_strict,
         )
         return situation, history
 
@@ -298,7 +301,8 @@ class Visit(Person):
         for purpose, tool in news.items():
             answer = tool.answers.purposes[purpose] is True
             # What the page is written in says nothing of the tool's own words.
-            fields = {**self._fields(tool.source, None), "language": None, "evidence": tool.evidence}
+            language = tool.answers.language
+            fields = {**self._fields(tool.source, None), "language": language, "evidence": tool.evidence}
             if not tool.answers.is_explicit:
                 fields["event_type"] = "signal"
             if answer:

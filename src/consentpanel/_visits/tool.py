@@ -50,6 +50,7 @@ class Situation:
         since: A yes that was given before is somebody else's; None where nobody else is known to have used the browser.
         oldest: A yes that is older is not taken.
         takes_yes: Whether a yes can be taken at all.
+        is_strict: Whether the registry takes no yes of which nobody knows in which language it was asked for.
         has_history: Whether the registry tells what was said.
     """
 
@@ -58,6 +59,7 @@ class Situation:
     oldest: timedelta
     takes_yes: bool
     has_history: bool
+    is_strict: bool = False
 
     def news(
         self, tool: ToolAnswers, purpose: Purpose, status: ConsentStatus, history: Sequence[ConsentRecord]
@@ -83,6 +85,8 @@ class Situation:
     def _may_be_yes(self, tool: ToolAnswers, status: ConsentStatus, of_tool: list[ConsentRecord]) -> bool:
         given_at = tool.answers.given_at
         if not (tool.answers.is_explicit and self.takes_yes) or (self.is_account and status is _DENIED):
+            return False
+        if self.is_strict and tool.answers.language is None:
             return False
         if given_at is None:
             # Of a change that was seen since then it is known that it came since then.

@@ -48,6 +48,7 @@ class Answers:
         given_at: When the person answered, with a time zone; None where the tool does not say.
         consent_id: Under which id the tool has it; None where there is none.
         gpc: Whether the tool saw Global Privacy Control in the browser; None where it does not say.
+        language: The language of the texts that the tool has shown, such as ``"de"``; None where nobody says.
 
     Raises:
         InvalidRecordError: A value is malformed.
@@ -62,6 +63,7 @@ class Answers:
     given_at: datetime | None = attrs.field(default=None, kw_only=True, converter=_given_at)
     consent_id: str | None = attrs.field(default=None, kw_only=True, validator=_short_text, repr=False)
     gpc: bool | None = attrs.field(default=None, kw_only=True, validator=_truth)
+    language: str | None = attrs.field(default=None, kw_only=True, validator=_short_text)
 
 
 #: Reads the raw header ``Cookie``; one that comes in several pieces is joined with ``"; "`` before.

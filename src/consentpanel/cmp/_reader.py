@@ -86,10 +86,13 @@ class ToolReader:
 
     Attributes:
         source: What records name as the source of its answers.
+        language: The language that the tool speaks on this site, where it does not write it down: of a yes a registry with
+            ``strict_records=True`` has to know what was shown.
     """
 
     source: ClassVar[str]
     groups: Groups = attrs.field(converter=by_group, hash=False, validator=named_by_texts)
+    language: str | None = attrs.field(default=None, kw_only=True, validator=text_or_none)
 
     def __call__(self, header: str | bytes | None) -> Answers:
         """What a request's cookies say.
@@ -116,6 +119,7 @@ class ToolReader:
         return self._answers({}, **more)
 
     def _answers(self, said: Mapping[Any, bool | None], **more: Any) -> Answers:
+        more.setdefault("language", self.language)
         return Answers(together(self.groups, said), **more)
 
 

@@ -16,6 +16,7 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})Z", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,15}")
+_TAG = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,3}", re.ASCII)
 _MAX_DEPTH = 16
 #: The first consent tools are younger; so is no number of milliseconds that a cut has made shorter.
 _EARLIEST = datetime(2010, 1, 1, tzinfo=timezone.utc)
@@ -146,6 +147,17 @@ def consent_id(text: object) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= MAX_ID_LENGTH or not text.isascii() or not text.isprintable():
         raise Odd
     if text != text.strip():
+        raise Odd
+    return text
+
+
+def language_tag(text: object) -> str:
+    """A language, as sites name them (RFC 5646, 2.1).
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(text, str) or _TAG.fullmatch(text) is None:
         raise Odd
     return text
 

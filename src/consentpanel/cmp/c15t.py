@@ -34,6 +34,7 @@ class C15t(CookieReader):
         groups: From its categories (``"measurement"``, ``"experience"``, ...) to purposes; of several for one purpose all must be allowed.
         fingerprint: The fingerprint of the site's policy, where answers to another one are to be unknown; None to take any.
         cookie: The name of the cookie, c15t's ``storageKey``.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

@@ -31,6 +31,7 @@ class Civic(CookieReader):
     Args:
         groups: From the names of its optional categories to purposes; of several for one purpose all must be allowed.
         cookie: The name of the cookie.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

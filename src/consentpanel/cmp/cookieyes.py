@@ -29,6 +29,7 @@ class CookieYes(CookieReader):
     Args:
         groups: From its categories (``"analytics"``, ``"performance"``, ...) to purposes; of several for one purpose all must be allowed.
         cookie: The name of the cookie.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

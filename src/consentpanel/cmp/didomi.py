@@ -34,6 +34,7 @@ class Didomi(CookieReader):
         groups: From the ids of its purposes to purposes; of several for one purpose all must be allowed.
         vendor: The id of a vendor, such as ``"c:mixpanel"``, that must be allowed as well; None to ask for purposes alone.
         cookie: The name of the cookie.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

@@ -28,6 +28,7 @@ class Klaro(CookieReader):
     Args:
         groups: From the names of its services to purposes; of several for one purpose all must be allowed.
         cookie: The name of the cookie, Klaro's ``storageName``.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

@@ -37,6 +37,7 @@ class OneTrust(ToolReader):
         groups: From the ids of its cookie groups to purposes; of several groups for one purpose all must be allowed.
         cookie: The name of the cookie with the groups.
         closed_cookie: The name of the cookie with the time of the answer.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

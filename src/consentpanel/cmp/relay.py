@@ -16,11 +16,11 @@ import attrs
 
 from consentpanel.cmp._answers import Answers
 from consentpanel.cmp._header import MAX_VALUE
-from consentpanel.cmp._reader import Groups, by_group, named_by_texts, together
-from consentpanel.cmp._values import Odd, consent_id, json_object, moment, truth
+from consentpanel.cmp._reader import Groups, by_group, named_by_texts, text_or_none, together
+from consentpanel.cmp._values import Odd, consent_id, json_object, language_tag, moment, truth
 from consentpanel.errors import ConfigurationError
 
-_KEYS = frozenset({"answers", "isExplicit", "givenAt", "consentId"})
+_KEYS = frozenset({"answers", "isExplicit", "givenAt", "consentId", "language"})
 
 
 def _source(_: object, __: attrs.Attribute[str], value: object) -> None:
@@ -35,6 +35,7 @@ class Relay:
     Args:
         groups: From the tool's groups, as the script names them, to purposes; of several for one purpose all must be allowed.
         source: The tool, as records name it.
+        language: The language that the tool speaks on this site, where the script does not post it; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.
@@ -47,6 +48,7 @@ class Relay:
 
     groups: Groups = attrs.field(converter=by_group, hash=False, validator=named_by_texts)
     source: str = attrs.field(kw_only=True, validator=_source)
+    language: str | None = attrs.field(default=None, kw_only=True, validator=text_or_none)
 
     def __call__(self, body: str | bytes | None) -> Answers:
         """What a body says.
@@ -82,4 +84,5 @@ class Relay:
             is_explicit=is_explicit,
             given_at=None if fields.get("givenAt") is None else moment(fields["givenAt"]),
             consent_id=None if fields.get("consentId") is None else consent_id(fields["consentId"]),
+            language=self.language if fields.get("language") is None else language_tag(fields["language"]),
         )

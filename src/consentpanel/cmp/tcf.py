@@ -56,6 +56,7 @@ class TCF(CookieReader):
         vendor: The number of a vendor that must be disclosed and allowed as well; None to ask for purposes alone.
         cmp: The number of the site's consent tool, where strings of others are to be unknown; None to take any.
         cookie: The name of the cookie.
+        language: Of strings that cannot be read; each says its own.
 
     Raises:
         ConfigurationError: A value cannot work.
@@ -79,7 +80,8 @@ class TCF(CookieReader):
         if self.cmp is not None and found.cmp != self.cmp:
             return self._unknown()
         said = {purpose: self._answer(found, purpose, is_disclosed=disclosed) for purpose in self.groups}
-        return self._answers(said, is_explicit="1" in found.purposes, given_at=found.updated)
+        is_explicit = "1" in found.purposes
+        return self._answers(said, is_explicit=is_explicit, given_at=found.updated, language=found.language)
 
     def _answer(self, core: _Core, purpose: int, *, is_disclosed: bool) -> bool | None:
         if purpose == 1 and core.is_purpose_one_hidden:
@@ -98,6 +100,8 @@ class TCF(CookieReader):
 class _Core:
     updated: datetime
     cmp: int
+    #: Of the texts in which the person was asked: two letters of ISO 639-1.
+    language: str
     #: A bit for each.
     purposes: str
     is_purpose_one_hidden: bool
@@ -127,7 +131,10 @@ def _core(bits: Bits, vendor: int | None) -> _Core:
     restrictions = _restrictions(bits, vendor)
     bits.end()
     moment_of(created, per_second=10)
-    return _Core(moment_of(updated, per_second=10), cmp, purposes, is_purpose_one_hidden, has_vendor, restrictions)
+    spoken = "".join(chr(ord("a") + letter) for letter in language)
+    return _Core(
+        moment_of(updated, per_second=10), cmp, spoken, purposes, is_purpose_one_hidden, has_vendor, restrictions
+    )
 
 
 def _disclosed(segments: list[str], vendor: int | None) -> bool:

@@ -53,6 +53,7 @@ class TrustArc(ToolReader):
     Args:
         groups: From its levels (1 functional, 2 advertising, or as the site has them) to purposes: where analytics belongs is up to the site. Of
             several for one purpose all must be allowed.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.

@@ -14,6 +14,7 @@ Source: https://github.com/orestbida/cookieconsent (src/core/api.js).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import attrs
@@ -21,7 +22,7 @@ import attrs
 from consentpanel._checks import whole_number
 from consentpanel.cmp._answers import Answers
 from consentpanel.cmp._reader import CookieReader, cookie_name, text_or_none
-from consentpanel.cmp._values import Odd, consent_id, is_over, json_object, moment, texts
+from consentpanel.cmp._values import Odd, consent_id, is_over, json_object, language_tag, moment, texts
 
 _THREE = ("categories", "consentId", "consentTimestamp", "lastConsentTimestamp")
 _TWO = ("level", "consent_uuid", "consent_date", "last_consent_update")
@@ -40,6 +41,7 @@ class VanillaCookieConsent(CookieReader):
         revision: The site's ``revision``; answers to another one are unknown.
         service: The name of a service that must be accepted as well, where people answer for each; None to ask for categories alone.
         cookie: The name of the cookie.
+        language: The language that the tool speaks on this site, where it does not write it down; None where it is not known.
 
     Raises:
         ConfigurationError: A value cannot work.
@@ -73,7 +75,9 @@ class VanillaCookieConsent(CookieReader):
             return self._unknown()
         accepted = texts(fields.get(of_categories))
         said = {group: self._is_granted(group, group in accepted, fields.get("services")) for group in self.groups}
-        return self._answers(said, is_explicit=True, given_at=last, consent_id=consent_id(fields.get(of_id)))
+        found = consent_id(fields.get(of_id))
+        spoken = _language(fields.get("languageCode")) or self.language
+        return self._answers(said, is_explicit=True, given_at=last, consent_id=found, language=spoken)
 
     def _is_granted(self, group: str, is_accepted: bool, services: object) -> bool | None:
         if self.service is None or not is_accepted:
@@ -82,6 +86,12 @@ class VanillaCookieConsent(CookieReader):
         if not isinstance(services, dict) or not isinstance(services.get(group), list):
             return None
         return self.service in texts(services[group])
+
+
+def _language(code: object) -> str | None:
+    with suppress(Odd):
+        return language_tag(code)
+    return None
 
 
 def _version(fields: dict[str, Any]) -> tuple[str, str, str, str]:
