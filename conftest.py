@@ -21,6 +21,7 @@ from sybil.parsers.rest import DocTestParser
 import consentpanel
 from consentpanel.client._process import redirect
 from consentpanel.testing import FakeTransport
+from consentpanel.transparency import _catalogues
 
 #: The Django project of the tests.
 PROJECT = Path(__file__).parent / "tests" / "django" / "project"
@@ -54,6 +55,7 @@ def start(namespace: dict[str, Any]) -> None:
     os.chdir(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
     consentpanel.reset()
     stack.callback(consentpanel.reset)
+    stack.callback(setattr, _catalogues, "_added", _catalogues._added)  # noqa: SLF001 (a process has one)
     set_up_django()
     stack.callback(close_django)
     vendor = stack.enter_context(responses.RequestsMock(assert_all_requests_are_fired=False))

@@ -9,47 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, request, session, url_for
 from mixpanel import MixpanelException
+from privacy import POLICY, PRODUCTS, privacy_notice
 
-from consentpanel import ConsentStatus, FieldPolicy, PrivacyRequestError, PrivacyRequests, keep
+from consentpanel import ConsentStatus, PrivacyRequestError, PrivacyRequests
 from consentpanel.flask import ConsentPanel, current_consent
-from consentpanel.transparency import Notice, Vendor, notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from werkzeug.wrappers import Response
 
-PRICES = {"tea": 4.5, "coffee": 7.2}
+PRICES = dict(zip(PRODUCTS, (4.5, 7.2), strict=True))
 MAX_QUANTITY = 20
-
-# A field of the form without a rule here, such as `email`, is not sent.
-POLICY = FieldPolicy(
-    events={
-        "product": keep(one_of=list(PRICES), reason="to see which products are bought"),
-        "quantity": keep(type=int, reason="to know how much to order"),
-        "total": keep(type=float, reason="to add up the day's sales"),
-        "currency": keep(one_of=["EUR"], reason="to add up the day's sales"),
-    },
-    unplanned_events="drop",
-    planned_events=["Order placed"],
-)
-VENDOR = Vendor(region="EU", retention_days=365)
-
-
-def privacy_notice(language: str = "en") -> Notice:
-    """What visitors are told, from the policy that is in force.
-
-    Args:
-        language: ``"en"``, ``"de"`` or ``"fr"``.
-    """
-    return notice(
-        POLICY,
-        contact="privacy@shop.example",
-        purposes={"analytics": "to see what is bought, and to order enough of it"},
-        vendor=VENDOR,
-        language=language,
-    )
-
 
 # Whoever agreed to another notice is asked again.
 PRIVACY_POLICY_VERSION = privacy_notice().version

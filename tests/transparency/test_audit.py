@@ -361,7 +361,7 @@ def test_the_notice_is_written_and_checked(shop, capsys):
 
 def test_the_notice_is_printed_in_a_language_and_form(shop, capsys):
     assert main(["notice", "audited_shop:page", "--language", "de"]) == 0
-    assert capsys.readouterr().out.startswith("# Was wir mit Mixpanel teilen")
+    assert capsys.readouterr().out.startswith("# Welche Daten wir an Mixpanel senden")
     assert main(["notice", "audited_shop:fixed", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["language"] == "en"
 

@@ -1,6 +1,5 @@
 """The notice to visitors says what the policy does, and nothing else (contract rule 6.1)."""
 
-import io
 import json
 import os
 import re
@@ -63,36 +62,16 @@ def test_the_notice_is_the_one_that_was_read_and_approved(language, form):
     assert file.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
-def test_every_text_is_translated_and_compiled(language):
-    pofile = pytest.importorskip("babel.messages.pofile")
-    mofile = pytest.importorskip("babel.messages.mofile")
-    import consentpanel.transparency
-
-    directory = Path(consentpanel.transparency.__file__).parent / "locale" / language / "LC_MESSAGES"
-    catalog = pofile.read_po(io.BytesIO((directory / "consentpanel.po").read_bytes()), locale=language)
-    compiled = mofile.read_mo(io.BytesIO((directory / "consentpanel.mo").read_bytes()))
-    for text in TEXTS.values():
-        translated = catalog.get(text)
-        assert translated is not None
-        assert translated.string
-        assert not translated.fuzzy
-        assert set(re.findall(r"{\w+}", translated.string)) == set(re.findall(r"{\w+}", text))
-        assert compiled.get(text).string == translated.string  # scripts/messages brings it up to date
-
-
 def test_the_version_is_of_the_facts_and_equal_in_all_languages():
     versions = {page(language=language).version for language in LANGUAGES}
     assert len(versions) == 1
-    assert re.fullmatch("n1_[0-9a-f]{16}", versions.pop())
-    assert page().version == page(texts={"choices": "Your choices"}).version
+    assert re.fullmatch("n2_[0-9a-f]{16}", versions.pop())
 
 
 @pytest.mark.parametrize(
     "other",
     [
         {"policy": FieldPolicy(events={"product": keep()})},
-        {"contact": "x"},
         {"regime": Regime.OPT_OUT},
         {"identity": per_subject({})},
         {"vendor": Vendor()},
@@ -125,24 +104,32 @@ def test_a_user_s_own_texts_take_the_place_of_ours():
         ({"regime": Regime.OPT_IN}, TEXTS["basis.opt_in"], TEXTS["basis.opt_out"]),
         ({"regime": Regime.OPT_OUT}, TEXTS["basis.opt_out"], TEXTS["choices.opt_in"]),
         ({"regime": by_country({}.get)}, TEXTS["basis.by_region"], TEXTS["basis.opt_in"]),
-        ({"hold_for": 1750}, "waits for at most 30 min.", "random number"),  # rule 8.10
+        ({"hold_for": 1750}, "waits for at most 30 minutes.", "random number"),  # rule 8.10
         ({"hold_for": None}, TEXTS["choices.no"], "before you have answered"),
-        ({"identity": None}, "by the id that our service gave you", "random code"),
-        ({"identity": pseudonymous(SECRET)}, "we could compute the code again", "by the id that"),
-        ({"identity": per_subject({})}, "random code", "by the id that"),
+        ({"identity": None}, "the same ID that we use for you", "random code"),
+        ({"identity": pseudonymous(SECRET)}, "We can work the code out again", "the same ID"),
+        ({"identity": per_subject({})}, "random code", "the same ID"),
         ({"vendor": Vendor(targets_behaviour=True)}, TEXTS["targeting.yes"], TEXTS["targeting.no"]),
-        ({"vendor": Vendor(uses_cookies=True)}, TEXTS["cookies.yes"], TEXTS["cookies.no"]),
-        ({"vendor": Vendor(allows_erasure=False)}, "Ask us how long", "have the data at"),
-        ({"vendor": "Another vendor"}, "Another vendor receives it", "Mixpanel"),
-        ({"vendor": Vendor(retention_days=90)}, "for 90 days", "Ask us how long"),
-        ({"vendor": Vendor(region="IN")}, "India", "the European Union"),
+        ({"vendor": Vendor(uses_cookies=True)}, TEXTS["cookies.some"], TEXTS["cookies.no"]),
+        ({"vendor": Vendor(uses_cookies={"id": 30})}, "device: id, for 30 days", TEXTS["cookies.no"]),
+        ({"vendor": Vendor(uses_cookies=False)}, TEXTS["cookies.no"], "in a cookie"),
+        ({"vendor": Vendor()}, TEXTS["choices"], "cookie"),
+        ({"vendor": Vendor(allows_erasure=False)}, TEXTS["rights"], "delete your data here and at"),
+        ({"vendor": Vendor(allows_erasure=True)}, "delete your data here and at Mixpanel", "random code"),
+        ({"vendor": "Another vendor"}, "Another vendor receives the data", "Mixpanel"),
+        ({"vendor": Vendor(retention_days=90)}, "After 90 days", "how long"),
+        ({"vendor": Vendor(region="IN")}, "India", "European Union"),
         ({"policy": FieldPolicy()}, TEXTS["ip.no"], TEXTS["ip.yes"]),
-        ({"policy": FieldPolicy()}, TEXTS["detectors"], "but for these"),
-        ({"policy": FieldPolicy(events={"q": keep(detect=False)})}, "but for these: q", TEXTS["ip.yes"]),
-        ({"policy": FieldPolicy(events={"q": keep(on_detect="report")})}, "but for these: q", TEXTS["ip.yes"]),
-        ({"policy": FieldPolicy(on_detect="report")}, TEXTS["ip.no"], "happen to stand in"),
-        ({"policy": FieldPolicy(detectors=["email"])}, TEXTS["ip.no"], "happen to stand in"),
-        ({"policy": FieldPolicy(on_detect={"phone": "report"})}, TEXTS["ip.no"], "happen to stand in"),
+        ({"policy": FieldPolicy()}, TEXTS["detectors"], "We do not look into these"),
+        ({"policy": FieldPolicy(events={"q": keep(detect=False)})}, "We do not look into these: q", TEXTS["ip.yes"]),
+        (
+            {"policy": FieldPolicy(events={"q": keep(on_detect="report")})},
+            "We do not look into these: q",
+            TEXTS["ip.yes"],
+        ),
+        ({"policy": FieldPolicy(on_detect="report")}, TEXTS["ip.no"], "We look for e-mail addresses"),
+        ({"policy": FieldPolicy(detectors=["email"])}, TEXTS["ip.no"], "We look for e-mail addresses"),
+        ({"policy": FieldPolicy(on_detect={"phone": "report"})}, TEXTS["ip.no"], "We look for e-mail addresses"),
         ({"policy": FieldPolicy(events={"client_ip": keep()})}, TEXTS["ip.yes"], TEXTS["ip.no"]),
         ({"policy": FieldPolicy(events={"ip": keep()})}, TEXTS["ip.yes"], TEXTS["ip.no"]),
         ({"policy": FieldPolicy(events={"ip": generalize(ip=True)})}, TEXTS["ip.coarse"], TEXTS["ip.yes"]),
@@ -150,14 +137,14 @@ def test_a_user_s_own_texts_take_the_place_of_ours():
 )
 def test_it_says_what_holds_and_not_what_does_not(more, said, unsaid):
     text = page(**more).to_markdown()
-    assert said.split("{")[0] in text
-    assert unsaid.split("{")[0] not in text
+    assert said.split("{")[0].strip() in text
+    assert unsaid.split("{")[0].strip() not in text
 
 
 def test_planned_events_are_named():
     policy = FieldPolicy(unplanned_events="drop", planned_events=["Viewed"]).for_event("Paid", {"total": keep()})
     text = page(policy).to_markdown()
-    assert "of no other" in text
+    assert "and nothing else" in text
     assert "Paid" in text
     assert "Viewed" in text
     assert "such as “Order placed”" not in text
@@ -181,7 +168,7 @@ def test_a_policy_that_keeps_everything_has_no_notice():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"policy": "plan"}, "policy must be a FieldPolicy"),
+        ({"policy": "plan"}, "takes a Mixpanel client or a FieldPolicy"),
         ({"contact": " "}, "contact must say"),
         ({"language": "es"}, "language must be one of en, de, fr"),
         ({"purposes": "analytics"}, "purposes must be a mapping"),
@@ -210,7 +197,13 @@ class Tags(HTMLParser):
         self.seen: list[str] = []
 
     def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
+        if tag != "a":
+            self.seen.append(tag)
+            return
+        # What looks like an address may be followed, and nothing else.
+        ((name, address),) = attrs
+        assert name == "href"
+        assert re.match(r"https://|mailto:[^:]+@", address)
 
 
 @given(st.text(min_size=1, max_size=40))
@@ -299,7 +292,7 @@ def test_any_text_of_the_application_stays_text(text):
 
 def test_a_path_stands_in_the_notice_as_it_is():
     # rule 6.1
-    made = notice(FieldPolicy(events={"a`b``c": keep(), "`": keep()}), contact="x").to_markdown()
+    made = notice(FieldPolicy(events={"a`b``c": keep(), "`": keep()}), contact="x", names=True).to_markdown()
     shown = [
         each.content
         for token in MarkdownIt().parse(made)
@@ -352,7 +345,7 @@ def test_it_names_every_property_that_can_be_sent_and_no_other(events, for_paid,
     sent = vendor.people[-1].properties.get("$set", {}) if vendor.people else {}
     assert set(sent) == {item["path"] for item in said if item["scope"] == "people"}
     for path in {item["path"] for item in said}:
-        assert path in page(policy).to_markdown() or path not in NAMES
+        assert path not in NAMES or f"`{path}`" in page(policy, names=True).to_markdown()
 
 
 def test_what_another_spelling_closes_is_told_to_be_left_out():
@@ -393,7 +386,7 @@ BASE = FieldPolicy(events={"plan": truncate(2), "cart": keep(deep=True), "cart.n
         ({"plan": pseudonymize()}, "events['plan'] is sent in another form: shortened became pseudonymous", False),
         ({"plan": drop()}, "events['plan'] is no longer sent", False),
         ({"cart.sku": drop()}, "events['cart']: cart.sku is left out now", False),
-        ({"plan": truncate(2, reason="x")}, "events['plan'] is explained otherwise", False),
+        ({"plan": truncate(2, reason="x")}, "events['plan'] is sent for another reason", False),
     ],
 )
 def test_more_data_needs_consent_anew_and_less_does_not(rules, text, needs):
@@ -486,7 +479,7 @@ def test_notices_are_compared_as_they_were_published():
             compare(wrong, page())
 
 
-NOT_SENT = "Your IP address is not sent."
+NOT_SENT = "We do not send your IP address."
 
 
 @pytest.mark.parametrize(
@@ -495,9 +488,12 @@ NOT_SENT = "Your IP address is not sent."
         (FieldPolicy(events={"plan": keep()}), NOT_SENT),
         (FieldPolicy(events={"count": keep(type=int, detect=False)}), NOT_SENT),
         (FieldPolicy(events={"email": keep(detect=False, personal=True)}), NOT_SENT),
-        (FieldPolicy(events={"client": generalize(ip=True)}), "Your IP address is sent in a coarser form."),
-        (FieldPolicy(events={"client": keep(detect=["-ip_address"])}), "Your IP address is sent."),
-        (FieldPolicy(events={"ip": keep(personal=True)}), "Your IP address is sent."),
+        (
+            FieldPolicy(events={"client": generalize(ip=True)}),
+            "Of your IP address we send only the first part, which many connections share.",
+        ),
+        (FieldPolicy(events={"client": keep(detect=["-ip_address"])}), "We send your IP address."),
+        (FieldPolicy(events={"ip": keep(personal=True)}), "We send your IP address."),
         (FieldPolicy(events={"request": keep(deep=True, detect=False)}), None),
         (FieldPolicy(events={"note": keep()}, detectors=["-ip_address"]), None),
         (FieldPolicy(events={"note": keep()}, on_detect={"ip_address": "report"}), None),
@@ -507,9 +503,9 @@ NOT_SENT = "Your IP address is not sent."
 def test_the_notice_says_of_ip_addresses_what_the_policy_does(policy, said):
     # rule 6.1: and nothing where the policy cannot tell
     text = notice(policy, contact="c").to_markdown()
-    assert [line for line in text.splitlines() if "IP address" in line and line.endswith(".")] == [said] * (
-        said is not None
-    )
+    assert [
+        line for line in text.splitlines() if "IP address" in line and line.endswith(".") and not line.startswith("- ")
+    ] == [said] * (said is not None)
 
 
 def test_what_a_flag_writes_is_told_beside_rules_for_its_event():
@@ -526,7 +522,7 @@ def test_what_a_flag_writes_is_told_beside_rules_for_its_event():
 
 def test_the_notice_claims_no_removal_where_addresses_are_exempt():
     policy = FieldPolicy(events={"note": keep()}, detect_allow=["*@gmail.com"])
-    assert "removed before it leaves" not in notice(policy, contact="c").to_markdown()
+    assert "take out those we recognise" not in notice(policy, contact="c").to_markdown()
 
 
 def test_a_notice_of_a_policy_without_personal_data_says_that_ids_are_pseudonyms():

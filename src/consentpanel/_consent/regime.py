@@ -38,21 +38,28 @@ _DENIALS = frozenset({Standing.WITHDRAWN, Standing.ANSWERED_FALSE, Standing.UNAV
 #: One regime for everybody, or a callable that answers for a subject id.
 RegimeRule: TypeAlias = Union[Regime, Callable[[str], Regime]]
 
-#: Codes (ISO 3166-1 and common synonyms) that `by_country` warns of when they are listed as opt-out.
-OPT_IN_COUNTRIES = frozenset(
-    # The European Union and the European Economic Area: GDPR articles 6(1)(a) and 7, ePrivacy directive article 5(3).
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK IS LI NO EL EU "
-    # The United Kingdom (UK GDPR, PECR), Switzerland, and Canada with Quebec (PIPEDA; Law 25).
-    "GB UK CH CA CA-QC QC".split()
+#: Codes (ISO 3166-1 and common synonyms) of the European Union with its outermost regions and Åland (TFEU, article 355), and of the
+#: European Economic Area, where the GDPR holds too.
+IN_THE_EU = frozenset(
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK EL EU GP MQ GF RE YT MF AX IS LI NO SJ".split()
+)
+#: Codes that `by_country` does not let be opt-out without a word of yours: it warns of them when they are listed.
+OPT_IN_COUNTRIES = IN_THE_EU | frozenset(
+    # The United Kingdom with its neighbours, Switzerland, Canada with Quebec, and what of France lies outside of the Union.
+    "GB UK GI GG JE IM CH CA CA-QC QC NC PF PM BL WF TF "
+    # Consent is the rule, or may be: Korea, China, Turkey, Vietnam, India; Brazil, Chile, Colombia, Thailand, Indonesia, Saudi Arabia,
+    # Serbia, Ukraine, Argentina, Israel, Monaco, Andorra.
+    "KR CN TR VN IN BR CL CO TH ID SA RS UA AR IL MC AD".split()
 )
 
 
 def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str] = ("US",)) -> Callable[[str], Regime]:
     """A regime by jurisdiction: opt-in everywhere, but for the countries that are listed.
 
-    The preset says nothing of the law: a list is your own word. One that names a country of the European Union or the
-    European Economic Area, the United Kingdom, Switzerland, Canada or Quebec is warned of, once. A country that is unknown, or
-    a `country_of` that fails, is opt-in.
+    The preset says nothing of the law: a list is your own word. One that names a country where others ask first, or where there is
+    doubt, is warned of, once: those of the European Union and the European Economic Area, the United Kingdom, Switzerland, Canada,
+    Korea, Brazil and some more. A country that is unknown, or a `country_of` that fails, is opt-in. What is sensitive, or about
+    children, needs consent wherever they live.
 
     Args:
         country_of: Takes the subject id, returns an ISO 3166 code such as ``"DE"`` or ``"US-CA"``, or None.
@@ -80,7 +87,8 @@ def by_country(country_of: Callable[[str], str | None], *, opt_out: Iterable[str
         listed.add(code.strip().upper())
     if odd := sorted(code for code in listed if _country(code) in OPT_IN_COUNTRIES):
         warn_once(
-            f"by_country(opt_out=) lists {', '.join(odd)}, where most others ask for opt-in: see that you mean it"
+            f"by_country(opt_out=) lists {', '.join(odd)}, which this library does not let be opt-out without a word of yours: others"
+            " ask first there, or the law is in doubt"
         )
 
     return _ByCountry(country_of, frozenset(listed))

@@ -15,7 +15,7 @@ from consentpanel._jobs._loading import load
 from consentpanel._jobs._saying import say, say_json, write
 from consentpanel._jobs._usage import UsageError, usable
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency import LANGUAGES, Change, Notice, compare
+from consentpanel.transparency import Change, Notice, compare
 from consentpanel.transparency._files import read_text
 
 DESCRIPTION = """\
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "notice", metavar="NOTICE", help="MODULE:ATTRIBUTE of a Notice, or of a function that makes one"
     )
-    parser.add_argument("--language", choices=LANGUAGES, help="the language that the function is asked for")
+    parser.add_argument("--language", help="the language that the function is asked for")
     parser.add_argument("--format", choices=tuple(_WRITERS), help="the form on standard output (md when left out)")
     parser.add_argument("--json", action="store_true", help="say as JSON what --write or --check did")
     what = parser.add_mutually_exclusive_group()

@@ -46,6 +46,11 @@ class PurposeMap:
         return not self._map
 
     @property
+    def given(self) -> Mapping[str, tuple[Purpose, ...]]:
+        """The map: the purposes by the name of an event or of a call."""
+        return self._map
+
+    @property
     def named(self) -> tuple[Purpose, ...]:
         """The purposes that the map names."""
         return tuple(dict.fromkeys(purpose for purposes in self._map.values() for purpose in purposes))

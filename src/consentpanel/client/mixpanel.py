@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from consentpanel._consent.standing import Standing
     from consentpanel._messages.message import Message
     from consentpanel.privacy_requests import PrivacyRequests
-    from consentpanel.transparency._audit import Configuration
+    from consentpanel.transparency._configuration import Configuration
 
 
 class Mixpanel(ConsentCalls):
@@ -211,14 +211,16 @@ class Mixpanel(ConsentCalls):
 
     @property
     def _configuration(self) -> Configuration:
-        """What `consentpanel.transparency.audit` holds to promises."""
-        from consentpanel.transparency._audit import Configuration
+        """What `consentpanel.transparency` tells visitors, and holds to promises."""
+        from consentpanel.transparency._configuration import Configuration
 
         settings = self._guard.settings()
         return Configuration(
             policy=settings.policy,
             regime=settings.regime,
             identity=settings.identity,
+            purposes=settings.purposes.given,
+            hold_for=settings.hold_for if settings.holds else None,
             hosts=frozenset(map(host_of, self._sealed.addresses)),
             privacy_host=None if settings.privacy is None else host_of(settings.privacy.host),
             asks_for_flags=getattr(self, "_remote_flags_provider", None) is not None,

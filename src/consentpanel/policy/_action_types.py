@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, Union
 
 import attrs
 
@@ -35,10 +35,35 @@ def _detect(value: object) -> bool | tuple[str, ...]:
     return value if isinstance(value, bool) else several("detect", "a bool or several kinds", value)
 
 
-def _reason(value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ConfigurationError(f"reason must be a non-empty str or None, not {type(value).__name__}")
-    return value
+#: Words of the publisher's own: in one language, or from languages such as ``"de"`` to the same in each; the first is the source.
+Text: TypeAlias = Union[str, Mapping[str, str]]
+
+
+def _is_text(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(isinstance(each, str) and each for pair in value.items() for each in pair)
+    return isinstance(value, str) and bool(value)
+
+
+def own_text(name: str, value: Any) -> Text:
+    """The publisher's own words, checked and copied.
+
+    Raises:
+        ConfigurationError: They are neither a text nor a mapping from languages to texts, or one is empty.
+    """
+    if not _is_text(value):
+        raise ConfigurationError(
+            f"{name} must be a non-empty str, or a mapping from languages to these, not {type(value).__name__}"
+        )
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _label(value: object) -> Text | None:
+    return None if value is None else own_text("label", value)
+
+
+def _reason(value: object) -> Text | None:
+    return None if value is None else own_text("reason", value)
 
 
 def _purpose(value: object) -> Purpose | None:
@@ -58,7 +83,9 @@ class Action:
 
     Attributes:
         categories: What kinds of personal data the property is, for the notice to visitors.
-        reason: Why it is shared, for the notice to visitors.
+        label: What the property is, in the words of a visitor.
+        reason: Why it is sent, for the notice to visitors.
+        example: A value as the application has it, for the notice to show what becomes of it.
         purpose: The purpose whose consent the property needs beside the message's own.
         detect: Whether detectors look into the value, or for which kinds.
         on_detect: What becomes of what they find, where it is not what the policy says.
@@ -69,7 +96,9 @@ class Action:
     #: Whether the action takes a list or dict as one value; if not, it takes each scalar of a list.
     whole: ClassVar[bool] = True
     categories: tuple[str, ...] = attrs.field(default=(), converter=_categories)
-    reason: str | None = attrs.field(default=None, converter=_reason)
+    label: Text | None = attrs.field(default=None, converter=_label)
+    reason: Text | None = attrs.field(default=None, converter=_reason)
+    example: Any = attrs.field(default=None, eq=False, repr=False)
     purpose: Purpose | None = attrs.field(default=None, converter=_purpose)
     detect: bool | tuple[str, ...] = attrs.field(default=True, converter=_detect)
     on_detect: OnDetect | Mapping[str, OnDetect] | None = None

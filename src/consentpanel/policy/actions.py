@@ -21,6 +21,7 @@ from consentpanel.policy._action_types import (
     Pseudonymize,
     Redact,
     Refuse,
+    Text,
     Transform,
     Truncate,
     Url,
@@ -35,8 +36,12 @@ class _Said(TypedDict, total=False):
 
     #: Kinds of personal data, for the notice to visitors.
     categories: Iterable[str]
-    #: Why it is shared, for the notice to visitors.
-    reason: str | None
+    #: What the property is in the words of a visitor, such as ``"what you paid"``; by language if wanted: ``{"en": ..., "de": ...}``.
+    label: Text | None
+    #: Why it is sent, for the notice to visitors; by language if wanted.
+    reason: Text | None
+    #: A value as the application has it, of nobody real: the notice shows what becomes of it.
+    example: Any
 
 
 class _Bound(_Said, total=False):

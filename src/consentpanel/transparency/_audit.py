@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 
-from consentpanel._consent.regime import OPT_IN_COUNTRIES, Regime
+from consentpanel._consent.regime import IN_THE_EU, Regime
 from consentpanel._mixpanel.hosts import API_HOSTS, PRIVACY_HOSTS, region_of
 from consentpanel._mixpanel.names import PERSONAL
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity
 from consentpanel.policy._action_types import Keep
 from consentpanel.policy._paths import category_of_path, keys_of
-from consentpanel.transparency._disclosures import TELLS_WHO, Item, ip_form, is_ip, items_of
-from consentpanel.transparency._notice import Vendor
+from consentpanel.transparency._configuration import Client, Configuration, configuration_of
+from consentpanel.transparency._disclosures import Item, ip_form, is_ip, items_of
+from consentpanel.transparency._forms import TELLS_WHO
 from consentpanel.transparency._promises import Promises
+from consentpanel.transparency._publisher import Vendor
 
 Severity = Literal["error", "warning"]
 _PSEUDONYMS = "Use identity=pseudonymous() or per_subject(store)."
@@ -46,36 +48,6 @@ class Breach:
 
 
 @attrs.frozen(kw_only=True)
-class Configuration:
-    """What a client works with, as far as it is held to promises.
-
-    Attributes:
-        policy: The field policy.
-        regime: What silence means.
-        identity: How ids leave; None where nobody said.
-        hosts: Where messages go; empty when that is not known.
-        privacy_host: Where requests for erasure go; None without them.
-        asks_for_flags: Whether the context of remote feature flags is sent.
-        is_client: Whether this is of a client, not of a policy alone.
-    """
-
-    policy: FieldPolicy
-    regime: Any = Regime.OPT_IN
-    identity: Identity | None = None
-    hosts: frozenset[str] = frozenset()
-    privacy_host: str | None = None
-    asks_for_flags: bool = True
-    is_client: bool = False
-
-
-class Client(Protocol):
-    """What `audit` needs of a client."""
-
-    @property
-    def _configuration(self) -> Configuration: ...
-
-
-@attrs.frozen(kw_only=True)
 class _Held:
     """What is held to the promises; `given` with what the arguments say otherwise, None where nobody said."""
 
@@ -88,8 +60,7 @@ class _Held:
         """Where messages go; None when that is not known, or there are several."""
         if not self.given.is_client and self.vendor is not None:
             return self.vendor.region
-        regions = {region_of(host, API_HOSTS) for host in self.given.hosts}
-        return regions.pop() if len(regions) == 1 else None
+        return self.given.region
 
 
 def audit(
@@ -125,10 +96,10 @@ def audit(
     """
     if not isinstance(promises, Promises):
         raise ConfigurationError(f"promises must be Promises, not {type(promises).__name__}")
-    given = Configuration(policy=target) if isinstance(target, FieldPolicy) else getattr(target, "_configuration", None)
-    if not isinstance(given, Configuration):
-        raise ConfigurationError(f"audit() takes a Mixpanel client or a FieldPolicy, not {type(target).__name__}")
-    items = () if given.policy.keeps_all else items_of(given.policy, purpose_map)
+    given = configuration_of("audit() takes", target)
+    items = (
+        () if given.policy.keeps_all else items_of(given.policy, given.purposes if purpose_map is None else purpose_map)
+    )
     held = _Held(
         given=attrs.evolve(given, regime=regime or given.regime, identity=identity or given.identity),
         items=tuple(item for item in items if given.asks_for_flags or item.scope != "flags"),
@@ -176,7 +147,7 @@ def _sharing(held: _Held, _: object) -> Iterator[_Found]:
             text = "No detector looks into it (detect=False), so that it may hold anything."
             yield "warning", item.rule, text, "Leave detect=False out, or constrain the value."
     if identity is not None and identity.is_plain and not policy.keeps_all:
-        text = "Ids leave as they are, so that the vendor's data can be joined with yours."
+        text = "Ids leave as they are, so that the vendor's data can be joined with yours; to a visitor a processor is a third party."
         yield "warning", "identity", text, _PSEUDONYMS
 
 
@@ -217,7 +188,7 @@ def _consent(held: _Held, promised: Any) -> Iterator[_Found]:
 def _promised_in(country: str, promised: Mapping[str, str]) -> str:
     """What was promised in a country: for itself, its country, its union, or everybody; opt-in where nothing was."""
     whole = country.partition("-")[0]
-    for region in (country, whole, *(("EU",) if whole in OPT_IN_COUNTRIES else ()), "*"):
+    for region in (country, whole, *(("EU",) if whole in IN_THE_EU else ()), "*"):
         if region in promised:
             return promised[region]
     return "opt_in"
@@ -291,7 +262,7 @@ def _erasure(held: _Held, _: object) -> Iterator[_Found]:
     if held.given.is_client and held.given.privacy_host is None:
         text = "The client cannot ask the vendor to erase anybody."
         yield "error", "privacy", text, "Give the client privacy=PrivacyRequests(...)."
-    if held.vendor is not None and not held.vendor.allows_erasure:
+    if held.vendor is not None and held.vendor.allows_erasure is False:
         yield "error", "vendor", "allows_erasure is not set.", "Set it, and offer it."
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency._disclosures import IP_FORMS, STRENGTH
+from consentpanel.transparency._disclosures import IP_FORMS
+from consentpanel.transparency._forms import STRENGTH, is_same, tells_more
 from consentpanel.transparency._notice import Notice
 
 
@@ -46,7 +47,7 @@ def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, An
     """What differs between two notices, and whether people must be asked anew.
 
     More data, a new purpose, a form that tells more, another receiver, a longer time or a weaker regime need consent
-    anew; less of any of them does not. The judgement is about facts; it is no legal advice.
+    anew, and so does another reason; less of any of them does not. The judgement is about facts; it is no legal advice.
 
     Args:
         old: The notice that people agreed to: a `Notice`, or its `to_json()`, as text or read.
@@ -67,6 +68,9 @@ def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, An
         ["analytics: events['coupon'] is sent now"]
     """
     before, after = _facts(old), _facts(new)
+    if "format" not in before:
+        # Published before notices told more.
+        after = _of_first_format(after)
     try:
         changes = [*_of_purposes(before, after), *_of_items(before, after), *_of_the_rest(before, after)]
     except (KeyError, TypeError, AttributeError, ValueError):
@@ -89,14 +93,43 @@ def _facts(notice: Notice | Mapping[str, Any] | str) -> Mapping[str, Any]:
     return facts
 
 
+#: The facts that notices of the first format had not.
+_SINCE_SECOND = (
+    "opt_out_countries",
+    "is_required",
+    "automated_decisions",
+    "sells_or_shares",
+    "data_source",
+    "texts",
+    "controller_name",
+)
+_OF_ITEMS_SINCE_SECOND = ("detail", "label")
+_OF_VENDOR_SINCE_SECOND = ("role", "transfer", "profiles_kept_until")
+
+
+def _of_first_format(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = _without(facts, (*_SINCE_SECOND, "format"))
+    found["purposes"] = [_without(each, ("legal_basis",)) for each in facts["purposes"]]
+    found["items"] = [_without(each, _OF_ITEMS_SINCE_SECOND) for each in facts["items"]]
+    found["vendor"] = _without(facts["vendor"], _OF_VENDOR_SINCE_SECOND)
+    return found
+
+
+def _without(facts: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in names}
+
+
 def _of_purposes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    old = {each["purpose"]: each["why"] for each in before["purposes"]}
-    new = {each["purpose"]: each["why"] for each in after["purposes"]}
-    for purpose, why in new.items():
+    old = {each["purpose"]: each for each in before["purposes"]}
+    new = {each["purpose"]: each for each in after["purposes"]}
+    for purpose, said in new.items():
         if purpose not in old:
             yield Change(f"{purpose}: the purpose is new", needs_consent=True)
-        elif why != old[purpose]:
+            continue
+        if said["why"] != old[purpose]["why"]:
             yield Change(f"{purpose}: another reason is given", needs_consent=True)
+        if (was := old[purpose].get("legal_basis")) != said.get("legal_basis"):
+            yield Change(f"{purpose}: another legal basis is given", needs_consent=was is not None)
     for purpose in old.keys() - new.keys():
         yield Change(f"{purpose}: the purpose is gone", needs_consent=False)
 
@@ -113,6 +146,10 @@ def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[C
         if more:
             text = f"{name} is sent in another form: {was['form']} became {item['form']}"
             yield Change(text, needs_consent=more > 0)
+        elif not is_same(was.get("detail", {}), item.get("detail", {})):
+            more_passes = tells_more(was.get("detail", {}), item.get("detail", {}))
+            how = "more" if more_passes else "less"
+            yield Change(f"{name} is sent in the same form, and {how} of it passes", needs_consent=more_passes)
         for what in ("exceptions", "not_with"):
             left_out, leaves_out = set(was.get(what, ())), set(item.get(what, ()))
             for gone in sorted(left_out - leaves_out):
@@ -121,8 +158,10 @@ def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[C
                 yield Change(f"{name}: {added} is left out now", needs_consent=False)
         if was.get("also_needs") != item.get("also_needs"):
             yield Change(f"{name} needs consent for other purposes", needs_consent=was.get("also_needs") is not None)
-        if was.get("reason") != item.get("reason") or was.get("categories") != item.get("categories"):
-            yield Change(f"{name} is explained otherwise", needs_consent=False)
+        if was.get("reason") != item.get("reason"):
+            yield Change(f"{name} is sent for another reason", needs_consent=was.get("reason") is not None)
+        if was.get("label") != item.get("label") or was.get("categories") != item.get("categories"):
+            yield Change(f"{name} is called otherwise", needs_consent=was.get("label") is not None)
     for key in old.keys() - new.keys():
         yield Change(f"{_named(key)} is no longer sent", needs_consent=False)
 
@@ -164,8 +203,9 @@ def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         was, now = before[name], after[name]
         if was != now:
             yield Change(f"{name}: {was} became {now}", needs_consent=order.index(now) > order.index(was))
+    yield from _of_countries(before.get("opt_out_countries"), after.get("opt_out_countries"))
     for name, text, asks in _OF_THE_VENDOR:
-        was, now = before["vendor"][name], after["vendor"][name]
+        was, now = before["vendor"].get(name), after["vendor"].get(name)
         if was != now:
             yield Change(f"vendor: {text.format(name=name, was=was, now=now)}", needs_consent=asks(was, now))
     for name, text in (
@@ -179,20 +219,58 @@ def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     if was != now:
         text = "what people do before they have answered is kept for another time, or no longer"
         yield Change(text, needs_consent=now is not None and (was is None or now > was))
+    for name, said in _OF_THE_PUBLISHER:
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            is_news = name != "controller_name" and now not in (None, False)
+            yield Change(said, needs_consent=was is not None or is_news)
     if before["contact"] != after["contact"]:
         yield Change("the contact is another", needs_consent=False)
+
+
+def _of_countries(was: list[str] | None, now: list[str] | None) -> Iterator[Change]:
+    old, new = set(was or ()), set(now or ())
+    for country in sorted(new - old):
+        yield Change(f"regime: silence is no no in {country} now", needs_consent=True)
+    for country in sorted(old - new):
+        yield Change(f"regime: {country} is asked before now", needs_consent=False)
+
+
+#: What the publisher has said. What was said of a matter of which nothing was is no change of it.
+_OF_THE_PUBLISHER = (
+    ("controller_name", "who is responsible is another"),
+    ("automated_decisions", "what is decided without a person is another"),
+    ("sells_or_shares", "whether personal information is sold or shared is answered otherwise"),
+    ("is_required", "whether the data must be given is answered otherwise"),
+    ("data_source", "from whom else the data comes is another"),
+    ("texts", "texts of the publisher's own are others"),
+)
 
 
 def _lasts_longer(was: int | None, now: int | None) -> bool:
     return now is None or (was is not None and now > was)
 
 
+def _is_said_otherwise(was: Any, _: Any) -> bool:
+    return was is not None
+
+
+def _stores_more(was: Any, now: Any) -> bool:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        return any(days > was.get(name, -1) for name, days in now.items())
+    # Named are cookies that were only said to be there.
+    return bool(now) and was is not True
+
+
 #: The facts about the vendor: how a change of each is told, and whether it needs consent.
 _OF_THE_VENDOR: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("name", "the {name} {was} became {now}", lambda *_: True),
-    ("region", "the {name} {was} became {now}", lambda *_: True),
-    ("targets_behaviour", "{name} became {now}", lambda _, now: now),
-    ("uses_cookies", "{name} became {now}", lambda _, now: now),
-    ("allows_erasure", "{name} became {now}", lambda _, now: not now),
+    ("region", "the {name} {was} became {now}", _is_said_otherwise),
+    ("role", "the {name} {was} became {now}", _is_said_otherwise),
+    ("transfer", "who can reach the data from abroad, or what protects it there, is another", _is_said_otherwise),
+    ("profiles_kept_until", "profiles are kept until something else", _is_said_otherwise),
+    ("targets_behaviour", "{name} became {now}", lambda _, now: bool(now)),
+    ("uses_cookies", "{name} became {now}", _stores_more),
+    ("allows_erasure", "{name} became {now}", lambda _, now: now is False),
     ("retention_days", "{was} days became {now}", _lasts_longer),
 )

@@ -12,27 +12,13 @@ from consentpanel._messages.purposes import PurposeMap
 from consentpanel._mixpanel.names import EXPOSURE, EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import Action, FieldPolicy
-from consentpanel.policy._action_types import Generalize, Keep
+from consentpanel.policy._action_types import Generalize, Keep, Text
 from consentpanel.policy._keys import folded
 from consentpanel.policy._names import category_of
-from consentpanel.policy._paths import keys_of, parts_of
+from consentpanel.policy._paths import category_of_path, keys_of, parts_of
 from consentpanel.policy._rules import SCOPES, is_closing
+from consentpanel.transparency._forms import FORMS, TELLS_WHO, detail_of, form_of
 
-#: In which form each action lets a value pass.
-FORMS: Mapping[str, str] = {
-    "keep": "as_is",
-    "url": "parts",
-    "transform": "computed",
-    "generalize": "generalized",
-    "truncate": "shortened",
-    "mask": "masked",
-    "pseudonymize": "pseudonymous",
-    "redact": "replaced",
-}
-#: Forms from the one that tells least to the one that tells most.
-STRENGTH = ("replaced", "pseudonymous", "masked", "generalized", "shortened", "parts", "computed", "as_is", "deep")
-#: Forms in which a personal property is still personal data that can be read.
-TELLS_WHO = frozenset({"as_is", "deep", "computed", "shortened", "masked", "parts"})
 #: Stands for what names no person and needs no consent: profiles of groups.
 NO_PURPOSE = "none"
 _SENDS_FIXED_TEXT = "redact"
@@ -47,9 +33,11 @@ class Item:
         event: The event that the rule is for; None for all of the scope.
         path: The property's path, as in the policy.
         form: In which form it leaves: one of `STRENGTH`.
+        detail: How exactly, as `detail_of` has it.
         purposes: Any of these must be consented to.
         also_needs: A purpose that must be consented to as well; None for none.
         categories: The categories of its rule.
+        label: What its rule calls it.
         reason: The reason of its rule.
         exceptions: Paths below it that are not sent.
         not_with: Events with which it is not sent.
@@ -61,9 +49,11 @@ class Item:
     path: str
     form: str
     purposes: tuple[str, ...]
+    detail: Mapping[str, Any] = attrs.field(factory=dict)
     also_needs: str | None = None
     categories: tuple[str, ...] = ()
-    reason: str | None = None
+    label: Text | None = None
+    reason: Text | None = None
     exceptions: tuple[str, ...] = ()
     not_with: tuple[str, ...] = ()
     is_built_in: bool = False
@@ -73,6 +63,12 @@ class Item:
         """The rule, as errors and audits name it."""
         return f"{self.scope if self.event is None else f'for_event({self.event!r})'}[{self.path!r}]"
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of personal data that it is, by its rule or else by its name."""
+        named = category_of_path(self.scope, self.path)
+        return self.categories or (() if named is None else (named,))
+
     def action_in(self, policy: FieldPolicy) -> Action | None:
         """The action of its rule; None for what is built in."""
         rules = policy.rules(self.scope) if self.event is None else policy.own_rules(self.event)
@@ -80,11 +76,17 @@ class Item:
 
     def as_dict(self) -> dict[str, Any]:
         """The item as JSON, without what is empty."""
+        found = {**attrs.asdict(self, recurse=False), "label": source_of(self.label), "reason": source_of(self.reason)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in attrs.asdict(self, recurse=False).items()
-            if value not in (None, (), False)
+            for name, value in found.items()
+            if value not in (None, (), False, {})
         }
+
+
+def source_of(text: Text | None) -> str | None:
+    """The publisher's own words in the language that they were written in first: a translation more changes no version."""
+    return next(iter(text.values())) if isinstance(text, Mapping) else text
 
 
 def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]] | None = None) -> tuple[Item, ...]:
@@ -162,10 +164,12 @@ def _items(
                 scope=scope,
                 event=event,
                 path=path,
-                form="deep" if isinstance(action, Keep) and action.deep else FORMS[action.name],
+                form=form_of(action),
+                detail=detail_of(action),
                 purposes=purposes,
                 also_needs=None if action.purpose is None or str(action.purpose) in purposes else str(action.purpose),
                 categories=action.categories,
+                label=action.label,
                 reason=action.reason,
                 exceptions=below,
                 not_with=not_with.get(_folded(path), ()),

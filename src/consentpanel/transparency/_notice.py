@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from consentpanel._checks import seconds, several
 from consentpanel._consent.regime import Regime
-from consentpanel._mixpanel.hosts import REGIONS
-from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
-from consentpanel.policy._names import words_of
-from consentpanel.transparency._disclosures import NO_PURPOSE, Item, ip_form, items_of, not_searched
-from consentpanel.transparency._page import Entry, Section, as_html, as_markdown
+from consentpanel.policy._action_types import Text, own_text
+from consentpanel.transparency._configuration import Client, configuration_of
+from consentpanel.transparency._disclosures import Item, ip_form, items_of, not_searched, source_of
+from consentpanel.transparency._page import Section, Use, as_html, as_markdown
 from consentpanel.transparency._printable import printable_json
+from consentpanel.transparency._publisher import Controller, Vendor
+from consentpanel.transparency._requirements import refuse_gaps, require_all, warn_of_words
+from consentpanel.transparency._telling import Telling
 from consentpanel.transparency._texts import Words
 
-
-@attrs.frozen(kw_only=True)
-class Vendor:
-    """Who receives the data, and what else is done with it that no policy of fields can know.
-
-    Attributes:
-        name: The vendor's name.
-        region: Where the project's data is kept: ``"US"``, ``"EU"`` or ``"IN"``.
-        retention_days: How long the data is kept there, in days; None when you do not say.
-        targets_behaviour: Whether what people do decides what they are shown or offered.
-        uses_cookies: Whether cookies are used for it.
-        allows_erasure: Whether people can have the vendor's copy deleted and get a copy of it.
-
-    Raises:
-        ConfigurationError: A value is malformed.
-
-    Example:
-        >>> Vendor(region="EU", retention_days=365).name
-        'Mixpanel'
-    """
-
-    name: str = "Mixpanel"
-    region: str = attrs.field(default="US")
-    retention_days: int | None = None
-    targets_behaviour: bool = False
-    uses_cookies: bool = False
-    allows_erasure: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError("vendor: name must be a non-empty str")
-        if self.region not in REGIONS:
-            raise ConfigurationError(f"vendor: region must be one of {', '.join(REGIONS)}")
-        days = self.retention_days
-        if days is not None and (type(days) is not int or days < 1):
-            raise ConfigurationError("vendor: retention_days must be a whole number of days, 1 or more")
+#: Facts that say where to write and when, and nothing of what is sent and to whom: another one is no other version.
+_OF_THE_FRAME = frozenset({"contact", "controller", "authority", "date", "choices_url", "service"})
 
 
 @attrs.frozen(kw_only=True)
@@ -65,10 +33,20 @@ class Notice:
     """What visitors are told. Made by `notice`, not by hand.
 
     Attributes:
-        language: ``"en"``, ``"de"`` or ``"fr"``.
+        language: The language of its words, such as ``"en"``.
         version: A digest of the facts, equal in all languages: what `ConsentRecord.policy_version` should hold.
         facts: What is told, without words: purposes, properties, regime, identity, vendor. JSON.
+        title: Its heading.
         sections: What is told, in words.
+        uses: The purposes that people can answer to, in words.
+        in_short: Who receives it, where it is kept and for how long: what each is, and what is said of it.
+        service: The service that people use, as they call it; None where nobody said.
+        controller: Who is responsible; None where nobody said.
+        vendor: Who receives the data.
+        contact: Where people can write to.
+        authority: To whom they can complain; None where nobody said.
+        date: From when it is valid; None where nobody said.
+        words: The texts of the language, the publisher's own among them.
     """
 
     language: str
@@ -76,6 +54,15 @@ class Notice:
     facts: Mapping[str, Any] = attrs.field(repr=False)
     title: str
     sections: tuple[Section, ...] = attrs.field(repr=False)
+    uses: tuple[Use, ...] = attrs.field(default=(), repr=False)
+    in_short: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    service: str | None = None
+    controller: str | None = None
+    vendor: str = "Mixpanel"
+    contact: str = ""
+    authority: str | None = None
+    date: dt.date | None = None
+    words: Words = attrs.field(eq=False, repr=False)
 
     @property
     def properties(self) -> frozenset[str]:
@@ -89,55 +76,103 @@ class Notice:
             >>> from consentpanel import FieldPolicy
             >>> from consentpanel.transparency import notice
             >>> notice(FieldPolicy(), contact="privacy@shop.example").to_markdown().splitlines()[0]
-            '# What we share with Mixpanel'
+            '# What we send to Mixpanel'
         """
         return as_markdown(self.title, self.sections)
 
     def to_html(self) -> str:
         """The notice as one page of HTML, which needs nothing else: no scripts, no fonts, no pictures."""
-        return as_html(self.title, self.sections, language=self.language, version=self.version)
+        return as_html(
+            self.title,
+            self.sections,
+            language=self.language,
+            direction=self.words.direction,
+            version=self.version,
+        )
 
     def to_json(self) -> str:
         """The notice as JSON: its facts, its version and its words."""
-        return printable_json(json.dumps(attrs.asdict(self), indent=2, ensure_ascii=False, sort_keys=True)) + "\n"
+        told: dict[str, Any] = {
+            "facts": self.facts,
+            "language": self.language,
+            "version": self.version,
+            "title": self.title,
+        }
+        told["sections"] = [attrs.asdict(section) for section in self.sections]
+        return printable_json(json.dumps(told, indent=2, ensure_ascii=False, sort_keys=True)) + "\n"
 
 
 def notice(
-    policy: FieldPolicy,
+    target: FieldPolicy | Client,
     *,
     contact: str,
-    purposes: Mapping[str, str] | Iterable[str] = (),
-    regime: Regime | Callable[[str], Regime] = Regime.OPT_IN,
+    purposes: Mapping[str, Text] | Iterable[str] = (),
+    regime: Regime | Callable[[str], Regime] | None = None,
     identity: Identity | None = None,
     vendor: Vendor | str | None = None,
     language: str = "en",
     strict: bool = False,
     purpose_map: Mapping[str, str | Iterable[str]] | None = None,
-    texts: Mapping[str, str] | None = None,
+    texts: Mapping[str, Text] | None = None,
     hold_for: float | None = None,
+    publish: bool = False,
+    names: bool = False,
+    written_in: str = "en",
+    service: Text | None = None,
+    controller: Controller | None = None,
+    legal_bases: Mapping[str, Text] | None = None,
+    authority: Text | None = None,
+    date: dt.date | None = None,
+    choices_url: str | None = None,
+    is_required: Text | Literal[False] | None = None,
+    automated_decisions: Text | Literal[False] | None = None,
+    sells_or_shares: Text | Literal[False] | None = None,
+    data_source: Text | None = None,
 ) -> Notice:
-    """Writes, from the live policy, what is shared with the vendor, what for, and what people can do about it.
+    """Writes, from the live policy, what is sent to the vendor, what for, and what people can do about it.
+
+    Words of your own (reasons, labels, whys and all others of the type `Text`) are a `str`, or a mapping from languages to these:
+    ``{"en": "to see what is bought", "de": "um zu sehen, was gekauft wird"}``. The version goes by the first one, so that a translation
+    more changes no version.
 
     Args:
-        policy: The policy that the client uses.
+        target: The client, of which policy, regime, identity, purposes, region and `hold_for` are known; or a policy, with the rest as
+            arguments.
         contact: Where people can say no and ask for erasure: an address or a URL.
         purposes: From purposes to why, in words that a visitor understands: ``{"analytics": "to see what is bought"}``.
-        regime: What silence means, as the client has it.
-        identity: How ids leave, as the client has it; when left out as a client without one has it.
-        vendor: Who receives the data; Mixpanel in the United States when left out.
-        language: ``"en"``, ``"de"`` or ``"fr"``. Reasons and purposes are yours, and in your language.
-        strict: Whether a property without a reason, or a purpose without a why, is an error.
+        regime: What silence means; as the client has it when left out, and opt-in for a policy.
+        identity: How ids leave; as the client has it when left out.
+        vendor: Who receives the data: a `Vendor`, or a name; Mixpanel when left out.
+        language: ``"en"``, ``"de"``, ``"fr"``, or one of a catalogue that was added.
+        strict: Whether a property without a reason, or a purpose without a why, is an error, and words without a translation and names
+            without a label are warned of.
         purpose_map: The purposes of events and calls, where the client has a map of them.
         texts: Texts of your own in the place of `TEXTS`, by their names.
         hold_for: The most seconds that messages of somebody who was never asked are held, where the client has
             ``while_unknown="hold"``; None where it has not.
+        publish: Whether the notice is to be published as it is: then everything that the law asks for and no program can know is
+            required, and the error names all that is missing.
+        names: Whether the names of properties are told as the vendor knows them.
+        written_in: The language of your own words that are a plain `str`.
+        service: The service that people use, as they call it, such as ``"Teahouse"``.
+        controller: Who is responsible (GDPR, article 13(1)(a)).
+        legal_bases: The legal basis of each purpose, such as ``{"analytics": "Legal basis: your consent, Article 6(1)(a) GDPR."}``; with
+            the legitimate interest where it is one (article 13(1)(c) and (d)).
+        authority: To whom people can complain (article 13(2)(d)).
+        date: From when the notice is valid.
+        choices_url: The page on which people answer: the panel.
+        is_required: False when people need not give this data, or in words why they must, and what happens otherwise (article 13(2)(e)).
+        automated_decisions: False when nothing is decided by it without a person, or in words what is (articles 13(2)(f) and 22).
+        sells_or_shares: False when no personal information is sold or shared in the sense of California's Civil Code, 1798.140, or in
+            words what is.
+        data_source: From whom else the data comes, where it is not all from the person (article 14(2)(f)).
 
     Returns:
         The notice.
 
     Raises:
-        ConfigurationError: An argument is malformed, the policy is `keep_all()`, or, in strict mode, something lacks
-            its reason; the text names all that do.
+        ConfigurationError: An argument is malformed, the policy is `keep_all()`, something lacks its reason in strict mode, or
+            something is missing that a notice needs which is published; the text names all that is missing.
 
     Example:
         >>> from consentpanel import FieldPolicy, keep
@@ -146,132 +181,134 @@ def notice(
         >>> sorted(page.properties)[-1], len(page.version)
         ('plan', 19)
     """
-    if not isinstance(policy, FieldPolicy):
-        raise ConfigurationError(f"policy must be a FieldPolicy, not {type(policy).__name__}")
+    given = configuration_of("notice() takes", target)
     if not isinstance(contact, str) or not contact.strip():
         raise ConfigurationError("contact must say where people can write to: an address or a URL")
-    who = vendor if isinstance(vendor, Vendor) else Vendor(name=vendor) if vendor is not None else Vendor()
+    words = Words(language, texts)
+    receiver = vendor if isinstance(vendor, Vendor) else Vendor(name=vendor) if vendor is not None else Vendor()
+    if receiver.region is None and given.region is not None:
+        receiver = attrs.evolve(receiver, region=given.region)
     if not isinstance(purposes, Mapping):
         purposes = {str(each): "" for each in several("purposes", "a mapping or several purposes", purposes)}
-    whys = dict(purposes)
-    items = items_of(policy, purpose_map)
-    served = (purpose for item in items for purpose in (*item.purposes, item.also_needs) if purpose is not None)
-    named = list(dict.fromkeys((*whys, *served)))
+    policy = given.policy
+    items = tuple(
+        item
+        for item in items_of(policy, given.purposes if purpose_map is None else purpose_map)
+        if given.asks_for_flags or item.scope != "flags"
+    )
+    telling = Telling(
+        policy=policy,
+        items=items,
+        regime=given.regime if regime is None else regime,
+        identity=_identity_of(policy, identity or given.identity),
+        vendor=receiver,
+        whys={purpose: own_text(f"purposes[{purpose!r}]", why) for purpose, why in purposes.items() if why},
+        named=tuple(dict.fromkeys((*purposes, *_served(items)))),
+        legal_bases={
+            purpose: own_text(f"legal_bases[{purpose!r}]", each) for purpose, each in (legal_bases or {}).items()
+        },
+        contact=contact,
+        controller=controller,
+        service=None if service is None else own_text("service", service),
+        authority=None if authority is None else own_text("authority", authority),
+        date=date,
+        choices_url=choices_url,
+        is_required=is_required,
+        automated_decisions=automated_decisions,
+        sells_or_shares=sells_or_shares,
+        data_source=None if data_source is None else own_text("data_source", data_source),
+        held_for=given.hold_for if hold_for is None else seconds("hold_for", hold_for),
+        shows_names=names,
+    )
+    telling.check()
     if strict:
-        _refuse_gaps(items, named, whys)
-    facts: dict[str, Any] = {
-        "purposes": [{"purpose": purpose, "why": whys.get(purpose, "")} for purpose in named],
-        "items": [item.as_dict() for item in items],
-        "regime": regime.value if isinstance(regime, Regime) else "by_region",
-        "identity": (identity or (pseudonymous() if policy.forbids_personal_data else plain())).kind,
-        "vendor": attrs.asdict(who),
-        "ip_address": ip_form(items, policy),
-        "not_searched": not_searched(policy, items),
-        "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
-        "contact": contact,
-    }
-    if hold_for is not None:
-        facts["held_for"] = seconds("hold_for", hold_for)
-    version = "n1_" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    words = Words(language, texts)
+        refuse_gaps(telling)
+    if publish:
+        require_all(telling)
+    if strict or publish:
+        warn_of_words(telling, language, written_in)
+    facts = _facts(telling, texts or {})
+    version = _version(facts)
     return Notice(
         language=language,
         version=version,
         facts=facts,
-        title=words("title", vendor=who.name),
-        sections=tuple(_sections(facts, items, who, words, version)),
+        title=words("title", vendor=receiver.name),
+        sections=tuple(telling.sections(words, version)),
+        uses=tuple(telling.uses(words)),
+        in_short=tuple(telling.in_short(words)),
+        service=None if telling.service is None else words.own(telling.service),
+        controller=None if controller is None else controller.name,
+        vendor=receiver.name,
+        contact=contact,
+        authority=None if telling.authority is None else words.own(telling.authority),
+        date=date,
+        words=words,
     )
 
 
-def _refuse_gaps(items: Iterable[Item], named: Iterable[str], whys: Mapping[str, str]) -> None:
-    lacking = [item.rule for item in items if not item.reason]
-    lacking += [f"purposes[{purpose!r}]" for purpose in named if purpose != NO_PURPOSE and not whys.get(purpose)]
-    if lacking:
-        raise ConfigurationError(f"a notice in strict mode needs a reason for each of: {', '.join(lacking)}")
+def _served(items: Iterable[Item]) -> list[str]:
+    return [purpose for item in items for purpose in (*item.purposes, item.also_needs) if purpose is not None]
 
 
-def _sections(
-    facts: Mapping[str, Any], items: Iterable[Item], vendor: Vendor, words: Words, version: str
-) -> Iterable[Section]:
-    yield Section(heading="", paragraphs=(words("intro", vendor=vendor.name),))
-    for purpose in facts["purposes"]:
-        yield _purpose(purpose["purpose"], purpose["why"], facts["regime"], items, vendor, words)
-    yield Section(heading=words("technical"), entries=tuple(_technical(facts, vendor, words)))
-    yield Section(heading=words("who"), paragraphs=tuple(_receiver(facts, vendor, words)))
-    yield Section(heading=words("choices"), paragraphs=tuple(_choices(facts, vendor, words, version)))
+def _identity_of(policy: FieldPolicy, said: Identity | None) -> str:
+    return (said or (pseudonymous() if policy.forbids_personal_data else plain())).kind
 
 
-def _receiver(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterable[str]:
-    days, but = vendor.retention_days, facts["not_searched"]
-    yield words("who.text", vendor=vendor.name, region=words(f"region.{vendor.region}"))
-    yield words("retention.unknown") if days is None else words("retention.days", days=str(days))
-    yield words(f"identity.{facts['identity']}", vendor=vendor.name)
-    yield words("targeting.yes" if vendor.targets_behaviour else "targeting.no")
-    yield words("cookies.yes" if vendor.uses_cookies else "cookies.no")
-    if facts["ip_address"] != "unknown":
-        yield words(f"ip.{facts['ip_address']}")
-    if but is not None:
-        yield words("detectors.but", paths=", ".join(but)) if but else words("detectors")
+def _version(facts: Mapping[str, Any]) -> str:
+    counted = {name: value for name, value in facts.items() if name not in _OF_THE_FRAME}
+    return "n2_" + hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _choices(facts: Mapping[str, Any], vendor: Vendor, words: Words, version: str) -> Iterable[str]:
-    yield words("choices.opt_out" if facts["regime"] == "opt_out" else "choices.opt_in")
-    yield words("choices.no")
-    if "held_for" in facts:
-        yield words("choices.held", minutes=str(math.ceil(facts["held_for"] / 60)))
-    if vendor.allows_erasure:
-        yield words("choices.erase", vendor=vendor.name)
-    yield words("choices.contact", contact=facts["contact"])
-    yield words("version", version=version)
+def _facts(telling: Telling, texts: Mapping[str, Text]) -> dict[str, Any]:
+    policy, receiver = telling.policy, telling.vendor
+    found: dict[str, Any] = {
+        "format": 2,
+        "purposes": [
+            {
+                "purpose": purpose,
+                "why": source_of(telling.whys.get(purpose)) or "",
+                "legal_basis": source_of(telling.legal_bases.get(purpose)),
+            }
+            for purpose in telling.named
+        ],
+        "items": [item.as_dict() for item in telling.items],
+        "regime": telling.regime_name,
+        "opt_out_countries": telling.opt_out_countries,
+        "identity": telling.identity,
+        "vendor": {
+            **attrs.asdict(receiver),
+            "profiles_kept_until": source_of(receiver.profiles_kept_until),
+            "transfer": _transfer(receiver),
+            "uses_cookies": dict(receiver.cookies) or receiver.uses_cookies,
+        },
+        "ip_address": ip_form(telling.items, policy),
+        "not_searched": not_searched(policy, telling.items),
+        "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
+        **{
+            name: _denied_or_said(getattr(telling, name))
+            for name in ("is_required", "automated_decisions", "sells_or_shares")
+        },
+        "data_source": source_of(telling.data_source),
+        "texts": {name: source_of(text) for name, text in texts.items()},
+        "contact": telling.contact,
+        "controller": None if telling.controller is None else attrs.asdict(telling.controller),
+        "controller_name": None if telling.controller is None else telling.controller.name,
+        "authority": source_of(telling.authority),
+        "date": None if telling.date is None else telling.date.isoformat(),
+        "choices_url": telling.choices_url,
+        "service": source_of(telling.service),
+    }
+    if telling.held_for is not None:
+        found["held_for"] = telling.held_for
+    return found
 
 
-def _purpose(purpose: str, why: str, regime: str, items: Iterable[Item], vendor: Vendor, words: Words) -> Section:
-    mine = [item for item in items if purpose in (*item.purposes, item.also_needs)]
-    paragraphs = [words(f"basis.{'none' if purpose == NO_PURPOSE else regime}")]
-    if why:
-        paragraphs.insert(0, words("why", why=why))
-    if not mine:
-        paragraphs.append(words("nothing"))
-    entries = [_entry(item, purpose, words, vendor) for item in mine if not item.is_built_in]
-    if any(item.is_built_in for item in mine):
-        entries.append(Entry(label=words("technical.variant"), path=EXPOSURE_EVENT))
-    heading = words.purpose(purpose, vendor.name)
-    return Section(heading=heading, paragraphs=tuple(paragraphs), entries=tuple(entries))
+def _denied_or_said(value: Text | Literal[False] | None) -> str | Literal[False] | None:
+    return False if value is False else source_of(value)
 
 
-def _entry(item: Item, purpose: str, words: Words, vendor: Vendor) -> Entry:
-    if item.event is not None:
-        place = words("event.one", event=item.event)
-    else:
-        place = words("event.any" if item.scope == "events" else f"scope.{item.scope}")
-    details = [words(f"form.{item.form}"), place]
-    if item.not_with:
-        details.append(words("event.except", events="”, “".join(item.not_with)))
-    if item.exceptions:
-        details.append(words("except", paths=", ".join(item.exceptions)))
-    if item.also_needs is not None and item.also_needs != purpose:
-        details.append(words("also_needs", purpose=words.purpose(item.also_needs, vendor.name)))
-    label = ", ".join(map(words.category, item.categories)) or _label(item.path)
-    return Entry(label=label, details=tuple(details), reason=item.reason, path=item.path)
-
-
-def _label(path: str) -> str:
-    """A path in words: ``"items[].unitPrice"`` becomes ``"items: unit price"``."""
-    parts = [" ".join(words_of(part)) or part for part in path.replace("[]", "").replace("'", "").split(".")]
-    return ": ".join(parts)
-
-
-def _technical(facts: Mapping[str, Any], vendor: Vendor, words: Words) -> Iterable[Entry]:
-    planned = facts["planned_events"]
-    names = words("names_of_actions") if planned is None else words("names_of_planned", events=", ".join(planned))
-    yield Entry(label=names, path="event")
-    for name, path in (
-        ("technical.id", "distinct_id"),
-        ("technical.device", "$device_id"),
-        ("technical.time", "time"),
-        ("technical.number", "$insert_id"),
-        ("technical.library", "mp_lib, $lib_version"),
-        ("technical.token", "token"),
-        ("technical.group", "$group_key, $group_id"),
-    ):
-        yield Entry(label=words(name, vendor=vendor.name), path=path)
+def _transfer(vendor: Vendor) -> Any:
+    if not vendor.transfer:
+        return vendor.transfer
+    return {"countries": list(vendor.transfer.countries), "safeguard": source_of(vendor.transfer.safeguard)}

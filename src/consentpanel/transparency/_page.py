@@ -45,12 +45,46 @@ li:last-child { border-bottom: 0; }
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One thing that is sent: what, in which form, why, and its name in the data."""
+    """One thing that is sent.
+
+    Attributes:
+        label: What it is.
+        form: In which form it leaves.
+        example: A value as it leaves; None where there is no good one.
+        details: When it is sent, with what exceptions, and what else it needs.
+        reason: Why it is sent; None where nobody said.
+        path: Its name as the vendor knows it, where it is to be shown.
+    """
 
     label: str
+    form: str = ""
+    example: str | None = None
     details: tuple[str, ...] = ()
     reason: str | None = None
     path: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Use:
+    """A purpose that people answer to, in words.
+
+    Attributes:
+        purpose: What is recorded: ``"analytics"``.
+        title: What it is called.
+        text: What is done, and why.
+        basis: Whether it is asked for before, and the legal basis.
+        needs_consent: Whether nothing is sent without a yes; False where people object.
+        sensitive: That sensitive data is among it, and which; None where there is none.
+        entries: What is sent.
+    """
+
+    purpose: str
+    title: str
+    text: str
+    basis: str
+    needs_consent: bool
+    sensitive: str | None = None
+    entries: tuple[Entry, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +124,7 @@ def _markdown_entry(entry: Entry) -> str:
 
 def _said(entry: Entry) -> str:
     """The details and the reason of an entry, as sentences."""
-    return " ".join(_sentence(text) for text in (", ".join(entry.details), entry.reason) if text)
+    return " ".join(_sentence(text) for text in (entry.form, ", ".join(entry.details), entry.reason) if text)
 
 
 def _quoted(text: str) -> str:
@@ -124,19 +158,34 @@ def _html(text: str) -> str:
     return escape(_line(text))
 
 
+# What a reader may follow: an address by HTTPS, or of e-mail. The text is escaped before, so that no quote is in it.
+_ADDRESS = re.compile(
+    r"https://(?:[^\s<>&;.,)]|&amp;|[.,)](?=[^\s<>&;.,)]))+|[\w.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}",
+    re.ASCII,
+)
+
+
+def _linked(escaped: str) -> str:
+    return _ADDRESS.sub(
+        lambda found: f'<a href="{"" if found[0].startswith("https://") else "mailto:"}{found[0]}">{found[0]}</a>',
+        escaped,
+    )
+
+
 def _sentence(text: str) -> str:
     whole = text[:1].upper() + text[1:]
     return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 
-def as_html(title: str, sections: Iterable[Section], *, language: str, version: str) -> str:
+def as_html(title: str, sections: Iterable[Section], *, language: str, direction: str, version: str) -> str:
     """The page as HTML, in a language, with the version of the notice in its head."""
-    return "\n".join(_html_lines(_html(title), sections, language, version)) + "\n"
+    begin = f'<html lang="{escape(language)}">' if direction == "ltr" else f'<html lang="{escape(language)}" dir="rtl">'
+    return "\n".join(_html_lines(_html(title), sections, begin, version)) + "\n"
 
 
-def _html_lines(title: str, sections: Iterable[Section], language: str, version: str) -> Iterator[str]:
+def _html_lines(title: str, sections: Iterable[Section], begin: str, version: str) -> Iterator[str]:
     yield "<!doctype html>"
-    yield f'<html lang="{escape(language)}">'
+    yield begin
     yield "<head>"
     yield '<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -152,7 +201,7 @@ def _html_lines(title: str, sections: Iterable[Section], language: str, version:
         if is_named:
             yield f'<h2 id="part-{number}">{_html(section.heading)}</h2>'
         for paragraph in section.paragraphs:
-            yield f"<p>{_html(paragraph)}</p>"
+            yield f"<p>{_linked(_html(paragraph))}</p>"
         if section.entries:
             yield "<ul>"
             yield from map(_html_entry, section.entries)

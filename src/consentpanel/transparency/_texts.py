@@ -1,175 +1,168 @@
-"""The words of a notice: English here, other languages in gettext catalogues, and a user's own above both."""
+"""The words of a notice and of the panel: English here, other languages in catalogues, a publisher's own above both."""
 
 from __future__ import annotations
 
-import gettext
+import datetime as dt
 import re
-from collections.abc import Mapping
-from importlib.resources import as_file, files
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 from consentpanel.errors import ConfigurationError
-
-_BRACES = re.compile(r"\{(\w+)\}")
-LANGUAGES = ("en", "de", "fr")
-DOMAIN = "consentpanel"
+from consentpanel.transparency._catalogues import ALL_SENTENCES, BRACES, Translator
+from consentpanel.transparency._labels import label_of
+from consentpanel.transparency._languages import direction_of, wider
+from consentpanel.transparency._territories import TERRITORIES
 
 #: The texts by their names; what stands in braces is filled in.
-TEXTS: Mapping[str, str] = MappingProxyType(
-    {
-        "title": "What we share with {vendor}",
-        "intro": (
-            "We use {vendor} to understand how our service is used. This page is written from the settings that are in"
-            " force, and says what leaves our systems, why, and what you can do about it."
-        ),
-        "version": "Version of this notice: {version}",
-        "purpose.analytics": "Usage statistics",
-        "purpose.profiles": "Your profile at {vendor}",
-        "purpose.feature_flags": "Trying out features",
-        "purpose.none": "What names no person",
-        "purpose.other": "{purpose}",
-        "why": "Why: {why}",
-        "basis.opt_in": "Only if you have agreed to it. Without your consent nothing of it is sent.",
-        "basis.opt_out": "Unless you object. When you have objected, nothing of it is sent.",
-        "basis.by_region": (
-            "Only if you have agreed to it, where the law asks for that; elsewhere unless you object. When you have said"
-            " no, nothing of it is sent."
-        ),
-        "basis.none": "This describes groups such as companies, and names no person.",
-        "collected": "What is sent",
-        "nothing": "Nothing is sent for this purpose.",
-        "event.any": "with what you do in our service",
-        "event.one": "with the action “{event}”",
-        "event.except": "but not with “{events}”",
-        "scope.people": "in your profile",
-        "scope.groups": "in the profile of a group",
-        "scope.flags": "when a feature is chosen for you",
-        "also_needs": "only if you have also agreed to: {purpose}",
-        "except": "without {paths}",
-        "names_of_actions": "The names of the things you do in our service, such as “Order placed”.",
-        "names_of_planned": "The names of these actions and of no other: {events}",
-        "technical": "With every message",
-        "technical.id": "your id",
-        "technical.device": "an id of your device, where our service knows one",
-        "technical.time": "the time",
-        "technical.number": "a number for the message, so that it is counted once",
-        "technical.library": "the name and version of the library that sends it",
-        "technical.token": "the number of our project at {vendor}",
-        "technical.group": "the name of the group",
-        "technical.variant": "which variant of a feature you were shown, and how long it took to find out",
-        "form.as_is": "as it is",
-        "form.deep": "with everything in it",
-        "form.parts": "without the parts that may say who you are",
-        "form.computed": "in a form that we compute from it",
-        "form.generalized": "in a coarser form",
-        "form.shortened": "shortened",
-        "form.masked": "mostly hidden",
-        "form.pseudonymous": "replaced by a code",
-        "form.replaced": "replaced by a fixed text",
-        "who": "Who receives it",
-        "who.text": "{vendor} receives it and works for us as a service provider. The data is kept in: {region}.",
-        "region.US": "the United States",
-        "region.EU": "the European Union",
-        "region.IN": "India",
-        "retention.days": "It is kept for {days} days.",
-        "retention.unknown": "Ask us how long it is kept.",
-        "identity.plain": "{vendor} knows you by the id that our service gave you.",
-        "identity.pseudonymous": (
-            "{vendor} knows you by a code that we compute from your id. It does not know the id; we could compute the code"
-            " again."
-        ),
-        "identity.per_subject": (
-            "{vendor} knows you by a random code. When we delete our note of it, nobody can tell any more which data is"
-            " yours."
-        ),
-        "targeting.yes": "What you do is used to choose what you are shown or offered.",
-        "targeting.no": "What you do is not used to choose advertising or offers for you.",
-        "cookies.yes": "Cookies are used for this.",
-        "cookies.no": "No cookies are used for this: our server sends the messages.",
-        "ip.no": "Your IP address is not sent.",
-        "ip.coarse": "Your IP address is sent in a coarser form.",
-        "ip.yes": "Your IP address is sent.",
-        "detectors": (
-            "When e-mail addresses, telephone numbers, card numbers or the like happen to stand in what is sent, they are"
-            " removed before it leaves."
-        ),
-        "detectors.but": (
-            "When e-mail addresses, telephone numbers, card numbers or the like happen to stand in what is sent, they are"
-            " removed before it leaves, but for these: {paths}"
-        ),
-        "choices": "What you can do",
-        "choices.opt_in": "You can agree or not, and take your consent back at any time. Nothing else depends on it.",
-        "choices.opt_out": "You can object at any time.",
-        "choices.no": "When you say no, what still waits is thrown away, and nothing new is sent.",
-        "choices.held": (
-            "What you do before you have answered waits for at most {minutes} min. It is sent only if you then agree to"
-            " that as well; otherwise it is deleted."
-        ),
-        "choices.erase": "You can have the data at {vendor} deleted, and get a copy of it.",
-        "choices.contact": "Write to us: {contact}",
-        "category.user.name": "name",
-        "category.user.contact.email": "e-mail address",
-        "category.user.contact.phone_number": "telephone number",
-        "category.user.contact.address": "postal address",
-        "category.user.contact.address.postal_code": "postal code",
-        "category.user.location.precise": "exact place",
-        "category.user.demographic.date_of_birth": "date of birth",
-        "category.user.demographic": "facts about you, such as age or gender",
-        "category.user.demographic.profile": "views and orientation",
-        "category.user.health_and_medical": "health",
-        "category.user.government_id": "official number",
-        "category.user.financial": "bank or card details",
-        "category.user.unique_id": "user name or account number",
-        "category.user.device.ip_address": "IP address",
-        "category.user.device.device_id": "number of your device",
-        "category.user.device.cookie_id": "cookie or session number",
-        "category.user.authorization.credentials": "password or key",
-        "category.user.content": "picture or text of yours",
-        "category.user.behavior": "what you do in our service",
-        "category.user.behavior.purchase_history": "what you buy",
-    }
-)
+TEXTS: Mapping[str, str] = MappingProxyType(dict(ALL_SENTENCES))
+
+_DAYS_OF_A_YEAR = 365
+_OF_A_PURPOSE = re.compile(r"purpose\..+|panel\.purpose\..+\.(?:title|text|text\.plain)", re.DOTALL)
 
 
 class Words:
     """The texts of one language.
 
     Args:
-        language: ``"en"``, ``"de"`` or ``"fr"``.
-        own: Texts that take the place of these, by their names in `TEXTS`.
+        language: One of `languages`.
+        own: Texts that take the place of these, by their names in `TEXTS`, or name a purpose of the application's own as
+            ``"purpose.newsletter"``, ``"panel.purpose.newsletter.title"`` or ``"panel.purpose.newsletter.text"``; in each language, or in one
+            for all.
 
     Raises:
         ConfigurationError: There is no such language, or no text of such a name.
     """
 
-    def __init__(self, language: str, own: Mapping[str, str] | None = None) -> None:
-        if language not in LANGUAGES:
-            raise ConfigurationError(f"language must be one of {', '.join(LANGUAGES)}")
-        self._own = dict(own or {})
-        for name, text in self._own.items():
-            if name not in TEXTS or not isinstance(text, str):
+    def __init__(self, language: str, own: Mapping[str, str | Mapping[str, str]] | None = None) -> None:
+        self._translator = Translator(language)
+        for name, text in (own or {}).items():
+            if not (name in TEXTS or _OF_A_PURPOSE.fullmatch(name)) or not _is_text(text):
                 raise ConfigurationError(f"texts[{name!r}]: the names are those of consentpanel.transparency.TEXTS")
-        self._translated = _translations(language)
+        self._own = {name: self.own(text) for name, text in (own or {}).items()}
 
-    def __call__(self, name: str, **values: str) -> str:
+    @property
+    def language(self) -> str:
+        """The language's tag, as in ``lang=`` of HTML."""
+        return self._translator.language
+
+    @property
+    def language_name(self) -> str:
+        """The language's name in itself; its tag where a catalogue does not say it."""
+        name = self("language.name")
+        return self.language if name == TEXTS["language.name"] and self.language != "en" else name
+
+    @property
+    def direction(self) -> Literal["ltr", "rtl"]:
+        """In which direction it is written, as in ``dir=`` of HTML."""
+        return direction_of(self.language)
+
+    def __call__(self, name: str, /, **values: str) -> str:
         """The text of that name, filled in."""
-        text = self._own.get(name) or self._translated.gettext(TEXTS[name])
-        # At once, so that what is filled in is not filled in itself.
-        return _BRACES.sub(lambda found: values.get(found[1], found[0]), text)
+        return _filled(self._own.get(name) or self._translator.text(TEXTS[name]), values)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a text of that name."""
+        return name in self._own or name in TEXTS
 
     def purpose(self, purpose: str, vendor: str) -> str:
         """A purpose in words; one of the application's own by its name."""
         name = f"purpose.{purpose}"
-        return self(name if name in TEXTS else "purpose.other", purpose=purpose, vendor=vendor)
+        return self(name if self.has(name) else "purpose.other", purpose=purpose, vendor=vendor)
 
     def category(self, category: str) -> str:
         """A category of personal data in words; one without words by its name."""
         name = f"category.{category}"
         return self(name) if name in TEXTS else category
 
+    def label(self, name: str, scope: str | None = None) -> str | None:
+        """What a property is, as a visitor would say it.
 
-def _translations(language: str) -> gettext.NullTranslations:
-    if language == "en":
-        return gettext.NullTranslations()
-    with as_file(files("consentpanel.transparency") / "locale") as directory:
-        return gettext.translation(DOMAIN, directory, [language])
+        Args:
+            name: The property's name in any spelling, without what stands above it; the vendor's as the vendor writes
+                them.
+            scope: ``"groups"`` where it stands in the profile of a group.
+
+        Returns:
+            The label; None where there is none, so that the application must give its own.
+        """
+        label = label_of(name, scope)
+        return None if label is None else self._translator.text(label)
+
+    def own(self, text: str | Mapping[str, str]) -> str:
+        """The publisher's own text: in this language, else in the wider one, else the first that there is."""
+        if isinstance(text, str):
+            return text
+        by_language = {language.casefold().replace("_", "-"): each for language, each in text.items()}
+        found = (by_language[tag] for tag in wider(self.language.casefold()) if tag in by_language)
+        return next(found, next(iter(text.values()), ""))
+
+    def date(self, day: dt.date) -> str:
+        """A day, such as "3 November 2026"; of a moment the day in UTC."""
+        if isinstance(day, dt.datetime):
+            day = _in_utc(day).date()
+        name = "date.first" if day.day == 1 else "date"
+        return self(name, day=str(day.day), month=self(f"month.{day.month}"), year=str(day.year))
+
+    def time(self, moment: dt.datetime) -> str:
+        """A moment, such as "3 November 2026, 18:40 (UTC)"; one without a zone is in UTC already."""
+        utc = _in_utc(moment)
+        return self("time", date=self.date(utc), hour=str(utc.hour), minute=f"{utc.minute:02}")
+
+    def period(self, days: int) -> str:
+        """So many days; whole years as years."""
+        years, rest = divmod(days, _DAYS_OF_A_YEAR)
+        return self._counted("period.years", years) if years and not rest else self._counted("period.days", days)
+
+    def months(self, months: int) -> str:
+        """So many months."""
+        return self._counted("period.months", months)
+
+    def listed(self, items: Iterable[str]) -> str:
+        """Several in one sentence: "a, b and c"."""
+        *before, last = list(items) or [""]
+        if not before:
+            return last
+        first = before[0]
+        for each in before[1:]:
+            first = self("list.comma", first=first, next=each)
+        return self("list.and", first=first, last=last)
+
+    def country(self, code: str) -> str:
+        """A country by its code (ISO 3166), and a part of one as "United States (CA)"; an unknown code as it is."""
+        whole, _, part = code.partition("-")
+        english = TERRITORIES.get(whole.upper())
+        if english is None:
+            return code
+        name = self._translator.territory(english)
+        return self("part", whole=name, part=part.upper()) if part else name
+
+    def _counted(self, name: str, count: int) -> str:
+        one, many = f"{name}.one", f"{name}.many"
+        own = self._own.get(one if count == 1 else many)
+        return _filled(own or self._translator.counted(TEXTS[one], TEXTS[many], count), {"count": str(count)})
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """A text with its values: an empty one leaves no gap, and one that ends a sentence does not end it twice."""
+    made, *rest = BRACES.split(text)
+    # At once, so that what is filled in is not filled in itself.
+    for name, after in zip(rest[::2], rest[1::2], strict=True):
+        value, then = values.get(name, f"{{{name}}}"), after
+        if not value:
+            made = made.removesuffix(" ")
+            then = after if made else after.lstrip(" ")
+        elif value.endswith((".", "!", "?")):
+            then = after.removeprefix(".")
+        made += value + then
+    return made
+
+
+def _in_utc(moment: dt.datetime) -> dt.datetime:
+    return moment.replace(tzinfo=dt.timezone.utc) if moment.tzinfo is None else moment.astimezone(dt.timezone.utc)
+
+
+def _is_text(text: object) -> bool:
+    if isinstance(text, Mapping):
+        return bool(text) and all(isinstance(each, str) for pair in text.items() for each in pair)
+    return isinstance(text, str)

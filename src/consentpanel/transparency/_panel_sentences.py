@@ -1,0 +1,194 @@
+"""The English sentences of the page on which a person answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+#: By names; all begin with `panel.`.
+PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
+    {
+        "panel.heading": "Your choice: may we measure how you use {service}?",
+        "panel.heading.opt_out": "Your choice: whether we measure how you use {service}",
+        "panel.service": "our service",
+        "panel.service.in": "this service",
+        "panel.intro": (
+            "{controller} would like to send data about how you use {service} to {vendor}, a company that analyses it "
+            "for us. We do this only with your consent. Say yes or no to each use; you can withdraw your consent here "
+            "at any time."
+        ),
+        "panel.intro.we": (
+            "We would like to send data about how you use {service} to {vendor}, a company that analyses it for us. "
+            "We do this only with your consent. Say yes or no to each use; you can withdraw your consent here at any "
+            "time."
+        ),
+        "panel.intro.mixed": (
+            "We work with {vendor}, a company that analyses for us how {service} is used. Under each use you read "
+            "whether we need your consent for it, or send data unless you object. Say yes or no to each use; you can "
+            "change your answer here at any time."
+        ),
+        "panel.intro.opt_out": (
+            "We send data about how you use {service} to {vendor}, a company that analyses it for us, unless you "
+            "object. You can say no to each use here at any time."
+        ),
+        "panel.equal": "You can use all of {service}, whichever answer you give.",
+        "panel.transfer": "Where {vendor} keeps the data: {region}. {transfer}",
+        "panel.details": "See exactly what is sent",
+        "panel.details.link": "See exactly what is sent, for how long it is kept, and your rights",
+        "panel.table.what": "What",
+        "panel.table.form": "In which form",
+        "panel.table.example": "For example",
+        "panel.skip": "Go to your choices",
+        "panel.choices.heading": "Your choices",
+        "panel.language": "Language",
+        "panel.purpose.analytics.title": "Measuring use",
+        "panel.purpose.analytics.text": "We send what you do in {service}, with an ID for you: {why}.",
+        "panel.purpose.analytics.text.plain": "We send what you do in {service}, with an ID for you.",
+        "panel.purpose.profiles.title": "A profile of you at {vendor}",
+        "panel.purpose.profiles.text": "We collect facts about you in one place: {why}.",
+        "panel.purpose.profiles.text.plain": "We collect facts about you in one place.",
+        "panel.purpose.feature_flags.title": "Trying out new features with you",
+        "panel.purpose.feature_flags.text": (
+            "{vendor} chooses which version of a feature you see. If you say no, you see the standard version."
+        ),
+        "panel.purpose.other.title": "{purpose}",
+        "panel.purpose.other.text": "We send data about you for this use: {why}.",
+        "panel.purpose.other.text.plain": "We send data about you for this use.",
+        "panel.purpose.sensitive": (
+            "This includes sensitive data: {categories}. We send it only if you expressly say yes here."
+        ),
+        "panel.answer": "Your answer to “{purpose}”",
+        "panel.switch.on": "Yes",
+        "panel.switch.off": "No",
+        "panel.switch.unanswered": "Not answered yet: nothing is sent",
+        "panel.standing.yes": "Yes since {date}.",
+        "panel.standing.until": "It holds until {date}.",
+        "panel.standing.no": "No since {date}.",
+        "panel.standing.no_signal": "No, by your browser’s privacy signal.",
+        "panel.standing.objected": "You objected on {date}. Nothing is sent.",
+        "panel.standing.opt_out": "Not answered: it is sent unless you object.",
+        "panel.button.reject_all": "No to all",
+        "panel.button.accept_all": "Yes to all",
+        "panel.button.save": "Save my choice",
+        "panel.none": "none",
+        "panel.after.accept": "Saved: yes. From now on we send this data to {vendor}. You can say no here at any time.",
+        "panel.after.reject": (
+            "Saved: no. We send nothing about you for these uses, and will not ask again before {ask_again}."
+        ),
+        "panel.after.reject.plain": "Saved: no. We send nothing about you for these uses.",
+        "panel.after.save": "Saved. Yes to: {granted}. No to: {denied}.",
+        "panel.after.error": "Your answer could not be saved, so nothing is sent. Please try again.",
+        "panel.after.error.plain": "Your answer could not be saved. Please try again.",
+        "panel.error.incomplete": "Say yes or no to at least one use, then save.",
+        "panel.error.changed": (
+            "This page has changed since you opened it. Nothing was saved: please look and answer again."
+        ),
+        "panel.error.too_many": (
+            "Too many requests have come from you in a short time. Nothing was saved: please wait a little and try "
+            "again."
+        ),
+        "panel.error.refused": (
+            "This request did not come from this page, so we did not carry it out. Please open the page again and "
+            "answer here."
+        ),
+        "panel.expiry": "Your yes holds until {date}. Then we ask again.",
+        "panel.again.changed": "We ask again because this has changed: {changes}. Until you answer, nothing is sent.",
+        "panel.again.expired": "We ask again because your answer of {date} has run out.",
+        "panel.changes.heading": "What has changed since your answer",
+        "panel.withdraw.heading": "Change your mind",
+        "panel.withdraw.text": (
+            "Say no to a use and save: that is all. We stop sending at once and discard what has not left yet. What "
+            "we did until then remains lawful; what {vendor} already has stays until it is deleted (see below)."
+        ),
+        "panel.withdraw.text.plain": (
+            "Say no to a use and save: that is all. We stop sending at once and discard what has not left yet. What "
+            "we did until then remains lawful; what {vendor} already has stays until it is deleted."
+        ),
+        "panel.withdraw.button": "Stop sending my data",
+        "panel.withdraw.done": "Stopped on {date}. Nothing more is sent. Delete what was already sent as well?",
+        "panel.withdraw.done.plain": "Stopped on {date}. Nothing more is sent.",
+        "panel.object.text": (
+            "We do this without asking first. You have the right to object at any time, without giving a reason."
+        ),
+        "panel.object.button": "I object: do not send my data",
+        "panel.history.heading": "Your answers so far",
+        "panel.history.granted": "{date}: yes to “{purpose}” (notice {version}, {source})",
+        "panel.history.granted.plain": "{date}: yes to “{purpose}” ({source})",
+        "panel.history.denied": "{date}: no to “{purpose}” ({source})",
+        "panel.history.withdrawn": "{date}: you took back your yes to “{purpose}”",
+        "panel.history.gpc": "{date}: no to “{purpose}”, by your browser’s privacy signal (GPC)",
+        "panel.history.empty": "You have not answered yet.",
+        "panel.history.copy": "Download my answers",
+        "panel.receipt": "Download my answers",
+        "panel.receipt.text": "A file with your answers, when you gave them and to which notice, for you to keep.",
+        "panel.source.panel": "this page",
+        "panel.source.gpc": "your browser’s privacy signal",
+        "panel.source.login": "taken over when you signed in",
+        "panel.source.website": "our website",
+        "panel.source.banner": "a banner on our website",
+        "panel.source.other": "{source}",
+        "panel.gpc.honoured": (
+            "Opt-out request honored: your browser sends Global Privacy Control, and we treat it as your no to: "
+            "{purposes}."
+        ),
+        "panel.gpc.conflict": (
+            "Your browser’s signal says no, but on {date} you said yes here. We follow the no until you say yes again."
+        ),
+        "panel.held.nothing": (
+            "Until you answer, nothing about you is sent, and nothing is collected for sending later."
+        ),
+        "panel.held.waiting": (
+            "What you do now waits on our server for at most {minutes} minutes. It is sent only if you say yes; "
+            "otherwise it is deleted."
+        ),
+        "panel.status.unavailable": "We cannot look up your answer at the moment, so nothing is sent.",
+        "panel.erase.heading": "Delete what {vendor} has about you",
+        "panel.erase.text": (
+            "We ask {vendor} to delete your data. That can take several weeks; we answer you within one month. We "
+            "also stop sending, so that nothing new arrives."
+        ),
+        "panel.erase.button": "Delete my data at {vendor}",
+        "panel.erase.kept": "The record of your answers stays until {date}, so that we can prove them.",
+        "panel.erase.kept.plain": "The record of your answers stays, so that we can prove them.",
+        "panel.erase.done": "Asked on {date}, number {task}. Status: {status}.",
+        "panel.erase.failed": (
+            "The request did not get through. Your no is saved; we will try again. If you hear nothing by {date}, "
+            "write to {contact}."
+        ),
+        "panel.erase.failed.plain": "The request did not get through. Your no is saved. Please write to {contact}.",
+        "panel.export.heading": "Get a copy of your data",
+        "panel.export.text": (
+            "We get what {vendor} has about you and give you a copy, free of charge, within one month."
+        ),
+        "panel.export.button": "Ask for a copy",
+        "panel.export.done": "Asked on {date}, number {task}. Status: {status}.",
+        "panel.export.failed": "The request did not get through. Please try again later, or write to {contact}.",
+        "panel.requests.heading": "Your requests",
+        "panel.request.deletion": "Deletion at {vendor}, asked for on {date}, number {task}: {status}",
+        "panel.request.deletion.plain": "Deletion at {vendor}, number {task}: {status}",
+        "panel.request.retrieval": "Copy from {vendor}, asked for on {date}, number {task}: {status}",
+        "panel.request.retrieval.plain": "Copy from {vendor}, number {task}: {status}",
+        "panel.task.pending": "received, not begun yet",
+        "panel.task.staging": "being prepared",
+        "panel.task.started": "under way",
+        "panel.task.success": "done",
+        "panel.task.failure": "failed; write to us",
+        "panel.task.revoked": "called off",
+        "panel.task.not_found": "not found; write to us",
+        "panel.task.unknown": "not known at the moment",
+        "panel.rights": (
+            "You may also have data corrected, restrict or object to its use, and take it elsewhere. Write to "
+            "{contact}."
+        ),
+        "panel.complaint": "If you are not satisfied, you can complain to {authority}.",
+        "panel.banner.text": (
+            "May we measure how you use {service}? {vendor} would analyse it for us. You can say yes or no, and "
+            "change your answer at any time."
+        ),
+        "panel.banner.more": "See what is sent, and choose use by use",
+        "panel.notice.link": "Read the whole notice",
+        "panel.footer.link": "Privacy choices",
+        "panel.version": "Notice {version} of {date}",
+        "panel.version.plain": "Notice {version}",
+    }
+)
