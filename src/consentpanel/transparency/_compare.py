@@ -100,6 +100,7 @@ _SINCE_SECOND = (
     "automated_decisions",
     "sells_or_shares",
     "data_source",
+    "works_without_consent",
     "texts",
     "controller_name",
 )
@@ -219,11 +220,10 @@ def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     if was != now:
         text = "what people do before they have answered is kept for another time, or no longer"
         yield Change(text, needs_consent=now is not None and (was is None or now > was))
-    for name, said in _OF_THE_PUBLISHER:
+    for name, said, asks in _OF_THE_PUBLISHER:
         was, now = before.get(name), after.get(name)
         if was != now:
-            is_news = name != "controller_name" and now not in (None, False)
-            yield Change(said, needs_consent=was is not None or is_news)
+            yield Change(said, needs_consent=asks(was, now))
     if before["contact"] != after["contact"]:
         yield Change("the contact is another", needs_consent=False)
 
@@ -236,23 +236,32 @@ def _of_countries(was: list[str] | None, now: list[str] | None) -> Iterator[Chan
         yield Change(f"regime: {country} is asked before now", needs_consent=False)
 
 
-#: What the publisher has said. What was said of a matter of which nothing was is no change of it.
-_OF_THE_PUBLISHER = (
-    ("controller_name", "who is responsible is another"),
-    ("automated_decisions", "what is decided without a person is another"),
-    ("sells_or_shares", "whether personal information is sold or shared is answered otherwise"),
-    ("is_required", "whether the data must be given is answered otherwise"),
-    ("data_source", "from whom else the data comes is another"),
-    ("texts", "texts of the publisher's own are others"),
+def _was_said(was: Any, _: Any) -> bool:
+    return was is not None
+
+
+def _is_news(was: Any, now: Any) -> bool:
+    return was is not None or now not in (None, False)
+
+
+#: What the publisher has said: how a change of each is told, and whether it needs consent.
+_OF_THE_PUBLISHER: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
+    ("controller_name", "who is responsible is another", _was_said),
+    ("automated_decisions", "what is decided without a person is another", _is_news),
+    ("sells_or_shares", "whether personal information is sold or shared is answered otherwise", _is_news),
+    ("is_required", "whether the data must be given is answered otherwise", _is_news),
+    (
+        "works_without_consent",
+        "whether the service works without consent is answered otherwise",
+        lambda was, _: was is True,
+    ),
+    ("data_source", "from whom else the data comes is another", _is_news),
+    ("texts", "texts of the publisher's own are others", _is_news),
 )
 
 
 def _lasts_longer(was: int | None, now: int | None) -> bool:
     return now is None or (was is not None and now > was)
-
-
-def _is_said_otherwise(was: Any, _: Any) -> bool:
-    return was is not None
 
 
 def _stores_more(was: Any, now: Any) -> bool:
@@ -265,10 +274,10 @@ def _stores_more(was: Any, now: Any) -> bool:
 #: The facts about the vendor: how a change of each is told, and whether it needs consent.
 _OF_THE_VENDOR: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("name", "the {name} {was} became {now}", lambda *_: True),
-    ("region", "the {name} {was} became {now}", _is_said_otherwise),
-    ("role", "the {name} {was} became {now}", _is_said_otherwise),
-    ("transfer", "who can reach the data from abroad, or what protects it there, is another", _is_said_otherwise),
-    ("profiles_kept_until", "profiles are kept until something else", _is_said_otherwise),
+    ("region", "the {name} {was} became {now}", _was_said),
+    ("role", "the {name} {was} became {now}", _was_said),
+    ("transfer", "who can reach the data from abroad, or what protects it there, is another", _was_said),
+    ("profiles_kept_until", "profiles are kept until something else", _was_said),
     ("targets_behaviour", "{name} became {now}", lambda _, now: bool(now)),
     ("uses_cookies", "{name} became {now}", _stores_more),
     ("allows_erasure", "{name} became {now}", lambda _, now: now is False),

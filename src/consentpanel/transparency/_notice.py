@@ -46,6 +46,7 @@ class Notice:
         contact: Where people can write to.
         authority: To whom they can complain; None where nobody said.
         date: From when it is valid; None where nobody said.
+        works_without_consent: Whether people can use all of the service whichever answer they give; None where nobody said.
         words: The texts of the language, the publisher's own among them.
     """
 
@@ -62,6 +63,7 @@ class Notice:
     contact: str = ""
     authority: str | None = None
     date: dt.date | None = None
+    works_without_consent: bool | None = None
     words: Words = attrs.field(eq=False, repr=False)
 
     @property
@@ -128,6 +130,7 @@ def notice(
     automated_decisions: Text | Literal[False] | None = None,
     sells_or_shares: Text | Literal[False] | None = None,
     data_source: Text | None = None,
+    works_without_consent: bool | None = None,
 ) -> Notice:
     """Writes, from the live policy, what is sent to the vendor, what for, and what people can do about it.
 
@@ -165,6 +168,8 @@ def notice(
         automated_decisions: False when nothing is decided by it without a person, or in words what is (articles 13(2)(f) and 22).
         sells_or_shares: False when no personal information is sold or shared in the sense of California's Civil Code, 1798.140, or in
             words what is.
+        works_without_consent: True when people can use all of the service whichever answer they give (GDPR, article 7(4)), which the panel then
+            says; of anything else it says nothing.
         data_source: From whom else the data comes, where it is not all from the person (article 14(2)(f)).
 
     Returns:
@@ -214,6 +219,7 @@ def notice(
         date=date,
         choices_url=choices_url,
         is_required=is_required,
+        works_without_consent=works_without_consent,
         automated_decisions=automated_decisions,
         sells_or_shares=sells_or_shares,
         data_source=None if data_source is None else own_text("data_source", data_source),
@@ -243,6 +249,7 @@ def notice(
         contact=contact,
         authority=None if telling.authority is None else words.own(telling.authority),
         date=date,
+        works_without_consent=works_without_consent,
         words=words,
     )
 
@@ -290,6 +297,7 @@ def _facts(telling: Telling, texts: Mapping[str, Text]) -> dict[str, Any]:
             for name in ("is_required", "automated_decisions", "sells_or_shares")
         },
         "data_source": source_of(telling.data_source),
+        "works_without_consent": telling.works_without_consent,
         "texts": {name: source_of(text) for name, text in texts.items()},
         "contact": telling.contact,
         "controller": None if telling.controller is None else attrs.asdict(telling.controller),

@@ -69,6 +69,7 @@ class Telling:
     date: dt.date | None
     choices_url: str | None
     is_required: Text | Literal[False] | None
+    works_without_consent: bool | None
     automated_decisions: Text | Literal[False] | None
     sells_or_shares: Text | Literal[False] | None
     data_source: Text | None
@@ -109,6 +110,8 @@ class Telling:
             raise ConfigurationError(f"date must be a datetime.date, not {type(self.date).__name__}")
         if self.choices_url is not None and (not isinstance(self.choices_url, str) or not self.choices_url.strip()):
             raise ConfigurationError("choices_url must be a URL, or None")
+        if self.works_without_consent is not None and not isinstance(self.works_without_consent, bool):
+            raise ConfigurationError("works_without_consent must be True, False, or None where nothing is said of it")
         for name in ("is_required", "automated_decisions", "sells_or_shares"):
             value = getattr(self, name)
             if value is True:
