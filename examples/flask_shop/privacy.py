@@ -92,6 +92,7 @@ def privacy_notice(language: str = "en") -> Notice:
         },
         legal_bases={"analytics": CONSENT},
         is_required=False,
+        works_without_consent=True,
         automated_decisions=False,
         choices_url="https://shop.example/privacy/",
         date=dt.date(2026, 11, 1),

@@ -11,7 +11,6 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.heading": "Your choice: may we measure how you use {service}?",
         "panel.heading.opt_out": "Your choice: whether we measure how you use {service}",
         "panel.service": "our service",
-        "panel.service.in": "this service",
         "panel.intro": (
             "{controller} would like to send data about how you use {service} to {vendor}, a company that analyses it "
             "for us. We do this only with your consent. Say yes or no to each use; you can withdraw your consent here "
@@ -63,7 +62,9 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.switch.unanswered": "Not answered yet: nothing is sent",
         "panel.standing.yes": "Yes since {date}.",
         "panel.standing.until": "It holds until {date}.",
+        "panel.standing.yes.notice": "Yes since {date}, to notice {version}.",
         "panel.standing.no": "No since {date}.",
+        "panel.standing.no.notice": "No since {date}, to notice {version}.",
         "panel.standing.no_signal": "No, by your browser’s privacy signal.",
         "panel.standing.objected": "You objected on {date}. Nothing is sent.",
         "panel.standing.opt_out": "Not answered: it is sent unless you object.",
@@ -94,6 +95,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.expiry": "Your yes holds until {date}. Then we ask again.",
         "panel.again.changed": "We ask again because this has changed: {changes}. Until you answer, nothing is sent.",
         "panel.again.expired": "We ask again because your answer of {date} has run out.",
+        "panel.again.notice": "We ask again because our notice has changed since your answer of {date}.",
         "panel.changes.heading": "What has changed since your answer",
         "panel.withdraw.heading": "Change your mind",
         "panel.withdraw.text": (
@@ -117,6 +119,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.history.denied": "{date}: no to “{purpose}” ({source})",
         "panel.history.withdrawn": "{date}: you took back your yes to “{purpose}”",
         "panel.history.gpc": "{date}: no to “{purpose}”, by your browser’s privacy signal (GPC)",
+        "panel.history.unknown": "{date}: your answer to “{purpose}” no longer counts ({source})",
         "panel.history.empty": "You have not answered yet.",
         "panel.history.copy": "Download my answers",
         "panel.receipt": "Download my answers",
@@ -126,6 +129,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.source.login": "taken over when you signed in",
         "panel.source.website": "our website",
         "panel.source.banner": "a banner on our website",
+        "panel.source.none": "where is not recorded",
         "panel.source.other": "{source}",
         "panel.gpc.honoured": (
             "Opt-out request honored: your browser sends Global Privacy Control, and we treat it as your no to: "
@@ -148,6 +152,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
             "also stop sending, so that nothing new arrives."
         ),
         "panel.erase.button": "Delete my data at {vendor}",
+        "panel.erase.confirm": "Yes, delete my data at {vendor}",
         "panel.erase.kept": "The record of your answers stays until {date}, so that we can prove them.",
         "panel.erase.kept.plain": "The record of your answers stays, so that we can prove them.",
         "panel.erase.done": "Asked on {date}, number {task}. Status: {status}.",
@@ -161,6 +166,8 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
             "We get what {vendor} has about you and give you a copy, free of charge, within one month."
         ),
         "panel.export.button": "Ask for a copy",
+        "panel.export.confirm": "Yes, ask for a copy",
+        "panel.export.link": "Open your copy",
         "panel.export.done": "Asked on {date}, number {task}. Status: {status}.",
         "panel.export.failed": "The request did not get through. Please try again later, or write to {contact}.",
         "panel.requests.heading": "Your requests",

@@ -117,6 +117,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "transfer.none": "The data does not leave this area.",
         "in_short.who": "Who receives it",
         "in_short.where": "Where it is kept",
+        "in_short.reached": "{region}; it can also be accessed from: {countries}",
         "in_short.long": "For how long",
         "in_short.who.processor": "{vendor}, as our processor",
         "in_short.who.controller": "{vendor}, which decides for itself how it uses the data",

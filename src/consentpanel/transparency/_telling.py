@@ -172,7 +172,7 @@ class Telling:
             )
 
     def _what_and_why(self, purpose: str, words: Words) -> str:
-        service = words("panel.service.in") if self.service is None else words.own(self.service)
+        service = words("panel.service") if self.service is None else words.own(self.service)
         if purpose not in self.whys:
             return self._of_the_panel(purpose, "text.plain", words, service=service)
         # Its own sentence has a full stop.
@@ -193,7 +193,14 @@ class Telling:
             who = words(f"in_short.who.{vendor.role.removesuffix('_controller')}", vendor=who)
         yield words("in_short.who"), who
         if vendor.region is not None:
-            yield words("in_short.where"), words(f"region.{vendor.region}")
+            where = words(f"region.{vendor.region}")
+            if vendor.transfer:
+                where = words(
+                    "in_short.reached",
+                    region=where,
+                    countries=words.listed(map(words.country, vendor.transfer.countries)),
+                )
+            yield words("in_short.where"), where
         kept = []
         if vendor.retention_days is not None:
             kept.append(words("in_short.events", period=words.period(vendor.retention_days)))
