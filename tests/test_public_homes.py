@@ -13,7 +13,7 @@ import pytest
 import consentpanel
 from consentpanel import ConsentRecord, ConsentStatus, Decision, MessageError, Outcome, Purpose, Reason
 
-PACKAGES = ("", ".cmp", ".observers", ".policy", ".registry", ".testing", ".transparency", ".transport")
+PACKAGES = ("", ".cmp", ".observers", ".panel", ".policy", ".registry", ".testing", ".transparency", ".transport")
 FIRST_DECISION = (
     "fCQCQ0RR910001t7GrO2b7gLHaA9s`Y%X79Wn*b`X>V?nj0i+!V`+0~Z*G*6lqrFfeUvDS2XA$BV{dI`lxP5q2Tyf$V{dI`l#`T<2y$g)VPkY<"
     "WR!)JQk0Aaa%Ew2Z*G)m0E`AwWnpt~Zj_Uhj1OaPZgXXBbYEw3VQzF~WR!)JQk0AcWo~3}Z)t9Hl#B*tc4cmKbCiq)Wp-t5bd-z)P+@6gl#B;("

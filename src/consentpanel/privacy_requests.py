@@ -190,13 +190,18 @@ class PrivacyRequests:
         """As `create_deletion`, by the ids that the vendor knows; `waits` says whether for a vendor that is too busy."""
         return self._create("deletion", vendor_ids, {}, waits=waits)
 
-    def look_up_deletion(self, task_id: str) -> PrivacyTask:
+    def look_up_deletion(self, task_id: str, *, within: float | None = None) -> PrivacyTask:
         """How far a deletion is.
+
+        Args:
+            task_id: The vendor's number of it.
+            within: The most seconds that the vendor's answer is waited for, where somebody waits for a page; then it is not asked a
+                second time. When left out, `timeout`.
 
         Raises:
             PrivacyRequestError: The vendor does not say.
         """
-        return self._look_up("deletion", task_id)
+        return self._look_up("deletion", task_id, within)
 
     def cancel_deletion(self, task_id: str) -> None:
         """Takes a deletion back that the vendor has not begun.
@@ -224,21 +229,26 @@ class PrivacyRequests:
         return self.create_retrieval_of(self._mapped(subject_ids), disclosure_type)
 
     def create_retrieval_of(
-        self, vendor_ids: Iterable[str], disclosure_type: DisclosureType = "Data"
+        self, vendor_ids: Iterable[str], disclosure_type: DisclosureType = "Data", *, waits: bool = True
     ) -> tuple[PrivacyTask, ...]:
-        """As `create_retrieval`, by the ids that the vendor knows."""
+        """As `create_retrieval`, by the ids that the vendor knows; `waits` says whether for a vendor that is too busy."""
         if disclosure_type not in ("Data", "Categories", "Sources"):
             raise ConfigurationError("disclosure_type must be 'Data', 'Categories' or 'Sources'")
         more = {"disclosure_type": disclosure_type} if self._compliance_type == "CCPA" else {}
-        return self._create("retrieval", vendor_ids, more)
+        return self._create("retrieval", vendor_ids, more, waits=waits)
 
-    def look_up_retrieval(self, task_id: str) -> PrivacyTask:
+    def look_up_retrieval(self, task_id: str, *, within: float | None = None) -> PrivacyTask:
         """How far a retrieval is, and the link to the data once it is there.
+
+        Args:
+            task_id: The vendor's number of it.
+            within: The most seconds that the vendor's answer is waited for, where somebody waits for a page; then it is not asked a
+                second time. When left out, `timeout`.
 
         Raises:
             PrivacyRequestError: The vendor does not say.
         """
-        return self._look_up("retrieval", task_id)
+        return self._look_up("retrieval", task_id, within)
 
     def _mapped(self, subject_ids: Any) -> list[str]:
         is_one = isinstance(subject_ids, (str, bytes)) or not isinstance(subject_ids, Iterable)
@@ -263,8 +273,9 @@ class PrivacyRequests:
             created.append(PrivacyTask(kind=kind, task_id=str(task_id), count=len(some)))
         return tuple(created)
 
-    def _look_up(self, kind: str, task_id: str) -> PrivacyTask:
-        results = self._ask("GET", _PATHS[kind] + _checked(task_id), expected=200)
+    def _look_up(self, kind: str, task_id: str, within: float | None) -> PrivacyTask:
+        tries = _TRIES if within is None else 1
+        results = self._ask("GET", _PATHS[kind] + _checked(task_id), expected=200, tries=tries, timeout=within)
         status, ids, link = results.get("status"), results.get("distinct_ids"), results.get("results")
         known = TaskStatus.__members__.get(str(status).upper(), TaskStatus.UNKNOWN)
         return PrivacyTask(
@@ -277,7 +288,14 @@ class PrivacyRequests:
         )
 
     def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, expected: int, tries: int = _TRIES
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        expected: int,
+        tries: int = _TRIES,
+        timeout: float | None = None,
     ) -> Mapping[str, Any]:
         import requests
 
@@ -292,7 +310,7 @@ class PrivacyRequests:
                     params={"token": self._token},
                     json=body,
                     auth=self._sign,
-                    timeout=self._timeout,
+                    timeout=self._timeout if timeout is None else min(timeout, self._timeout),
                     allow_redirects=False,
                 )
             except requests.RequestException as error:

@@ -137,34 +137,6 @@ def test_the_browser_is_told_the_state_by_a_script_that_runs_nothing(vendor):  #
     }
 
 
-def test_the_page_asks_and_records_and_takes_back(vendor):  # rule 10.8
-    browser = Client(enforce_csrf_checks=True)
-    page = browser.get("/privacy/")
-    assert "checked" not in page.content.decode()
-    token = {"csrfmiddlewaretoken": page.cookies["csrftoken"].value}
-    assert browser.post("/privacy/", {"analytics": "yes"}).status_code == 403
-    assert "required" in browser.post("/privacy/", {**token, "analytics": "yes"}).content.decode()
-    answers = {"analytics": "yes", "profiles": "no", "feature_flags": "no"}
-    assert browser.post("/privacy/", {**token, **answers}).headers["Location"] == "/privacy/"
-    who = browser.get("/status").wsgi_request.consent.subject_id
-    registry = DjangoRegistry()
-    assert (registry.status(who, "analytics"), registry.status(who, "profiles")) == (GRANTED, DENIED)
-    assert "analytics: granted" in browser.get("/privacy/").content.decode()
-    browser.post("/privacy/withdraw", token)
-    assert registry.status(who, "analytics") is DENIED
-    assert registry.history(who)[-1].source == "panel"
-
-
-def test_the_banner_asks_until_it_is_answered(vendor):  # rule 10.8
-    browser = Client()
-    banner = rendered("{% consent_banner %}", browser)
-    assert re.findall(r"<button[^>]*>([^<]*)", banner) == ["No to all", "Yes to all"]
-    browser.post("/privacy/", {"all": "no"})
-    assert rendered("{% consent_banner %}", browser).strip() == ""
-    who = browser.get("/status").wsgi_request.consent.subject_id
-    assert DjangoRegistry().status(who, "analytics") is DENIED
-
-
 def test_consent_is_in_every_template_that_wants_it(vendor):  # rule 10.8
     from consentpanel.django.context_processors import consent
 

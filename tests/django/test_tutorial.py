@@ -18,6 +18,7 @@ pytest.importorskip("django")
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "django-in-ten-minutes.md"
 VISIT = """
 import os
+import re
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
 import django
@@ -29,15 +30,15 @@ settings.ALLOWED_HOSTS = ["*"]
 browser = Client(enforce_csrf_checks=True)
 
 def post(address, **fields):
-    browser.get("/privacy/")
-    token = browser.cookies["csrftoken"].value
-    assert browser.post(address, {**fields, "csrfmiddlewaretoken": token}).status_code == 302
+    page = browser.get("/privacy/").content.decode()
+    hidden = dict(re.findall(r'<input type="hidden" name="(\\w+)" value="([^"]*)"', page))
+    assert browser.post(address, {**hidden, **fields}).status_code == 303
 
 def buy():
     print(browser.get("/buy/").content.decode())
 
 buy()
-post("/privacy/", analytics="yes", profiles="no", feature_flags="no")
+post("/privacy/", **{"answer.analytics": "yes"})
 buy()
 from consentpanel.django import mixpanel
 

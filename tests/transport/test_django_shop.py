@@ -80,7 +80,7 @@ class Customer(threading.Thread):
             except requests.RequestException as error:
                 self.outage.note(begun, f"{path}: {type(error).__name__}")
             else:
-                if said.status_code == 302 or (path == "/sign-up/" and b"already exists" in said.content):
+                if said.status_code in {302, 303} or (path == "/sign-up/" and b"already exists" in said.content):
                     return
                 self.outage.note(begun, f"{path}: {said.status_code}")
             time.sleep(0.2)

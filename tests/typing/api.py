@@ -56,11 +56,12 @@ from consentpanel import (
     truncate,
     url,
 )
-from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
+from consentpanel.asgi import ConsentMiddleware, PanelApp, RequestConsent, current_consent
 from consentpanel.cmp import TCF, Answers, OneTrust
 from consentpanel.flask import current_consent as flask_consent
 from consentpanel.flask import mixpanel as flask_mixpanel
 from consentpanel.observers import opentelemetry, prometheus
+from consentpanel.panel import ConsentSummary, Panel, Rate, Request, VendorRequest
 from consentpanel.policy import Detector, Finding, Identity, detect, from_environment
 from consentpanel.registry import (
     AsyncConsentRegistry,
@@ -86,6 +87,7 @@ from consentpanel.transparency import (
     notice,
     scan,
 )
+from consentpanel.wsgi import PanelApp as WSGIPanelApp
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -331,6 +333,18 @@ async def in_a_request(consent: RequestConsent, mp: AsyncMixpanel, app: ASGIAppl
     ConsentMiddleware(app, client=mp, answers=[OneTrust({"C0002": "analytics"})], gpc=["analytics"], language="de")
     ConsentMiddleware(app, client="TOKEN")  # type: ignore[arg-type]
     await consent.answer(analytics="yes")  # type: ignore[arg-type]
+
+
+def a_panel(mp: Mixpanel, app: ASGIApplication) -> None:
+    panel = Panel(lambda language: notice(mp, contact="privacy@shop.example", language=language), rate=Rate(burst=5))
+    Panel(languages=("en",), contact="privacy@shop.example", offers_export=False)
+    ConsentMiddleware(PanelApp(panel), client=mp)
+    assert_type(WSGIPanelApp(mp, panel, subject=lambda environ: environ.get("REMOTE_USER")).panel, Panel)
+    assert_type(flask_consent.summary(["analytics"]), ConsentSummary)
+    assert_type(flask_consent.summary(["analytics"]).requests, tuple[VendorRequest, ...])
+    assert_type(panel.respond(Request(path="/notice"), flask_consent).status, int)
+    Panel(lambda: None)  # type: ignore[arg-type]
+    PanelApp(lambda language: None)  # type: ignore[arg-type]
 
 
 def in_a_flask_view() -> None:

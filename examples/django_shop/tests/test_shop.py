@@ -129,7 +129,7 @@ def test_a_visitors_answer_becomes_the_accounts_at_log_in_and_the_next_person_in
 
 def test_who_takes_back_is_not_tracked_any_more(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
     browser.submit("/sign-up/", {**ACCOUNT, "analytics": "grant"})
-    assert browser.submit("/privacy/withdraw", {}, page_at="/privacy/") == HTTPStatus.FOUND
+    assert browser.submit("/privacy/withdraw", {}, page_at="/privacy/") == HTTPStatus.SEE_OTHER
     before = len(consentpanel_outbox.messages)
     browser.submit("/", ORDER)
     assert len(consentpanel_outbox.messages) == before

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import consentpanel
-from consentpanel._cli import demo, detect, preview
+from consentpanel._cli import demo, detect, panel, preview
 from consentpanel._cli.applications import add_app, client_given
 from consentpanel._jobs import audit, notice, privacy, prune, registry, scan, spool
 from consentpanel._jobs._job import WRONG_USAGE
@@ -29,6 +29,7 @@ JOBS = (
     preview.JOB,
     detect.JOB,
     notice.JOB,
+    panel.JOB,
     scan.JOB,
     audit.JOB,
     privacy.ERASE,

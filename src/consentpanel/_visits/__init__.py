@@ -5,5 +5,7 @@ from __future__ import annotations
 from consentpanel._visits.consent import Visit
 from consentpanel._visits.cookie import VisitorCookie, is_visitor
 from consentpanel._visits.person import VisitOptions
+from consentpanel._visits.rights import VendorRequest
+from consentpanel._visits.summary import ConsentSummary
 
-__all__ = ["Visit", "VisitOptions", "VisitorCookie", "is_visitor"]
+__all__ = ["ConsentSummary", "VendorRequest", "Visit", "VisitOptions", "VisitorCookie", "is_visitor"]

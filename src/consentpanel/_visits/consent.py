@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,31 +14,23 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._consent.standing import in_order
 from consentpanel._log import note_failure, warn_once
 from consentpanel._messages.decision import Decision, Reason
-from consentpanel._mixpanel import vendor
 from consentpanel._visits.cookie import new_visitor
-from consentpanel._visits.person import Person, VisitOptions
-from consentpanel._visits.tool import Situation, ToolAnswers, said_in, shown_by, together
+from consentpanel._visits.person import VisitOptions
+from consentpanel._visits.recording import Recording
+from consentpanel._visits.summary import ConsentSummary, summary_of
+from consentpanel._visits.tool import Situation, ToolAnswers, said_in, together
 from consentpanel.client import Mixpanel, Withdrawal
 from consentpanel.client._consent_calls import purposes_in_use, refuse_nobody
 from consentpanel.cmp import Relay
 from consentpanel.errors import InvalidRecordError, RegistryError
-from consentpanel.privacy_requests import PrivacyRequestError
 from consentpanel.registry._protocol import LacksMethodError
-from consentpanel.registry._writing import history_of, records_known, say, status_known
+from consentpanel.registry._writing import history_of, records_known, status_known
 
 _STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED}
 _NO_CALL = "an answer was recorded to a purpose for which no call, rule or purposes= is: is its name written as there?"
 
 
-def version_of(registry: Any) -> str | None:
-    """The policy version that a registry asks for; None where it does not say, as a proxy that stands for nothing yet."""
-    with suppress(Exception):
-        found = registry.required_policy_version
-        return found if isinstance(found, str) and found else None
-    return None
-
-
-class Visit(Person):
+class Visit(Recording):
     """The consent of whoever has sent a request.
 
     Args:
@@ -128,6 +120,7 @@ class Visit(Person):
         evidence: Mapping[str, Any] | None = None,
         session: Any = None,
         language: str | None = None,
+        policy_version: str | None = None,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -138,6 +131,7 @@ class Visit(Person):
             evidence: What helps to prove it, as in `ConsentRecord`.
             session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; a `SQLAlchemyRegistry` takes it.
             language: The language of the texts that the person saw, such as ``"de"``; when left out, what the configuration says.
+            policy_version: The version that the person saw; when left out, what the configuration or the registry says.
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -147,7 +141,8 @@ class Visit(Person):
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
         where = {} if session is None else {"session": session}
-        spoken = {} if language is None else {"language": language}
+        given = {"language": language, "policy_version": policy_version}
+        spoken = {name: each for name, each in given.items() if each is not None}
         said = {Purpose(name): each for name, each in {**(answers or {}), **purposes}.items()}
         if not said:
             raise InvalidRecordError("answer() needs a purpose, such as analytics=True")
@@ -159,23 +154,6 @@ class Visit(Person):
         with self._lock:
             subject = self._subject_to_answer(**where)
             self._record(said, subject, {**self._fields(source, evidence), **where, **spoken})
-
-    def _record(self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any]) -> None:
-        if denied := [name for name, is_granted in said.items() if not is_granted]:
-            self._withdraw(subject, denied, fields)
-        if granted := [name for name, is_granted in said.items() if is_granted]:
-            say(self._registry, ConsentStatus.GRANTED, subject, granted, fields)
-            self._note(subject, fields)
-
-    def _withdraw(self, subject: str, purposes: list[Purpose] | None, fields: dict[str, Any]) -> Withdrawal:
-        try:
-            done = self._client.withdraw(subject, purposes, **fields)
-        except (vendor.MixpanelException, PrivacyRequestError):
-            # The denial is recorded.
-            self._note(subject, fields)
-            raise
-        self._note(subject, fields)
-        return done
 
     def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
         """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.
@@ -195,8 +173,21 @@ class Visit(Person):
         where = {name: options[name] for name in ("session", "connection") if options.get(name) is not None}
         with self._lock:
             subject = self._subject_to_answer(**where)
-            fields = {**self._fields(source, None), **options}
+            fields = {**self._fields(source, options.pop("evidence", None)), **options}
             return self._withdraw(subject, fields.pop("purposes", None), fields)
+
+    def summary(self, purposes: Iterable[str]) -> ConsentSummary:
+        """All that is known of the person at once, for a page that shows it.
+
+        Args:
+            purposes: Those whose statuses are wanted.
+
+        Raises:
+            RegistryError: The registry failed.
+            InvalidRecordError: A purpose is malformed.
+        """
+        with self._lock:
+            return summary_of(self, self._registry, purposes)
 
     def track(
         self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
@@ -389,17 +380,3 @@ class Visit(Person):
         """Ends the visitor of this request, if there is one."""
         with self._lock:
             self._end_visitor()
-
-    def _fields(self, source: str, evidence: Mapping[str, Any] | None) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "source": source,
-            "policy_version": self._options.policy_version or version_of(self._registry),
-            "language": self._language(),
-            "evidence": {
-                **(evidence or {}),
-                **({GPC: True} if self.has_gpc else {}),
-                **shown_by(self._told, self._options.answers),
-            },
-            "event_type": "explicit",
-        }
-        return {name: each for name, each in found.items() if each}

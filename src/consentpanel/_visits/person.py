@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from consentpanel._consent.ids import BUILT_IN_PURPOSES, subject_key
+from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
 from consentpanel._forks import Survivors
 from consentpanel._log import note_failure
@@ -40,6 +41,14 @@ class VisitOptions:
     policy_version: str | None = None
     gpc: Collection[str] = BUILT_IN_PURPOSES
     answers: tuple[Reader, ...] = ()
+
+
+def version_of(registry: Any) -> str | None:
+    """The policy version that a registry asks for; None where it does not say, as a proxy that stands for nothing yet."""
+    with suppress(Exception):
+        found = registry.required_policy_version
+        return found if isinstance(found, str) and found else None
+    return None
 
 
 _TOO_LATE = (
@@ -121,6 +130,21 @@ class Person:
     def is_to_carry_over(self) -> bool:
         """Whether a visitor's answers are to become an account's, which `subject_id` does."""
         return self._visitor is not None and self._account_id is not None
+
+    @property
+    def client(self) -> Mixpanel:
+        """The client that sends, by what the person has said."""
+        return self._client
+
+    @property
+    def gpc(self) -> frozenset[Purpose]:
+        """The purposes that Global Privacy Control denies."""
+        return frozenset(map(Purpose, self._options.gpc))
+
+    @property
+    def policy_version(self) -> str | None:
+        """The version that answers are to: what the configuration says, or else the registry; None where neither does."""
+        return self._options.policy_version or version_of(self._registry)
 
     @property
     def cookie(self) -> VisitorCookie:

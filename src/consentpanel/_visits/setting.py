@@ -46,6 +46,9 @@ class Options:
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
         answers: Readers of the cookies of consent tools, such as ``[OneTrust({"C0002": "analytics"})]``; None for none.
         language: The language of the texts that people see, or a function that returns it; None for the adapter's default.
+        notice: What the panel shows: a `Notice`, or a function that is given a language and makes one; None for a minimal one.
+        panel: A `consentpanel.panel.Panel`, in the place of `notice`, where more of it is to be said.
+        panel_url: The path of the panel, for frameworks that mount it by themselves: ``"/privacy"``.
     """
 
     token: str | None = None
@@ -71,6 +74,9 @@ class Options:
     gpc: Any = None
     answers: Any = None
     language: Any = None
+    notice: Any = None
+    panel: Any = None
+    panel_url: str | None = None
 
 
 #: The keys of the cookie's options, and what they are here.
@@ -82,6 +88,8 @@ _COOKIE = {
     "SECURE": "is_secure",
     "SAMESITE": "same_site",
 }
+#: The fewest characters or bytes of a secret.
+_SHORTEST = 16
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[ -:<-~]+")
 #: What `http.cookies` takes for an attribute.
@@ -90,7 +98,9 @@ _RESERVED = frozenset(
 )
 _SAME_SITE = ("Lax", "Strict", "None")
 #: The keys of which a text is no dotted path.
-_TEXTS = frozenset({"token", "policy_version", "api_host", "database", "on_error", "while_unknown", "language"})
+_TEXTS = frozenset(
+    {"token", "policy_version", "api_host", "database", "on_error", "while_unknown", "language", "panel_url"}
+)
 #: The keys that are neither a text nor a dotted path to something.
 _NO_PATHS = {"GPC": "several purposes, such as ('analytics',)", "COOKIE": "a mapping, such as {'NAME': 'choice'}"}
 #: What the client takes as it is.
@@ -248,3 +258,17 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
     gpc = BUILT_IN_PURPOSES if said.gpc is None else tuple(map(Purpose, said.gpc))
     answers = () if said.answers is None else readers(named("ANSWERS"), said.answers)
     return VisitOptions(cookie=cookie, policy_version=said.policy_version, gpc=gpc, answers=answers)
+
+
+def secrets_of(secret_key: str | bytes | Iterable[str | bytes] | None) -> tuple[str | bytes, ...]:
+    """The secrets that sign the visitors' cookie, where they are given as an argument; nothing for None.
+
+    Raises:
+        ConfigurationError: One is too short, or none.
+    """
+    if secret_key is None:
+        return ()
+    found = (secret_key,) if isinstance(secret_key, (str, bytes)) else tuple(secret_key)
+    if not found or not all(isinstance(each, (str, bytes)) and len(each) >= _SHORTEST for each in found):
+        raise ConfigurationError(f"secret_key must be a str or bytes of {_SHORTEST} or more, or several")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
-from consentpanel._visits import Visit
+from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client import AsyncMixpanel, Mixpanel, Withdrawal
 from consentpanel.client._later import to_its_end
 from consentpanel.cmp import Relay
+from consentpanel.privacy_requests import PrivacyTask
 from consentpanel.registry._remembered import Memory, remembering
 
 _T = TypeVar("_T")
@@ -106,6 +107,7 @@ class RequestConsent:
         evidence: Mapping[str, Any] | None = None,
         session: Any = None,
         language: str | None = None,
+        policy_version: str | None = None,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -117,6 +119,7 @@ class RequestConsent:
             session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; an `AsyncSession` for an
                 `AsyncSQLAlchemyRegistry`.
             language: The language of the texts that the person saw, such as ``"de"``; when left out, what the middleware says.
+            policy_version: The version that the person saw; when left out, what the middleware or the registry says.
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -125,11 +128,9 @@ class RequestConsent:
             RuntimeError: The response has begun, and the visitor has no id: nothing was recorded.
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
-        await self._run(
-            lambda: self._visit.answer(
-                answers, source=source, evidence=evidence, session=session, language=language, **purposes
-            )
-        )
+        fields: dict[str, Any] = {"source": source, "evidence": evidence, "session": session}
+        fields |= {"language": language, "policy_version": policy_version, **purposes}
+        await self._run(lambda: self._visit.answer(answers, **fields))
 
     async def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
         """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.
@@ -147,6 +148,35 @@ class RequestConsent:
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
         return await self._run(lambda: self._visit.withdraw(source=source, **options))
+
+    async def summary(self, purposes: Iterable[str]) -> ConsentSummary:
+        """All that is known of the person at once, for a page that shows it.
+
+        Args:
+            purposes: Those whose statuses are wanted.
+
+        Raises:
+            RegistryError: The registry failed.
+            InvalidRecordError: A purpose is malformed.
+        """
+        return await self._run(lambda: self._visit.summary(purposes))
+
+    async def request_copy(self, *, source: str = "website") -> tuple[PrivacyTask, ...]:
+        """Asks the vendor for all that it has about the person, and notes the numbers in the person's record.
+
+        Args:
+            source: Where it was said.
+
+        Returns:
+            The requests, usually one; `summary` tells their numbers later.
+
+        Raises:
+            ConfigurationError: The client has no `privacy=`.
+            InvalidRecordError: The request is of a visitor without an id, of whom the vendor has nothing.
+            PrivacyRequestError: The vendor did not take it: nothing was recorded.
+            RegistryError: The registry failed; the vendor may have been asked.
+        """
+        return await self._run(lambda: self._visit.request_copy(source=source))
 
     async def track(
         self, event_name: str, properties: Mapping[str, Any] | None = None, meta: Mapping[str, Any] | None = None
@@ -226,6 +256,11 @@ class RequestConsent:
 
 
 _CURRENT: ContextVar[RequestConsent | None] = ContextVar("consentpanel_request", default=None)
+
+
+def current() -> RequestConsent | None:
+    """The consent of the request that is answered; None where there is none."""
+    return _CURRENT.get()
 
 
 async def current_consent() -> RequestConsent:

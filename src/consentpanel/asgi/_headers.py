@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from consentpanel._visits import Visit, VisitorCookie
+from consentpanel._visits import Visit
+from consentpanel._visits.set_cookie import set_cookie
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -21,35 +21,9 @@ def with_cookie(headers: Headers, visit: Visit, *, is_secure: bool, is_varying: 
         is_varying: Whether a cache may keep it, which is then told what it depends on.
     """
     found = list(headers)
-    if (cookie := _set_cookie(visit, is_secure=is_secure)) is not None:
+    if (cookie := set_cookie(visit, is_secure=is_secure)) is not None:
         found.append((b"set-cookie", cookie.encode("latin-1")))
     return _varying(found, ("Cookie", "Sec-GPC")) if is_varying and visit.was_asked else found
-
-
-def _set_cookie(visit: Visit, *, is_secure: bool) -> str | None:
-    """What a response is to say of the visitors' cookie (RFC 6265, 4.1)."""
-    cookie = visit.cookie
-    value = visit.cookie_to_set
-    if value is None and not visit.is_cookie_over:
-        return None
-    written: SimpleCookie = SimpleCookie({cookie.name: value or ""})
-    said = written[cookie.name]
-    for name, each in _attributes(cookie, is_secure=is_secure).items():
-        said[name] = each
-    if value is None:
-        said["max-age"], said["expires"] = 0, "Thu, 01 Jan 1970 00:00:00 GMT"
-    return said.OutputString()
-
-
-def _attributes(cookie: VisitorCookie, *, is_secure: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "max-age": cookie.max_age,
-        "path": cookie.path,
-        "samesite": cookie.same_site,
-        "httponly": True,
-        "secure": cookie.is_secure or is_secure,
-    }
-    return found if cookie.domain is None else {**found, "domain": cookie.domain}
 
 
 def _varying(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> list[tuple[bytes, bytes]]:

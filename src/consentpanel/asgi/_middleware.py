@@ -10,7 +10,7 @@ from consentpanel._consent.gpc import is_said
 from consentpanel._log import note_failure, warn_once
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in, key_of
-from consentpanel._visits.setting import Options, visit_options_of
+from consentpanel._visits.setting import Options, secrets_of, visit_options_of
 from consentpanel.asgi._consent import Account, RequestConsent, serving
 from consentpanel.asgi._headers import with_cookie
 from consentpanel.asgi._lifespan import ASGIApp, Message, Receive, Scope, Send, live
@@ -28,7 +28,6 @@ _BEGINS = _STARTS | {"websocket.close"}
 _ENDS = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 #: The key of a scope that tells a middleware inside of another one.
 _OURS = "consentpanel"
-_SHORTEST = 16
 
 
 class ConsentMiddleware:
@@ -109,7 +108,7 @@ class ConsentMiddleware:
             raise ConfigurationError(f"client must be an AsyncMixpanel or a Mixpanel, not {type(client).__name__}")
         self._sync: Mixpanel = self._later._client if self._later is not None else cast("Mixpanel", client)  # noqa: SLF001 - shared inside the package
         said_of_it = Options(policy_version=policy_version, subject=subject, cookie=cookie, gpc=gpc, answers=answers)
-        keys = _keys(secret_key) or (key_of(self._sync._token),)  # noqa: SLF001 - shared inside the package
+        keys = secrets_of(secret_key) or (key_of(self._sync._token),)  # noqa: SLF001 - shared inside the package
         self._visits = visit_options_of(said_of_it, str.lower, keys=keys, is_secure=False)
         self._subject = subject or _authenticated
         self._language: Callable[[Scope], str | None] = language if callable(language) else lambda _: language
@@ -189,12 +188,3 @@ class ConsentMiddleware:
 def _authenticated(scope: Scope) -> Any:
     user: Any = scope.get("user")
     return user.identity if getattr(user, "is_authenticated", False) is True else None
-
-
-def _keys(secret_key: str | bytes | Iterable[str | bytes] | None) -> tuple[str | bytes, ...]:
-    if secret_key is None:
-        return ()
-    found = (secret_key,) if isinstance(secret_key, (str, bytes)) else tuple(secret_key)
-    if not found or not all(isinstance(each, (str, bytes)) and len(each) >= _SHORTEST for each in found):
-        raise ConfigurationError(f"secret_key must be a str or bytes of {_SHORTEST} or more, or several")
-    return found

@@ -249,6 +249,11 @@ def registry_of(client: ConsentCalls) -> Any:
     return client._guard.settings().registry  # noqa: SLF001 - the same file
 
 
+def settings_of(client: ConsentCalls) -> Settings:
+    """What holds for a client now."""
+    return client._guard.settings()  # noqa: SLF001 - the same file
+
+
 def refuse_nobody(client: ConsentCalls, reason: Reason = Reason.NO_CONSENT) -> Decision:
     """Drops an event about somebody who has no id, and so has agreed to nothing."""
     return client._guard.refuse("events", reason, client._sealed)  # noqa: SLF001 - the same file

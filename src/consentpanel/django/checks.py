@@ -55,6 +55,15 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
         PurposeMap(said.purposes or {})
     except ConfigurationError as error:
         found.append(checks.Error(f"CONSENTPANEL['PURPOSES']: {error}", id="consentpanel.E006"))
+    try:
+        conf.panel()
+    except ConfigurationError as error:
+        found.append(checks.Error(str(error), id="consentpanel.E011"))
+    if said.panel_url is not None:
+        text = "CONSENTPANEL['PANEL_URL'] means nothing here: the place of the panel is that of its urls."
+        found.append(
+            checks.Warning(text, hint='path("privacy/", include("consentpanel.django.urls"))', id="consentpanel.W009")
+        )
     found += _of_file(said.registry)
     if isfunction(said.registry):
         found.append(

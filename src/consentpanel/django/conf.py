@@ -21,6 +21,8 @@ from consentpanel._visits.setting import Options
 from consentpanel.client import Mixpanel
 from consentpanel.django._connections import is_testing
 from consentpanel.errors import ConfigurationError
+from consentpanel.panel import Panel
+from consentpanel.panel._configured import panel_of
 from consentpanel.transport import BackgroundConsumer, BufferedConsumer
 
 NAME = "CONSENTPANEL"
@@ -65,6 +67,16 @@ def visits() -> VisitOptions:
     found = read.visit_options_of(options(), named, keys=keys, is_secure=django_settings.SESSION_COOKIE_SECURE)
     _check_cookie(found.cookie)
     return found
+
+
+@cache
+def panel() -> Panel:
+    """The panel: made once, as `options`.
+
+    Raises:
+        ConfigurationError: ``NOTICE`` or ``PANEL`` cannot work.
+    """
+    return panel_of(options(), named)
 
 
 def _check_cookie(cookie: VisitorCookie) -> None:
@@ -184,5 +196,6 @@ def _reset(setting: str, **_: Any) -> None:
     # Others are read too: the keys that sign the cookie, and the names of Django's own cookies.
     options.cache_clear()
     visits.cache_clear()
+    panel.cache_clear()
     if setting == NAME:
         current.reset()

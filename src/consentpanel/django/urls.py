@@ -9,5 +9,6 @@ from consentpanel.django import views
 app_name = "consentpanel"
 urlpatterns = [
     path("", views.panel, name="panel"),
-    path("withdraw", views.withdraw, name="withdraw"),
+    path("withdraw", views.panel, {"below": "withdraw"}, name="withdraw"),
+    path("<path:below>", views.panel, name="below"),
 ]

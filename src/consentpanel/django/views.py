@@ -1,50 +1,39 @@
-"""The page on which a visitor answers, and takes back."""
+"""The panel: the page on which a visitor answers, and takes back, and what belongs to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.template.loader import render_to_string
+from django.views.decorators.csrf import csrf_protect
 
-from consentpanel._log import note_failure
-from consentpanel.django.forms import ConsentForm
-from consentpanel.errors import ConsentPanelError
-
-
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-def panel(request: Any) -> HttpResponse:
-    """Asks for consent, tells what was answered so far, and records the answer."""
-    given = request.POST or None
-    if given is not None and given.get("all") in {"yes", "no"}:
-        # Of the banner's two buttons.
-        given = dict.fromkeys(ConsentForm().fields, given["all"])
-    form = ConsentForm(given)
-    if request.method == "POST" and form.is_valid():
-        return _done(request, lambda: form.save(request.consent, source="panel"))
-    return _page(request, form)
+from consentpanel.django import conf
+from consentpanel.django._panel import consent_of, hidden_in, request_of
+from consentpanel.panel import View, parts_of
 
 
-@never_cache
-@require_POST
-def withdraw(request: Any) -> HttpResponse:
-    """Takes back everything."""
-    return _done(request, lambda: request.consent.withdraw(source="panel"))
+@csrf_protect
+def panel(request: Any, below: str = "") -> HttpResponse:
+    """Asks for consent, tells what was answered so far, and records the answer; and all else that has a path below it.
 
+    Args:
+        request: The request.
+        below: The path below that of the page.
 
-def _done(request: Any, act: Callable[[], object]) -> HttpResponse:
-    try:
-        act()
-    except ConsentPanelError as error:
-        note_failure("recording an answer", error)
-        return _page(request, ConsentForm(), status=503)
-    return redirect("consentpanel:panel")
+    Raises:
+        ConfigurationError: The middleware is not installed.
+    """
+    # Programs find their token in Django's cookie, which is set with it.
+    hidden = hidden_in(request) if below.partition("/")[0] in {"", "api"} or request.method == "POST" else ""
 
+    def rendered(view: View) -> str:
+        context = {"view": view, "parts": parts_of(view, hidden=hidden)}
+        return str(render_to_string("consentpanel/panel.html", context, request=request))
 
-def _page(request: Any, form: ConsentForm, status: int = 200) -> HttpResponse:
-    context = {"form": form, "has_failed": status != 200}
-    return render(request, "consentpanel/panel.html", context, status=status)
+    found = conf.panel().respond(request_of(request, below), consent_of(request), hidden, render=rendered)
+    response = HttpResponse(found.body, status=found.status)
+    del response.headers["Content-Type"]
+    for name, value in found.headers:
+        response.headers[name] = value
+    return response

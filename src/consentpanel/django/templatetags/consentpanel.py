@@ -6,15 +6,17 @@ from typing import Any
 
 from django import template
 from django.utils.html import json_script
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit
 from consentpanel.django import conf
+from consentpanel.django._panel import consent_of, hidden_in, request_of
 from consentpanel.django.forms import ConsentForm
 from consentpanel.errors import ConsentPanelError
+from consentpanel.panel import parts_of
 
 register = template.Library()
 
@@ -45,21 +47,32 @@ def if_consent(parser: Any, token: Any) -> template.Node:
 
 @register.inclusion_tag("consentpanel/form.html", takes_context=True)
 def consent_panel(context: Any, form: ConsentForm | None = None) -> dict[str, Any]:
-    """``{% consent_panel %}``: the form that asks, what was answered so far, and a button that takes back everything.
+    """``{% consent_panel %}``: the questions of the panel, and a button that takes back everything.
 
+    With a form of the application's own, ``{% consent_panel form %}``, that one is shown, and is sent to the page on which it stands.
     It needs ``path("privacy/", include("consentpanel.django.urls"))``.
     """
-    asked = form or ConsentForm()
-    said = {name: _status(context, name) for name in asked.fields}
+    if form is None:
+        request = context["request"]
+        view = conf.panel().view(request_of(request), consent_of(request))
+        return {"view": view, "parts": parts_of(view, hidden=hidden_in(request))}
+    said = {name: _status(context, name) for name in form.fields}
     answered = {name: status.value for name, status in said.items() if status is not ConsentStatus.UNKNOWN}
-    return {"form": asked, "said": answered, "csrf_token": context.get("csrf_token")}
+    return {"form": form, "said": answered, "csrf_token": context.get("csrf_token")}
 
 
 @register.inclusion_tag("consentpanel/banner.html", takes_context=True)
 def consent_banner(context: Any) -> dict[str, Any]:
     """``{% consent_banner %}``: asks whoever has not answered yet, with two buttons of equal weight; nothing for all others."""
-    is_open = any(_status(context, name) is ConsentStatus.UNKNOWN for name in ConsentForm().fields)
-    return {"is_open": is_open, "csrf_token": context.get("csrf_token")}
+    request = context["request"]
+    return {"banner": conf.panel().banner(request_of(request), consent_of(request), hidden_in(request))}
+
+
+@register.simple_tag(takes_context=True)
+def consent_link(context: Any) -> SafeString:
+    """``{% consent_link %}``: a link to the panel, for the foot of each page."""
+    request = context["request"]
+    return mark_safe(conf.panel().link(request_of(request), consent_of(request)))  # noqa: S308 - it is HTML
 
 
 @register.simple_tag(takes_context=True)

@@ -1,81 +1,36 @@
-"""At home in Flask: an extension, the consent of a request, and commands (extra ``flask``)."""
+"""The extension: the client of an application, the consent of each request, the panel, and commands."""
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from consentpanel._consent.gpc import is_said
+from flask import Flask, request
+from flask.cli import AppGroup
+
 from consentpanel._jobs import audit, notice, privacy, prune, scan, spool
 from consentpanel._jobs._job import Job, started
 from consentpanel._log import note_failure
-from consentpanel._visits import Visit, VisitOptions
-from consentpanel._visits.setting import (
-    Options,
-    check_keys,
-    client_of,
-    consumer_of,
-    language_of,
-    options_of,
-    visit_options_of,
-)
+from consentpanel._visits.setting import check_keys, options_of
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of
 from consentpanel.errors import ConfigurationError
-
-try:
-    from flask import Flask, current_app, has_request_context, request
-    from flask.cli import AppGroup
-    from werkzeug.local import LocalProxy
-except ImportError as error:
-    raise ConfigurationError(
-        f"consentpanel.flask needs Flask: pip install 'consentpanel[flask]' ({error.name} cannot be imported)"
-    ) from None
+from consentpanel.flask._panel import banner, blueprint, link, state_in_page
+from consentpanel.flask._state import (
+    NAME,
+    PREFIX,
+    RequestConsent,
+    State,
+    consent_now,
+    key_in_environ,
+    named,
+    state_now,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from flask import Response
-
-_PREFIX = "CONSENTPANEL_"
-_NAME = "consentpanel"
-
-
-def _named(key: str) -> str:
-    return f"{_PREFIX}{key}"
-
-
-class RequestConsent(Visit):
-    """The consent of whoever has sent a request."""
-
-
-class _State:
-    """What one application has: its client, and what holds for all requests."""
-
-    def __init__(self, app: Flask, said: Options) -> None:
-        self.said = said
-        if app.secret_key is None:
-            raise ConfigurationError("SECRET_KEY is missing: it signs the visitors' cookie")
-        keys = (app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ()))
-        is_secure = bool(app.config["SESSION_COOKIE_SECURE"])
-        self.visits: VisitOptions = visit_options_of(said, _named, keys=keys, is_secure=is_secure)
-        self.client: Mixpanel = client_of(
-            said, _named, _registry_of(app, said), consumer_of(said), context=app.app_context
-        )
-
-    def language(self) -> str | None:
-        """The language of the texts that people see; None where nobody says."""
-        return language_of(self.said)
-
-    def account(self) -> Any:
-        """The data subject of the account that is logged in; None for nobody."""
-        if self.said.subject is not None:
-            return self.said.subject()
-        if not hasattr(current_app, "login_manager"):
-            return None
-        from flask_login import current_user
-
-        return current_user.get_id() if current_user.is_authenticated else None
 
 
 class ConsentPanel:
@@ -87,6 +42,11 @@ class ConsentPanel:
     The id of a visitor who has answered stands in a signed cookie, which is set with an answer and not before, and ends at log-in and
     log-out. ``Sec-GPC: 1`` is recorded as the denial of the purposes in ``CONSENTPANEL_GPC``, once, and not over a grant
     that was given later.
+
+    With ``CONSENTPANEL_NOTICE``, a function that is given a language and makes the notice in it, the panel stands at
+    ``CONSENTPANEL_PANEL_URL``, ``"/privacy"`` when left out; ``CONSENTPANEL_PANEL`` takes a `consentpanel.panel.Panel` in its place. An
+    application's own template ``consentpanel/panel.html`` may extend ``consentpanel/base.html``, whose blocks are its parts. Templates
+    have ``consent_banner()``, ``consent_link()`` and ``consent_state()``.
 
     Args:
         app: The application; None for a factory, which calls `init_app`.
@@ -114,7 +74,7 @@ class ConsentPanel:
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._given = {key.upper(): value for key, value in options.items()}
-        check_keys(self._given, _named)
+        check_keys(self._given, named)
         if app is not None:
             self.init_app(app)
 
@@ -127,13 +87,18 @@ class ConsentPanel:
         Raises:
             ConfigurationError: The configuration cannot work, or the application has one of these already.
         """
-        if _NAME in app.extensions:
+        if NAME in app.extensions:
             raise ConfigurationError("the application has a ConsentPanel already")
-        configured = app.config.get_namespace(_PREFIX, lowercase=False)
-        app.extensions[_NAME] = _State(app, options_of({**configured, **self._given}, _named))
+        configured = app.config.get_namespace(PREFIX, lowercase=False)
+        state = app.extensions[NAME] = State(app, options_of({**configured, **self._given}, named))
         app.before_request(_begin)
         app.after_request(_finish)
         app.cli.add_command(_commands())
+        helpers: dict[str, Any] = {"consent_state": state_in_page}
+        if state.panel is not None:
+            app.register_blueprint(blueprint(), url_prefix=state.mount)
+            helpers |= {"consent_banner": banner, "consent_link": link}
+        app.jinja_env.globals.update(helpers)
         _hear_of_log_in(app)
 
     def create_tables(self, app: Flask) -> None:
@@ -147,92 +112,19 @@ class ConsentPanel:
             RegistryError: The database of the registry failed.
             MixpanelException: That of the outbox failed.
         """
-        client = _state_of(app).client
+        client = state_of(app).client
         for each in (registry_of(client), *client._sealed.own_spools):  # noqa: SLF001 - shared inside the package
             create = getattr(each, "create_tables", None)
             if callable(create):
                 create()
 
 
-def _registry_of(app: Flask, said: Options) -> Any:
-    found = said.registry
-    if found is not None:
-        return found() if inspect.isclass(found) else found
-    database: Any = said.database
-    if database is None and "sqlalchemy" in app.extensions:
-        # Flask-SQLAlchemy's.
-        with app.app_context():
-            database = app.extensions["sqlalchemy"].engine
-    if database is None:
-        raise ConfigurationError(
-            f"{_named('REGISTRY')} is missing: who has consented; or give {_named('DATABASE')}, a URL or an engine of SQLAlchemy's, or"
-            " initialise Flask-SQLAlchemy before"
-        )
-    from consentpanel.registry import SQLAlchemyRegistry
-
-    try:
-        return SQLAlchemyRegistry(
-            database,
-            required_policy_version=said.policy_version,
-            max_age=said.max_age,
-            strict_records=said.strict_records,
-            objection_key=said.objection_key,
-        )
-    except ConfigurationError as error:
-        problem = f"{_named('DATABASE')}: {error}"
-    raise ConfigurationError(problem)
-
-
-def _state() -> _State:
-    return _state_of(current_app)
-
-
-def _state_of(app: Flask) -> _State:
-    found: _State | None = app.extensions.get(_NAME)
-    if found is None:
-        raise ConfigurationError("the application has no ConsentPanel: ConsentPanel(app), or init_app(app)")
-    return found
-
-
-def _consent() -> RequestConsent:
-    if not has_request_context():
-        raise RuntimeError(
-            "current_consent is that of a request, and there is none: name the data subject to mixpanel.track"
-        )
-    state = _state()
-    # Not in `g`: that is the application context's, which several requests have where one was pushed before them.
-    found: RequestConsent | None = request.environ.get(_key(state))
-    if found is None:
-        found = RequestConsent(
-            state.client,
-            state.visits,
-            cookies=request.environ.get("HTTP_COOKIE", ""),
-            account=state.account,
-            has_gpc=is_said(request.headers.getlist("Sec-GPC")),
-            language=state.language,
-            may_begin=request.headers.get("Sec-Fetch-Site") != "cross-site",
-        )
-        request.environ[_key(state)] = found
-    return found
-
-
-def _key(state: _State) -> str:
-    # One request may go through several applications.
-    return f"{_NAME}.{id(state)}"
-
-
-#: The consent of the request that is answered: a `RequestConsent`.
-current_consent = cast("RequestConsent", LocalProxy(_consent))
-#: The client of the application.
-mixpanel = cast("Mixpanel", LocalProxy(lambda: _state().client))
-
-
 def _begin() -> None:
-    _consent().heed()
+    consent_now().heed()
 
 
 def _finish(response: Response) -> Response:
-    consent: RequestConsent | None = request.environ.get(_key(_state()))
+    consent: RequestConsent | None = request.environ.get(key_in_environ(state_now()))
     if consent is None:
         return response
     consent.has_begun = True
@@ -244,7 +136,7 @@ def _finish(response: Response) -> Response:
         response.delete_cookie(cookie.name, secure=cookie.is_secure, httponly=True, **place)
     if consent.was_asked:
         response.vary.update(("Cookie", "Sec-GPC"))
-    client = _state().client
+    client = state_now().client
     if not client._sealed.sends_by_itself:  # noqa: SLF001 - shared inside the package
         response.call_on_close(lambda: _flush(client))
     return response
@@ -264,13 +156,13 @@ def _hear_of_log_in(app: Flask) -> None:
         return
 
     def logged_in(_: object, **__: object) -> None:
-        _consent().log_in()
+        consent_now().log_in()
 
     def logged_out(_: object, **__: object) -> None:
-        _consent().log_out()
+        consent_now().log_out()
 
     # Signals hold what hears of them weakly: the application keeps it.
-    app.extensions[f"{_NAME}_receivers"] = (logged_in, logged_out)
+    app.extensions[f"{NAME}_receivers"] = (logged_in, logged_out)
     user_logged_in.connect(logged_in, app)
     user_logged_out.connect(logged_out, app)
 
@@ -292,12 +184,9 @@ def _taking_arguments(job: Job) -> Callable[..., None]:
 
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
-        client = _state().client if job.is_for_client else None
+        client = state_now().client if job.is_for_client else None
         code = started(job, f"flask consent {job.name}", arguments, client)
         if code:
             sys.exit(code)
 
     return command
-
-
-__all__ = ["ConsentPanel", "RequestConsent", "current_consent", "mixpanel"]

@@ -1,0 +1,79 @@
+"""What the panel is told of a request of Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from django.middleware.csrf import get_token
+from django.urls import reverse
+from django.utils.html import format_html
+
+from consentpanel._visits import Visit
+from consentpanel._visits.setting import language_of
+from consentpanel.django import conf
+from consentpanel.errors import ConfigurationError
+from consentpanel.panel import MAX_BODY, Request
+from consentpanel.panel._answers import FORM
+from consentpanel.panel._http import headers_of
+
+
+def consent_of(request: Any) -> Visit:
+    """The consent of a request.
+
+    Raises:
+        ConfigurationError: The middleware is not installed.
+    """
+    found = getattr(request, "consent", None)
+    if isinstance(found, Visit):
+        return found
+    raise ConfigurationError("the panel needs 'consentpanel.django.ConsentMiddleware' in MIDDLEWARE")
+
+
+def hidden_in(request: Any) -> str:
+    """The field against forgery, for a form."""
+    return str(format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request)))
+
+
+def request_of(request: Any, below: str | None = None) -> Request:
+    """A request.
+
+    Args:
+        request: Django's.
+        below: The path below that of the panel; None for a request for another page, on which something of the panel stands.
+    """
+    if below is None:
+        mount = reverse("consentpanel:panel").rstrip("/")
+    else:
+        mount = quote(request.path.removesuffix(below).rstrip("/"))
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    length = int(text) if text.isascii() and text.isdigit() else 0
+    headers = headers_of(request.headers.items())
+    body = b""
+    if below is not None and 0 < length <= MAX_BODY:
+        if request.content_type == "multipart/form-data":
+            # As Django's test client sends each form.
+            body, headers["content-type"] = urlencode(list(_pairs(request.POST))).encode(), FORM
+        else:
+            body = request.body
+    return Request(
+        method=request.method,
+        path=below or "",
+        mount=mount,
+        query=request.META.get("QUERY_STRING", ""),
+        headers=headers,
+        body=body,
+        length=length,
+        address=request.META.get("REMOTE_ADDR") or None,
+        host=request.get_host(),
+        # Of the site's own choice; without its middleware Django speaks one language to all.
+        language=language_of(conf.options()) or getattr(request, "LANGUAGE_CODE", None),
+        is_checked=True,
+    )
+
+
+def _pairs(form: Any) -> Iterator[tuple[str, str]]:
+    for name, values in form.lists():
+        for value in values:
+            yield name, value

@@ -1,0 +1,128 @@
+"""What a form or a program answers, and to which text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import attrs
+
+from consentpanel.panel._http import RefusedError, Request, fields_of
+
+#: The type of a form.
+FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+_PREFIX = "answer."
+_WORDS = {"yes": True, "no": False}
+
+
+def _malformed(text: str) -> RefusedError:
+    return RefusedError(400, "malformed", f"{text} Nothing was saved.")
+
+
+@attrs.frozen(kw_only=True)
+class Given:
+    """An answer, before it is held against the page.
+
+    Attributes:
+        version: The version of the notice that was shown.
+        language: Its language.
+        shown: The digest of the text that was shown.
+        answers: Yes or no by purpose.
+        all: Yes or no to all; None where each was answered by itself.
+    """
+
+    version: str
+    language: str
+    shown: str
+    answers: Mapping[str, bool] = attrs.field(factory=dict)
+    all: bool | None = None
+
+    def to(self, purposes: Collection[str]) -> dict[str, bool]:
+        """The answers to the purposes of a page.
+
+        Raises:
+            RefusedError: One is to something else.
+        """
+        if any(each not in purposes for each in self.answers):
+            raise _malformed("An answer is to something that is not asked.")
+        return dict(self.answers) if self.all is None else dict.fromkeys(purposes, self.all)
+
+
+def given_in(request: Request) -> Given:
+    """The answer that a request brings.
+
+    Raises:
+        RefusedError: It is malformed, or of another type.
+    """
+    return _of_json(object_in(request)) if request.is_json else _of_form(request)
+
+
+def _of_form(request: Request) -> Given:
+    if request.content_type != FORM:
+        raise RefusedError(415, "wrong_type", f"The form must be sent as {FORM}. Nothing was saved.")
+    try:
+        fields = fields_of(request.body.decode("utf-8"))
+    except UnicodeDecodeError:
+        fields = None
+    if fields is None:
+        raise _malformed("The form cannot be read.")
+    said: dict[str, str] = {}
+    for name, value in fields:
+        # Two answers to one question are none; of a framework's own fields there may be several.
+        if said.setdefault(name, value) != value and (name.startswith(_PREFIX) or name in {*_WHAT, "all"}):
+            raise _malformed("One question is answered twice.")
+    answers = {name[len(_PREFIX) :]: _word(value) for name, value in said.items() if name.startswith(_PREFIX)}
+    shown = {name: said.get(name, "") for name in _WHAT}
+    return Given(**shown, answers=answers, all=_word(said["all"]) if "all" in said else None)
+
+
+_WHAT = ("version", "language", "shown")
+
+
+def _word(value: str) -> bool:
+    if value not in _WORDS:
+        raise _malformed("An answer is neither yes nor no.")
+    return _WORDS[value]
+
+
+def object_in(request: Request) -> Mapping[str, Any]:
+    """The JSON object that a request brings.
+
+    Raises:
+        RefusedError: It is none, or is not said to be: no page of another site can send that type unasked
+            (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
+    """
+    if request.content_type != _JSON:
+        raise RefusedError(415, "wrong_type", f"The Content-Type must be {_JSON}. Nothing was saved.")
+    try:
+        said = json.loads(request.body or b"{}", object_pairs_hook=_each_once)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise _malformed("The body must be an object of JSON, each name in it once.")
+    return said
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _of_json(said: Mapping[str, Any]) -> Given:
+    if not said.keys() <= {*_IN_JSON, "answers", "all"}:
+        raise _malformed("There is a field that means nothing.")
+    shown = {field: said.get(name, "") for name, field in _IN_JSON.items()}
+    answers, everything = said.get("answers", {}), said.get("all")
+    if not all(isinstance(each, str) for each in shown.values()) or not isinstance(answers, dict):
+        raise _malformed("notice_version, language and shown must be texts, and answers an object.")
+    if not all(isinstance(each, bool) for each in answers.values()) or not isinstance(everything, (bool, type(None))):
+        raise _malformed("An answer is neither true nor false.")
+    return Given(**shown, answers=answers, all=everything)
+
+
+#: As a view of the panel names them, so that a program sends back what it was given.
+_IN_JSON = {"notice_version": "version", "language": "language", "shown": "shown"}

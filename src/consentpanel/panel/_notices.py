@@ -1,0 +1,171 @@
+"""The notice in each language, made once, and what of it is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+import attrs
+
+from consentpanel._log import note_failure
+from consentpanel.client import Mixpanel
+from consentpanel.errors import ConfigurationError
+from consentpanel.panel._page import shown
+from consentpanel.transparency import Notice, NoticeArchive, best_language, compare, notice
+from consentpanel.transparency import languages as known_languages
+
+#: A notice, or a function that is given a language and makes one in it.
+NoticeSource: TypeAlias = "Notice | Callable[[str], Notice]"
+
+
+@attrs.frozen
+class Shown:
+    """What everybody is shown in one language.
+
+    Attributes:
+        notice: The notice.
+        text: The text of the questions.
+        digest: SHA-256 of that, as hexadecimal: what the evidence of an answer holds.
+    """
+
+    notice: Notice
+    text: str = attrs.field(repr=False)
+    digest: str
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """What is asked."""
+        return tuple(use.purpose for use in self.notice.uses)
+
+
+class Notices:
+    """The notice in each language.
+
+    Args:
+        source: A notice, or a function that makes one; None for a minimal one of the client.
+        contact: Where people can write to, for a minimal one; None where it is the panel itself.
+        languages: In which there is one; the first is for those who read none of them.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+
+    def __init__(
+        self, source: NoticeSource | None, *, contact: str | None = None, languages: Sequence[str] | None = None
+    ) -> None:
+        is_made = callable(source) and not isinstance(source, type)
+        if source is not None and not is_made and not hasattr(source, "uses"):
+            raise ConfigurationError(
+                f"notice must be a Notice, or a function (language) -> Notice, not {type(source).__name__}"
+            )
+        if contact is not None and source is not None:
+            raise ConfigurationError("contact= is for a notice that is made of the client: notice= has its own")
+        own = () if source is None or is_made else (source.language,)  # type: ignore[union-attr]
+        #: The languages.
+        self.languages: tuple[str, ...] = own or tuple(known_languages() if languages is None else languages)
+        if (
+            isinstance(languages, str)
+            or not self.languages
+            or not all(isinstance(each, str) for each in self.languages)
+        ):
+            raise ConfigurationError("languages must be several languages, such as ('en', 'de')")
+        self._source, self._contact = source, contact
+        self._made: dict[str, Shown] = {}
+
+    def asked_for(self, name: str | None) -> str | None:
+        """The language that was asked for by name; None where there is none such."""
+        return best_language(name, ("", *self.languages)) or None
+
+    def language_for(self, asked: str | None, of_site: str | None, accepted: str) -> str:
+        """The language for somebody.
+
+        Args:
+            asked: The one that was asked for by name.
+            of_site: The one of the site around the panel.
+            accepted: ``Accept-Language``.
+        """
+        return self.asked_for(asked) or self.asked_for(of_site) or best_language(accepted, self.languages)
+
+    def of(self, language: str, client: Mixpanel, page: str) -> Shown:
+        """The notice in a language, or in the first one where it cannot be made.
+
+        Args:
+            language: One of `languages`.
+            client: The client, for a minimal one.
+            page: The path of the panel.
+
+        Raises:
+            ConfigurationError: There is none at all.
+        """
+        for each in dict.fromkeys((language, *self.languages[:1])):
+            if (found := self._made.get(each)) is not None:
+                return found
+            try:
+                made = self._make(each, client, page)
+                text = shown(made)
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                # Made twice where two ask at once, which does no harm.
+                return self._made.setdefault(each, Shown(made, text, digest))
+            except Exception as error:  # noqa: BLE001 - the publisher's own function
+                note_failure(f"the notice in {each!r}", error)
+        raise ConfigurationError("the notice cannot be made in any language")
+
+    def _make(self, language: str, client: Mixpanel, page: str) -> Notice:
+        if self._source is None:
+            return notice(client, contact=self._contact or page, language=language)
+        made = self._source(language) if callable(self._source) else self._source
+        if not hasattr(made, "uses"):
+            raise ConfigurationError(f"the function for the notice must return a Notice, not {type(made).__name__}")
+        return made
+
+
+class Kept:
+    """The texts that were shown, as an archive has them.
+
+    Args:
+        archive: The archive; None for none.
+        earlier: Older notices, as `Notice.to_json` wrote them.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+    """
+
+    def __init__(self, archive: NoticeArchive | None, earlier: Sequence[Notice | str]) -> None:
+        if archive is not None and not callable(getattr(archive, "keep_text", None)):
+            raise ConfigurationError(f"archive must be a NoticeArchive, not {type(archive).__name__}")
+        self._archive = archive
+        self._known: set[tuple[str, str]] = set()
+        self._earlier = {_version_of(each): each for each in earlier}
+
+    def keep(self, version: str, found: Shown) -> None:
+        """Keeps a text before an answer to it is recorded.
+
+        Raises:
+            OSError: The archive cannot be written.
+        """
+        key = version, found.digest
+        if self._archive is not None and key not in self._known:
+            self._archive.keep_text(version, found.notice.language, found.text)
+            self._known.add(key)
+
+    def changes(self, version: str, present: Notice) -> tuple[str, ...]:
+        """What has changed since a version that was answered, as far as that is known."""
+        given = None if version == present.version else self._earlier.get(version)
+        if given is None:
+            return ()
+        try:
+            return tuple(change.text for change in compare(given, present).changes if change.needs_consent)
+        except ConfigurationError as error:
+            note_failure("comparing notices", error)
+            return ()
+
+
+def _version_of(given: Notice | str) -> str:
+    if not isinstance(given, str):
+        return given.version
+    with suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(given)["version"])
+    raise ConfigurationError("earlier must hold notices, or texts that Notice.to_json() wrote")

@@ -1,0 +1,316 @@
+"""The panel: a request of a person, and what is answered."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from html import escape
+from urllib.parse import urlencode
+
+from consentpanel._consent.records import ConsentStatus, now
+from consentpanel._log import note_failure
+from consentpanel._visits import ConsentSummary, Visit
+from consentpanel.client._consent_calls import settings_of
+from consentpanel.errors import ConfigurationError, ConsentPanelError
+from consentpanel.panel import _actions as actions
+from consentpanel.panel import _files as files
+from consentpanel.panel._answers import given_in, object_in
+from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
+from consentpanel.panel._lookups import LookUps
+from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
+from consentpanel.panel._page import banner_of, page_of
+from consentpanel.panel._receipt import receipt_of
+from consentpanel.panel._safety import Limiter, Rate, check_origin, check_size
+from consentpanel.panel._situation import Situation, Urls
+from consentpanel.panel._view import View, view_of
+from consentpanel.transparency import Notice, NoticeArchive
+
+#: By path the methods that it takes; HEAD goes where GET does.
+_ROUTES = {
+    "": ("GET", "POST"),
+    "withdraw": ("POST",),
+    "erase": ("POST",),
+    "export": ("POST",),
+    "receipt": ("GET",),
+    "notice": ("GET",),
+    "api": ("GET", "POST"),
+    "api/withdraw": ("POST",),
+    "api/erase": ("POST",),
+    "api/export": ("POST",),
+    **dict.fromkeys(sorted(files.NAMES), ("GET",)),
+}
+#: What the vendor is asked counts as so many answers.
+_DEAR = 5
+_FAILED = (
+    "This page cannot be shown at the moment. Please try again.",
+    "Your answer could not be saved. Please try again.",
+)
+_STYLES = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
+
+
+class Panel:
+    """The page on which a person sees what is sent about them, says yes or no to each purpose, and takes it back.
+
+    It knows no framework: `consentpanel.asgi.PanelApp`, `consentpanel.wsgi.PanelApp`, Flask's and Django's settings mount it. One
+    panel serves one client.
+
+    Args:
+        notice: The notice, or a function that is given a language and makes one in it, such as ``"de"``: called once for each
+            language. When left out, a minimal one is made of the client.
+        contact: Where people can write to, for a notice that is made of the client; when left out, the panel itself.
+        archive: Keeps each text that was shown before an answer to it is recorded; a yes is recorded only once that is kept.
+        earlier: Older notices, or what their `Notice.to_json` wrote: who has answered one is told what has changed.
+        languages: The languages that there are, the first for those who read none of them; when left out all that there are, also of catalogues that were added
+            before.
+        offers_erasure: Whether people may ask here for the deletion of what the vendor has, where the client has ``privacy=``.
+        offers_export: Whether they may ask for a copy of it.
+        rate: How often somebody may answer.
+
+    Raises:
+        ConfigurationError: An argument cannot work.
+
+    Example:
+        >>> from consentpanel.panel import Panel, Rate
+        >>> panel = Panel(contact="privacy@shop.example", languages=("en", "de"), rate=Rate(per_minute=5))
+    """
+
+    def __init__(
+        self,
+        notice: NoticeSource | None = None,
+        *,
+        contact: str | None = None,
+        archive: NoticeArchive | None = None,
+        earlier: Sequence[Notice | str] = (),
+        languages: Sequence[str] | None = None,
+        offers_erasure: bool = True,
+        offers_export: bool = True,
+        rate: Rate | None = None,
+    ) -> None:
+        if rate is not None and not isinstance(rate, Rate):
+            raise ConfigurationError(f"rate must be a Rate, not {type(rate).__name__}")
+        self._notices = Notices(notice, contact=contact, languages=languages)
+        self._kept = Kept(archive, earlier)
+        self._offers_erasure, self._offers_export = offers_erasure, offers_export
+        self._limiter, self._look_ups = Limiter(rate or Rate()), LookUps()
+
+    def respond(
+        self, request: Request, visit: Visit, hidden: str = "", *, render: Callable[[View], str] | None = None
+    ) -> Response:
+        """Answers a request; raises nothing.
+
+        Args:
+            request: The request.
+            visit: The consent of whoever has sent it: all that is shown and changed is that person's.
+            hidden: HTML that stands in each form, such as a framework's field against forgery.
+            render: Makes the page, such as by a template of the application's; `page_of` when left out.
+        """
+        try:
+            found = self._answered(request, visit, render or (lambda view: page_of(view, hidden=hidden)))
+        except RefusedError as refused:
+            found = refused.response(request)
+        except Exception as error:  # noqa: BLE001 - no trace of it may reach a log or a browser: it may hold values
+            note_failure("the panel", error)
+            found = RefusedError(503, "failed", _FAILED[request.method == "POST"]).response(request)
+        length = () if found.status == 304 else (("Content-Length", str(len(found.body))),)
+        body = b"" if request.method == "HEAD" else found.body
+        return Response(found.status, (*found.headers, *length), body)
+
+    def view(self, request: Request, visit: Visit) -> View:
+        """What the page shows now, for an application that writes a page of its own.
+
+        Raises:
+            ConfigurationError: The notice cannot be made.
+        """
+        found = self._shown(request, visit)
+        return view_of(found.notice, self._situation(visit, found), self.urls(request), now=now())
+
+    def banner(self, request: Request, visit: Visit, hidden: str = "") -> str:
+        """A fragment of HTML that asks whoever has not answered; empty for all others. It raises nothing.
+
+        Args:
+            request: The request for whatever page it stands on; of it `mount` and the languages are looked at.
+            visit: As for `respond`.
+            hidden: As for `respond`.
+        """
+        try:
+            found = self._shown(request, visit)
+            if all(visit.status(each) is not ConsentStatus.UNKNOWN for each in found.purposes):
+                # Of most people on most pages, so that no history is read.
+                return ""
+            situation = self._situation(visit, found, looks_up=False)
+            return banner_of(view_of(found.notice, situation, self.urls(request), now=now()), hidden=hidden)
+        except Exception as error:  # noqa: BLE001 - the page around it is shown all the same
+            note_failure("the banner", error)
+            return ""
+
+    def link(self, request: Request, visit: Visit) -> str:
+        """A link to the panel, for the foot of each page."""
+        try:
+            words = self._shown(request, visit).notice.words("panel.footer.link")
+        except Exception as error:  # noqa: BLE001 - as for the banner
+            note_failure("the link to the panel", error)
+            words = "Privacy"
+        return f'<a href="{escape(self.urls(request).page)}">{escape(words)}</a>'
+
+    def urls(self, request: Request) -> Urls:
+        """Where the pages of the panel are; in the language that was asked for by name, where one was."""
+        mount, language = request.mount, self._notices.asked_for(request.asked("language"))
+        more = "" if language is None else f"?{urlencode({'language': language})}"
+        return Urls(
+            page=f"{mount}/{more}",
+            withdraw=f"{mount}/withdraw{more}",
+            erase=f"{mount}/erase{more}",
+            export=f"{mount}/export{more}",
+            receipt=f"{mount}/receipt{more}",
+            notice=f"{mount}/notice{more}",
+            style=files.address_of(mount, "panel.css"),
+            script=files.address_of(mount, "panel.js"),
+            api=f"{mount}/api{more}",
+        )
+
+    def _answered(self, request: Request, visit: Visit, render: Callable[[View], str]) -> Response:
+        methods = _ROUTES.get(request.name)
+        if methods is None:
+            raise RefusedError(404, "not_found", "There is no such page.")
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in methods:
+            allowed = ", ".join((*methods, "HEAD") if "GET" in methods else methods)
+            raise RefusedError(405, "wrong_method", f"This page takes {allowed}.", ("Allow", allowed))
+        if request.name in files.NAMES:
+            return files.respond(request)
+        if method == "POST":
+            check_size(request)
+            check_origin(request)
+            return self._acted(request, visit, render)
+        found = self._shown(request, visit)
+        if request.name == "notice":
+            return _published(found)
+        if request.name == "receipt":
+            return receipt_of(visit, found)
+        situation = self._situation(visit, found, told=request.asked("done"))
+        return self._shows(request, found, situation, render, 200 if situation.is_available else 503)
+
+    def _acted(self, request: Request, visit: Visit, render: Callable[[View], str]) -> Response:
+        name = request.name.removeprefix("api").strip("/")
+        if request.is_json and name:
+            object_in(request)
+        given = None if name else given_in(request)
+        self._limit(request, visit, _DEAR if name in {"erase", "export"} else 1)
+        found: Shown | None
+        if given is None:
+            # It can be taken back also where nothing can be shown.
+            found = self._shown_if_any(request, visit)
+            result = self._asked(name, visit, found)
+        else:
+            found = self._shown(request, visit, given.language)
+            result = actions.save(visit, given, found, self._kept) if actions.is_of(given, found) else "changed"
+        if result in actions.TOLD_LATER and not request.is_json:
+            language = self._notices.asked_for(request.asked("language"))
+            fields = {"done": result} | ({} if language is None else {"language": language})
+            return see_other(f"{request.mount}/?{urlencode(fields)}")
+        try:
+            if found is None:
+                raise RefusedError(503, "failed", _FAILED[True])  # noqa: TRY301 - handled here only where it is done
+            situation = self._situation(visit, found, result=result)
+            return self._shows(request, found, situation, render, actions.STATUS[result])
+        except Exception as error:
+            if result not in actions.TOLD_LATER:
+                raise
+            # It is done, and must not be told otherwise.
+            note_failure("the panel", error)
+            return as_json(actions.STATUS[result], {"result": result})
+
+    def _shows(
+        self, request: Request, found: Shown, situation: Situation, render: Callable[[View], str], status: int
+    ) -> Response:
+        view = view_of(found.notice, situation, self.urls(request), now=now())
+        if not request.is_json:
+            return as_html(status, render(view))
+        return as_json(status, {**view.as_json(), "result": situation.result})
+
+    def _asked(self, name: str, visit: Visit, found: Shown | None) -> str:
+        if name == "withdraw":
+            return actions.withdraw(visit, found)
+        privacy = settings_of(visit.client).privacy
+        offered = self._offers_erasure if name == "erase" else self._offers_export
+        if not offered or privacy is None:
+            raise RefusedError(404, "not_offered", "This is not offered here.")
+        known = _known(visit, ())
+        if known is None:
+            return "failed"
+        if not known.is_known:
+            raise RefusedError(409, "nobody", "Nothing was sent about you, so that there is nothing to ask for.")
+        return actions.erase(visit, found) if name == "erase" else actions.export(visit)
+
+    def _limit(self, request: Request, visit: Visit, cost: int) -> None:
+        try:
+            subject = visit.subject_id
+        except ConsentPanelError as error:
+            note_failure("a request's data subject", error)
+            subject = None
+        self._limiter.check(subject, request.address, cost)
+
+    def _shown(self, request: Request, visit: Visit, said: str | None = None) -> Shown:
+        language = self._notices.language_for(
+            said or request.asked("language"), request.language, request.header("accept-language")
+        )
+        return self._notices.of(language, visit.client, f"{request.mount}/")
+
+    def _shown_if_any(self, request: Request, visit: Visit) -> Shown | None:
+        try:
+            return self._shown(request, visit)
+        except ConfigurationError as error:
+            note_failure("the panel", error)
+            return None
+
+    def _situation(
+        self, visit: Visit, found: Shown, *, result: str | None = None, told: str | None = None, looks_up: bool = True
+    ) -> Situation:
+        settings = settings_of(visit.client)
+        known = _known(visit, found.purposes)
+        if known is None:
+            unknown = dict.fromkeys(found.purposes, ConsentStatus.UNKNOWN)
+            return Situation(statuses=unknown, has_gpc=visit.has_gpc, is_available=False, result=result)
+        privacy = settings.privacy
+        return Situation(
+            records=known.records,
+            statuses=known.statuses,
+            refused_by_signal=known.refused_by_signal,
+            has_gpc=known.has_gpc,
+            ask_again=known.ask_again,
+            ends=known.ends,
+            changes=self._changes(known, found),
+            requests=self._look_ups.of(privacy, known.requests) if looks_up else (),
+            can_erase=self._offers_erasure and privacy is not None and known.is_known,
+            can_export=self._offers_export and privacy is not None and known.is_known,
+            held_minutes=math.ceil(settings.hold_for / 60) if settings.holds else None,
+            result=result or actions.told(told, known),
+        )
+
+    def _changes(self, known: ConsentSummary, found: Shown) -> tuple[str, ...]:
+        answered = [each for each in known.records if each.purpose in found.purposes and "notice" in each.evidence]
+        return self._kept.changes(str(answered[-1].evidence["notice"]), found.notice) if answered else ()
+
+
+def _known(visit: Visit, purposes: Sequence[str]) -> ConsentSummary | None:
+    try:
+        return visit.summary(purposes)
+    except ConsentPanelError as error:
+        note_failure("the panel's look-up", error)
+        return None
+
+
+def _published(found: Shown) -> Response:
+    """The notice, which is the same for all."""
+    page = found.notice.to_html()
+    digests = (b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in _STYLES.findall(page))
+    headers = (
+        ("Cache-Control", "public, max-age=300"),
+        ("Vary", "Accept-Language"),
+        ("Content-Language", found.notice.language),
+    )
+    style = " ".join(f"'sha256-{each}'" for each in digests)
+    return answer(200, "text/html; charset=utf-8", page, *headers, style=style)

@@ -1,0 +1,60 @@
+"""What everybody is asked, as a text whose digest proves it later."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from consentpanel.panel._phrases import equal_of, heading_of, intro_of
+from consentpanel.transparency._notice import Notice
+from consentpanel.transparency._page import Use
+from consentpanel.transparency._printable import printable
+
+_BUTTONS = ("switch.off", "switch.on", "button.reject_all", "button.accept_all", "button.save")
+
+
+def shown(notice: Notice) -> str:
+    """The text of the questions, without anything of a person: the same for all who are asked in that language.
+
+    Args:
+        notice: The notice that the panel is made from.
+
+    Returns:
+        One line for each thing that is said; it changes when a question, a label, a form or a reason does.
+    """
+    return "\n".join(_lines(notice)) + "\n"
+
+
+def digest_of(notice: Notice) -> str:
+    """SHA-256 of what is shown, as hexadecimal: evidence of what a person saw."""
+    return hashlib.sha256(shown(notice).encode()).hexdigest()
+
+
+def _lines(notice: Notice) -> Iterator[str]:
+    yield _line("#", heading_of(notice))
+    yield _line("", intro_of(notice))
+    if (equal := equal_of(notice)) is not None:
+        yield _line("", equal)
+    for name, text in notice.in_short:
+        yield _line("-", name, text)
+    for use in notice.uses:
+        yield from _use(notice, use)
+    yield _line("", *(notice.words(f"panel.{name}") for name in _BUTTONS))
+
+
+def _use(notice: Notice, use: Use) -> Iterator[str]:
+    yield _line("##", use.title, use.purpose)
+    yield _line("", use.text)
+    yield _line("", use.basis)
+    if not use.needs_consent:
+        yield _line("", notice.words("panel.object.text"))
+    if use.sensitive:
+        yield _line("!", use.sensitive)
+    for entry in use.entries:
+        yield _line("-", entry.label, entry.form, entry.example or "", entry.reason or "", *entry.details)
+
+
+def _line(mark: str, *texts: str) -> str:
+    # A bar and a backslash within a text are told from those between texts, so that no two pages read the same.
+    told = (printable(text).replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+    return " ".join(each for each in (mark, " | ".join(told)) if each)

@@ -1,0 +1,77 @@
+"""What is known about the person who asks for the panel, and where its pages are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel.privacy_requests import PrivacyTask
+
+
+@attrs.frozen(kw_only=True)
+class Situation:
+    """What is known about the person in this request.
+
+    Attributes:
+        records: What the person has said, oldest first, about these purposes and others.
+        statuses: Of each purpose of the notice, as the registry answers now.
+        refused_by_signal: The purposes that Global Privacy Control denies in this request.
+        has_gpc: Whether the request says ``Sec-GPC: 1``.
+        ask_again: After a refusal: from when the person may be asked again.
+        ends: When the grants that hold end; None for one without an end.
+        changes: What has changed since the version that was answered, in words.
+        requests: What the person has asked of the vendor.
+        can_erase: Whether a deletion can be asked for here.
+        can_export: Whether a copy can be asked for here.
+        held_minutes: For how many minutes messages wait for a first answer; None where none do.
+        is_available: Whether the registry answers. When not, nothing is sent.
+        result: What has just been done: one of `RESULTS`.
+    """
+
+    records: tuple[ConsentRecord, ...] = attrs.field(default=(), repr=False)
+    statuses: Mapping[str, ConsentStatus] = attrs.field(factory=dict)
+    refused_by_signal: frozenset[str] = frozenset()
+    has_gpc: bool = False
+    ask_again: datetime | None = None
+    ends: Mapping[str, datetime | None] = attrs.field(factory=dict)
+    changes: tuple[str, ...] = ()
+    requests: tuple[PrivacyTask, ...] = attrs.field(default=(), repr=False)
+    can_erase: bool = False
+    can_export: bool = False
+    held_minutes: int | None = None
+    is_available: bool = True
+    result: str | None = None
+
+
+#: What a `Situation.result` may be.
+RESULTS = (
+    "saved",
+    "withdrawn",
+    "erased",
+    "exported",
+    "failed",
+    "erase_failed",
+    "export_failed",
+    "changed",
+    "incomplete",
+    "too_many",
+    "refused",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Urls:
+    """Where the pages of the panel are: absolute paths."""
+
+    page: str
+    withdraw: str
+    erase: str
+    export: str
+    receipt: str
+    notice: str
+    style: str
+    script: str
+    api: str

@@ -1,0 +1,159 @@
+"""How each purpose stands with a person, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import attrs
+
+from consentpanel._consent.gpc import GPC
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel.panel._phrases import short
+from consentpanel.panel._situation import Situation
+from consentpanel.transparency._notice import Notice
+from consentpanel.transparency._page import Use
+
+
+@attrs.frozen(kw_only=True)
+class Sent:
+    """One thing that is sent: what, in which form, an example, and why."""
+
+    label: str
+    form: str = ""
+    example: str | None = None
+    reason: str | None = None
+    details: tuple[str, ...] = ()
+    path: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PurposeView:
+    """One question, and how it stands.
+
+    Attributes:
+        purpose: The purpose, as it is recorded.
+        title: What it is called.
+        text: What is done and why.
+        basis: Whether it is done only with consent.
+        needs_consent: Whether it waits for a yes; otherwise the person may object.
+        sensitive: A sentence that names sensitive data; None where there is none.
+        sent: What is sent.
+        answer: True for yes, False for no, None where there is no answer that holds.
+        is_sent: Whether data is sent for it now.
+        by_signal: Whether the browser's signal is the answer.
+        standing: How it stands, in words.
+        since: When the answer was given.
+        version: The version of the notice that was answered.
+        until: When a yes ends.
+    """
+
+    purpose: str
+    title: str
+    text: str
+    basis: str
+    needs_consent: bool
+    sensitive: str | None = None
+    sent: tuple[Sent, ...] = ()
+    answer: bool | None = None
+    is_sent: bool = False
+    by_signal: bool = False
+    standing: str
+    since: datetime | None = None
+    version: str | None = None
+    until: datetime | None = None
+
+
+def purposes_of(notice: Notice, situation: Situation) -> Iterator[PurposeView]:
+    """The questions, in the order of the notice."""
+    for use in notice.uses:
+        yield _purpose_of(notice, use, situation)
+
+
+def _purpose_of(notice: Notice, use: Use, situation: Situation) -> PurposeView:
+    answer = answer_to(use.purpose, situation)
+    record = None if answer is None else latest_of(situation.records, use.purpose, answer)
+    by_signal = is_by_signal(use.purpose, situation)
+    until = situation.ends.get(use.purpose) if answer else None
+    return PurposeView(
+        purpose=use.purpose,
+        title=use.title,
+        text=use.text,
+        basis=use.basis,
+        needs_consent=use.needs_consent,
+        sensitive=use.sensitive,
+        sent=tuple(
+            Sent(
+                label=entry.label,
+                form=entry.form,
+                example=entry.example,
+                reason=entry.reason,
+                details=tuple(entry.details),
+                path=entry.path,
+            )
+            for entry in use.entries
+        ),
+        answer=answer,
+        is_sent=situation.is_available and (not use.needs_consent if answer is None else answer),
+        by_signal=by_signal,
+        standing=_standing(notice, use, situation, answer, record, until),
+        since=record.recorded_at if record else None,
+        version=record.policy_version if record else None,
+        until=until,
+    )
+
+
+def answer_to(purpose: str, situation: Situation) -> bool | None:
+    """The answer that holds: a signal's no over what is recorded; None where nobody knows, and nothing is set beforehand."""
+    if purpose in situation.refused_by_signal:
+        return False
+    if not situation.is_available:
+        return None
+    status = situation.statuses.get(purpose, ConsentStatus.UNKNOWN)
+    return {ConsentStatus.GRANTED: True, ConsentStatus.DENIED: False}.get(status)
+
+
+def latest_of(records: tuple[ConsentRecord, ...], purpose: str, answer: bool | None = None) -> ConsentRecord | None:
+    """The last word on a purpose; where an answer is named, only if it is that one."""
+    found = next((each for each in reversed(records) if each.purpose == purpose), None)
+    if found is None or answer is None:
+        return found
+    wanted = ConsentStatus.GRANTED if answer else ConsentStatus.DENIED
+    return found if found.status is wanted else None
+
+
+def is_by_signal(purpose: str, situation: Situation) -> bool:
+    """Whether the answer that holds is that of Global Privacy Control."""
+    if purpose in situation.refused_by_signal:
+        return True
+    if answer_to(purpose, situation) is not False:
+        return False
+    record = latest_of(situation.records, purpose)
+    return record is not None and record.source == GPC
+
+
+def _standing(
+    notice: Notice,
+    use: Use,
+    situation: Situation,
+    answer: bool | None,
+    record: ConsentRecord | None,
+    until: datetime | None,
+) -> str:
+    words = notice.words
+    if answer is None:
+        if not situation.is_available:
+            return words("panel.status.unavailable")
+        return words("panel.switch.unanswered" if use.needs_consent else "panel.standing.opt_out")
+    if is_by_signal(use.purpose, situation):
+        return words("panel.standing.no_signal")
+    if record is None:
+        return f"{words('panel.switch.on' if answer else 'panel.switch.off')}."
+    date, version = words.date(record.recorded_at), record.policy_version
+    if not answer and not use.needs_consent:
+        return words("panel.standing.objected", date=date)
+    name = f"panel.standing.{'yes' if answer else 'no'}"
+    told = words(name, date=date) if version is None else words(f"{name}.notice", date=date, version=short(version))
+    if until is None:
+        return told
+    return f"{told} {words('panel.standing.until', date=words.date(until))}"

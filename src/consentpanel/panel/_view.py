@@ -1,0 +1,149 @@
+"""What the panel shows, in words that are ready to print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import attrs
+
+from consentpanel.panel._phrases import banner_text_of, equal_of, heading_of, intro_of, service_of, version_of, words_of
+from consentpanel.panel._said import HistoryItem, RequestView, history_of, requests_of
+from consentpanel.panel._shown import digest_of
+from consentpanel.panel._situation import Situation, Urls
+from consentpanel.panel._standing import PurposeView, purposes_of
+from consentpanel.panel._telling import Note, is_to_be_asked, may_withdraw, notes_of
+from consentpanel.transparency._notice import Notice
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What the panel shows to one person, in words.
+
+    Attributes:
+        language: The language of the words, such as ``"de"``.
+        direction: ``"ltr"`` or ``"rtl"``.
+        title: What stands in the browser's tab.
+        service: What the service is called.
+        heading: The question of the page.
+        intro: Who would like to send what to whom.
+        banner: What a banner says in the place of `intro`.
+        equal: That the service is the same, whichever the answer; None where the publisher does not say so.
+        facts: Who receives it, where it is kept, for how long: pairs of a name and a text.
+        notes: What has just been done, what the browser's signal does, why the person is asked again.
+        purposes: One for each question.
+        history: What the person has said, newest first.
+        requests: What the person has asked of the vendor.
+        rights: What else the person may ask for, and where.
+        contact: Where to write to.
+        complaint: To whom to complain; None where the notice does not say.
+        version: The version of the notice, in words.
+        notice_version: The version of the notice, as it is recorded.
+        date: The date of the notice.
+        shown: SHA-256 of the text of the questions, as it is recorded.
+        asks: Whether the person is to be asked now, as a banner does.
+        can_withdraw: Whether there is something to take back.
+        can_erase: Whether a deletion can be asked for here.
+        can_export: Whether a copy can be asked for here.
+        has_gpc: Whether the browser says ``Sec-GPC: 1``.
+        is_available: Whether the person's answers could be looked up.
+        urls: Where the pages are.
+        words: The words of buttons and headings, by name.
+    """
+
+    language: str
+    direction: str
+    title: str
+    service: str
+    heading: str
+    intro: str
+    banner: str
+    equal: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
+    purposes: tuple[PurposeView, ...] = attrs.field(default=(), repr=False)
+    history: tuple[HistoryItem, ...] = attrs.field(default=(), repr=False)
+    requests: tuple[RequestView, ...] = attrs.field(default=(), repr=False)
+    rights: str
+    contact: str
+    complaint: str | None = None
+    version: str
+    notice_version: str
+    date: date | None = None
+    shown: str
+    asks: bool
+    can_withdraw: bool
+    can_erase: bool
+    can_export: bool
+    has_gpc: bool
+    is_available: bool
+    urls: Urls
+    words: Mapping[str, str] = attrs.field(repr=False)
+
+    def state(self) -> dict[str, Any]:
+        """What a script of the page may follow: the answers, and whether each use is sent now."""
+        return {
+            "version": self.notice_version,
+            "gpc": self.has_gpc,
+            "purposes": {each.purpose: {"answer": each.answer, "sent": each.is_sent} for each in self.purposes},
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """What the JSON API gives: every field of the view, dates and times as ISO 8601, ``facts`` as name and text.
+
+        An answer is True, False, or None for one that was not given.
+        """
+        said: dict[str, Any] = attrs.asdict(self, value_serializer=_as_json)
+        said["facts"] = [{"name": name, "text": text} for name, text in self.facts]
+        return said
+
+
+def _as_json(_: object, __: object, value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) -> View:
+    """What the panel shows.
+
+    Args:
+        notice: What is asked, and in which words.
+        situation: What the person has said, and what they may do.
+        urls: Where the pages are.
+        now: The present moment.
+
+    Returns:
+        The view; nothing of it is an answer that the person has not given.
+    """
+    words = words_of(notice)
+    authority = notice.authority
+    return View(
+        language=notice.language,
+        direction=notice.words.direction,
+        title=f"{words['footer.link']}: {notice.service}" if notice.service else words["footer.link"],
+        service=service_of(notice),
+        heading=heading_of(notice),
+        intro=intro_of(notice),
+        banner=banner_text_of(notice),
+        equal=equal_of(notice),
+        facts=tuple(notice.in_short),
+        notes=tuple(notes_of(notice, situation, now)),
+        purposes=tuple(purposes_of(notice, situation)),
+        history=tuple(history_of(notice, situation)),
+        requests=tuple(requests_of(notice, situation)),
+        rights=notice.words("panel.rights", contact=notice.contact),
+        contact=notice.contact,
+        complaint=notice.words("panel.complaint", authority=authority) if authority else None,
+        version=version_of(notice),
+        notice_version=notice.version,
+        date=notice.date,
+        shown=digest_of(notice),
+        asks=is_to_be_asked(notice, situation, now),
+        can_withdraw=may_withdraw(notice, situation),
+        can_erase=situation.can_erase,
+        can_export=situation.can_export,
+        has_gpc=situation.has_gpc,
+        is_available=situation.is_available,
+        urls=urls,
+        words=words,
+    )

@@ -1,0 +1,233 @@
+"""The panel mounted in applications of ASGI (rules 12.2 and 12.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx2")
+pytest.importorskip("litestar")
+pytest.importorskip("quart")
+import quart
+from fastapi import FastAPI
+from hypercorn.middleware import DispatcherMiddleware
+from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from consentpanel import AsyncMixpanel, ConsentStatus, Mixpanel
+from consentpanel.asgi import ConsentMiddleware, PanelApp
+from consentpanel.errors import ConfigurationError
+from consentpanel.registry import MemoryRegistry
+from consentpanel.testing import FakeTransport
+
+OWN = {"Sec-Fetch-Site": "same-origin"}
+GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
+
+
+@pytest.fixture
+def panel(shop):
+    return PanelApp(shop.panel)
+
+
+@pytest.fixture
+def registry():
+    return MemoryRegistry(strict_records=True)
+
+
+@pytest.fixture
+def client(registry):
+    return AsyncMixpanel("TOKEN", FakeTransport(), registry=registry)
+
+
+def in_starlette(panel):
+    app = Starlette()
+    app.mount("/privacy", panel)
+    return app
+
+
+def in_fastapi(panel):
+    app = FastAPI()
+    app.mount("/privacy", panel)
+    return app
+
+
+def in_litestar(panel):
+    @asgi("/privacy", is_mount=True, copy_scope=True)
+    async def privacy(scope: Scope, receive: Receive, send: Send) -> None:
+        await panel(scope, receive, send)
+
+    return Litestar([privacy])
+
+
+def beside_quart(panel):
+    return DispatcherMiddleware({"/privacy": panel, "/": quart.Quart("shop")})
+
+
+def form_of(page: str) -> dict[str, str]:
+    """The hidden fields of the form that asks."""
+    return {
+        name: unescape(value) for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)
+    }
+
+
+@pytest.mark.parametrize("framework", [in_starlette, in_fastapi, in_litestar, beside_quart])
+def test_it_is_mounted_and_answers(framework, panel, client, registry):
+    browser = TestClient(ConsentMiddleware(framework(panel), client=client), follow_redirects=False)
+    page = browser.get("/privacy/", headers={"Accept-Language": "de"})
+    assert page.status_code == 200
+    assert '<html lang="de"' in page.text
+    assert page.headers["vary"] == "Cookie, Accept-Language, Sec-GPC"
+    (style,) = re.findall(r'href="(/privacy/panel\.css[^"]*)"', page.text)
+    assert browser.get(style).headers["content-type"] == "text/css; charset=utf-8"
+    for path in ("notice", "receipt", "api", "panel.js"):
+        assert browser.get(f"/privacy/{path}").status_code == 200
+    assert "set-cookie" not in page.headers
+    fields = form_of(page.text)
+    assert browser.post("/privacy/", data=fields | {"all": "yes"}).status_code == 403
+    found = browser.post("/privacy/", data=fields | {"all": "yes"}, headers=OWN)
+    assert (found.status_code, found.headers["location"]) == (303, "/privacy/?done=saved")
+    assert "consentpanel" in browser.cookies
+    state = browser.get("/privacy/api?done=saved").json()
+    assert (state["result"], [each["answer"] for each in state["purposes"]]) == ("saved", [True, True, True])
+    assert browser.post("/privacy/withdraw", headers={**OWN, "Content-Type": "text/plain"}).status_code == 303
+    assert [each["answer"] for each in browser.get("/privacy/api").json()["purposes"]] == [False, False, False]
+    assert browser.get("/privacy/nowhere").status_code == 404
+
+
+# rule 12.3: the form's language is the one that is recorded
+def test_what_was_shown_is_recorded(panel, registry):
+    mp = Mixpanel("TOKEN", FakeTransport(), registry=registry)
+    app = ConsentMiddleware(in_starlette(panel), client=mp, subject=lambda scope: "user-1")
+    browser = TestClient(app)
+    state = browser.get("/privacy/api?language=de").json()
+    given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"answers": {"analytics": True}}
+    browser.post("/privacy/api", json=given, headers=OWN)
+    (record,) = registry.history("user-1")
+    assert (record.language, record.policy_version, record.source) == ("de", "4", "panel")
+
+
+# rule 11.2: a registry that is awaited
+def test_an_asynchronous_registry_is_asked_in_its_loop(panel, tmp_path):
+    pytest.importorskip("aiosqlite")
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from consentpanel.registry import AsyncSQLAlchemyRegistry, MaxAge
+
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/consent.db")
+    registry = AsyncSQLAlchemyRegistry(
+        engine,
+        required_policy_version="7",
+        strict_records=True,
+        max_age=MaxAge(grants=timedelta(days=100)),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        async with registry:
+            await registry.create_tables()
+            yield
+        await engine.dispose()
+
+    app = Starlette(lifespan=lifespan)
+    app.mount("/privacy", panel)
+    mp = AsyncMixpanel("TOKEN", FakeTransport(), registry=registry)
+    app.add_middleware(ConsentMiddleware, client=mp)
+    with TestClient(app, follow_redirects=False) as browser:
+        fields = form_of(browser.get("/privacy/").text)
+        assert browser.post("/privacy/", data=fields | {"all": "yes"}, headers=OWN).status_code == 303
+        state = browser.get("/privacy/api").json()
+        assert {each["version"] for each in state["history"]} == {"7"}
+        assert all(each["until"] for each in state["purposes"])
+        assert len(browser.get("/privacy/receipt").json()["receipts"]) == 3
+
+
+def test_it_stands_below_the_path_of_a_proxy(panel, client):
+    browser = TestClient(ConsentMiddleware(in_starlette(panel), client=client), root_path="/app")
+    assert 'action="/app/privacy/"' in browser.get("/app/privacy/").text
+    # Of a server that knows no part of the path.
+    scope = {"type": "http", "method": "GET", "path": "/", "root_path": "/shop/privacy", "headers": []}
+    assert b'action="/shop/privacy/"' in asyncio.run(answered(ConsentMiddleware(panel, client=client), scope))
+
+
+async def answered(app: Any, scope: dict[str, Any], *messages: dict[str, Any]) -> bytes:
+    waiting = list(messages) or [{"type": "http.request"}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return b"".join(each.get("body", b"") for each in sent) or str(sent).encode()
+
+
+def test_without_the_middleware_it_says_what_is_missing(panel):
+    with pytest.raises(RuntimeError, match=r"ConsentMiddleware\(app, client=\.\.\.\)"):
+        TestClient(in_starlette(panel)).get("/privacy/")
+
+
+def test_a_body_without_end_is_not_read_to_it(panel, client):
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"sec-fetch-site", b"none")]}
+    read = []
+
+    async def receive() -> Any:
+        read.append(1)
+        return {"type": "http.request", "body": b"a" * 10_000, "more_body": True}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(ConsentMiddleware(panel, client=client)(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert len(read) == 7
+
+
+def test_a_browser_that_has_gone_is_answered_nothing(panel, client):
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    app = ConsentMiddleware(panel, client=client)
+    assert asyncio.run(answered(app, scope, {"type": "http.disconnect"})) == b"[]"
+
+
+def test_it_lives_and_ends_with_a_server_and_closes_websockets(panel):
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    said = asyncio.run(answered(panel, {"type": "lifespan"}, *events))
+    assert b"lifespan.startup.complete" in said
+    assert b"lifespan.shutdown.complete" in said
+    said = asyncio.run(answered(panel, {"type": "websocket"}, {"type": "websocket.connect"}))
+    assert b"1003" in said
+
+
+async def test_a_summary_and_a_copy_are_awaited(registry):
+    mp = AsyncMixpanel("TOKEN", FakeTransport(), registry=registry)
+    found = []
+
+    async def app(scope, receive, send):
+        consent = scope["state"]["consent"]
+        await consent.answer(analytics=True, language="en", policy_version="7")
+        found.append(await consent.summary(["analytics"]))
+        with pytest.raises(ConfigurationError, match="privacy="):
+            await consent.request_copy()
+
+    await ConsentMiddleware(app, client=mp)({"type": "http", "headers": []}, None, None)
+    assert found[0].statuses == {"analytics": GRANTED}
+    assert [each.policy_version for each in found[0].records] == ["7"]
+    assert "visitor-" not in repr(found[0])
+
+
+def test_only_a_panel_is_taken():
+    with pytest.raises(ConfigurationError, match="must be a Panel"):
+        PanelApp(lambda language: None)

@@ -1,0 +1,378 @@
+"""What the panel answers to requests, without any framework."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from consentpanel import ConsentStatus, Mixpanel
+from consentpanel.errors import ConfigurationError
+from consentpanel.panel import Panel, Request
+from consentpanel.panel._notices import Notices
+from consentpanel.panel._page import shown
+from consentpanel.registry import CallableRegistry, MaxAge, MemoryRegistry
+from consentpanel.testing import FakeTransport
+from consentpanel.transparency import Change, Comparison, NoticeArchive
+
+GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
+
+
+def statuses(shop):
+    return {name: shop.registry.status(shop.who, name) for name in ("analytics", "profiles", "feature_flags")}
+
+
+# rule 12.1: nothing is set beforehand, and whoever only looks gets no id
+def test_the_page_is_shown_to_somebody_who_has_not_answered(shop):
+    found = shop.get()
+    assert found.status == 200
+    assert found.header("Content-Type") == "text/html; charset=utf-8"
+    assert " checked" not in found.body.decode()
+    assert shop.cookies == ""
+
+
+# rule 12.3: every answer is a record with what the person saw as evidence
+def test_an_answer_is_recorded_with_what_was_shown(shop):
+    found = shop.answer(analytics="yes", profiles="no")
+    assert (found.status, found.header("Location")) == (303, "/privacy/?done=saved")
+    assert statuses(shop) == {"analytics": GRANTED, "profiles": DENIED, "feature_flags": UNKNOWN}
+    digest = hashlib.sha256(shown(shop.notice("en")).encode()).hexdigest()
+    for record in shop.records:
+        assert (record.policy_version, record.language, record.source) == ("4", "en", "panel")
+        assert record.event_type == "explicit"
+        assert record.evidence == {"shown": digest, "notice": "4"}
+
+
+# rule 12.6: what the panel writes is what strict records ask for
+def test_an_answer_is_taken_by_a_registry_that_takes_strict_records_alone(open_shop):
+    shop = open_shop(MemoryRegistry(strict_records=True, required_policy_version="2026-05-01"))
+    assert shop.answer(analytics="yes").status == 303
+    (record,) = shop.records
+    # A grant to another version than the one that is asked for would not hold.
+    assert (record.policy_version, record.evidence["notice"]) == ("2026-05-01", "4")
+    assert shop.registry.status(shop.who, "analytics") is GRANTED
+
+
+# rule 12.1: one button each for all of them
+@pytest.mark.parametrize(("said", "status"), [("yes", GRANTED), ("no", DENIED)])
+def test_all_are_answered_by_one_button(shop, said, status):
+    assert shop.post("", shop.shown() | {"all": said, "answer.analytics": "yes"}).status == 303
+    assert set(statuses(shop).values()) == {status}
+
+
+# rule 12.2: the result is told on the next page, and by the records alone
+def test_a_link_cannot_claim_what_was_not_done(shop):
+    for claim in ("saved", "withdrawn", "erased", "exported", "erase_failed", "failed", "anything"):
+        assert shop.state(f"done={claim}")["result"] is None
+    shop.answer(analytics="yes")
+    assert shop.state("done=saved")["result"] == "saved"
+    assert {shop.state(f"done={claim}")["result"] for claim in ("withdrawn", "erased", "exported", "failed")} == {None}
+
+
+# rule 12.3: an answer is to what the person saw, or it is none
+@pytest.mark.parametrize(
+    "changed", [{"version": "3"}, {"shown": "0" * 64}, {"shown": ""}, {"language": "de"}, {"language": "xx"}]
+)
+def test_an_answer_to_another_text_is_not_saved(shop, changed):
+    found = shop.post("", {**shop.shown(), "all": "yes", **changed})
+    assert found.status == 409
+    assert "has changed since you opened it" in found.body.decode()
+    assert shop.who is None
+
+
+def test_nothing_chosen_is_told_and_changes_nothing(shop):
+    found = shop.post("", shop.shown())
+    assert found.status == 422
+    assert shop.who is None
+
+
+# rule 12.1: take back everything
+def test_everything_is_taken_back(shop):
+    shop.post("", shop.shown() | {"all": "yes"})
+    shop.registry.grant(shop.who, "newsletter")
+    found = shop.post("withdraw")
+    assert found.header("Location") == "/privacy/?done=withdrawn"
+    assert set(statuses(shop).values()) == {DENIED}
+    assert shop.registry.status(shop.who, "newsletter") is DENIED
+    last = shop.records[-1]
+    assert (last.source, last.language, last.policy_version) == ("panel", "en", "4")
+    assert last.evidence["notice"] == "4"
+    assert shop.state("done=withdrawn")["result"] == "withdrawn"
+
+
+# rule 12.2: by Accept-Language, unless a language is asked for by name
+@pytest.mark.parametrize(
+    ("accepted", "query", "language"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "", "de"),
+        ("fr, *;q=0.1", "", "en"),
+        ("en;q=0.1, DE", "", "de"),
+        ("de;q=0", "", "en"),
+        ("de;q=nan, en;q=2", "", "en"),
+        ("en", "language=de", "de"),
+        ("de", "language=xx", "de"),
+        ("", "", "en"),
+    ],
+)
+def test_the_language_is_the_readers(shop, accepted, query, language):
+    page = shop.get("", query, accept_language=accepted).body.decode()
+    assert f'<html lang="{language}"' in page
+
+
+def test_a_language_that_was_asked_for_by_name_stays(shop):
+    page = shop.get("", "language=DE").body.decode()
+    assert {'action="/privacy/?language=de"', 'href="/privacy/notice?language=de"'} <= set(
+        re.findall(r'(?:action|href)="[^"]*"', page)
+    )
+    headers = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
+    body = urlencode(shop.shown("de") | {"all": "no"}).encode()
+    found = shop.request("POST", "", "language=de", body, headers)
+    assert found.header("Location") == "/privacy/?done=saved&language=de"
+    assert {record.language for record in shop.records} == {"de"}
+
+
+def test_a_notice_is_made_once_for_each_language(shop):
+    for language in ("en", "de", "en", "de"):
+        shop.get("", f"language={language}")
+    assert shop.made == ["en", "de"]
+
+
+def test_a_language_that_cannot_be_made_is_shown_in_the_first(open_shop, shop, caplog):
+    def notice(language):
+        if language == "de":
+            raise KeyError("ada@shop.example")
+        return shop.notice(language)
+
+    broken = open_shop(notice=notice)
+    assert '<html lang="en"' in broken.get("", "language=de").body.decode()
+    assert "KeyError" in caplog.text
+    assert "ada@" not in caplog.text
+
+
+def test_without_any_notice_nothing_is_shown_or_saved(open_shop):
+    def notice(language):
+        raise KeyError(language)
+
+    shop = open_shop(notice=notice)
+    assert (shop.get().status, shop.post("", {"all": "yes"}).status) == (503, 503)
+    assert shop.who is None
+    # And what was given before can be taken back all the same.
+    shop.account = "user-1"
+    shop.registry.grant("user-1", "analytics")
+    assert shop.post("withdraw").header("Location") == "/privacy/?done=withdrawn"
+    assert shop.registry.status("user-1", "analytics") is DENIED
+    assert json.loads(shop.post_json("api/withdraw").body) == {"result": "withdrawn"}
+
+
+# rule 12.2: no request to others, and nothing in a line
+def test_every_answer_has_the_headers_that_keep_it_safe(shop):
+    for found in (shop.get(), shop.get("api"), shop.get("receipt"), shop.get("nowhere"), shop.post("withdraw")):
+        assert found.header("Content-Security-Policy") == (
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
+            " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        assert found.header("X-Content-Type-Options") == "nosniff"
+        assert found.header("Referrer-Policy") == "same-origin"
+        assert found.header("Cache-Control") == "no-store"
+        assert found.header("Vary") == "Cookie, Accept-Language, Sec-GPC"
+
+
+def test_its_files_are_kept_by_browsers_until_they_are_others(shop):
+    (style,) = re.findall(r'href="(/privacy/panel\.css\?v=[0-9a-f]{16})"', shop.get().body.decode())
+    name, _, query = style.removeprefix("/privacy/").partition("?")
+    found = shop.get(name, query)
+    assert found.header("Cache-Control") == "public, max-age=31536000, immutable"
+    assert shop.get(name, "v=other").header("Cache-Control") == "no-cache"
+    tag = found.header("ETag")
+    again = shop.get(name, if_none_match=f'"x", W/{tag}')
+    assert (again.status, again.body) == (304, b"")
+    assert shop.get("panel.js").header("Content-Type") == "text/javascript; charset=utf-8"
+
+
+# rule 12.5: the whole notice, which is the same for all
+def test_the_notice_is_published_and_may_be_kept(shop):
+    found = shop.get("notice", "language=de")
+    assert '<html lang="de">' in found.body.decode()
+    assert found.header("Cache-Control") == "public, max-age=300"
+    assert found.header("Vary") == "Accept-Language"
+    # Its style stands in it.
+    assert re.search(r"style-src 'self' 'sha256-[\w+/]{43}=';", found.header("Content-Security-Policy") or "")
+
+
+def test_what_is_not_there_is_not_found_and_other_methods_are_told(shop):
+    assert shop.get("nowhere").status == 404
+    assert shop.get("../api").status == 404
+    found = shop.get("withdraw")
+    assert (found.status, found.header("Allow")) == (405, "POST")
+    assert shop.request("DELETE").header("Allow") == "GET, POST, HEAD"
+    head, whole = shop.request("HEAD"), shop.get()
+    assert (head.status, head.body, head.header("Content-Length")) == (200, b"", str(len(whole.body)))
+
+
+# rules 12.1 and 12.6: a receipt to keep, with the record ids
+def test_a_receipt_tells_each_record(shop):
+    shop.answer(analytics="yes", profiles="no")
+    found = shop.get("receipt")
+    assert found.header("Content-Disposition") == 'attachment; filename="privacy-answers.json"'
+    said = json.loads(found.body)
+    assert [each["record_id"] for each in said["receipts"]] == [each.record_id for each in shop.records]
+    assert said["receipts"] == [each.receipt() for each in shop.records]
+    assert said["notice_now"] == {"version": "4", "language": "en"}
+
+
+# rule 12.6: what was shown is kept before the first answer to it
+def test_what_was_shown_is_kept_in_an_archive(open_shop, tmp_path):
+    archive = NoticeArchive(tmp_path / "notices")
+    shop = open_shop(archive=archive)
+    shop.get()
+    assert list(archive) == []
+    shop.answer("de", analytics="yes")
+    (kept,) = archive
+    assert (kept.version, kept.language, kept.digest) == ("4", "de", shop.records[0].evidence["shown"])
+    assert kept.text == shown(shop.notice("de"))
+
+
+# A yes to a text that nobody could show proves nothing (rule 12.6); a no needs no proof.
+def test_without_its_archive_a_yes_is_not_taken_and_a_no_is(open_shop, tmp_path):
+    class Broken(NoticeArchive):
+        def keep_text(self, *_):
+            raise OSError
+
+    shop = open_shop(archive=Broken(tmp_path))
+    found = shop.answer(analytics="yes", profiles="no")
+    assert found.status == 503
+    assert "could not be saved" in found.body.decode()
+    assert shop.who is None
+    assert shop.answer(profiles="no").status == 303
+    assert shop.registry.status(shop.who, "profiles") is DENIED
+
+
+# rule 12.1, fail closed: an answer that could not be saved is told, and nothing is sent
+def test_a_registry_that_fails_is_told(open_shop, failing_registry):
+    shop = open_shop(failing_registry)
+    shop.answer(analytics="yes")
+    fields = shop.shown()
+    shop.registry.is_down = True
+    found = shop.get()
+    assert found.status == 503
+    assert "cannot look up your answer" in found.body.decode()
+    for path, given in (("", fields | {"all": "no"}), ("withdraw", {})):
+        found = shop.post(path, given)
+        assert found.status == 503
+        assert "could not be saved" in found.body.decode()
+    assert shop.get("receipt").status == 503
+    shop.registry.is_down = False
+    assert shop.registry.status(shop.who, "analytics") is GRANTED
+
+
+def test_a_function_that_cannot_record_is_told(open_shop):
+    shop = open_shop(CallableRegistry(lambda subject, purpose: True))
+    assert shop.answer(analytics="yes").status == 503
+
+
+# rule 12.1: GPC shown as what it did
+def test_global_privacy_control_is_shown(shop):
+    shop.has_gpc = True
+    page = shop.get().body.decode()
+    assert "your browser sends Global Privacy Control" in page
+    shop.answer(analytics="yes")
+    assert "gpc" in shop.records[0].evidence
+
+
+# rule 12.1: the person's own state: until when, and from when they are asked again
+def test_ends_and_the_time_of_the_next_question_are_told(open_shop):
+    shop = open_shop(MemoryRegistry(max_age=MaxAge(grants=timedelta(days=100))))
+    shop.answer(analytics="yes", profiles="no")
+    found = shop.visit().summary(("analytics", "profiles"))
+    granted, denied = (
+        next(each for each in shop.records if each.purpose == name) for name in ("analytics", "profiles")
+    )
+    assert found.ends == {"analytics": granted.recorded_at + timedelta(days=100)}
+    assert found.ask_again is not None
+    assert timedelta(days=180) < found.ask_again - denied.recorded_at < timedelta(days=186)
+
+
+# rule 12.1: what has changed since (`compare`)
+def test_who_answered_an_older_notice_is_told_what_has_changed(open_shop, monkeypatch):
+    from consentpanel.panel import _notices
+
+    found = Comparison(
+        (Change(text="what you paid is new", needs_consent=True), Change(text="nothing", needs_consent=False))
+    )
+    monkeypatch.setattr(_notices, "compare", lambda old, new: found)
+    shop = open_shop(earlier=['{"version": "3"}'])
+    shop.registry.grant("user-1", "analytics", policy_version="3", evidence={"notice": "3"})
+    shop.account = "user-1"
+    assert "what you paid is new" in shop.get().body.decode()
+    shop.answer(analytics="yes")
+    assert "what you paid is new" not in shop.get().body.decode()
+    with pytest.raises(ConfigurationError, match="earlier"):
+        Panel(earlier=["no notice"])
+
+
+# rule 12.2: a banner on any page, and a link at its foot
+def test_a_banner_asks_until_there_is_an_answer(shop):
+    elsewhere = Request(mount="/privacy", path="/shop/tea", host="shop.example")
+    banner = shop.panel.banner(elsewhere, shop.visit(), "<hidden>")
+    assert 'action="/privacy/"' in banner
+    assert "<hidden>" in banner
+    shop.post("", shop.shown() | {"all": "no"})
+    assert shop.panel.banner(elsewhere, shop.visit()) == ""
+    assert shop.panel.link(elsewhere, shop.visit()) == '<a href="/privacy/">Privacy choices</a>'
+
+
+def test_a_banner_and_a_link_break_no_page(open_shop):
+    def notice(language):
+        raise KeyError(language)
+
+    shop = open_shop(notice=notice)
+    assert shop.panel.banner(Request(mount="/privacy"), shop.visit()) == ""
+    assert shop.panel.link(Request(mount="/privacy"), shop.visit()) == '<a href="/privacy/">Privacy</a>'
+
+
+# Without a function of the publisher's the notice is made of the client, and people are sent to the panel itself.
+def test_a_minimal_notice_is_made_of_the_client(open_shop, monkeypatch):
+    from consentpanel.panel import _notices
+
+    shop, asked = open_shop(), []
+
+    def notice(client, *, contact, language):
+        asked.append((client, contact, language))
+        return shop.notice(language)
+
+    monkeypatch.setattr(_notices, "notice", notice)
+    for contact, known in (None, "/privacy/"), ("privacy@shop.example", "privacy@shop.example"):
+        shop.panel = Panel(contact=contact)
+        assert shop.get().status == 200
+        assert asked.pop() == (shop.client, known, "en")
+
+
+def test_an_older_notice_that_cannot_be_compared_breaks_no_page(open_shop):
+    shop = open_shop(earlier=['{"version": "3"}'], account="user-1")
+    shop.registry.grant("user-1", "analytics", policy_version="3", evidence={"notice": "3"})
+    assert shop.get().status == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"notice": 3}, "notice must be"),
+        ({"notice": lambda language: None, "contact": "a@b"}, "contact="),
+        ({"archive": "folder"}, "archive must be"),
+        ({"languages": "en"}, "languages must be"),
+        ({"languages": ()}, "languages must be"),
+        ({"rate": 3}, "rate must be"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(arguments, match):
+    with pytest.raises(ConfigurationError, match=match):
+        Panel(**arguments)
+
+
+def test_a_function_that_makes_no_notice_is_told(caplog):
+    with pytest.raises(ConfigurationError, match="cannot be made"):
+        Notices(lambda language: "text").of("en", Mixpanel("T", FakeTransport()), "/privacy/")

@@ -1,0 +1,145 @@
+"""Erasure and a copy of the data, asked for on the panel, with the vendor's numbers and states (rules 7.3 and 12.1)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from consentpanel import ConsentStatus, PrivacyRequests, SpoolConsumer
+from consentpanel.testing import FakePrivacyAPI, FakeTransport
+from consentpanel.transport import _erasures
+
+GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
+
+
+@pytest.fixture
+def vendor():
+    with FakePrivacyAPI() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def asking(open_shop, vendor):
+    """A shop whose visitors may have the vendor asked."""
+    return open_shop(privacy=PrivacyRequests("TOKEN", "OAUTH", host=vendor.url, timeout=5))
+
+
+# rules 7.3 and 12.1: erasure with its number and state
+def test_an_erasure_is_asked_for_and_followed(asking, vendor):
+    asking.answer(analytics="yes")
+    assert asking.state()["can_erase"] is True
+    found = asking.post("erase")
+    assert found.header("Location") == "/privacy/?done=erased"
+    (number,) = vendor.tasks
+    assert vendor.tasks[number]["distinct_ids"] == [asking.who]
+    assert asking.registry.status(asking.who, "analytics") is DENIED
+    assert asking.records[-1].evidence["deletion_requests"] == [number]
+    state = asking.state("done=erased")
+    assert state["result"] == "erased"
+    assert [(each["kind"], each["number"], each["status"]) for each in state["requests"]] == [
+        ("deletion", number, "PENDING")
+    ]
+
+
+# rule 12.1: a copy with its number and state, found again by the person alone
+def test_a_copy_is_asked_for_and_its_link_is_shown_to_that_person_alone(asking, vendor, open_shop):
+    asking.answer(analytics="yes")
+    found = asking.post("export")
+    assert found.header("Location") == "/privacy/?done=exported"
+    (number,) = vendor.tasks
+    vendor.tasks[number] |= {"status": "SUCCESS", "results": "https://storage.example/copy?key=1"}
+    (request,) = asking.state("done=exported")["requests"]
+    assert (request["kind"], request["number"], request["link"]) == (
+        "retrieval",
+        number,
+        "https://storage.example/copy?key=1",
+    )
+    assert asking.state("done=exported")["result"] == "exported"
+    # It says nothing of consent, and stands in no history of it.
+    assert asking.registry.status(asking.who, "analytics") is GRANTED
+    assert len(asking.state()["history"]) == 1
+    assert len(json.loads(asking.get("receipt").body)["receipts"]) == 1
+    mine, asking.cookies = asking.cookies, ""
+    assert asking.state()["requests"] == []
+    asking.answer(analytics="yes")
+    assert asking.state()["requests"] == []
+    assert b"storage.example" not in asking.get().body
+    asking.cookies = mine
+    assert b"storage.example" in asking.get().body
+
+
+# rule 7.3: a vendor that is down never makes a withdrawal fail
+def test_a_vendor_that_is_down_breaks_nothing(asking, vendor, caplog):
+    asking.answer(analytics="yes")
+    vendor.fail(500)
+    found = asking.post("erase")
+    assert found.header("Location") == "/privacy/?done=erase_failed"
+    assert asking.registry.status(asking.who, "analytics") is DENIED
+    assert asking.records[-1].evidence["erasure"] == "asked"
+    assert asking.state("done=erase_failed")["result"] == "erase_failed"
+    vendor.fail(500)
+    assert asking.post("export").status == 503
+    asking.post("erase")
+    vendor.fail(500)
+    # Its answer is unknown; and it is not asked again at once.
+    assert [each["status"] for each in asking.state()["requests"]] == ["UNKNOWN"]
+    assert [each["status"] for each in asking.state()["requests"]] == ["UNKNOWN"]
+    assert asking.who not in caplog.text
+
+
+# rule 7.3: with a spool the request is kept there, and tried again
+def test_with_a_spool_an_erasure_is_kept_and_tried_again(open_shop, vendor, tmp_path, monkeypatch):
+    monkeypatch.setattr(_erasures, "_FIRST_PAUSE", 0)
+    spool = SpoolConsumer(tmp_path / "spool.db", consumer=FakeTransport())
+    shop = open_shop(privacy=PrivacyRequests("TOKEN", "OAUTH", host=vendor.url, timeout=5), consumer=spool)
+    shop.answer(analytics="yes")
+    vendor.fail(500)
+    assert shop.post("erase").header("Location") == "/privacy/?done=erase_failed"
+    shop.client.flush()
+    spool.close()
+    (number,) = vendor.tasks
+    assert shop.records[-1].evidence["deletion_requests"] == [number]
+    assert [each["number"] for each in shop.state()["requests"]] == [number]
+
+
+def test_nothing_is_asked_for_somebody_of_whom_nothing_was_sent(asking, vendor):
+    assert asking.state()["can_erase"] is False
+    assert (asking.post("erase").status, asking.post("export").status) == (409, 409)
+    assert asking.who is None
+    assert vendor.tasks == {}
+
+
+def test_what_is_not_offered_cannot_be_asked_for(shop, open_shop, vendor):
+    shop.answer(analytics="yes")
+    assert (shop.post("erase").status, shop.post("export").status) == (404, 404)
+    privacy = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url)
+    closed = open_shop(privacy=privacy, offers_erasure=False, offers_export=False)
+    closed.answer(analytics="yes")
+    assert (closed.post("erase").status, closed.post("export").status) == (404, 404)
+    assert closed.registry.status(closed.who, "analytics") is GRANTED
+
+
+# The numbers that are looked up are those of the person's own records.
+def test_the_vendor_is_asked_seldom_and_not_for_long(asking, vendor, monkeypatch):
+    asking.answer(analytics="yes")
+    for _ in range(2):
+        asking.post("export")
+    asked = []
+    found = PrivacyRequests.look_up_retrieval
+    monkeypatch.setattr(
+        PrivacyRequests,
+        "look_up_retrieval",
+        lambda self, number, *, within=None: asked.append((number, within)) or found(self, number, within=within),
+    )
+    for _ in range(3):
+        asking.get()
+    assert asked == [(number, 3.0) for number in vendor.tasks]
+
+
+# rule 7.3: neither the vendor nor the registry makes a request fail unseen
+def test_an_erasure_while_the_registry_fails_is_told(open_shop, vendor, failing_registry):
+    shop = open_shop(failing_registry, privacy=PrivacyRequests("TOKEN", "OAUTH", host=vendor.url), account="user-1")
+    shop.registry.is_down = True
+    assert (shop.post("erase").status, shop.post("export").status) == (503, 503)
+    assert vendor.tasks == {}
