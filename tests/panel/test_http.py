@@ -6,18 +6,19 @@ import hashlib
 import json
 import re
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 import pytest
 
-from consentpanel import ConsentStatus, Mixpanel
+from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, keep
 from consentpanel.errors import ConfigurationError
 from consentpanel.panel import Panel, Request
 from consentpanel.panel._notices import Notices
 from consentpanel.panel._page import shown
 from consentpanel.registry import CallableRegistry, MaxAge, MemoryRegistry
 from consentpanel.testing import FakeTransport
-from consentpanel.transparency import Change, Comparison, NoticeArchive
+from consentpanel.transparency import NoticeArchive, notice
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 
@@ -297,19 +298,17 @@ def test_ends_and_the_time_of_the_next_question_are_told(open_shop):
 
 
 # rule 12.1: what has changed since (`compare`)
-def test_who_answered_an_older_notice_is_told_what_has_changed(open_shop, monkeypatch):
-    from consentpanel.panel import _notices
-
-    found = Comparison(
-        (Change(text="what you paid is new", needs_consent=True), Change(text="nothing", needs_consent=False))
-    )
-    monkeypatch.setattr(_notices, "compare", lambda old, new: found)
-    shop = open_shop(earlier=['{"version": "3"}'])
-    shop.registry.grant("user-1", "analytics", policy_version="3", evidence={"notice": "3"})
+def test_who_answered_an_older_notice_is_told_what_has_changed(open_shop):
+    paid = keep(label={"en": "what you paid", "de": "was Sie bezahlt haben"})
+    older = notice(FieldPolicy(), contact="privacy@teahouse.example")
+    newer = partial(notice, FieldPolicy(events={"total": paid}), contact="privacy@teahouse.example")
+    shop = open_shop(notice=lambda language: newer(language=language), earlier=[older.to_json()])
+    shop.registry.grant("user-1", "analytics", policy_version="3", evidence={"notice": older.version})
     shop.account = "user-1"
-    assert "what you paid is new" in shop.get().body.decode()
+    assert "now also sent: what you paid" in shop.get().body.decode()
+    assert "jetzt auch gesendet: was Sie bezahlt haben" in shop.get(query="language=de").body.decode()
     shop.answer(analytics="yes")
-    assert "what you paid is new" not in shop.get().body.decode()
+    assert "now also sent" not in shop.get().body.decode()
     with pytest.raises(ConfigurationError, match="earlier"):
         Panel(earlier=["no notice"])
 

@@ -79,7 +79,9 @@ def test_a_vendor_that_is_down_breaks_nothing(asking, vendor, caplog):
     assert asking.records[-1].evidence["erasure"] == "asked"
     assert asking.state("done=erase_failed")["result"] == "erase_failed"
     vendor.fail(500)
-    assert asking.post("export").status == 503
+    found = asking.post("export")
+    assert found.status == 502
+    assert "The request did not get through." in found.body.decode()
     asking.post("erase")
     vendor.fail(500)
     # Its answer is unknown; and it is not asked again at once.

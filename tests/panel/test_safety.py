@@ -143,6 +143,15 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(shop, path):
         assert found.status == 413
 
 
+def test_people_are_told_in_their_language_why_it_was_refused(shop):
+    given = {"content-type": FORM, "sec-fetch-site": "cross-site", "accept-language": "de"}
+    found = shop.request("POST", "", body=urlencode(shop.shown("de") | {"all": "yes"}).encode(), headers=given)
+    assert found.status == 403
+    assert '<html lang="de"' in found.body.decode()
+    assert 'role="alert"' in found.body.decode()
+    assert shop.who is None
+
+
 # rule 12.2: rate-limited
 def test_too_many_answers_are_told_to_wait(open_shop):
     shop = open_shop(rate=Rate(burst=3, per_minute=6))
@@ -150,6 +159,7 @@ def test_too_many_answers_are_told_to_wait(open_shop):
     assert [shop.answer(analytics="no").status for _ in range(4)] == [303, 303, 303, 429]
     found = shop.answer(analytics="yes")
     assert 1 <= int(found.header("Retry-After")) <= 11
+    assert "Too many requests" in found.body.decode()
     # Reading is not limited, and nobody else is.
     assert shop.get().status == 200
     shop.cookies, shop.address = "", "8.8.8.8"

@@ -624,3 +624,50 @@ def test_a_controller_and_a_transfer_are_checked():
         Transfer(countries="US", safeguard="x", link="y")
     with pytest.raises(ConfigurationError, match="countries"):
         Transfer(countries=(), safeguard="x", link="y")
+
+
+# What has changed, as a visitor is told it
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (
+            "en",
+            {
+                "now also sent: the voucher code you used",
+                "another reason for sending: your tea",
+                "another recipient: Other",
+            },
+        ),
+        (
+            "de",
+            {
+                "jetzt auch gesendet: der Gutscheincode, den Sie eingelöst haben",
+                "ein anderer Grund für das Senden: Ihr Tee",
+            },
+        ),
+    ],
+)
+def test_what_needs_consent_anew_is_told_in_words(language, told):
+    # rule 12.1
+    label = {"en": "your tea", "de": "Ihr Tee"}
+    before = FieldPolicy(events={"tea": keep(label=label, reason="to order")})
+    after = FieldPolicy(events={"tea": keep(label=label, reason="to advertise"), "coupon": keep()})
+    new = notice(after, contact="x", language=language, vendor="Other")
+    found = compare(notice(before, contact="x"), new).in_words(new)
+    assert told <= set(found)
+    assert not any("['" in each or re.search(r"{\w+}", each) for each in found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_change_that_needs_consent_has_words(language):
+    before = notice(
+        POLICY, contact="x", identity=per_subject({}), vendor=Vendor(region="EU", retention_days=30, role="processor")
+    )
+    policy = FieldPolicy(events={"product": keep(deep=True), "card": mask()}, people={"plan": keep()})
+    for vendor in (Vendor(region="US", retention_days=90, role="controller"), Vendor()):
+        new = notice(policy, contact="x", regime=Regime.OPT_OUT, vendor=vendor, language=language, hold_for=60)
+        found = compare(before, new).in_words(new)
+        assert len(found) > 5
+        assert not any(re.search(r"{\w+}", each) for each in found)

@@ -23,8 +23,11 @@ STATUS = {
     "changed": 409,
     "incomplete": 422,
     "erase_failed": 502,
+    "export_failed": 502,
     "failed": 503,
 }
+#: What people are told whose request was refused, by its code.
+REFUSALS = {"other_site": "refused", "too_often": "too_many"}
 #: What is told on the page after the one that did it.
 TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_failed"})
 #: For so long it is told.
@@ -108,7 +111,7 @@ def export(visit: Visit) -> str:
             visit.request_copy(source=SOURCE)
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
-            return "failed"
+            return "export_failed"
         return "exported"
 
     return _done("a request for a copy", record)

@@ -157,7 +157,7 @@ class Kept:
         if given is None:
             return ()
         try:
-            return tuple(change.text for change in compare(given, present).changes if change.needs_consent)
+            return compare(given, present).in_words(present)
         except ConfigurationError as error:
             note_failure("comparing notices", error)
             return ()

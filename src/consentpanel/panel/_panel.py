@@ -107,10 +107,11 @@ class Panel:
             hidden: HTML that stands in each form, such as a framework's field against forgery.
             render: Makes the page, such as by a template of the application's; `page_of` when left out.
         """
+        drawn = render or (lambda view: page_of(view, hidden=hidden))
         try:
-            found = self._answered(request, visit, render or (lambda view: page_of(view, hidden=hidden)))
+            found = self._answered(request, visit, drawn)
         except RefusedError as refused:
-            found = refused.response(request)
+            found = self._explained(refused, request, visit, drawn) or refused.response(request)
         except Exception as error:  # noqa: BLE001 - no trace of it may reach a log or a browser: it may hold values
             note_failure("the panel", error)
             found = RefusedError(503, "failed", _FAILED[request.method == "POST"]).response(request)
@@ -222,6 +223,22 @@ class Panel:
             # It is done, and must not be told otherwise.
             note_failure("the panel", error)
             return as_json(actions.STATUS[result], {"result": result})
+
+    def _explained(
+        self, refused: RefusedError, request: Request, visit: Visit, render: Callable[[View], str]
+    ) -> Response | None:
+        """The page with the reason on it, in the person's language; None where only programs meet it."""
+        result = actions.REFUSALS.get(refused.code)
+        if result is None or request.is_json:
+            return None
+        try:
+            found = self._shown(request, visit)
+            situation = self._situation(visit, found, result=result)
+            response = self._shows(request, found, situation, render, refused.status)
+        except Exception as error:  # noqa: BLE001 - it is refused all the same
+            note_failure("the panel", error)
+            return None
+        return Response(response.status, (*response.headers, *refused.headers), response.body)
 
     def _shows(
         self, request: Request, found: Shown, situation: Situation, render: Callable[[View], str], status: int

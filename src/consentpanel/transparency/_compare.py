@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from consentpanel.errors import ConfigurationError
-from consentpanel.transparency._disclosures import IP_FORMS
+from consentpanel.transparency._disclosures import IP_FORMS, rule_name
 from consentpanel.transparency._forms import STRENGTH, is_same, tells_more
 from consentpanel.transparency._notice import Notice
 
@@ -21,10 +21,14 @@ class Change:
     Attributes:
         text: What, in a line.
         needs_consent: Whether those who agreed to the old notice did not agree to this.
+        kind: What kind of change it is, as a text of `TEXTS` has it: ``"item.new"`` for ``change.item.new``.
+        about: The purpose or the rule that has changed; None for the rest.
     """
 
     text: str
     needs_consent: bool
+    kind: str = "other"
+    about: str | None = None
 
 
 @attrs.frozen
@@ -41,6 +45,33 @@ class Comparison:
     def needs_consent(self) -> bool:
         """Whether consent to the old notice does not cover the new one."""
         return any(change.needs_consent for change in self.changes)
+
+    def in_words(self, new: Notice) -> tuple[str, ...]:
+        """What needs consent anew, as a visitor is told it.
+
+        Args:
+            new: The new notice, in whose language it is said.
+        """
+        kinds = dict.fromkeys((change.kind, change.about) for change in self.changes if change.needs_consent)
+        # What has no words of its own is said once, at the end.
+        told = sorted(kinds, key=lambda pair: pair[0] == "other")
+        return tuple(dict.fromkeys(_in_words(kind, about, new) for kind, about in told))
+
+
+def _in_words(kind: str, about: str | None, new: Notice) -> str:
+    words, vendor = new.words, new.facts["vendor"]
+    values: dict[str, str] = {"vendor": new.vendor}
+    if kind.startswith("purpose."):
+        values["purpose"] = words.purpose(about or "", new.vendor)
+    elif kind.startswith("item."):
+        values["what"] = new.labels.get(about or "") or words("change.other")
+    elif kind == "region":
+        values["region"] = words(f"region.{vendor['region']}") if vendor["region"] else words("change.other")
+    elif kind == "retention":
+        values["period"] = (
+            words.period(vendor["retention_days"]) if vendor["retention_days"] else words("change.unsaid")
+        )
+    return words(f"change.{kind}", **values)
 
 
 def compare(old: Notice | Mapping[str, Any] | str, new: Notice | Mapping[str, Any] | str) -> Comparison:
@@ -125,46 +156,49 @@ def _of_purposes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     new = {each["purpose"]: each for each in after["purposes"]}
     for purpose, said in new.items():
         if purpose not in old:
-            yield Change(f"{purpose}: the purpose is new", needs_consent=True)
+            yield Change(f"{purpose}: the purpose is new", needs_consent=True, kind="purpose.new", about=purpose)
             continue
         if said["why"] != old[purpose]["why"]:
-            yield Change(f"{purpose}: another reason is given", needs_consent=True)
+            yield Change(f"{purpose}: another reason is given", needs_consent=True, kind="purpose.why", about=purpose)
         if (was := old[purpose].get("legal_basis")) != said.get("legal_basis"):
-            yield Change(f"{purpose}: another legal basis is given", needs_consent=was is not None)
+            text = f"{purpose}: another legal basis is given"
+            yield Change(text, needs_consent=was is not None, kind="purpose.why", about=purpose)
     for purpose in old.keys() - new.keys():
-        yield Change(f"{purpose}: the purpose is gone", needs_consent=False)
+        yield Change(f"{purpose}: the purpose is gone", needs_consent=False, kind="purpose.gone", about=purpose)
 
 
 def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     old, new = _by_purpose(before), _by_purpose(after)
     for key, item in new.items():
-        name = _named(key)
+        name, rule = _named(key), _rule(key)
         was = old.get(key) or _by_purpose_of_scope(old, key)
         if was is None:
-            yield Change(f"{name} is sent now", needs_consent=True)
+            yield Change(f"{name} is sent now", needs_consent=True, kind="item.new", about=rule)
             continue
         more = STRENGTH.index(item["form"]) - STRENGTH.index(was["form"])
         if more:
             text = f"{name} is sent in another form: {was['form']} became {item['form']}"
-            yield Change(text, needs_consent=more > 0)
+            yield Change(text, needs_consent=more > 0, kind="item.form", about=rule)
         elif not is_same(was.get("detail", {}), item.get("detail", {})):
             more_passes = tells_more(was.get("detail", {}), item.get("detail", {}))
             how = "more" if more_passes else "less"
-            yield Change(f"{name} is sent in the same form, and {how} of it passes", needs_consent=more_passes)
+            text = f"{name} is sent in the same form, and {how} of it passes"
+            yield Change(text, needs_consent=more_passes, kind="item.form", about=rule)
         for what in ("exceptions", "not_with"):
             left_out, leaves_out = set(was.get(what, ())), set(item.get(what, ()))
             for gone in sorted(left_out - leaves_out):
-                yield Change(f"{name}: {gone} is no longer left out", needs_consent=True)
+                yield Change(f"{name}: {gone} is no longer left out", needs_consent=True, kind="item.form", about=rule)
             for added in sorted(leaves_out - left_out):
                 yield Change(f"{name}: {added} is left out now", needs_consent=False)
         if was.get("also_needs") != item.get("also_needs"):
             yield Change(f"{name} needs consent for other purposes", needs_consent=was.get("also_needs") is not None)
         if was.get("reason") != item.get("reason"):
-            yield Change(f"{name} is sent for another reason", needs_consent=was.get("reason") is not None)
+            is_other = was.get("reason") is not None
+            yield Change(f"{name} is sent for another reason", needs_consent=is_other, kind="item.reason", about=rule)
         if was.get("label") != item.get("label") or was.get("categories") != item.get("categories"):
             yield Change(f"{name} is called otherwise", needs_consent=was.get("label") is not None)
     for key in old.keys() - new.keys():
-        yield Change(f"{_named(key)} is no longer sent", needs_consent=False)
+        yield Change(f"{_named(key)} is no longer sent", needs_consent=False, kind="item.gone", about=_rule(key))
 
 
 _Key = tuple[str, str, "str | None", str]
@@ -186,9 +220,12 @@ def _by_purpose_of_scope(old: Mapping[_Key, Mapping[str, Any]], key: _Key) -> Ma
 
 
 def _named(key: _Key) -> str:
-    purpose, scope, event, path = key
-    place = scope if event is None else f"for_event({event!r})"
-    return f"{purpose}: {place}[{path!r}]"
+    return f"{key[0]}: {_rule(key)}"
+
+
+def _rule(key: _Key) -> str:
+    _, scope, event, path = key
+    return rule_name(scope, event, path)
 
 
 # Each from what tells least to what tells most.
@@ -199,16 +236,29 @@ _ORDERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: The kinds of change that have words of their own.
+_KINDS: Mapping[str, str] = {
+    "identity": "identity",
+    "name": "recipient",
+    "role": "recipient",
+    "region": "region",
+    "retention_days": "retention",
+}
+
+
 def _of_the_rest(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
     for name, order in _ORDERS.items():
         was, now = before[name], after[name]
         if was != now:
-            yield Change(f"{name}: {was} became {now}", needs_consent=order.index(now) > order.index(was))
+            is_more, kind = order.index(now) > order.index(was), _KINDS.get(name, "other")
+            kind = "regime.opt_out" if (name, now) == ("regime", "opt_out") else kind
+            yield Change(f"{name}: {was} became {now}", needs_consent=is_more, kind=kind)
     yield from _of_countries(before.get("opt_out_countries"), after.get("opt_out_countries"))
     for name, text, asks in _OF_THE_VENDOR:
         was, now = before["vendor"].get(name), after["vendor"].get(name)
         if was != now:
-            yield Change(f"vendor: {text.format(name=name, was=was, now=now)}", needs_consent=asks(was, now))
+            said, kind = text.format(name=name, was=was, now=now), _KINDS.get(name, "other")
+            yield Change(f"vendor: {said}", needs_consent=asks(was, now), kind=kind)
     for name, text in (
         ("not_searched", "what detectors take out of values is another"),
         ("planned_events", "the names of actions that may be sent are others"),

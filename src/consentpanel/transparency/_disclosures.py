@@ -61,7 +61,7 @@ class Item:
     @property
     def rule(self) -> str:
         """The rule, as errors and audits name it."""
-        return f"{self.scope if self.event is None else f'for_event({self.event!r})'}[{self.path!r}]"
+        return rule_name(self.scope, self.event, self.path)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -82,6 +82,11 @@ class Item:
             for name, value in found.items()
             if value not in (None, (), False, {})
         }
+
+
+def rule_name(scope: str, event: str | None, path: str) -> str:
+    """A rule, as errors, audits and comparisons name it."""
+    return f"{scope if event is None else f'for_event({event!r})'}[{path!r}]"
 
 
 def source_of(text: Text | None) -> str | None:

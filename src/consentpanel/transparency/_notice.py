@@ -48,6 +48,7 @@ class Notice:
         date: From when it is valid; None where nobody said.
         works_without_consent: Whether people can use all of the service whichever answer they give; None where nobody said.
         words: The texts of the language, the publisher's own among them.
+        labels: What each property is called, by the rule that lets it pass, such as ``"events['plan']"``.
     """
 
     language: str
@@ -65,6 +66,7 @@ class Notice:
     date: dt.date | None = None
     works_without_consent: bool | None = None
     words: Words = attrs.field(eq=False, repr=False)
+    labels: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
 
     @property
     def properties(self) -> frozenset[str]:
@@ -251,6 +253,7 @@ def notice(
         date=date,
         works_without_consent=works_without_consent,
         words=words,
+        labels={item.rule: telling.label(item, words) for item in telling.items},
     )
 
 

@@ -99,6 +99,7 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
         "change.region": "another place of storage: {region}",
         "change.retention": "another time of storage: {period}",
         "change.identity": "another kind of ID for you",
+        "change.unsaid": "not said",
         "change.other": "other parts of the notice",
         "quoted": "“{text}”",
         "date": "{day} {month} {year}",
