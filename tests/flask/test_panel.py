@@ -13,7 +13,7 @@ pytest.importorskip("flask")
 from flask import Flask, render_template_string
 from jinja2 import DictLoader
 
-from consentpanel import ConfigurationError, ConsentStatus
+from consentpanel import ConfigurationError, ConsentStatus, InvalidRecordError
 from consentpanel.flask import ConsentPanel, current_consent
 from consentpanel.panel import Panel, Request, page_of
 from consentpanel.registry import MemoryRegistry
@@ -188,3 +188,34 @@ def test_a_form_of_flasks_test_client_is_taken(make, kind):
 def test_a_body_that_is_too_large_is_refused(make):
     browser = make().test_client()
     assert browser.post("/privacy/", data={"all": "y" * 70_000}, headers=OWN).status_code == 413
+
+
+# rule 12.6: with a panel the adapter's own registry takes no grant without proof
+
+
+def test_with_a_notice_the_registry_is_strict_and_answers_are_to_that_notice(make, notice_in, tmp_path):
+    pytest.importorskip("sqlalchemy")
+    url = f"sqlite:///{tmp_path / 'consent.db'}"
+    app = make(registry=None, database=url, notice=notice_in)
+    panel = app.extensions["consentpanel"]
+    with app.test_request_context():
+        from consentpanel.flask import mixpanel
+
+        registry = mixpanel._guard.settings().registry
+        registry.create_tables()
+        assert registry.strict_records
+        with pytest.raises(InvalidRecordError, match="language"):
+            current_consent.answer(analytics=True)
+        current_consent.answer(analytics=True, language="en")
+        (record,) = registry.history(current_consent.subject_id)
+        assert record.policy_version == notice_in("en").version
+    assert panel.visits.shown_version() == notice_in("en").version
+
+
+@pytest.mark.parametrize(
+    ("more", "strict"), [({"notice": None}, False), ({"strict_records": False}, False), ({}, True)]
+)
+def test_the_configuration_may_say_otherwise(make, tmp_path, more, strict):
+    pytest.importorskip("sqlalchemy")
+    app = make(registry=None, database=f"sqlite:///{tmp_path / 'consent.db'}", **more)
+    assert app.extensions["consentpanel"].client._guard.settings().registry.strict_records is strict

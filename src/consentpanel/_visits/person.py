@@ -33,12 +33,14 @@ class VisitOptions:
     Attributes:
         cookie: The visitors' cookie.
         policy_version: The version of the published policy, which answers are to.
+        shown_version: Gives the version of the notice that the panel shows, where neither that nor the registry names one; None without one.
         gpc: The purposes that Global Privacy Control denies (https://www.w3.org/TR/gpc/).
         answers: Readers of the cookies of consent tools.
     """
 
     cookie: VisitorCookie
     policy_version: str | None = None
+    shown_version: Callable[[], str | None] = lambda: None
     gpc: Collection[str] = BUILT_IN_PURPOSES
     answers: tuple[Reader, ...] = ()
 
@@ -143,8 +145,8 @@ class Person:
 
     @property
     def policy_version(self) -> str | None:
-        """The version that answers are to: what the configuration says, or else the registry; None where neither does."""
-        return self._options.policy_version or version_of(self._registry)
+        """The version that answers are to: what the configuration says, or the registry, or the panel's notice; None where none does."""
+        return self._options.policy_version or version_of(self._registry) or self._options.shown_version()
 
     @property
     def cookie(self) -> VisitorCookie:

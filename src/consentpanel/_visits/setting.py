@@ -40,7 +40,8 @@ class Options:
         api_host: The vendor's host, such as ``"api-eu.mixpanel.com"``; None for the consumer's default.
         database: Where the adapter's own registry keeps records; None for its default.
         on_error, observers, privacy, while_unknown, hold_for: As `Mixpanel` takes them.
-        max_age, strict_records, objection_key: As the adapter's own registry takes them.
+        max_age, objection_key: As the adapter's own registry takes them.
+        strict_records: As the adapter's own registry takes it; None for True where there is a panel, whose answers prove what was shown.
         subject: A function that names the data subject of an account; None for the adapter's default.
         cookie: The visitors' cookie: ``{"NAME", "MAX_AGE", "PATH", "DOMAIN", "SECURE", "SAMESITE"}``; ``MAX_AGE`` in seconds.
         gpc: The purposes that ``Sec-GPC: 1`` denies; the three built-in ones when None, and none for ``()``.
@@ -67,7 +68,7 @@ class Options:
     while_unknown: Any = None
     hold_for: float | None = None
     max_age: Any = None
-    strict_records: bool = False
+    strict_records: bool | None = None
     objection_key: Any = None
     subject: Any = None
     cookie: Mapping[str, Any] | None = None
@@ -77,6 +78,13 @@ class Options:
     notice: Any = None
     panel: Any = None
     panel_url: str | None = None
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether the adapter's own registry takes no grant without proof."""
+        if self.strict_records is not None:
+            return self.strict_records
+        return self.notice is not None or self.panel is not None
 
 
 #: The keys of the cookie's options, and what they are here.

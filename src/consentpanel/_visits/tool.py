@@ -10,10 +10,14 @@ import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus, now
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_once
 from consentpanel.cmp import Answers
 from consentpanel.cmp._answers import Reader, source_of
 
+_NO_LANGUAGE = (
+    "a consent tool's yes is not taken, because the registry has strict_records=True and nobody knows in which language it was asked for: give"
+    " the reader language="
+)
 #: Keys of the evidence of a record.
 _GIVEN_AT, _SHOWN = "given_at", "tools"
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -87,6 +91,7 @@ class Situation:
         if not (tool.answers.is_explicit and self.takes_yes) or (self.is_account and status is _DENIED):
             return False
         if self.is_strict and tool.answers.language is None:
+            warn_once(_NO_LANGUAGE)
             return False
         if given_at is None:
             # Of a change that was seen since then it is known that it came since then.

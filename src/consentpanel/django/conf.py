@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from http.cookies import CookieError
 from typing import Any, cast
@@ -13,6 +14,7 @@ import attrs
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.http import HttpResponse
+from django.urls import NoReverseMatch, reverse
 
 from consentpanel._checks import host
 from consentpanel._visits import VisitOptions, VisitorCookie
@@ -66,7 +68,15 @@ def visits() -> VisitOptions:
     keys = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
     found = read.visit_options_of(options(), named, keys=keys, is_secure=django_settings.SESSION_COOKIE_SECURE)
     _check_cookie(found.cookie)
-    return found
+    has_notice = options().notice is not None or options().panel is not None
+    return attrs.evolve(found, shown_version=_shown_version) if has_notice else found
+
+
+def _shown_version() -> str | None:
+    mount = ""
+    with suppress(NoReverseMatch):
+        mount = reverse("consentpanel:panel").rstrip("/")
+    return panel().version(current(), mount)
 
 
 @cache
@@ -136,7 +146,7 @@ def registry_of(said: Options) -> Any:
         said.database,
         required_policy_version=said.policy_version,
         max_age=said.max_age,
-        strict_records=said.strict_records,
+        strict_records=said.is_strict,
         objection_key=said.objection_key,
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any, cast
 
+import attrs
 from flask import Flask, current_app, has_request_context, request
 from werkzeug.local import LocalProxy
 
@@ -45,6 +47,9 @@ class State:
         #: The panel; None where the configuration says nothing of one.
         self.panel: Panel | None = panel_of(said, named) if is_mounted else None
         self.mount = mount_of(said, named)
+        if (panel := self.panel) is not None:
+            shown = partial(panel.version, self.client, self.mount)
+            self.visits = attrs.evolve(self.visits, shown_version=shown)
 
     def language(self) -> str | None:
         """The language of the texts that people see; None where nobody says."""
@@ -82,7 +87,7 @@ def _registry_of(app: Flask, said: Options) -> Any:
             database,
             required_policy_version=said.policy_version,
             max_age=said.max_age,
-            strict_records=said.strict_records,
+            strict_records=said.is_strict,
             objection_key=said.objection_key,
         )
     except ConfigurationError as error:

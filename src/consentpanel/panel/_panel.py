@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._visits import ConsentSummary, Visit
+from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.panel import _actions as actions
@@ -155,6 +156,19 @@ class Panel:
             note_failure("the link to the panel", error)
             words = "Privacy"
         return f'<a href="{escape(self.urls(request).page)}">{escape(words)}</a>'
+
+    def version(self, client: Mixpanel, mount: str) -> str | None:
+        """The version of what the panel shows, which is the same in every language; None where it cannot be made.
+
+        Args:
+            client: The client.
+            mount: The path of the panel.
+        """
+        try:
+            return self._notices.of(self._notices.languages[0], client, f"{mount}/").notice.version
+        except ConfigurationError as error:
+            note_failure("the version of the notice", error)
+            return None
 
     def urls(self, request: Request) -> Urls:
         """Where the pages of the panel are; in the language that was asked for by name, where one was."""
