@@ -54,6 +54,7 @@ VENDOR = Vendor(
     retention_days=365,
     targets_behaviour=False,
     uses_cookies={"consentpanel": 180},
+    in_browser=False,
     allows_erasure=True,
 )
 CONSENT = {
@@ -92,6 +93,7 @@ def privacy_notice(language: str = "en") -> Notice:
         },
         legal_bases={"analytics": CONSENT},
         is_required=False,
+        records_kept=3 * 365,
         works_without_consent=True,
         automated_decisions=False,
         choices_url="https://shop.example/privacy/",

@@ -38,6 +38,7 @@ VENDOR = Vendor(
     profiles_kept_until={"en": "you close your account", "de": "Sie Ihr Konto schließen", "fr": "la clôture du compte"},
     targets_behaviour=False,
     uses_cookies={"consentpanel": 180},
+    in_browser=False,
 )
 WHYS = {"analytics": {"en": "to order enough tea", "de": "um genug Tee zu bestellen", "fr": "pour commander du thé"}}
 WHOLE = {
@@ -59,6 +60,7 @@ WHOLE = {
     "date": dt.date(2026, 11, 1),
     "choices_url": "https://teahouse.example/privacy/",
     "is_required": False,
+    "records_kept": 1095,
     "automated_decisions": False,
 }
 
@@ -75,7 +77,17 @@ def without(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["controller", "authority", "date", "choices_url", "is_required", "automated_decisions", "legal_bases"]
+    "name",
+    [
+        "controller",
+        "authority",
+        "date",
+        "choices_url",
+        "is_required",
+        "automated_decisions",
+        "legal_bases",
+        "records_kept",
+    ],
 )
 def test_a_published_notice_needs_what_no_program_can_know(name):
     with pytest.raises(ConfigurationError, match=f"{name}(=|\\[)"):
@@ -94,7 +106,7 @@ def test_a_published_notice_needs_what_is_done_with_the_data(name):
         "legal_bases": {**WHOLE["legal_bases"], "profiles": "x"},
     }
     assert whole(policy, **more)
-    with pytest.raises(ConfigurationError, match=rf"Vendor\({name}=\)"):
+    with pytest.raises(ConfigurationError, match=rf"Vendor\({name}="):
         whole(policy, vendor=attrs.evolve(VENDOR, **{name: None}), **more)
 
 
@@ -246,7 +258,7 @@ FORMS = [
     (pseudonymize(), "the same value always gets the same code"),
     (url(params=()), "without what follows the question mark"),
     (url(params=("ref",)), "except: ref"),
-    (url(path="ids"), "replaced by a star"),
+    (url(path="ids"), "become a star"),
     (url(fragment=True), "and also what follows the # sign"),
     (transform(len), "something we work out from it"),
     (keep(detect=False), "we do not check what it says"),
@@ -671,3 +683,121 @@ def test_every_change_that_needs_consent_has_words(language):
         found = compare(before, new).in_words(new)
         assert len(found) > 5
         assert not any(re.search(r"{\w+}", each) for each in found)
+
+
+# rule 12.5, in set-ups of other kinds
+
+
+def test_what_lies_outside_of_the_union_needs_a_safeguard():
+    import attrs
+
+    for transfer, fits in ((False, False), (VENDOR.transfer, True)):
+        vendor = attrs.evolve(VENDOR, region="US", transfer=transfer)
+        if fits:
+            text = whole(vendor=vendor).to_markdown()
+            assert "That it is kept there is covered by standard clauses" in text
+            assert "accessed from" not in text
+        else:
+            with pytest.raises(ConfigurationError, match="transfer=Transfer"):
+                whole(vendor=vendor)
+
+
+def test_a_purpose_of_your_own_needs_a_title():
+    policy = FieldPolicy(events={"plan": keep(label="x", purpose="newsletter")})
+    more = {"purposes": {**WHOLE["purposes"], "newsletter": "to write to you"}}
+    more["legal_bases"] = {**WHOLE["legal_bases"], "newsletter": "Consent."}
+    with pytest.raises(ConfigurationError, match=r"texts\['purpose.newsletter'\]"):
+        whole(policy, **more)
+    page = whole(policy, texts={"purpose.newsletter": "Our newsletter"}, **more)
+    assert [use.title for use in page.uses if use.purpose == "newsletter"] == ["Our newsletter"]
+    assert "Our newsletter" in page.to_markdown()
+
+
+@pytest.mark.parametrize("regime", [Regime.OPT_OUT, by_country({}.get), lambda _: Regime.OPT_IN])
+def test_the_right_to_object_stands_apart_and_first(regime):
+    page = notice(POLICY, contact="x", regime=regime)
+    assert page.sections[1].heading == "Your right to object"
+    assert [section.heading for section in notice(POLICY, contact="x").sections].count("Your right to object") == 0
+
+
+def test_of_a_browser_that_sends_by_itself_no_address_is_denied():
+    import attrs
+
+    text = whole(vendor=attrs.evolve(VENDOR, in_browser=True)).to_markdown()
+    assert "Your browser also sends data to Mixpanel directly" in text
+    assert "We do not send your IP address" not in text
+
+
+def test_everybody_who_is_responsible_is_named():
+    who = Controller(
+        name="A",
+        address="B",
+        representative="Rep GmbH, Berlin",
+        data_protection_officer="dpo@x.example",
+        person_in_charge="C. D., director",
+    )
+    text = whole(controller=who).to_markdown()
+    assert "Representative: Rep GmbH, Berlin" in text
+    assert "personal information: C. D., director" in text
+    assert not re.search(r"{\w+}", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "sensitive"),
+    [
+        ("religion", {}, True),
+        ("ethnic_origin", {}, True),
+        ("tradeUnionMembership", {"categories": ["user.demographic.profile"]}, True),
+        ("genome", {}, True),
+        ("thing", {"categories": ["user.health_and_medical.genetic"]}, True),
+        ("thing", {"categories": ["user.biometric"]}, True),
+        ("race", {"categories": ["user.behavior"]}, False),
+        ("plan", {}, False),
+    ],
+)
+def test_sensitive_data_is_known_by_kind_and_by_name(name, more, sensitive):
+    page = notice(
+        FieldPolicy(events={name: keep(label="x", **more, **({} if more else {"personal": True}))}), contact="x"
+    )
+    assert (page.uses[0].sensitive is not None) is sensitive
+
+
+def test_under_opt_out_nobody_is_told_that_sensitive_data_needs_a_yes():
+    policy = FieldPolicy(events={"religion": keep(label="your faith", personal=True)})
+    said = notice(policy, contact="x", regime=Regime.OPT_OUT).uses[0].sensitive
+    assert said == "This includes sensitive data: your faith."
+    for regime in (Regime.OPT_OUT, by_country({}.get), lambda _: Regime.OPT_IN):
+        with pytest.raises(ConfigurationError, match="needs consent"):
+            whole(policy, regime=regime, sells_or_shares=False)
+
+
+def test_the_order_of_the_code_is_no_other_version():
+    one = FieldPolicy(events={"a": keep(), "b": keep()})
+    two = FieldPolicy(events={"b": keep(), "a": keep()})
+    whys = {"analytics": "x", "profiles": "y"}
+    assert (
+        notice(one, contact="x", purposes=whys).version
+        == notice(two, contact="x", purposes=dict(reversed(whys.items()))).version
+    )
+
+
+def test_the_version_goes_by_the_language_that_is_written_in():
+    one = FieldPolicy(events={"a": keep(reason={"en": "why", "de": "warum"})})
+    two = FieldPolicy(events={"a": keep(reason={"de": "warum", "en": "why"})})
+    assert version(one) == version(two)
+    assert version(one, written_in="de") != version(one)
+
+
+def test_a_client_without_flags_tells_of_none():
+    mp = Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry(), policy=POLICY)
+    assert "version of a feature" not in notice(mp, contact="x").to_markdown()
+    assert "version of a feature" in notice(POLICY, contact="x").to_markdown()
+
+
+def test_a_kind_that_is_sensitive_now_needs_consent():
+    assert changes(keep(), keep(categories=["user.health_and_medical"])) == {
+        "analytics: events['thing'] is called otherwise": True
+    }
+    assert changes(keep(), keep(categories=["user.behavior"])) == {
+        "analytics: events['thing'] is called otherwise": False
+    }

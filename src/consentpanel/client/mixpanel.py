@@ -224,6 +224,9 @@ class Mixpanel(ConsentCalls):
             hosts=frozenset(map(host_of, self._sealed.addresses)),
             privacy_host=None if settings.privacy is None else host_of(settings.privacy.host),
             asks_for_flags=getattr(self, "_remote_flags_provider", None) is not None,
+            uses_flags=any(
+                getattr(self, name, None) is not None for name in ("_remote_flags_provider", "_local_flags_provider")
+            ),
             is_client=True,
         )
 

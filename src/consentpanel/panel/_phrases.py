@@ -122,4 +122,7 @@ WORDS = (
 def words_of(notice: Notice) -> dict[str, str]:
     """The words of buttons, headings and sentences that are the same for everybody."""
     named = {"service": service_of(notice), "vendor": notice.vendor}
-    return {**{name: notice.words(f"panel.{name}", **named) for name in WORDS}, "nothing": notice.words("nothing")}
+    return {
+        **{name: notice.words(f"panel.{name}", **named) for name in WORDS},
+        "nothing": notice.words("nothing", technical=notice.words("technical")),
+    }

@@ -11,6 +11,7 @@ import attrs
 from consentpanel.errors import ConfigurationError
 from consentpanel.transparency._disclosures import IP_FORMS, rule_name
 from consentpanel.transparency._forms import STRENGTH, is_same, tells_more
+from consentpanel.transparency._kinds import is_worse
 from consentpanel.transparency._notice import Notice
 
 
@@ -132,11 +133,12 @@ _SINCE_SECOND = (
     "sells_or_shares",
     "data_source",
     "works_without_consent",
+    "records_kept",
     "texts",
     "controller_name",
 )
 _OF_ITEMS_SINCE_SECOND = ("detail", "label")
-_OF_VENDOR_SINCE_SECOND = ("role", "transfer", "profiles_kept_until")
+_OF_VENDOR_SINCE_SECOND = ("role", "transfer", "profiles_kept_until", "in_browser")
 
 
 def _of_first_format(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -196,7 +198,8 @@ def _of_items(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[C
             is_other = was.get("reason") is not None
             yield Change(f"{name} is sent for another reason", needs_consent=is_other, kind="item.reason", about=rule)
         if was.get("label") != item.get("label") or was.get("categories") != item.get("categories"):
-            yield Change(f"{name} is called otherwise", needs_consent=was.get("label") is not None)
+            is_other = was.get("label") is not None or is_worse(was.get("categories", ()), item.get("categories", ()))
+            yield Change(f"{name} is called otherwise", needs_consent=is_other, kind="item.reason", about=rule)
     for key in old.keys() - new.keys():
         yield Change(f"{_named(key)} is no longer sent", needs_consent=False, kind="item.gone", about=_rule(key))
 
@@ -305,6 +308,7 @@ _OF_THE_PUBLISHER: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
         "whether the service works without consent is answered otherwise",
         lambda was, _: was is True,
     ),
+    ("records_kept", "answers are kept for another time", lambda was, now: was is not None and _lasts_longer(was, now)),
     ("data_source", "from whom else the data comes is another", _is_news),
     ("texts", "texts of the publisher's own are others", _is_news),
 )
@@ -330,6 +334,7 @@ _OF_THE_VENDOR: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
     ("profiles_kept_until", "profiles are kept until something else", _was_said),
     ("targets_behaviour", "{name} became {now}", lambda _, now: bool(now)),
     ("uses_cookies", "{name} became {now}", _stores_more),
+    ("in_browser", "{name} became {now}", lambda _, now: bool(now)),
     ("allows_erasure", "{name} became {now}", lambda _, now: now is False),
     ("retention_days", "{was} days became {now}", _lasts_longer),
 )

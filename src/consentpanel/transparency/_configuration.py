@@ -26,6 +26,7 @@ class Configuration:
         hosts: Where messages go; empty when that is not known.
         privacy_host: Where requests for erasure go; None without them.
         asks_for_flags: Whether the context of remote feature flags is sent.
+        uses_flags: Whether features are flagged at all, there or here.
         is_client: Whether this is of a client, not of a policy alone.
     """
 
@@ -37,6 +38,7 @@ class Configuration:
     hosts: frozenset[str] = frozenset()
     privacy_host: str | None = None
     asks_for_flags: bool = True
+    uses_flags: bool = True
     is_client: bool = False
 
     @property

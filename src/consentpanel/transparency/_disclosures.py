@@ -74,9 +74,10 @@ class Item:
         rules = policy.rules(self.scope) if self.event is None else policy.own_rules(self.event)
         return rules.get(self.path)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, written_in: str = "en") -> dict[str, Any]:
         """The item as JSON, without what is empty."""
-        found = {**attrs.asdict(self, recurse=False), "label": source_of(self.label), "reason": source_of(self.reason)}
+        found = attrs.asdict(self, recurse=False)
+        found |= {name: source_of(getattr(self, name), written_in) for name in ("label", "reason")}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in found.items()
@@ -89,9 +90,11 @@ def rule_name(scope: str, event: str | None, path: str) -> str:
     return f"{scope if event is None else f'for_event({event!r})'}[{path!r}]"
 
 
-def source_of(text: Text | None) -> str | None:
-    """The publisher's own words in the language that they were written in first: a translation more changes no version."""
-    return next(iter(text.values())) if isinstance(text, Mapping) else text
+def source_of(text: Text | None, written_in: str) -> str | None:
+    """The publisher's own words in the language that they were written in: a translation more changes no version."""
+    if isinstance(text, Mapping):
+        return text[written_in] if written_in in text else next(iter(text.values()))
+    return text
 
 
 def items_of(policy: FieldPolicy, purpose_map: Mapping[str, str | Iterable[str]] | None = None) -> tuple[Item, ...]:

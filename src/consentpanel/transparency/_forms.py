@@ -176,10 +176,9 @@ def _generalize(action: Any, categories: tuple[str, ...], words: Words) -> str:
 
 
 def _url(action: Any, _: tuple[str, ...], words: Words) -> str:
-    if action.hides_ids:
-        return words("form.url.ids")
     names = [words.label(name) or name for name in sorted(action.parameters)]
-    return words("form.url", params=words.listed(names)) if names else words("form.url.none")
+    name = "form.url.ids" if action.hides_ids else "form.url"
+    return words(name, params=words.listed(names)) if names else words(f"{name}.none")
 
 
 _IN_WORDS: Mapping[str, Callable[[Any, tuple[str, ...], Words], str]] = {

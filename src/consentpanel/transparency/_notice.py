@@ -133,12 +133,13 @@ def notice(
     sells_or_shares: Text | Literal[False] | None = None,
     data_source: Text | None = None,
     works_without_consent: bool | None = None,
+    records_kept: int | None = None,
 ) -> Notice:
     """Writes, from the live policy, what is sent to the vendor, what for, and what people can do about it.
 
     Words of your own (reasons, labels, whys and all others of the type `Text`) are a `str`, or a mapping from languages to these:
-    ``{"en": "to see what is bought", "de": "um zu sehen, was gekauft wird"}``. The version goes by the first one, so that a translation
-    more changes no version.
+    ``{"en": "to see what is bought", "de": "um zu sehen, was gekauft wird"}``. The version goes by those in the language `written_in`, so
+    that a translation more changes no version: that it says the same is yours to see to.
 
     Args:
         target: The client, of which policy, regime, identity, purposes, region and `hold_for` are known; or a policy, with the rest as
@@ -158,7 +159,8 @@ def notice(
         publish: Whether the notice is to be published as it is: then everything that the law asks for and no program can know is
             required, and the error names all that is missing.
         names: Whether the names of properties are told as the vendor knows them.
-        written_in: The language of your own words that are a plain `str`.
+        written_in: The language of your own words that are a plain `str`, and of those by which the version goes; the first one where
+            there is none in it.
         service: The service that people use, as they call it, such as ``"Teahouse"``.
         controller: Who is responsible (GDPR, article 13(1)(a)).
         legal_bases: The legal basis of each purpose, such as ``{"analytics": "Legal basis: your consent, Article 6(1)(a) GDPR."}``; with
@@ -172,6 +174,7 @@ def notice(
             words what is.
         works_without_consent: True when people can use all of the service whichever answer they give (GDPR, article 7(4)), which the panel then
             says; of anything else it says nothing.
+        records_kept: For how many days you keep what people have answered, as proof (article 13(2)(a)).
         data_source: From whom else the data comes, where it is not all from the person (article 14(2)(f)).
 
     Returns:
@@ -201,7 +204,7 @@ def notice(
     items = tuple(
         item
         for item in items_of(policy, given.purposes if purpose_map is None else purpose_map)
-        if given.asks_for_flags or item.scope != "flags"
+        if (given.asks_for_flags or item.scope != "flags") and (given.uses_flags or not item.is_built_in)
     )
     telling = Telling(
         policy=policy,
@@ -222,6 +225,7 @@ def notice(
         choices_url=choices_url,
         is_required=is_required,
         works_without_consent=works_without_consent,
+        records_kept=records_kept,
         automated_decisions=automated_decisions,
         sells_or_shares=sells_or_shares,
         data_source=None if data_source is None else own_text("data_source", data_source),
@@ -232,10 +236,10 @@ def notice(
     if strict:
         refuse_gaps(telling)
     if publish:
-        require_all(telling)
+        require_all(telling, texts or ())
     if strict or publish:
         warn_of_words(telling, language, written_in)
-    facts = _facts(telling, texts or {})
+    facts = _facts(telling, texts or {}, written_in)
     version = _version(facts)
     return Notice(
         language=language,
@@ -270,56 +274,59 @@ def _version(facts: Mapping[str, Any]) -> str:
     return "n2_" + hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _facts(telling: Telling, texts: Mapping[str, Text]) -> dict[str, Any]:
+def _facts(telling: Telling, texts: Mapping[str, Text], written_in: str) -> dict[str, Any]:
     policy, receiver = telling.policy, telling.vendor
+
+    def said(text: Text | Literal[False] | None) -> str | Literal[False] | None:
+        return False if text is False else source_of(text, written_in)
+
     found: dict[str, Any] = {
         "format": 2,
         "purposes": [
             {
                 "purpose": purpose,
-                "why": source_of(telling.whys.get(purpose)) or "",
-                "legal_basis": source_of(telling.legal_bases.get(purpose)),
+                "why": said(telling.whys.get(purpose)) or "",
+                "legal_basis": said(telling.legal_bases.get(purpose)),
             }
-            for purpose in telling.named
+            # The order in which code names them means nothing.
+            for purpose in sorted(telling.named)
         ],
-        "items": [item.as_dict() for item in telling.items],
+        "items": sorted((item.as_dict(written_in) for item in telling.items), key=_place_of),
         "regime": telling.regime_name,
         "opt_out_countries": telling.opt_out_countries,
         "identity": telling.identity,
         "vendor": {
             **attrs.asdict(receiver),
-            "profiles_kept_until": source_of(receiver.profiles_kept_until),
-            "transfer": _transfer(receiver),
+            "profiles_kept_until": said(receiver.profiles_kept_until),
+            "transfer": _transfer(receiver, written_in),
             "uses_cookies": dict(receiver.cookies) or receiver.uses_cookies,
         },
         "ip_address": ip_form(telling.items, policy),
         "not_searched": not_searched(policy, telling.items),
         "planned_events": None if policy.planned_events is None else sorted(policy.planned_events),
-        **{
-            name: _denied_or_said(getattr(telling, name))
-            for name in ("is_required", "automated_decisions", "sells_or_shares")
-        },
-        "data_source": source_of(telling.data_source),
+        **{name: said(getattr(telling, name)) for name in ("is_required", "automated_decisions", "sells_or_shares")},
+        "data_source": said(telling.data_source),
         "works_without_consent": telling.works_without_consent,
-        "texts": {name: source_of(text) for name, text in texts.items()},
+        "records_kept": telling.records_kept,
+        "texts": {name: said(text) for name, text in texts.items()},
         "contact": telling.contact,
         "controller": None if telling.controller is None else attrs.asdict(telling.controller),
         "controller_name": None if telling.controller is None else telling.controller.name,
-        "authority": source_of(telling.authority),
+        "authority": said(telling.authority),
         "date": None if telling.date is None else telling.date.isoformat(),
         "choices_url": telling.choices_url,
-        "service": source_of(telling.service),
+        "service": said(telling.service),
     }
     if telling.held_for is not None:
         found["held_for"] = telling.held_for
     return found
 
 
-def _denied_or_said(value: Text | Literal[False] | None) -> str | Literal[False] | None:
-    return False if value is False else source_of(value)
+def _place_of(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    return item["scope"], item.get("event", ""), item["path"]
 
 
-def _transfer(vendor: Vendor) -> Any:
+def _transfer(vendor: Vendor, written_in: str) -> Any:
     if not vendor.transfer:
         return vendor.transfer
-    return {"countries": list(vendor.transfer.countries), "safeguard": source_of(vendor.transfer.safeguard)}
+    return {"countries": list(vendor.transfer.countries), "safeguard": source_of(vendor.transfer.safeguard, written_in)}

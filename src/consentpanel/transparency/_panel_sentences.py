@@ -53,9 +53,6 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.purpose.other.title": "{purpose}",
         "panel.purpose.other.text": "We send data about you for this use: {why}.",
         "panel.purpose.other.text.plain": "We send data about you for this use.",
-        "panel.purpose.sensitive": (
-            "This includes sensitive data: {categories}. We send it only if you expressly say yes here."
-        ),
         "panel.answer": "Your answer to “{purpose}”",
         "panel.switch.on": "Yes",
         "panel.switch.off": "No",

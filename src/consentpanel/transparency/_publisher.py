@@ -45,7 +45,9 @@ class Controller:
         name: The controller's name.
         address: The postal address, in one line.
         representative: Of a controller outside of the European Union or the United Kingdom: who stands for it there, with an address.
-        data_protection_officer: How the data protection officer is reached, or Quebec's person in charge; None where there is none.
+        data_protection_officer: How the data protection officer is reached; None where there is none.
+        person_in_charge: In Quebec: who is in charge of the protection of personal information (P-39.1, section 3.1), with title and how they
+            are reached.
 
     Raises:
         ConfigurationError: A value is malformed.
@@ -59,6 +61,7 @@ class Controller:
     address: str = attrs.field(validator=_line)
     representative: str | None = attrs.field(default=None, validator=attrs.validators.optional(_line))
     data_protection_officer: str | None = attrs.field(default=None, validator=attrs.validators.optional(_line))
+    person_in_charge: str | None = attrs.field(default=None, validator=attrs.validators.optional(_line))
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +103,7 @@ class Vendor:
         targets_behaviour: Whether what people do decides what they are shown or offered.
         uses_cookies: The cookies that are set for it, by name with the days that each is kept: ``{"consentpanel": 180}``; False for none
             and nothing else that is stored or read on people's devices; True where they are not named.
+        in_browser: Whether the vendor's library runs in people's browsers too, which then send by themselves, and show their whole IP address.
         allows_erasure: Whether people can have the vendor's copy deleted and get a copy of it.
 
     Raises:
@@ -118,6 +122,7 @@ class Vendor:
     profiles_kept_until: Text | None = attrs.field(default=None, validator=_words)
     targets_behaviour: bool | None = attrs.field(default=None, validator=_yes_or_no)
     uses_cookies: bool | Mapping[str, int] | None = None
+    in_browser: bool | None = attrs.field(default=None, validator=_yes_or_no)
     allows_erasure: bool | None = attrs.field(default=None, validator=_yes_or_no)
 
     def __attrs_post_init__(self) -> None:

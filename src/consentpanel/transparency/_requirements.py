@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from consentpanel._consent.ids import BUILT_IN_PURPOSES
 from consentpanel._consent.regime import Regime
 from consentpanel._log import warn_once
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy._paths import keys_of
 from consentpanel.transparency._disclosures import Item
 from consentpanel.transparency._forms import TELLS_WHO
+from consentpanel.transparency._kinds import is_sensitive
 from consentpanel.transparency._labels import is_ambiguous
-from consentpanel.transparency._telling import Telling, is_sensitive
+from consentpanel.transparency._telling import Telling
 from consentpanel.transparency._texts import Words
 
 _CREDENTIALS = "user.authorization.credentials"
@@ -30,13 +32,13 @@ def refuse_gaps(telling: Telling) -> None:
         raise ConfigurationError(f"a notice in strict mode needs a reason for each of: {', '.join(lacking)}")
 
 
-def require_all(telling: Telling) -> None:
+def require_all(telling: Telling, texts: Iterable[str]) -> None:
     """Refuses a notice for publication that lacks what the law asks for and no program can know.
 
     Raises:
         ConfigurationError: Something is missing, or must not be sent so; the text names all of it.
     """
-    if missing := list(_missing(telling)):
+    if missing := list(_missing(telling, frozenset(texts))):
         raise ConfigurationError(f"a notice that is published needs {', '.join(missing)}")
     for item in telling.items:
         if _CREDENTIALS in item.kinds and item.form in TELLS_WHO:
@@ -49,7 +51,7 @@ def require_all(telling: Telling) -> None:
             )
 
 
-def _missing(telling: Telling) -> Iterator[str]:
+def _missing(telling: Telling, texts: Collection[str]) -> Iterator[str]:
     vendor = telling.vendor
     given: Mapping[str, Any] = {
         "controller=Controller(name=..., address=...)": telling.controller,
@@ -57,12 +59,15 @@ def _missing(telling: Telling) -> Iterator[str]:
         "date=": telling.date,
         "choices_url=": telling.choices_url,
         "is_required=": telling.is_required,
+        "records_kept=": telling.records_kept,
         "automated_decisions=": telling.automated_decisions,
         "Vendor(region=)": vendor.region,
         "Vendor(role=)": vendor.role,
-        "Vendor(transfer=)": vendor.transfer,
+        # Within the Union it may be none (GDPR, articles 44 to 49).
+        "Vendor(transfer=Transfer(...))": vendor.transfer if vendor.region == "EU" else vendor.transfer or None,
         "Vendor(retention_days=)": vendor.retention_days,
         "Vendor(targets_behaviour=)": vendor.targets_behaviour,
+        "Vendor(in_browser=)": vendor.in_browser,
         "Vendor(uses_cookies=)": None if vendor.uses_cookies is True else vendor.uses_cookies,
     }
     yield from (name for name, value in given.items() if value is None)
@@ -75,12 +80,16 @@ def _missing(telling: Telling) -> Iterator[str]:
             yield f"purposes[{purpose!r}]"
         if purpose not in telling.legal_bases:
             yield f"legal_bases[{purpose!r}]"
+        if purpose not in BUILT_IN_PURPOSES and f"purpose.{purpose}" not in texts:
+            yield f"texts[{f'purpose.{purpose}'!r}]"
 
 
 def _concerns_california(telling: Telling) -> bool:
-    """Whether people in California are sent of before they have said anything (11 CCR 7011 to 7013)."""
+    """Whether people in California may be sent of before they have said anything (11 CCR 7011 to 7013)."""
     countries = telling.opt_out_countries
-    return telling.regime is Regime.OPT_OUT or bool({"US", "US-CA"}.intersection(countries or ()))
+    if telling.regime is Regime.OPT_IN:
+        return False
+    return countries is None or bool({"US", "US-CA"}.intersection(countries))
 
 
 def warn_of_words(telling: Telling, language: str, written_in: str) -> None:

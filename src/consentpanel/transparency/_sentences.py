@@ -10,7 +10,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         "title": "What we send to {vendor}",
         "intro": (
-            "We use {vendor}, an analytics company. This page is made from the settings that our servers use. It says "
+            "We send data to {vendor}. The list of what is sent is made from the settings of our servers. This page says "
             "what we send, why, who receives it, and what you can do."
         ),
         "version": "Version {version}, valid from {date}",
@@ -25,7 +25,6 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "We send this only with your consent. As long as you have not said yes, we send none of it. {legal_basis}"
         ),
         "basis.opt_out": "We send this unless you object. {legal_basis} You can object at any time: {objection}",
-        "basis.opt_out.plain": "We send this unless you object. {legal_basis} You can object at any time.",
         "basis.by_region": (
             "In these countries and regions we send this unless you object: {opt_out_regions}. Everywhere else we "
             "send it only with your consent. Once you have said no, we send none of it. {legal_basis}"
@@ -34,21 +33,24 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "Depending on where you are and who you are, we send this only with your consent, or unless you object. Once you "
             "have said no, we send none of it. {legal_basis}"
         ),
-        "basis.none": "This describes groups, such as companies. It is sent whatever you answer.",
-        "collected": "What is sent",
-        "nothing": "Nothing is sent for this purpose.",
-        "event.any": "with everything you do that we record",
-        "event.planned": "with every action listed below",
+        "basis.none": (
+            "This describes groups, such as companies. It is sent whatever you answer; it may point to you if you are "
+            "alone in a group."
+        ),
+        "nothing": "For this we send only what is listed under “{technical}”.",
         "event.one": "when you do this: “{event}”",
-        "event.several": "when you do one of these: {events}",
         "event.except": "but not when you do one of these: {events}",
         "scope.people": "in your profile",
         "scope.groups": "in the profile of a group",
         "scope.flags": "when a version of a feature is chosen for you",
         "also_needs": "only if you have also said yes to: {purpose}",
         "except": "without {paths}",
-        "names_of_actions": "which actions you take, such as “Order placed”",
+        "names_of_actions": "which actions you take",
         "names_of_planned": "that you did one of these things, and nothing else: {events}",
+        "sensitive": "This includes sensitive data: {categories}.",
+        "sensitive.asked": (
+            "This includes sensitive data: {categories}. We send it only if you expressly say yes to it."
+        ),
         "technical": "Sent every time",
         "technical.id": "an ID for you",
         "technical.device": "an ID for your device or browser, where our service knows one",
@@ -69,13 +71,15 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "region.IN": "India",
         "retention.days": "After {period}, {vendor} deletes the record of what you did.",
         "retention.profiles": "Your profile stays until {criterion}.",
-        "retention.profiles.days": "Your profile is kept for {period} and then deleted.",
-        "retention.unknown": "This page does not say how long the data is kept.",
-        "targeting.yes": "We use it to choose what you are shown or offered.",
-        "targeting.no": "We do not use it to choose what you are shown or offered.",
+        "targeting.yes": "We use this data to choose what you are shown or offered.",
+        "targeting.no": "We do not use this data to choose what you are shown or offered.",
         "cookies.yes": "Your ID is in a cookie on your device: {name}, for {period}.",
         "cookies.some": "We store your ID on your device, in a cookie.",
         "cookies.no": "For this we store and read nothing on your device.",
+        "browser": (
+            "Your browser also sends data to {vendor} directly; {vendor} sees your IP address then. This page describes "
+            "only what our servers send."
+        ),
         "ip.no": "We do not send your IP address.",
         "ip.coarse": "Of your IP address we send only the first part, which many connections share.",
         "ip.yes": "We send your IP address.",
@@ -88,14 +92,14 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "We do not recognise all: names in a text, for example, stay. We do not look into these: {paths}."
         ),
         "choices": "What you can do",
-        "choices.opt_in": "You can say yes or no, and change your answer at any time: {choice_url}",
-        "choices.opt_in.plain": "You can say yes or no, and change your answer at any time.",
+        "choices.opt_in": "You can say yes or no, and withdraw your consent at any time: {choice_url}",
         "choices.opt_out": "You have the right to object at any time, without giving a reason: {objection}",
-        "choices.opt_out.plain": "You have the right to object at any time, without giving a reason.",
         "choices.no": (
-            "When you say no, we send nothing more about you and discard what has not left yet. What was sent before "
-            "stays lawful and stays at {vendor} until it is deleted."
+            "When you say no to a use, we send nothing more about you for it and discard what has not left yet. Only "
+            "what takes data away still goes, with your ID. What was sent before stays lawful and stays at {vendor} "
+            "until it is deleted."
         ),
+        "choices.kept": ("When you answer, we keep the answer for {period}, so that we can prove it and follow it."),
         "choices.held": (
             "What you do before you have answered waits for at most {minutes} minutes. It is sent only if you then "
             "say yes to that as well; otherwise it is deleted."
@@ -105,15 +109,13 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "month; at {vendor} it can take several weeks."
         ),
         "choices.contact": "Questions, or to use your rights: {contact}",
-        "legal_basis.consent": "The legal basis is your consent.",
-        "legal_basis.interest": "The legal basis is our legitimate interest: {interest}.",
-        "legal_basis.other": "The legal basis is: {legal_basis}.",
         "role.processor": "It may use the data only on our instructions, as our processor.",
         "role.controller": "It decides for itself how it uses the data, and answers for that.",
         "role.joint": "We decide together with it how the data is used, and both answer for that.",
         "transfer": (
             "It can also be accessed from: {countries}. This is covered by {safeguard}; you can read it here: {link}"
         ),
+        "transfer.kept": "That it is kept there is covered by {safeguard}; you can read it here: {link}",
         "transfer.none": "The data does not leave this area.",
         "in_short.who": "Who receives it",
         "in_short.where": "Where it is kept",
@@ -124,22 +126,18 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "in_short.who.joint": "{vendor}, together with us",
         "in_short.events": "what you do: {period}",
         "in_short.profiles": "your profile: until {criterion}",
-        "in_short.profiles.days": "your profile: {period}",
-        "objection.page": "on this page",
-        "objection.link": "here: {url}",
-        "objection.contact": "write to {contact}",
         "publisher": "Who is responsible",
         "controller": "Responsible: {controller}, {address}",
-        "representative": "Representative ({place}): {representative}",
+        "representative": "Representative: {representative}",
         "dpo": "Data protection officer: {dpo}",
         "dpo.quebec": "Person in charge of the protection of personal information: {person}",
-        "rights.heading": "Your rights",
+        "objection.heading": "Your right to object",
         "rights": (
             "You have the right to a copy, correction, deletion and restriction, to take your data elsewhere, and to "
             "object."
         ),
         "complaint": "You can complain to {authority}.",
-        "required.no": "You do not have to give us this data for this purpose.",
+        "required.no": "You do not have to give us any of this data.",
         "required.yes": "You have to give us this data: {why}.",
         "automated.no": (
             "No machine alone makes a decision from this data that has legal or similarly serious effects for you."
@@ -150,9 +148,6 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         ),
         "source_of_data": "We did not get all of this from you. The rest comes from: {source}.",
         "california.heading": "If you live in California",
-        "california.categories": (
-            "In the last twelve months we have collected these categories of personal information: {categories}."
-        ),
         "california.sold.no": (
             "We do not sell or share your personal information, as California’s law understands these words."
         ),
@@ -160,10 +155,6 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "We sell or share personal information, as California’s law understands these words: {what}. You can say "
             "no at any time: {objection}"
         ),
-        "california.gpc": (
-            "If your browser sends the signal Global Privacy Control, we treat it as your no to: {purposes}."
-        ),
-        "california.minors": "We do not knowingly sell or share the personal information of anyone under 16.",
         "california.rights": (
             "You have the right to know what we collect, to have it deleted and corrected, to say no to its sale and "
             "sharing, and not to be treated worse because you use these rights."

@@ -9,25 +9,21 @@ from typing import Any, Literal
 
 import attrs
 
+from consentpanel._checks import whole_number
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.regime import Regime
 from consentpanel._mixpanel.names import EXPOSURE_EVENT
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.policy import FieldPolicy
 from consentpanel.policy._action_types import ActionError, Text, own_text
-from consentpanel.policy._keys import folded
 from consentpanel.policy._names import words_of
 from consentpanel.policy._paths import keys_of
 from consentpanel.transparency._disclosures import NO_PURPOSE, Item, ip_form, not_searched
 from consentpanel.transparency._forms import example_of, in_words
+from consentpanel.transparency._kinds import is_sensitive
 from consentpanel.transparency._page import Entry, Section, Use
 from consentpanel.transparency._publisher import Controller, Vendor
 from consentpanel.transparency._texts import Words
-
-#: Kinds of personal data, and names, that need consent which is explicit (GDPR, article 9).
-_SENSITIVE_KINDS = frozenset({"user.health_and_medical", "user.demographic.profile"})
-_SENSITIVE_NAMES = frozenset({"religion", "race", "ethnicity"})
-
 
 #: The purpose whose heading says where properties of a scope stand.
 _HEADINGS: Mapping[str, str] = {
@@ -35,12 +31,6 @@ _HEADINGS: Mapping[str, str] = {
     "flags": Purpose.FEATURE_FLAGS,
     "groups": NO_PURPOSE,
 }
-
-
-def is_sensitive(item: Item) -> bool:
-    """Whether a property is of the special categories of personal data."""
-    names = {folded(key) for key in keys_of(item.scope, item.path)}
-    return not _SENSITIVE_KINDS.isdisjoint(item.kinds) or not _SENSITIVE_NAMES.isdisjoint(names)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +63,7 @@ class Telling:
     automated_decisions: Text | Literal[False] | None
     sells_or_shares: Text | Literal[False] | None
     data_source: Text | None
+    records_kept: int | None
     held_for: float | None
     shows_names: bool
 
@@ -110,6 +101,8 @@ class Telling:
             raise ConfigurationError(f"date must be a datetime.date, not {type(self.date).__name__}")
         if self.choices_url is not None and (not isinstance(self.choices_url, str) or not self.choices_url.strip()):
             raise ConfigurationError("choices_url must be a URL, or None")
+        if self.records_kept is not None:
+            whole_number("records_kept", self.records_kept, least=1)
         if self.works_without_consent is not None and not isinstance(self.works_without_consent, bool):
             raise ConfigurationError("works_without_consent must be True, False, or None where nothing is said of it")
         for name in ("is_required", "automated_decisions", "sells_or_shares"):
@@ -144,6 +137,10 @@ class Telling:
         """
         vendor = self.vendor.name
         yield Section(heading="", paragraphs=(words("intro", vendor=vendor),))
+        if self.regime is not Regime.OPT_IN:
+            # Clearly, and apart from all else (GDPR, article 21(4)).
+            where = words("choices.opt_out", objection=self.choices_url or self.contact)
+            yield Section(heading=words("objection.heading"), paragraphs=(where,))
         for purpose in self.named:
             yield self._purpose(purpose, words)
         yield Section(heading=words("technical"), entries=tuple(self._technical(words)))
@@ -183,6 +180,8 @@ class Telling:
         for name in (f"panel.purpose.{purpose}.{part}", f"panel.purpose.{purpose}.{part.removesuffix('.plain')}"):
             if words.has(name) and ("why" in values or "{why}" not in words(name)):
                 return words(name, vendor=self.vendor.name, **values)
+        if part == "title" and words.has(f"purpose.{purpose}"):
+            return words(f"purpose.{purpose}", vendor=self.vendor.name)
         return words(f"panel.purpose.other.{part}", purpose=purpose, vendor=self.vendor.name, **values)
 
     def in_short(self, words: Words) -> Iterator[tuple[str, str]]:
@@ -194,12 +193,8 @@ class Telling:
         yield words("in_short.who"), who
         if vendor.region is not None:
             where = words(f"region.{vendor.region}")
-            if vendor.transfer:
-                where = words(
-                    "in_short.reached",
-                    region=where,
-                    countries=words.listed(map(words.country, vendor.transfer.countries)),
-                )
+            if countries := self._reached_from(words):
+                where = words("in_short.reached", region=where, countries=countries)
             yield words("in_short.where"), where
         kept = []
         if vendor.retention_days is not None:
@@ -220,7 +215,7 @@ class Telling:
         if (sensitive := self._sensitive(purpose, words)) is not None:
             paragraphs.append(sensitive)
         if not mine:
-            paragraphs.append(words("nothing"))
+            paragraphs.append(words("nothing", technical=words("technical")))
         entries = [self._entry(item, purpose, words) for item in mine if not item.is_built_in]
         if any(item.is_built_in for item in mine):
             path = EXPOSURE_EVENT if self.shows_names else None
@@ -241,7 +236,10 @@ class Telling:
 
     def _sensitive(self, purpose: str, words: Words) -> str | None:
         labels = dict.fromkeys(self.label(item, words) for item in self._items_of(purpose) if is_sensitive(item))
-        return words("panel.purpose.sensitive", categories=words.listed(labels)) if labels else None
+        if not labels:
+            return None
+        name = "sensitive.asked" if self.regime is Regime.OPT_IN else "sensitive"
+        return words(name, categories=words.listed(labels))
 
     def _entry(self, item: Item, purpose: str, words: Words) -> Entry:
         action = item.action_in(self.policy)
@@ -326,9 +324,11 @@ class Telling:
         if vendor.region is not None:
             yield words("who.region", region=words(f"region.{vendor.region}"))
         if vendor.transfer:
-            countries = words.listed(map(words.country, vendor.transfer.countries))
-            safeguard = words.own(vendor.transfer.safeguard)
-            yield words("transfer", countries=countries, safeguard=safeguard, link=vendor.transfer.link)
+            said = {"safeguard": words.own(vendor.transfer.safeguard), "link": vendor.transfer.link}
+            if countries := self._reached_from(words):
+                yield words("transfer", countries=countries, **said)
+            else:
+                yield words("transfer.kept", **said)
         elif vendor.transfer is False:
             yield words("transfer.none")
         if vendor.retention_days is not None:
@@ -337,6 +337,12 @@ class Telling:
             yield words("retention.profiles", criterion=words.own(vendor.profiles_kept_until))
         yield words(f"identity.{self.identity}", vendor=vendor.name)
         yield from self._claims(words)
+
+    def _reached_from(self, words: Words) -> str:
+        """The countries of the transfer in words, but for the one where the data is kept; empty for none."""
+        transfer, region = self.vendor.transfer, self.vendor.region
+        countries = [each for each in transfer.countries if each.upper() != region] if transfer else []
+        return words.listed(map(words.country, countries)) if countries else ""
 
     def _claims(self, words: Words) -> Iterable[str]:
         vendor = self.vendor
@@ -349,7 +355,9 @@ class Telling:
         for name, days in vendor.cookies.items():
             yield words("cookies.yes", name=name, period=words.period(days))
         form, but = ip_form(self.items, self.policy), not_searched(self.policy, self.items)
-        if form != "unknown":
+        if vendor.in_browser:
+            yield words("browser", vendor=vendor.name)
+        elif form != "unknown":
             yield words(f"ip.{form}")
         if but is not None:
             of_path = {item.path: self.label(item, words) for item in self.items}
@@ -361,9 +369,6 @@ class Telling:
             yield words("automated.yes", what=words.own(self.automated_decisions))
 
     def _california(self, words: Words) -> Iterable[str]:
-        labels = dict.fromkeys(self.label(item, words) for item in self.items if not item.is_built_in)
-        if labels:
-            yield words("california.categories", categories=words.listed(labels))
         if self.sells_or_shares is False:
             yield words("california.sold.no")
         elif self.sells_or_shares is not None:
@@ -372,16 +377,13 @@ class Telling:
         yield words("california.rights")
 
     def _choices(self, words: Words) -> Iterable[str]:
-        where = self.choices_url or self.contact
-        if self.regime is Regime.OPT_OUT:
-            yield words("choices.opt_out", objection=where)
-        else:
-            yield words("choices.opt_in", choice_url=where)
-            if self.regime_name == "by_region":
-                yield words("choices.opt_out", objection=where)
+        if self.regime is not Regime.OPT_OUT:
+            yield words("choices.opt_in", choice_url=self.choices_url or self.contact)
         yield words("choices.no", vendor=self.vendor.name)
         if self.held_for is not None:
             yield words("choices.held", minutes=str(math.ceil(self.held_for / 60)))
+        if self.records_kept is not None:
+            yield words("choices.kept", period=words.period(self.records_kept))
         if self.is_required is False:
             yield words("required.no")
         elif self.is_required is not None:
@@ -400,6 +402,8 @@ class Telling:
             yield words("controller", controller=who.name, address=who.address)
             if who.representative is not None:
                 yield words("representative", representative=who.representative)
+            if who.person_in_charge is not None:
+                yield words("dpo.quebec", person=who.person_in_charge)
             if who.data_protection_officer is not None:
                 yield words("dpo", dpo=who.data_protection_officer)
         yield words("choices.contact", contact=self.contact)

@@ -36,12 +36,13 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
         "form.url": "only the page address; what follows the question mark is left out, except: {params}",
         "form.url.none": "only the page address, without what follows the question mark",
         "form.url.ids": (
-            "only the page address; numbers and addresses in it that may point to you are replaced by a star"
+            "only the page address; numbers, codes and e-mail addresses in it become a star, other words stay; what "
+            "follows the question mark is left out, except: {params}"
         ),
-        "form.transform": "not the value itself, but something we work out from it: {what}",
-        "form.drop": "never sent",
-        "form.refuse": "if it occurs, the whole message is not sent",
-        "detect.redact": "if we recognise an e-mail address, telephone or card number in it, we take that out first",
+        "form.url.ids.none": (
+            "only the page address; numbers, codes and e-mail addresses in it become a star, other words stay; what "
+            "follows the question mark is left out"
+        ),
         "detect.off": "we do not check what it says",
         "identity.plain": "{vendor} gets the same ID that we use for you, so we can both tell that the data is yours.",
         "identity.pseudonymous": (
@@ -53,15 +54,7 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
             "code to you."
         ),
         "form.url.fragment": "and also what follows the # sign",
-        "form.as_is": "exactly as it is",
-        "form.deep": "exactly as it is, with everything that is inside it",
-        "form.parts": "only the page address",
         "form.computed": "not the value itself, but something we work out from it",
-        "form.generalized": "less exactly",
-        "form.shortened": "only the first characters",
-        "form.masked": "hidden, except for a few characters",
-        "form.pseudonymous": "as a code in its place",
-        "form.replaced": "not sent; we only send a fixed word in its place",
         "form.mask.one": "hidden, except for at most the last character",
         "form.generalize.time.hour": "only the date and the hour",
         "form.generalize.decimals.one": "rounded to one decimal place",
