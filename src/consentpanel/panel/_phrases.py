@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from consentpanel.transparency._notice import Notice
+from consentpanel.transparency._versions import short
 
 
 def service_of(notice: Notice) -> str:
@@ -50,21 +50,6 @@ def version_of(notice: Notice) -> str:
     if notice.date is None:
         return notice.words("panel.version.plain", version=short(notice.version))
     return notice.words("panel.version", version=short(notice.version), date=notice.words.date(notice.date))
-
-
-# A digest by which no reader tells one version from another; the whole one stands in the notice and in the receipts.
-_DIGEST = re.compile(r"n[0-9]+_([0-9a-f]{6})[0-9a-f]{10}")
-
-
-def short(version: str) -> str:
-    """A version as people are told it: the beginning of one that is a digest.
-
-    Example:
-        >>> short("n2_a094dee5506de42d"), short("2026-11-01")
-        ('a094de', '2026-11-01')
-    """
-    found = _DIGEST.fullmatch(version)
-    return version if found is None else found[1]
 
 
 def title_of(notice: Notice, purpose: str) -> str:

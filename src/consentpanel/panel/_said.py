@@ -10,10 +10,11 @@ import attrs
 
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel.panel._phrases import short, title_of
+from consentpanel.panel._phrases import title_of
 from consentpanel.panel._situation import Situation
 from consentpanel.privacy_requests import PrivacyTask
 from consentpanel.transparency._notice import Notice
+from consentpanel.transparency._versions import short
 
 
 @attrs.frozen(kw_only=True)

@@ -9,10 +9,10 @@ import attrs
 
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel.panel._phrases import short
 from consentpanel.panel._situation import Situation
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._page import Use
+from consentpanel.transparency._versions import short
 
 
 @attrs.frozen(kw_only=True)

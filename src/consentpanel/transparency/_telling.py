@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +25,7 @@ from consentpanel.transparency._kinds import is_sensitive
 from consentpanel.transparency._page import Entry, Section, Use
 from consentpanel.transparency._publisher import Controller, Vendor
 from consentpanel.transparency._texts import Words
+from consentpanel.transparency._versions import short
 
 #: The purpose whose heading says where properties of a scope stand.
 _HEADINGS: Mapping[str, str] = {
@@ -148,9 +150,11 @@ class Telling:
         yield Section(heading=words("choices"), paragraphs=tuple(self._choices(words)))
         if self.sells_or_shares is not None:
             yield Section(heading=words("california.heading"), paragraphs=tuple(self._california(words)))
-        said = words("version.plain", version=version)
+        # The whole one for whoever compares, and the beginning of it as the panel tells it.
+        both = f"{short(version)} ({version})"
+        said = words("version.plain", version=both)
         if self.date is not None:
-            said = words("version", version=version, date=words.date(self.date))
+            said = words("version", version=both, date=words.date(self.date))
         yield Section(heading=words("publisher"), paragraphs=(*self._publisher(words), said))
 
     def uses(self, words: Words) -> Iterator[Use]:
@@ -202,7 +206,7 @@ class Telling:
         if vendor.profiles_kept_until is not None:
             kept.append(words("in_short.profiles", criterion=words.own(vendor.profiles_kept_until)))
         if kept:
-            yield words("in_short.long"), "; ".join(kept)
+            yield words("in_short.long"), reduce(lambda form, more: words("form.and", form=form, more=more), kept)
 
     def _items_of(self, purpose: str) -> list[Item]:
         return [item for item in self.items if purpose in (*item.purposes, item.also_needs)]
