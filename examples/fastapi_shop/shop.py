@@ -1,4 +1,4 @@
-"""A tiny shop that speaks JSON: accounts, an answer on analytics, and orders that are reported only for who said yes."""
+"""A tiny shop that speaks JSON: accounts, and orders that are reported only for who has said yes on the panel."""
 
 import os
 import secrets
@@ -7,38 +7,20 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
-from fastapi.responses import HTMLResponse
+from privacy import POLICY, privacy_notice
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.middleware.sessions import SessionMiddleware
 
-from consentpanel import AsyncMixpanel, BackgroundConsumer, FieldPolicy, keep
-from consentpanel.asgi import ConsentMiddleware, RequestConsent, current_consent
+from consentpanel import AsyncMixpanel, BackgroundConsumer, PrivacyRequests
+from consentpanel.asgi import ConsentMiddleware, PanelApp, RequestConsent, current_consent
+from consentpanel.panel import Panel
 from consentpanel.registry import AsyncSQLAlchemyRegistry
-from consentpanel.transparency import Notice, Vendor, notice
 
 PRICES = {"tea": 4.5, "coffee": 7.2}
-
-# A field of an order without a rule here, such as `email`, is not sent.
-POLICY = FieldPolicy(
-    events={
-        "product": keep(one_of=list(PRICES), reason="to see which products are bought"),
-        "quantity": keep(type=int, reason="to know how much to order"),
-        "total": keep(type=float, reason="to add up the day's sales"),
-    },
-    unplanned_events="drop",
-    planned_events=["Signed up", "Order placed", "Receipt sent", "Question asked"],
-)
-VENDOR = Vendor(region="EU", retention_days=365)
-
-
-def privacy_notice() -> Notice:
-    """What visitors are told, from the policy that is in force."""
-    purposes = {"analytics": "to see what is bought, and to order enough of it"}
-    return notice(POLICY, contact="privacy@shop.example", purposes=purposes, vendor=VENDOR)
-
-
+TOKEN = os.environ.get("MIXPANEL_TOKEN", "your-project-token")
+OAUTH_TOKEN = os.environ.get("MIXPANEL_OAUTH_TOKEN")
 # A random key signs everybody out at a restart, which is better than a key that everybody knows.
 SECRET_KEY = os.environ.get("SHOP_SECRET_KEY") or secrets.token_urlsafe(50)
 IS_SECURE = os.environ.get("SHOP_DEBUG") != "1"
@@ -47,10 +29,11 @@ engine = create_async_engine(os.environ.get("SHOP_DATABASE", "sqlite+aiosqlite:/
 # Whoever agreed to another notice is asked again.
 registry = AsyncSQLAlchemyRegistry(engine, required_policy_version=privacy_notice().version)
 mp = AsyncMixpanel(
-    os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
+    TOKEN,
     BackgroundConsumer(api_host="api-eu.mixpanel.com"),
     registry=registry,
     policy=POLICY,
+    privacy=PrivacyRequests(TOKEN, OAUTH_TOKEN, region="EU") if OAUTH_TOKEN else None,
 )
 
 
@@ -88,6 +71,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.mount("/privacy", PanelApp(Panel(privacy_notice)))
 # What is added later is outside: the session is known when the account is asked for.
 app.add_middleware(
     ConsentMiddleware,
@@ -102,12 +86,6 @@ app.add_middleware(SessionMiddleware, secret_key=SECRET_KEY, https_only=IS_SECUR
 Consent = Annotated[RequestConsent, Depends(current_consent)]
 
 
-class Answer(BaseModel):
-    """What a visitor says about analytics."""
-
-    analytics: bool
-
-
 class NewAccount(BaseModel):
     """Who signs up."""
 
@@ -119,30 +97,6 @@ class NewOrder(NewAccount):
 
     product: Literal["tea", "coffee"]
     quantity: int = Field(ge=1, le=20)
-
-
-@app.get("/privacy", response_class=HTMLResponse)
-async def privacy() -> str:
-    """Say what is shared."""
-    return privacy_notice().to_html()
-
-
-@app.get("/consent")
-async def read_consent(consent: Consent) -> str:
-    """Tell the answer that holds: granted, denied or unknown."""
-    return (await consent.status("analytics")).value
-
-
-@app.put("/consent", status_code=204)
-async def record_consent(answer: Answer, consent: Consent) -> None:
-    """Record the answer, whichever it is."""
-    await consent.answer(analytics=answer.analytics, source="consent-form")
-
-
-@app.delete("/consent", status_code=204)
-async def withdraw_consent(consent: Consent) -> None:
-    """Take everything back, and have the profile deleted."""
-    await consent.withdraw(source="consent-form", delete_profile=True)
 
 
 @app.post("/accounts", status_code=201)

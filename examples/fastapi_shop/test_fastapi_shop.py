@@ -6,21 +6,34 @@ from http import HTTPStatus
 import pytest
 import shop
 from fastapi.testclient import TestClient
+from privacy import POLICY, privacy_notice
 
-from consentpanel.testing import FakeTransport
+from consentpanel import PrivacyRequests, configure
+from consentpanel.testing import FakePrivacyAPI, FakeTransport
 
 ORDER = {"product": "tea", "quantity": 2, "email": "ann@shop.example"}
 GPC = {"Sec-GPC": "1"}
+SITE = "https://localhost"
 
 
 @pytest.fixture
 def browser(consentpanel_outbox: FakeTransport) -> Iterator[TestClient]:
-    with TestClient(shop.app, base_url="https://localhost") as browser:
+    with TestClient(shop.app, base_url=SITE, headers={"Origin": SITE}) as browser:
         yield browser
 
 
 def say(browser: TestClient, *, analytics: bool) -> None:
-    assert browser.put("/consent", json={"analytics": analytics}).status_code == HTTPStatus.NO_CONTENT
+    """As the panel's own page does: with the answer goes what it is to."""
+    shown = browser.get("/privacy/api").json()
+    answer = {name: shown[name] for name in ("notice_version", "language", "shown")}
+    said = browser.post("/privacy/api", json={**answer, "answers": {"analytics": analytics}})
+    assert said.json()["result"] == "saved"
+
+
+def standing(browser: TestClient) -> bool | None:
+    (purpose,) = browser.get("/privacy/api").json()["purposes"]
+    answer: bool | None = purpose["answer"]
+    return answer
 
 
 def buy(browser: TestClient, headers: dict[str, str] | None = None) -> None:
@@ -55,26 +68,35 @@ def test_the_answer_becomes_the_accounts_and_the_next_person_inherits_nothing(
     assert "consentpanel" not in browser.cookies
     buy(browser)
     (who,) = {message.distinct_id for message in consentpanel_outbox.events}
-    assert not who.startswith("visitor-")
+    assert not str(who).startswith("visitor-")
     browser.post("/log-out")
-    assert browser.get("/consent").json() == "unknown"
+    assert standing(browser) is None
     buy(browser)
     assert [message.event for message in consentpanel_outbox.events] == ["Signed up", "Order placed", "Receipt sent"]
 
 
-def test_everything_can_be_taken_back(browser: TestClient, consentpanel_outbox: FakeTransport) -> None:
-    say(browser, analytics=True)
-    assert browser.delete("/consent").status_code == HTTPStatus.NO_CONTENT
-    assert browser.get("/consent").json() == "denied"
-    buy(browser)
-    assert consentpanel_outbox.events == []
+def test_a_withdrawal_is_obeyed_and_followed_to_the_erasure_at_the_vendor(
+    browser: TestClient, consentpanel_outbox: FakeTransport
+) -> None:
+    with FakePrivacyAPI() as vendor:
+        # As MIXPANEL_OAUTH_TOKEN has it.
+        configure(privacy=PrivacyRequests("TOKEN", "OAUTH", region="EU", host=vendor.url))
+        say(browser, analytics=True)
+        buy(browser)
+        before = consentpanel_outbox.events
+        assert browser.post("/privacy/api/erase", json={}).json()["result"] == "erased"
+        (asked,) = vendor.tasks.values()
+        assert asked["distinct_ids"] == [before[0].distinct_id]
+        assert standing(browser) is False
+        buy(browser)
+        assert consentpanel_outbox.events == before
 
 
 def test_global_privacy_control_is_obeyed(browser: TestClient, consentpanel_outbox: FakeTransport) -> None:
     say(browser, analytics=True)
     buy(browser, GPC)
     consentpanel_outbox.assert_nothing_sent()
-    assert browser.get("/consent").json() == "denied"
+    assert standing(browser) is False
 
 
 def test_a_websocket_is_tracked_as_its_visitor_has_said(
@@ -89,6 +111,22 @@ def test_a_websocket_is_tracked_as_its_visitor_has_said(
     assert [message.event for message in consentpanel_outbox.events] == ["Question asked"]
 
 
-def test_a_visitor_reads_what_is_shared(browser: TestClient) -> None:
-    page = browser.get("/privacy").text
-    assert '<code class="path">product</code>' in page
+@pytest.mark.parametrize(
+    ("language", "title", "label"),
+    [
+        ("en", "What we send", "what you paid"),
+        ("de", "Welche Daten wir an Mixpanel senden", "was Sie bezahlt haben"),
+        ("fr", "Les données que nous envoyons à Mixpanel", "ce que vous avez payé"),
+    ],
+)
+def test_a_visitor_reads_what_is_sent(browser: TestClient, language: str, title: str, label: str) -> None:
+    accepts = {"Accept-Language": language}
+    notice = browser.get("/privacy/notice", headers=accepts).text
+    assert f"<h1>{title}" in notice
+    for page in (notice, browser.get("/privacy/", headers=accepts).text):
+        assert label in page
+
+
+def test_the_notice_names_what_the_policy_lets_pass_and_consent_is_to_it() -> None:
+    assert POLICY.rules("events").keys() <= set(privacy_notice().properties)
+    assert shop.registry.required_policy_version == privacy_notice().version

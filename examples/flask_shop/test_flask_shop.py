@@ -5,45 +5,61 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import closing
+from html import unescape
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import privacy
 import pytest
-import shop
 from mixpanel import MixpanelException
 from shop import create_app
 
-from consentpanel import ConsentRecord, ConsentStatus, FieldPolicy, PrivacyRequests, Purpose, TaskStatus, keep
-from consentpanel.__main__ import main
-from consentpanel.flask import mixpanel
+from consentpanel import (
+    BackgroundConsumer,
+    ConsentRecord,
+    ConsentStatus,
+    FieldPolicy,
+    PrivacyRequests,
+    Purpose,
+    TaskStatus,
+    keep,
+)
 from consentpanel.registry import SQLAlchemyRegistry
-from consentpanel.testing import FakePrivacyAPI
-from consentpanel.transparency import Promises, audit
+from consentpanel.testing import FakePrivacyAPI, assert_keeps_promises
+from consentpanel.transparency import Promises
 
 if TYPE_CHECKING:
     from consentpanel.testing import FakeTransport
 
 ORDER = {"product": "tea", "quantity": "2", "email": "ann@shop.example"}
+SITE = "https://localhost"
 
 
 class Browser:
-    """A browser that fills in forms: it loads the page first, and sends the page's token back."""
+    """A browser that fills in forms: it loads the page first, and sends back what the page has hidden in them."""
 
-    def __init__(self, database: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, database: Path, **settings: Any) -> None:
         given = {"CONSENTPANEL_DATABASE": f"sqlite:///{database}", "CONSENTPANEL_TOKEN": "TOKEN", "TESTING": True}
-        self.app = create_app({**given, **(settings or {})})
+        self.app = create_app({**given, **settings})
         self.client = self.app.test_client()
 
-    def submit(self, address: str, fields: dict[str, str]) -> int:
-        page = self.client.get(address, base_url="https://localhost").text
-        token = re.search(r'name="form_token" value="([^"]+)"', page)
-        assert token
-        return self.post(address, {**fields, "form_token": token[1]})
+    def read(self, address: str, language: str = "en") -> str:
+        return self.client.get(address, base_url=SITE, headers={"Accept-Language": language}).text
+
+    def submit(self, address: str, fields: dict[str, str], page_at: str = "") -> int:
+        hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', self.read(page_at or address))
+        return self.post(address, {**{name: unescape(value) for name, value in hidden}, **fields})
 
     def post(self, address: str, fields: dict[str, str]) -> int:
-        return self.client.post(address, data=fields, base_url="https://localhost").status_code
+        return self.client.post(address, data=fields, base_url=SITE, headers={"Referer": SITE}).status_code
+
+    def say(self, word: str) -> None:
+        assert self.submit("/privacy/", {"answer.analytics": word}) == HTTPStatus.SEE_OTHER
+
+    def erase(self) -> None:
+        assert self.submit("/privacy/erase", {}, page_at="/privacy/") == HTTPStatus.SEE_OTHER
 
     @property
     def visitor_id(self) -> str:
@@ -62,7 +78,7 @@ def browser(tmp_path: Path) -> Browser:
 
 
 def test_an_order_is_tracked_after_consent(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
-    assert browser.submit("/consent", {"analytics": "grant"}) == HTTPStatus.FOUND
+    browser.say("yes")
     assert browser.submit("/", ORDER) == HTTPStatus.FOUND
     consentpanel_outbox.assert_tracked(
         "Order placed",
@@ -72,63 +88,88 @@ def test_an_order_is_tracked_after_consent(browser: Browser, consentpanel_outbox
 
 
 def test_the_address_of_the_receipt_is_not_sent(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
-    browser.submit("/consent", {"analytics": "grant"})
+    browser.say("yes")
     browser.submit("/", ORDER)
     assert len(consentpanel_outbox.messages) == 1
     assert not any("ann@shop.example" in message.raw for message in consentpanel_outbox.messages)
 
 
-@pytest.mark.parametrize("answers", [[], ["deny"], ["grant", "deny"]], ids=["not asked", "denied", "withdrawn"])
+@pytest.mark.parametrize("answers", [[], ["no"], ["yes", "no"]], ids=["not asked", "denied", "withdrawn"])
 def test_an_order_without_consent_is_taken_and_not_tracked(
     browser: Browser, consentpanel_outbox: FakeTransport, answers: list[str]
 ) -> None:
     for answer in answers:
-        browser.submit("/consent", {"analytics": answer})
+        browser.say(answer)
     assert browser.submit("/", ORDER) == HTTPStatus.FOUND
     consentpanel_outbox.assert_nothing_sent()
 
 
-def test_consent_is_recorded_with_its_source_and_policy_version(browser: Browser) -> None:
-    browser.submit("/consent", {"analytics": "deny"})
+def test_each_page_asks_until_there_is_an_answer_and_leads_to_the_panel(browser: Browser) -> None:
+    for page in ("/", "/thanks"):
+        assert "<section" in browser.read(page)
+    assert "Dürfen wir messen" in browser.read("/", "de")
+    assert browser.submit("/privacy/", {"all": "no"}, page_at="/") == HTTPStatus.SEE_OTHER
+    for page in ("/", "/thanks"):
+        assert "<section" not in browser.read(page)
+        assert '<a href="/privacy/">' in browser.read(page)
+
+
+def test_an_answer_is_recorded_with_its_source_version_and_language(browser: Browser) -> None:
+    browser.say("no")
     (record,) = browser.history()
     assert (record.status, record.purpose) == (ConsentStatus.DENIED, Purpose.ANALYTICS)
-    assert (record.source, record.policy_version) == ("consent-form", shop.PRIVACY_POLICY_VERSION)
+    notice = privacy.privacy_notice()
+    assert (record.source, record.policy_version, record.language) == ("panel", notice.version, "en")
 
 
-def test_a_form_without_its_token_is_refused(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
-    browser.submit("/consent", {"analytics": "grant"})
-    for wrong in ({}, {"form_token": "wrong"}, {"form_token": "\N{SNOWMAN}"}):
-        assert browser.post("/", {**ORDER, **wrong}) == HTTPStatus.FORBIDDEN
+def test_who_agreed_to_another_notice_is_asked_again(browser: Browser, consentpanel_outbox: FakeTransport) -> None:
+    browser.say("yes")
+    after = Browser(Path(), **{**browser.app.config, "CONSENTPANEL_POLICY_VERSION": "a later one"})
+    after.client = after.app.test_client()
+    after.client.set_cookie("consentpanel", browser.client.get_cookie("consentpanel").value)  # type: ignore[union-attr]
+    assert "<section" in after.read("/")
+    after.submit("/", ORDER)
+    consentpanel_outbox.assert_nothing_sent()
+
+
+@pytest.mark.parametrize("address", ["/", "/privacy/"])
+def test_a_form_without_its_token_is_refused(
+    browser: Browser, consentpanel_outbox: FakeTransport, address: str
+) -> None:
+    browser.say("yes")
+    for wrong in ({}, {"csrf_token": "wrong"}):
+        assert browser.post(address, {**ORDER, **wrong}) == HTTPStatus.BAD_REQUEST
     consentpanel_outbox.assert_nothing_sent()
 
 
 @pytest.mark.parametrize(
-    ("address", "fields"),
-    [
-        ("/consent", {}),
-        ("/consent", {"analytics": "perhaps"}),
-        ("/", {**ORDER, "product": "gold"}),
-        ("/", {**ORDER, "quantity": "many"}),
-        ("/", {**ORDER, "quantity": "-1"}),
-        ("/", {**ORDER, "email": ""}),
-    ],
+    "wrong", [{"product": "gold"}, {"quantity": "many"}, {"quantity": "-1"}, {"quantity": "21"}, {"email": ""}]
 )
-def test_a_form_that_makes_no_sense_is_refused(
-    browser: Browser, consentpanel_outbox: FakeTransport, address: str, fields: dict[str, str]
+def test_an_order_that_makes_no_sense_is_refused(
+    browser: Browser, consentpanel_outbox: FakeTransport, wrong: dict[str, str]
 ) -> None:
-    browser.submit("/consent", {"analytics": "grant"})
-    assert browser.submit(address, fields) == HTTPStatus.BAD_REQUEST
+    browser.say("yes")
+    assert browser.submit("/", {**ORDER, **wrong}) == HTTPStatus.BAD_REQUEST
     consentpanel_outbox.assert_nothing_sent()
 
 
+class Down:
+    """A vendor that cannot be reached."""
+
+    def send(self, endpoint: str, json_message: str) -> None:
+        raise MixpanelException(f"{endpoint} refused: {json_message}")
+
+
 def test_an_unreachable_vendor_breaks_no_order_and_leaks_nothing_into_the_log(
-    browser: Browser, consentpanel_outbox: FakeTransport, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    browser.submit("/consent", {"analytics": "grant"})
-    consentpanel_outbox.fail(times=1, error=MixpanelException("refused: ann@shop.example"))
+    consumer = BackgroundConsumer(consumer=Down())
+    browser = Browser(tmp_path / "consent.db", CONSENTPANEL_CONSUMER=consumer)
+    browser.say("yes")
     with caplog.at_level(logging.DEBUG):
         assert browser.submit("/", ORDER) == HTTPStatus.FOUND
-    assert "could not be reported" in caplog.text
+        with pytest.raises(MixpanelException, match="1 messages were not delivered"):
+            consumer.close(timeout=0.5)
     assert "ann@shop.example" not in caplog.text
     assert browser.visitor_id not in caplog.text
 
@@ -137,74 +178,80 @@ def test_an_unreachable_vendor_breaks_no_order_and_leaks_nothing_into_the_log(
 
 
 HERE = Path(__file__).parent
-PUBLISHED = [str(HERE / "published" / name) for name in ("notice.html", "notice.json")]
-AUDIT = ["audit", "--policy", "privacy:POLICY", "--vendor", "privacy:VENDOR", "--promises", str(HERE / "promises.toml")]
-CHECK = ["notice", "privacy:privacy_notice", "--check", *PUBLISHED]
+PROMISES = Promises.from_toml(HERE / "promises.toml")
 
 
-def test_the_published_notice_says_what_the_policy_does() -> None:
-    # After a change that was read and approved: python -m consentpanel notice shop:privacy_notice --write published/...
-    assert main(CHECK) == 0
+def check_of_the_notice(browser: Browser) -> tuple[int, str]:
+    published = [str(HERE / "published" / name) for name in ("notice.html", "notice.json")]
+    check = browser.app.test_cli_runner().invoke(
+        args=["consent", "notice", "privacy:privacy_notice", "--check", *published]
+    )
+    return check.exit_code, check.output
 
 
-def test_the_promises_are_kept(browser: Browser) -> None:
-    assert main(AUDIT) == 0
-    promises = Promises.from_toml(HERE / "promises.toml")
-    with browser.app.app_context():
-        assert {breach.severity for breach in audit(mixpanel, promises, vendor=privacy.VENDOR)} <= {"warning"}
+def test_the_published_notice_says_what_the_policy_does(browser: Browser) -> None:
+    # After a change that was read and approved: flask --app shop consent notice privacy:privacy_notice --write published/...
+    assert check_of_the_notice(browser)[0] == 0
 
 
-def test_a_rule_that_changes_alone_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    rules = {
-        **privacy.POLICY.rules("events"),
-        "email": keep(label="your e-mail address", reason="to send offers", personal=True),
-    }
-    monkeypatch.setattr(privacy, "POLICY", FieldPolicy(events=rules))
-    assert main(CHECK) == 1
-    assert "needs consent anew: analytics: events['email'] is sent now" in capsys.readouterr().out
-    assert main(AUDIT) == 1
-    assert "error: events['email']" in capsys.readouterr().out
+def test_the_promises_are_kept() -> None:
+    assert_keeps_promises(privacy.POLICY, PROMISES, vendor=privacy.VENDOR)
 
 
-def test_a_promise_that_changes_alone_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    promises = tmp_path / "promises.toml"
-    promises.write_text((HERE / "promises.toml").read_text().replace("retention_days = 365", "retention_days = 30"))
-    assert main([*AUDIT[:-1], str(promises)]) == 1
-    assert "The vendor keeps the data for 365 days, and 30 were promised." in capsys.readouterr().out
+def test_a_rule_that_changes_alone_fails(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    email = keep(label="your e-mail address", reason="to send offers", personal=True)
+    policy = FieldPolicy(events={**privacy.POLICY.rules("events"), "email": email})
+    monkeypatch.setattr(privacy, "POLICY", policy)
+    code, output = check_of_the_notice(browser)
+    assert code == 1
+    assert "needs consent anew: analytics: events['email'] is sent now" in output
+    with pytest.raises(AssertionError, match=r"events\['email'\]"):
+        assert_keeps_promises(policy, PROMISES, vendor=privacy.VENDOR)
+
+
+def test_a_promise_that_changes_alone_fails() -> None:
+    with pytest.raises(AssertionError, match="The vendor keeps the data for 365 days, and 30 were promised"):
+        assert_keeps_promises(privacy.POLICY, attrs.evolve(PROMISES, retention_days=30), vendor=privacy.VENDOR)
 
 
 @pytest.mark.parametrize(
-    ("language", "title"), [("de-DE,de", "Welche Daten wir an Mixpanel senden"), ("en", "What we send")]
+    ("language", "title", "label"),
+    [
+        ("en", "What we send", "what you bought"),
+        ("de-DE,de", "Welche Daten wir an Mixpanel senden", "was Sie gekauft haben"),
+        ("fr", "Les données que nous envoyons à Mixpanel", "ce que vous avez acheté"),
+    ],
 )
-def test_a_visitor_reads_what_is_shared(browser: Browser, language: str, title: str) -> None:
-    page = browser.client.get("/privacy", headers={"Accept-Language": language}).text
+def test_a_visitor_reads_what_is_sent(browser: Browser, language: str, title: str, label: str) -> None:
+    page = browser.read("/privacy/notice", language)
     assert f"<h1>{title}" in page
-    assert ("was Sie gekauft haben" if language.startswith("de") else "what you bought") in page
+    assert label in page
+    assert label in browser.read("/privacy/", language)
 
 
 def test_a_withdrawal_is_followed_to_the_erasure_at_the_vendor(
     tmp_path: Path, consentpanel_outbox: FakeTransport
 ) -> None:
     with FakePrivacyAPI() as vendor:
-        settings = {"MIXPANEL_OAUTH_TOKEN": "OAUTH", "MIXPANEL_PRIVACY_HOST": vendor.url}
-        browser = Browser(tmp_path / "consent.db", settings)
-        browser.submit("/consent", {"analytics": "grant"})
+        requests = PrivacyRequests("TOKEN", "OAUTH", region="EU", host=vendor.url)
+        browser = Browser(tmp_path / "consent.db", CONSENTPANEL_PRIVACY=requests)
+        browser.say("yes")
         browser.submit("/", ORDER)
-        browser.submit("/consent", {"analytics": "deny"})
-        last = browser.history()[-1]
-        (number,) = last.evidence["deletion_requests"]
+        browser.erase()
+        (number,) = browser.history()[-1].evidence["deletion_requests"]
         assert vendor.tasks[number]["distinct_ids"] == [consentpanel_outbox.events[0].distinct_id]
         vendor.finish(number)
-        privacy = PrivacyRequests("TOKEN", "OAUTH", region="EU", host=vendor.url)
-        assert privacy.look_up_deletion(number).status is TaskStatus.SUCCESS
+        assert requests.look_up_deletion(number).status is TaskStatus.SUCCESS
+        browser.submit("/", ORDER)
+        assert len(consentpanel_outbox.events) == 1
 
 
 def test_a_vendor_that_fails_does_not_break_a_withdrawal(tmp_path: Path, consentpanel_outbox: FakeTransport) -> None:
     with FakePrivacyAPI() as vendor:
         vendor.fail(500)
-        settings = {"MIXPANEL_OAUTH_TOKEN": "OAUTH", "MIXPANEL_PRIVACY_HOST": vendor.url}
-        browser = Browser(tmp_path / "consent.db", settings)
-        browser.submit("/consent", {"analytics": "grant"})
-        assert browser.submit("/consent", {"analytics": "deny"}) == HTTPStatus.FOUND
+        requests = PrivacyRequests("TOKEN", "OAUTH", region="EU", host=vendor.url)
+        browser = Browser(tmp_path / "consent.db", CONSENTPANEL_PRIVACY=requests)
+        browser.say("yes")
+        browser.erase()
         browser.submit("/", ORDER)
     consentpanel_outbox.assert_nothing_sent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -53,7 +54,7 @@ class Outage:
 
 
 class Customer(threading.Thread):
-    """Signs up, orders, takes back or not, logs out and in, and orders again; tries again what fails, as people do."""
+    """Answers, signs up, orders, takes back or not, logs out and in, and orders again; tries again what fails, as people do."""
 
     def __init__(self, number: int, address: str, outage: Outage, orders: int) -> None:
         super().__init__(daemon=True)
@@ -69,11 +70,11 @@ class Customer(threading.Thread):
         while time.monotonic() < until:
             begun = time.monotonic()
             try:
-                self.browser.get(self.address + (page or path), timeout=30)
-                token = self.browser.cookies.get("csrftoken")
+                shown = self.browser.get(self.address + (page or path), timeout=30).text
+                hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown)
                 said = self.browser.post(
                     self.address + path,
-                    {**fields, "csrfmiddlewaretoken": token},
+                    {**dict(hidden), **fields},
                     allow_redirects=False,
                     timeout=30,
                 )
@@ -92,7 +93,8 @@ class Customer(threading.Thread):
     def run(self) -> None:
         try:
             account = {"username": self.who, "password1": PASSWORD, "password2": PASSWORD}
-            self.submit("/sign-up/", {**account, "analytics": "grant" if self.agrees else "deny"})
+            self.submit("/privacy/", {"answer.analytics": "yes" if self.agrees else "no"})
+            self.submit("/sign-up/", account)
             # Whose sign-up was committed, and its answer lost, is not logged in.
             self.log_in()
             for _ in range(self.orders):

@@ -7,7 +7,6 @@ from shop import views
 
 urlpatterns = [
     path("", views.order, name="order"),
-    path("consent/", views.consent, name="consent"),
     path("thanks/", views.thanks, name="thanks"),
     path("sign-up/", views.sign_up, name="sign_up"),
     path("log-in/", LoginView.as_view(template_name="shop/log_in.html"), name="log_in"),

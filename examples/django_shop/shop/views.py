@@ -6,12 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import login
+from django.contrib.auth.forms import UserCreationForm
 from django.db import transaction
+from django.forms.models import model_to_dict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from shop.analytics import about
-from shop.forms import ConsentForm, OrderForm, SignUpForm
+from shop.forms import OrderForm
 from shop.tasks import send_receipt
 
 if TYPE_CHECKING:
@@ -19,23 +20,12 @@ if TYPE_CHECKING:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def consent(request: Any) -> HttpResponse:
-    """Ask for consent, and record the answer, whichever it is."""
-    form = ConsentForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        request.consent.answer(analytics=form.cleaned_data["analytics"] == "grant", source="consent-form")
-        return redirect("order")
-    return render(request, "shop/consent.html", {"form": form})
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
 @transaction.atomic
 def sign_up(request: Any) -> HttpResponse:
-    """Make an account: the account, the answer and what is reported are kept together, or none of them."""
-    form = SignUpForm(request.POST or None)
+    """Make an account: it is the visitor's, with what they have answered, and is reported with it, or none of that."""
+    form = UserCreationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.save())
-        request.consent.answer(analytics=form.cleaned_data["analytics"] == "grant", source="sign-up")
         request.consent.track("Signed up")
         return redirect("order")
     return render(request, "shop/sign_up.html", {"form": form})
@@ -49,7 +39,8 @@ def order(request: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.instance.customer = request.user if request.user.is_authenticated else None
         placed = form.save()
-        request.consent.track("Order placed", about(placed))
+        fields = model_to_dict(placed, exclude=["id"])
+        request.consent.track("Order placed", {**fields, "total": float(placed.total), "currency": "EUR"})
         transaction.on_commit(partial(send_receipt.delay, placed.pk, request.consent.subject_id))
         return redirect("thanks")
     return render(request, "shop/order.html", {"form": form})

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shop.privacy import privacy_notice
+
+from consentpanel import PrivacyRequests
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = os.environ.get("SHOP_DEBUG") == "1"
@@ -85,10 +89,15 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 
+TOKEN = os.environ.get("MIXPANEL_TOKEN", "your-project-token")
+OAUTH_TOKEN = os.environ.get("MIXPANEL_OAUTH_TOKEN")
 CONSENTPANEL = {
-    "TOKEN": os.environ.get("MIXPANEL_TOKEN", "your-project-token"),
-    "POLICY": "shop.analytics.POLICY",
-    "POLICY_VERSION": "2026-05-01",
+    "TOKEN": TOKEN,
+    "POLICY": "shop.privacy.POLICY",
+    "NOTICE": "shop.privacy.privacy_notice",
+    # Whoever agreed to another notice is asked again.
+    "POLICY_VERSION": privacy_notice().version,
     "CONSUMER": "consentpanel.django.DjangoOutbox",
     "API_HOST": os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
+    "PRIVACY": PrivacyRequests(TOKEN, OAUTH_TOKEN, region="EU") if OAUTH_TOKEN else None,
 }
