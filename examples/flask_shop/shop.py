@@ -43,7 +43,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         CONSENTPANEL_POLICY=POLICY,
         CONSENTPANEL_NOTICE=privacy_notice,
         # Whoever agreed to another notice is asked again.
-        CONSENTPANEL_POLICY_VERSION=privacy_notice().version,
+        CONSENTPANEL_POLICY_VERSION="notice",
         CONSENTPANEL_DATABASE=os.environ.get("SHOP_DATABASE", "sqlite:///shop.db"),
         CONSENTPANEL_API_HOST=os.environ.get("MIXPANEL_API_HOST", "api-eu.mixpanel.com"),
         CONSENTPANEL_PRIVACY=PrivacyRequests(TOKEN, OAUTH_TOKEN, region="EU") if OAUTH_TOKEN else None,

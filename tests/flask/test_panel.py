@@ -219,3 +219,13 @@ def test_the_configuration_may_say_otherwise(make, tmp_path, more, strict):
     pytest.importorskip("sqlalchemy")
     app = make(registry=None, database=f"sqlite:///{tmp_path / 'consent.db'}", **more)
     assert app.extensions["consentpanel"].client._guard.settings().registry.strict_records is strict
+
+
+def test_the_version_may_be_that_of_the_notice(make, notice_in):
+    # rule 12.3
+    app = make(policy_version="notice")
+    assert app.extensions["consentpanel"].said.policy_version == notice_in("en").version
+    with pytest.raises(ConfigurationError, match="CONSENTPANEL_NOTICE is missing"):
+        make(policy_version="notice", notice=None)
+    with pytest.raises(ConfigurationError, match=r"made no notice \(ZeroDivisionError\)"):
+        make(policy_version="notice", notice=lambda language: 1 / 0)

@@ -33,7 +33,7 @@ class Options:
         policy: A `FieldPolicy`; None sends no property that is not structural.
         registry: A registry, a function in its place, or a class of one; None for the adapter's own.
         purposes: As `Mixpanel` takes it.
-        policy_version: The version of the published policy, which a grant has to be of.
+        policy_version: The version of the published policy, which a grant has to be of; ``"notice"`` for that of `notice`.
         regime: As `Mixpanel` takes it, or ``"opt_in"`` or ``"opt_out"``.
         identity: As `Mixpanel` takes it.
         consumer: A consumer, or a class of one that takes `api_host`; None for a `BackgroundConsumer`.
@@ -113,6 +113,8 @@ _TEXTS = frozenset(
 _NO_PATHS = {"GPC": "several purposes, such as ('analytics',)", "COOKIE": "a mapping, such as {'NAME': 'choice'}"}
 #: What the client takes as it is.
 _OF_THE_CLIENT = ("policy", "purposes", "identity", "on_error", "observers", "privacy", "while_unknown", "hold_for")
+#: As ``POLICY_VERSION``: whoever has agreed to another notice than that of ``NOTICE`` is asked again.
+OF_THE_NOTICE = "notice"
 KEYS = tuple(field.name.upper() for field in attrs.fields(Options))
 
 
@@ -127,7 +129,19 @@ def options_of(given: Mapping[str, Any], named: Named) -> Options:
         ConfigurationError: A key is unknown, or names what cannot be imported.
     """
     check_keys(given, named)
-    return Options(**{key.lower(): _resolved(key, value, named) for key, value in given.items()})
+    said = Options(**{key.lower(): _resolved(key, value, named) for key, value in given.items()})
+    return said if said.policy_version != OF_THE_NOTICE else attrs.evolve(said, policy_version=_shown_in(said, named))
+
+
+def _shown_in(said: Options, named: Named) -> str:
+    problem = f"{named('NOTICE')} is missing"
+    if said.notice is not None:
+        try:
+            made = said.notice("en") if callable(said.notice) else said.notice
+            return str(made.version)
+        except Exception as error:  # noqa: BLE001 - the publisher's own function
+            problem = f"{named('NOTICE')} made no notice ({type(error).__name__}); it is needed before the client is, and cannot ask it"
+    raise ConfigurationError(f"{named('POLICY_VERSION')} is {OF_THE_NOTICE!r}, and {problem}")
 
 
 def check_keys(given: Iterable[str], named: Named) -> None:
