@@ -792,6 +792,7 @@ def test_a_client_without_flags_tells_of_none():
     mp = Mixpanel("TOKEN", FakeTransport(), registry=MemoryRegistry(), policy=POLICY)
     assert "version of a feature" not in notice(mp, contact="x").to_markdown()
     assert "version of a feature" in notice(POLICY, contact="x").to_markdown()
+    assert "version of a feature" not in notice(POLICY, contact="x", uses_flags=False).to_markdown()
 
 
 def test_a_kind_that_is_sensitive_now_needs_consent():

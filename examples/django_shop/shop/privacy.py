@@ -62,6 +62,7 @@ def privacy_notice(language: str = "en") -> Notice:
         POLICY,
         publish=True,
         strict=True,
+        uses_flags=False,
         language=language,
         service="Teahouse",
         controller=Controller(name="Teahouse Ltd", address="1 Leaf Street, Dublin 2, Ireland"),

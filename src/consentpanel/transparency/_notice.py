@@ -15,7 +15,7 @@ from consentpanel._consent.regime import Regime
 from consentpanel.errors import ConfigurationError
 from consentpanel.policy import FieldPolicy, Identity, plain, pseudonymous
 from consentpanel.policy._action_types import Text, own_text
-from consentpanel.transparency._configuration import Client, configuration_of
+from consentpanel.transparency._configuration import Client, Configuration, configuration_of
 from consentpanel.transparency._disclosures import Item, ip_form, items_of, not_searched, source_of
 from consentpanel.transparency._page import Section, Use, as_html, as_markdown
 from consentpanel.transparency._printable import printable_json
@@ -120,6 +120,7 @@ def notice(
     texts: Mapping[str, Text] | None = None,
     hold_for: float | None = None,
     publish: bool = False,
+    uses_flags: bool | None = None,
     names: bool = False,
     written_in: str = "en",
     service: Text | None = None,
@@ -158,6 +159,7 @@ def notice(
             ``while_unknown="hold"``; None where it has not.
         publish: Whether the notice is to be published as it is: then everything that the law asks for and no program can know is
             required, and the error names all that is missing.
+        uses_flags: Whether features are flagged by the vendor; as the client has it when left out, and True for a policy, which cannot tell.
         names: Whether the names of properties are told as the vendor knows them.
         written_in: The language of your own words that are a plain `str`, and of those by which the version goes; the first one where
             there is none in it.
@@ -204,7 +206,7 @@ def notice(
     items = tuple(
         item
         for item in items_of(policy, given.purposes if purpose_map is None else purpose_map)
-        if (given.asks_for_flags or item.scope != "flags") and (given.uses_flags or not item.is_built_in)
+        if _is_told(item, given, given.uses_flags if uses_flags is None else uses_flags)
     )
     telling = Telling(
         policy=policy,
@@ -259,6 +261,12 @@ def notice(
         words=words,
         labels={item.rule: telling.label(item, words) for item in telling.items},
     )
+
+
+def _is_told(item: Item, given: Configuration, uses_flags: bool) -> bool:
+    if item.scope == "flags":
+        return uses_flags and given.asks_for_flags
+    return uses_flags or not item.is_built_in
 
 
 def _served(items: Iterable[Item]) -> list[str]:
