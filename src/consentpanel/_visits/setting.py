@@ -137,7 +137,7 @@ def _shown_in(said: Options, named: Named) -> str:
     problem = f"{named('NOTICE')} is missing"
     if said.notice is not None:
         try:
-            made = said.notice("en") if callable(said.notice) else said.notice
+            made: Any = said.notice("en") if callable(said.notice) else said.notice
             return str(made.version)
         except Exception as error:  # noqa: BLE001 - the publisher's own function
             problem = f"{named('NOTICE')} made no notice ({type(error).__name__}); it is needed before the client is, and cannot ask it"
