@@ -38,11 +38,13 @@ def samples():
 class Shop:
     """A panel without a framework, and one browser before it."""
 
-    def __init__(self, samples, registry=None, privacy=None, consumer=None, notice=None, account=None, **options):
+    def __init__(
+        self, samples, registry=None, privacy=None, consumer=None, notice=None, account=None, client=None, **options
+    ):
         self.samples = samples
         self.registry = MemoryRegistry() if registry is None else registry
         self.vendor = FakeTransport()
-        more = {} if privacy is None else {"privacy": privacy}
+        more = {**(client or {}), **({} if privacy is None else {"privacy": privacy})}
         self.client = Mixpanel("TOKEN", consumer or self.vendor, registry=self.registry, **more)
         self.made = []
         self.panel = Panel(notice or self.notice, **{"languages": ("en", "de"), **options})

@@ -16,7 +16,7 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.panel import Panel, Request
 from consentpanel.panel._notices import Notices
 from consentpanel.panel._page import shown
-from consentpanel.registry import CallableRegistry, MaxAge, MemoryRegistry
+from consentpanel.registry import CachedRegistry, CallableRegistry, MaxAge, MemoryRegistry
 from consentpanel.testing import FakeTransport
 from consentpanel.transparency import NoticeArchive, notice
 
@@ -58,11 +58,11 @@ def test_an_answer_is_taken_by_a_registry_that_takes_strict_records_alone(open_s
     assert shop.registry.status(shop.who, "analytics") is GRANTED
 
 
-# rule 12.1: one button each for all of them
-@pytest.mark.parametrize(("said", "status"), [("yes", GRANTED), ("no", DENIED)])
-def test_all_are_answered_by_one_button(shop, said, status):
+# rule 12.1: one button each for all of them; what is sensitive takes a yes of its own (GDPR, article 9)
+@pytest.mark.parametrize(("said", "status", "sensitive"), [("yes", GRANTED, UNKNOWN), ("no", DENIED, DENIED)])
+def test_all_are_answered_by_one_button(shop, said, status, sensitive):
     assert shop.post("", shop.shown() | {"all": said, "answer.analytics": "yes"}).status == 303
-    assert set(statuses(shop).values()) == {status}
+    assert statuses(shop) == {"analytics": status, "profiles": sensitive, "feature_flags": status}
 
 
 # rule 12.2: the result is told on the next page, and by the records alone
@@ -83,6 +83,52 @@ def test_an_answer_to_another_text_is_not_saved(shop, changed):
     assert found.status == 409
     assert "has changed since you opened it" in found.body.decode()
     assert shop.who is None
+
+
+# rule 12.3: a no is taken whatever it is said to, and proves no more than what it names
+@pytest.mark.parametrize(
+    ("changed", "said_to"),
+    [
+        ({"version": "3"}, {"notice": "3", "language": "en"}),
+        ({"shown": "0" * 64, "language": "xx"}, {"notice": "4", "language": "xx", "shown": "0" * 64}),
+        ({"version": "<b>" * 9_000, "language": "de\n", "shown": ""}, {}),
+    ],
+)
+def test_a_no_to_another_text_is_saved(shop, changed, said_to):
+    fields = {**shop.shown(), "answer.analytics": "no", "answer.raffle": "no", **changed}
+    if "shown" not in changed:
+        said_to = said_to | {"shown": fields["shown"]}
+    assert shop.post("", fields).status == 303
+    (record,) = shop.records
+    assert (record.purpose, record.status, record.evidence) == ("analytics", DENIED, {"said_to": said_to})
+    assert shop.state("done=saved")["result"] == "saved"
+    assert shop.post("", {**shop.shown(), "all": "no", **changed}).status == 303
+    assert set(statuses(shop).values()) == {DENIED}
+
+
+def test_a_yes_beside_it_is_not(shop):
+    given = shop.shown() | {"version": "3", "answer.analytics": "yes", "answer.profiles": "no"}
+    found = shop.post("", given)
+    assert found.status == 409
+    assert "Your no is saved. This page has changed since you opened it; your yes was not saved" in found.body.decode()
+    assert statuses(shop) == {"analytics": UNKNOWN, "profiles": DENIED, "feature_flags": UNKNOWN}
+    said = shop.post_json("api", {"answers": {"analytics": True, "profiles": False}})
+    assert (said.status, json.loads(said.body)["result"]) == (409, "no_saved")
+
+
+# rule 12.1: neither a notice that cannot be made nor one that has dropped the purpose stands in the way of a no
+def test_a_no_needs_no_notice(open_shop):
+    def notice(language):
+        raise KeyError(language)
+
+    shop = open_shop(notice=notice, account="user-1")
+    shop.registry.grant("user-1", "analytics", "profiles")
+    assert shop.post("", {"answer.analytics": "no"}).status == 303
+    assert shop.registry.status("user-1", "analytics") is DENIED
+    found = shop.post("", {"answer.profiles": "no", "answer.feature_flags": "yes"})
+    assert (found.status, "Your no is saved." in found.body.decode()) == (503, True)
+    assert shop.post("", {"all": "no"}).status == 303
+    assert set(statuses(shop).values()) == {DENIED}
 
 
 def test_nothing_chosen_is_told_and_changes_nothing(shop):
@@ -244,15 +290,26 @@ def test_without_its_archive_a_yes_is_not_taken_and_a_no_is(open_shop, tmp_path)
             raise OSError
 
     shop = open_shop(archive=Broken(tmp_path))
+    assert shop.answer(analytics="yes").status == 503
+    assert shop.who is None
     found = shop.answer(analytics="yes", profiles="no")
     assert found.status == 503
-    assert "could not be saved" in found.body.decode()
-    assert shop.who is None
-    assert shop.answer(profiles="no").status == 303
-    assert shop.registry.status(shop.who, "profiles") is DENIED
+    assert "Your no is saved. Your yes could not be saved" in found.body.decode()
+    assert statuses(shop) == {"analytics": UNKNOWN, "profiles": DENIED, "feature_flags": UNKNOWN}
+    assert shop.answer(feature_flags="no").status == 303
 
 
-# rule 12.1, fail closed: an answer that could not be saved is told, and nothing is sent
+# rule 12.1: a yes that is cached is heeded while the registry fails, and no page says otherwise
+def test_nothing_is_claimed_of_what_is_sent_while_a_registry_fails(open_shop, failing_registry):
+    shop = open_shop(CachedRegistry(failing_registry, ttl=60), account="user-1")
+    failing_registry.grant("user-1", "analytics")
+    assert shop.visit().track("Tea bought")
+    failing_registry.is_down = True
+    assert shop.visit().track("Tea bought")
+    assert "nothing is sent" not in shop.get().body.decode().replace("Nothing is sent for this purpose.", "")
+
+
+# rule 12.1, fail closed: an answer that could not be saved is told
 def test_a_registry_that_fails_is_told(open_shop, failing_registry):
     shop = open_shop(failing_registry)
     shop.answer(analytics="yes")

@@ -156,7 +156,7 @@ def test_people_are_told_in_their_language_why_it_was_refused(shop):
 def test_too_many_answers_are_told_to_wait(open_shop):
     shop = open_shop(rate=Rate(burst=3, per_minute=6))
     shop.answer(analytics="yes")
-    assert [shop.answer(analytics="no").status for _ in range(4)] == [303, 303, 303, 429]
+    assert [shop.answer(analytics="yes").status for _ in range(4)] == [303, 303, 303, 429]
     found = shop.answer(analytics="yes")
     assert 1 <= int(found.header("Retry-After")) <= 11
     assert "Too many requests" in found.body.decode()
@@ -164,6 +164,26 @@ def test_too_many_answers_are_told_to_wait(open_shop):
     assert shop.get().status == 200
     shop.cookies, shop.address = "", "8.8.8.8"
     assert shop.answer(analytics="yes").status == 303
+
+
+# rules 12.1 and 12.2: to say no is not made harder by how often it, or a yes, was said
+def test_a_no_is_never_too_often_for_somebody_who_clicks(open_shop):
+    shop = open_shop(rate=Rate(burst=2, per_minute=1), account="user-1")
+    assert [shop.answer(analytics="yes").status for _ in range(3)] == [303, 303, 429]
+    for _ in range(20):
+        assert shop.answer(analytics="no").status == 303
+        assert shop.post("", shop.shown() | {"all": "no"}).status == 303
+        assert shop.post("withdraw").status == 303
+    # Nor is it lost with the yes beside it.
+    shop.registry.grant("user-1", "profiles")
+    found = shop.answer(analytics="yes", profiles="no")
+    assert "Your no is saved. Your yes could not be saved" in found.body.decode()
+    statuses = [shop.registry.status("user-1", each) for each in ("analytics", "profiles")]
+    assert statuses == [ConsentStatus.DENIED, ConsentStatus.DENIED]
+    # It has an end all the same, which keeps a program from filling the registry.
+    limiter = Limiter(Rate(burst=2, per_minute=1), clock=lambda: 0.0)
+    waits = [limiter.take("a", None, says_no=True) for _ in range(101)]
+    assert (waits[:100], waits[100] > 0) == ([0] * 100, True)
 
 
 def test_visitors_without_an_id_are_counted_by_address_which_no_log_holds(open_shop, caplog):

@@ -130,12 +130,14 @@ def test_a_signal_is_heeded_also_when_the_registry_fails(see, samples):
     assert answers(view)["profiles"] is False
 
 
-def test_without_a_registry_nothing_is_known_and_nothing_sent(see, samples):
+def test_without_a_registry_nothing_is_known_or_claimed(see, samples):
     view = see(samples.answered(is_available=False), uses=(samples.ANALYTICS, samples.OBJECTION))
     assert answers(view) == {"analytics": None, "operations": None}
     assert not any(each.is_sent for each in view.purposes)
-    assert told(view, "unavailable") == ["We cannot look up your answer at the moment, so nothing is sent."]
-    assert set(standings(view).values()) == {"We cannot look up your answer at the moment, so nothing is sent."}
+    # A yes may be in a cache, so that nothing is claimed of what is sent (rule 12.1).
+    words = "We cannot look up your answer at the moment. A no that you have given still holds. You can say no here."
+    assert told(view, "unavailable") == [words]
+    assert set(standings(view).values()) == {words}
     assert not view.asks
     assert view.can_withdraw
 
@@ -156,7 +158,7 @@ def test_what_is_done_unless_somebody_objects_says_so(see, samples):
 def test_some_uses_with_consent_and_some_without_are_told_apart(see, samples):
     view = see(samples.unanswered(), uses=(samples.ANALYTICS, samples.OBJECTION))
     assert "whether we need your consent" in view.intro
-    assert view.banner == view.intro
+    assert view.banner.startswith("This is about data about you that Mixpanel receives from us for: Measuring use and")
     # Something of the person is sent already.
     assert not told(view, "held")
 
@@ -321,11 +323,8 @@ def test_what_went_wrong_is_an_error_and_names_what_lacks_an_answer(see, samples
 
 
 def test_what_was_not_saved_is_not_said_to_be_stopped(see, samples):
-    nothing_sent = "Your answer could not be saved, so nothing is sent. Please try again."
-    assert told(see(samples.unanswered(result="failed")), "error") == [nothing_sent]
-    assert told(see(samples.answered(result="failed")), "error") == [
-        "Your answer could not be saved. Please try again."
-    ]
+    for situation in (samples.unanswered(result="failed"), samples.answered(result="failed")):
+        assert told(see(situation), "error") == ["Your answer could not be saved. Please try again."]
     objection = see(samples.unanswered(result="failed"), uses=(samples.OBJECTION,))
     assert told(objection, "error") == ["Your answer could not be saved. Please try again."]
 

@@ -57,7 +57,7 @@ def test_it_is_mounted_beside_an_application(shop, client, registry):
     found = browser.post("/privacy/", data=fields, headers=OWN)
     assert (found.status_code, found.headers["Location"]) == (303, "/privacy/?done=saved")
     assert "HttpOnly" in found.headers["Set-Cookie"]
-    assert [each["answer"] for each in browser.get("/privacy/api").json["purposes"]] == [True] * 3
+    assert [each["answer"] for each in browser.get("/privacy/api").json["purposes"]] == [True, None, True]
     assert browser.post("/privacy/withdraw", headers=OWN).status_code == 303
     assert [each["answer"] for each in browser.get("/privacy/api").json["purposes"]] == [False] * 3
     for path, status in (("notice", 200), ("receipt", 200), ("panel.css", 200), ("nowhere", 404)):
@@ -76,7 +76,7 @@ def test_the_account_and_the_signal_are_heeded(shop, client, registry):
     assert registry.status("user-1", "analytics") is DENIED
     given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"all": True}
     assert browser.post("/api", json=given, headers={**user, **OWN}).status_code == 200
-    assert registry.status("user-1", "profiles") is GRANTED
+    assert registry.status("user-1", "analytics") is GRANTED
     assert browser.get("/api", headers={"X-User": "user-2"}).json["history"] == []
 
 

@@ -10,21 +10,21 @@ from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._mixpanel import vendor
 from consentpanel._visits import ConsentSummary, Visit
+from consentpanel.client._consent_calls import purposes_in_use
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel._answers import Given
-from consentpanel.panel._notices import Kept, Shown
+from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
+from consentpanel.panel._phrases import sensitive_in
 from consentpanel.privacy_requests import PrivacyRequestError
 
-#: What records name as the place where it was said.
-SOURCE = "panel"
 #: What becomes of a request, as a status code for programs and for a page that is shown at once.
 STATUS = {
     **dict.fromkeys(("saved", "withdrawn", "erased", "exported"), 200),
-    "changed": 409,
+    **dict.fromkeys(("changed", "no_saved"), 409),
     "incomplete": 422,
     "erase_failed": 502,
     "export_failed": 502,
-    "failed": 503,
+    **dict.fromkeys(("failed", "yes_failed"), 503),
 }
 #: What people are told whose request was refused, by its code.
 REFUSALS = {"other_site": "refused", "too_often": "too_many"}
@@ -34,19 +34,21 @@ TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_faile
 _JUST = timedelta(minutes=10)
 
 
-def is_of(given: Given, found: Shown) -> bool:
-    """Whether an answer is to what is shown now."""
+def seen_in(given: Given, found: Shown) -> Shown | None:
+    """What an answer is to, if that is what is shown now: to whoever it is, who may have logged in meanwhile."""
     present = found.notice
-    return (given.version, given.language, given.shown) == (present.version, present.language, found.digest)
+    if (given.version, given.language) != (present.version, present.language):
+        return None
+    return next((each for each in found.variants() if each.digest == given.shown), None)
 
 
-def save(visit: Visit, given: Given, found: Shown, kept: Kept) -> str:
-    """Records an answer.
+def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
+    """Records an answer; a no whatever it is to, and a yes only to what is shown now.
 
     Args:
         visit: Whose it is.
         given: The answer.
-        found: What was shown.
+        present: What is shown now; None where nothing can be.
         kept: Keeps what was shown.
 
     Returns:
@@ -55,21 +57,50 @@ def save(visit: Visit, given: Given, found: Shown, kept: Kept) -> str:
     Raises:
         RefusedError: It is malformed.
     """
-    answers = given.to(found.purposes)
+    found = None if present is None else seen_in(given, present)
+    if found is None:
+        return _save_noes(visit, given, present)
+    apart = sensitive_in(found.notice)
+    answers = given.to(found.purposes, apart)
+    if found.source == BANNER:
+        # It shows nothing of what is sensitive.
+        answers = {each: said for each, said in answers.items() if not (said and each in apart)}
     if not answers:
         return "incomplete"
     proof = proof_of(visit, found)
 
     def record() -> str:
+        said, result = answers, "saved"
         try:
             kept.keep(proof["policy_version"], found)
         except OSError as error:
             note_failure("the archive of notices", error)
             if any(answers.values()):
                 # A yes to a text that nobody could show later proves nothing; a no needs no proof.
-                return "failed"
-        visit.answer(answers, source=SOURCE, **proof)
-        return "saved"
+                said = {each: answer for each, answer in answers.items() if not answer}
+                result = "yes_failed"
+        if not said:
+            return "failed"
+        visit.answer(said, source=found.source, **proof)
+        return result
+
+    return _done("recording an answer", record)
+
+
+def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
+    """Records what is no of an answer to a text that is not shown now, with the text that it names."""
+    known = purposes_in_use(visit.client)
+    noes = given.noes(known if present is None else present.purposes, known)
+    if not noes:
+        return "failed" if present is None else "changed"
+    named = given.said_to()
+    spoken = {"policy_version": named.get("notice"), "language": named.get("language"), "evidence": {"said_to": named}}
+
+    def record() -> str:
+        visit.answer(dict.fromkeys(noes, False), source=PANEL, **spoken)  # type: ignore[arg-type]
+        if not given.has_yes:
+            return "saved"
+        return "yes_failed" if present is None else "no_saved"
 
     return _done("recording an answer", record)
 
@@ -78,7 +109,7 @@ def withdraw(visit: Visit, found: Shown | None) -> str:
     """Takes everything back; what became of it."""
 
     def record() -> str:
-        visit.withdraw(source=SOURCE, **proof_of(visit, found))
+        visit.withdraw(source=PANEL, **proof_of(visit, found))
         return "withdrawn"
 
     return _done("recording a withdrawal", record)
@@ -92,7 +123,7 @@ def erase(visit: Visit, found: Shown | None) -> str:
         # The request itself stands in the record, also where the vendor does not take it.
         evidence = {**proof.get("evidence", {}), "erasure": "asked"}
         try:
-            done = visit.withdraw(source=SOURCE, erase=True, **{**proof, "evidence": evidence})
+            done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "erase_failed"
@@ -108,7 +139,7 @@ def export(visit: Visit) -> str:
 
     def record() -> str:
         try:
-            visit.request_copy(source=SOURCE)
+            visit.request_copy(source=PANEL)
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "export_failed"
@@ -147,7 +178,7 @@ def told(result: str | None, known: ConsentSummary) -> str | None:
     if result not in TOLD_LATER:
         return None
     recently = now() - _JUST
-    mine = [each for each in known.records if recently < each.recorded_at and each.source == SOURCE]
+    mine = [each for each in known.records if recently < each.recorded_at and each.source in {PANEL, BANNER}]
     kinds = {each.kind for each in known.requests if recently < each.recorded_at}
     is_refused = bool(mine) and all(status is not ConsentStatus.GRANTED for status in known.statuses.values())
     holds = {

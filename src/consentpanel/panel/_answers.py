@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from consentpanel.panel._http import RefusedError, Request, fields_of
 FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _PREFIX = "answer."
+#: What names a version, a language or a digest; longer ones are none of ours.
+_NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
 _WORDS = {"yes": True, "no": False}
 
 
@@ -39,15 +42,46 @@ class Given:
     answers: Mapping[str, bool] = attrs.field(factory=dict)
     all: bool | None = None
 
-    def to(self, purposes: Collection[str]) -> dict[str, bool]:
+    @property
+    def has_yes(self) -> bool:
+        """Whether anything is answered by yes."""
+        return self.all is True or (self.all is None and any(self.answers.values()))
+
+    @property
+    def has_no(self) -> bool:
+        """Whether anything is answered by no."""
+        return self.all is False or (self.all is None and not all(self.answers.values()))
+
+    def without_yes(self) -> Given:
+        """What is answered by no alone."""
+        return attrs.evolve(self, answers={each: said for each, said in self.answers.items() if not said})
+
+    def noes(self, purposes: Collection[str], known: Collection[str]) -> list[str]:
+        """What is answered by no: of all that is asked, or by name also of what is known and no more asked."""
+        if self.all is not None:
+            return [] if self.all else [*purposes]
+        return [each for each, said in self.answers.items() if not said and (each in purposes or each in known)]
+
+    def said_to(self) -> dict[str, str]:
+        """The text that an answer names, as far as its words can be some: nobody has looked whether there was such a text."""
+        named = {"notice": self.version, "language": self.language, "shown": self.shown}
+        return {name: each for name, each in named.items() if _NAMES.fullmatch(each)}
+
+    def to(self, purposes: Collection[str], apart: Collection[str] = ()) -> dict[str, bool]:
         """The answers to the purposes of a page.
+
+        Args:
+            purposes: What is asked.
+            apart: What a yes to all is no yes to.
 
         Raises:
             RefusedError: One is to something else.
         """
         if any(each not in purposes for each in self.answers):
             raise _malformed("An answer is to something that is not asked.")
-        return dict(self.answers) if self.all is None else dict.fromkeys(purposes, self.all)
+        if self.all is None:
+            return dict(self.answers)
+        return dict.fromkeys((each for each in purposes if not (self.all and each in apart)), self.all)
 
 
 def given_in(request: Request) -> Given:

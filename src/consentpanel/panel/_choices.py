@@ -11,16 +11,17 @@ from consentpanel.panel._view import View
 _AT_ONCE = "consentpanel-at-once"
 
 
-def hidden_of(view: View, hidden: str) -> str:
-    """What goes with every form: the framework's own fields, and what the person saw."""
-    said = {"version": view.notice_version, "language": view.language, "shown": view.shown}
+def hidden_of(view: View, hidden: str, shown: str | None = None) -> str:
+    """What goes with every form: the framework's own fields, and what the person saw, which is the page if nothing is named."""
+    said = {"version": view.notice_version, "language": view.language, "shown": shown or view.shown}
     return hidden + "".join(void("input", type="hidden", name=name, value=value) for name, value in said.items())
 
 
 def choices(view: View, hidden: str) -> str:
     """The questions, each with its answer; no answer is set beforehand."""
     questions = (_purpose(view, each, f"consentpanel-p{at}") for at, each in enumerate(view.purposes))
-    buttons = element("div", both(view, form=_AT_ONCE) + _save(view), class_="cp-buttons")
+    apart = element("p", text(view.not_all), class_="cp-quiet") if view.not_all else ""
+    buttons = element("div", both(view, form=_AT_ONCE) + apart + _save(view), class_="cp-buttons")
     return joined(
         [
             _form(view, hidden, joined(["", *questions, buttons]), id="consentpanel-choices", class_="cp-choices"),
@@ -35,7 +36,9 @@ def _form(view: View, hidden: str, content: str, **more: str) -> str:
 
 
 def both(view: View, *, form: str | None = None) -> str:
-    """No to all and yes to all, which differ in nothing but their words and what they say."""
+    """No to all and yes to all, which differ in nothing but their words and what they say; neither where no yes is for all."""
+    if not any(each.sensitive is None for each in view.purposes):
+        return ""
     buttons = (
         element(
             "button",
@@ -56,6 +59,7 @@ def _save(view: View) -> str:
 
 
 def _may_object(purpose: PurposeView) -> bool:
+    # Also where it may be sent, as far as anybody can tell.
     return not purpose.needs_consent and purpose.answer is not False
 
 
@@ -70,7 +74,7 @@ def _purpose(view: View, purpose: PurposeView, name: str) -> str:
             element("p", text(purpose.sensitive), id=f"{name}-sensitive", class_="cp-sensitive")
             if purpose.sensitive
             else "",
-            element("p", text(view.words["object.text"]), class_="cp-object") if not purpose.needs_consent else "",
+            element("p", text(view.words["object.text"]), class_="cp-object") if purpose.needs_consent is False else "",
             _object_button(view, purpose),
             element("p", text(purpose.standing), id=f"{name}-standing", class_=_standing_class(purpose)),
             element("div", _radios(view, purpose, name), class_="cp-answer"),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
 import attrs
 
+from consentpanel._consent.regime import Regime
 from consentpanel._log import note_failure
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
-from consentpanel.panel._page import shown
+from consentpanel.panel._regimes import EITHER, under
+from consentpanel.panel._shown import banner_shown, sha256, shown
 from consentpanel.transparency import Notice, NoticeArchive, best_language, compare, notice
 from consentpanel.transparency import languages as known_languages
 
 #: A notice, or a function that is given a language and makes one in it.
 NoticeSource: TypeAlias = "Notice | Callable[[str], Notice]"
+
+
+#: What records name as the place where it was said.
+PANEL, BANNER = "panel", "banner"
+_REGIMES = (frozenset[Regime](), frozenset({Regime.OPT_IN}), frozenset({Regime.OPT_OUT}), EITHER)
 
 
 @attrs.frozen
@@ -29,16 +35,31 @@ class Shown:
         notice: The notice.
         text: The text of the questions.
         digest: SHA-256 of that, as hexadecimal: what the evidence of an answer holds.
+        source: Where it is shown, as records name it.
     """
 
     notice: Notice
     text: str = attrs.field(repr=False)
     digest: str
+    source: str = PANEL
 
     @property
     def purposes(self) -> tuple[str, ...]:
         """What is asked."""
         return tuple(use.purpose for use in self.notice.uses)
+
+    @classmethod
+    def of(cls, notice: Notice) -> Shown:
+        """What is shown of a notice."""
+        text = shown(notice)
+        return cls(notice, text, sha256(text))
+
+    def variants(self) -> Iterator[Shown]:
+        """What it may be for some person, by what silence means for them: the page and the banner."""
+        for each in (under(self.notice, regimes) for regimes in _REGIMES):
+            yield Shown.of(each)
+            text = banner_shown(each)
+            yield Shown(each, text, sha256(text), BANNER)
 
 
 class Notices:
@@ -105,10 +126,8 @@ class Notices:
                 return found
             try:
                 made = self._make(each, client, page)
-                text = shown(made)
-                digest = hashlib.sha256(text.encode()).hexdigest()
                 # Made twice where two ask at once, which does no harm.
-                return self._made.setdefault(each, Shown(made, text, digest))
+                return self._made.setdefault(each, Shown.of(made))
             except Exception as error:  # noqa: BLE001 - the publisher's own function
                 note_failure(f"the notice in {each!r}", error)
         raise ConfigurationError("the notice cannot be made in any language")

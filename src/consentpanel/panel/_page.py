@@ -76,9 +76,10 @@ def banner_of(view: View, *, hidden: str = "") -> str:
     if not view.asks:
         return ""
     name = "consentpanel-banner-heading"
+    buttons = both(view)
     form = element(
         "form",
-        hidden_of(view, hidden) + both(view),
+        hidden_of(view, hidden, view.banner_shown) + buttons,
         method="post",
         action=view.urls.page,
         data_consentpanel="banner",
@@ -88,7 +89,8 @@ def banner_of(view: View, *, hidden: str = "") -> str:
             "",
             element("h2", text(view.words["footer.link"]), id=name),
             element("p", text(view.banner)),
-            form,
+            element("p", text(view.banner_not_all)) if view.banner_not_all else "",
+            form if buttons else "",
             element("p", element("a", text(view.words["banner.more"]), href=view.urls.page)),
             "",
         ]

@@ -18,12 +18,13 @@ from consentpanel.client._consent_calls import settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
-from consentpanel.panel._answers import given_in, object_in
+from consentpanel.panel._answers import Given, given_in, object_in
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
 from consentpanel.panel._page import banner_of, page_of
 from consentpanel.panel._receipt import receipt_of
+from consentpanel.panel._regimes import regimes_of
 from consentpanel.panel._safety import Limiter, Rate, check_origin, check_size
 from consentpanel.panel._situation import Situation, Urls
 from consentpanel.panel._view import View, view_of
@@ -49,6 +50,7 @@ _FAILED = (
     "This page cannot be shown at the moment. Please try again.",
     "Your answer could not be saved. Please try again.",
 )
+_UNSHOWN = {"yes_failed": "Your no is saved. Your yes could not be saved. Please try again."}
 _STYLES = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
 
 
@@ -213,22 +215,25 @@ class Panel:
         if request.is_json and name:
             object_in(request)
         given = None if name else given_in(request)
-        self._limit(request, visit, _DEAR if name in {"erase", "export"} else 1)
         found: Shown | None
         if given is None:
+            self._limit(request, visit, _DEAR if name in {"erase", "export"} else 1, says_no=name == "withdraw")
             # It can be taken back also where nothing can be shown.
             found = self._shown_if_any(request, visit)
             result = self._asked(name, visit, found)
         else:
-            found = self._shown(request, visit, given.language)
-            result = actions.save(visit, given, found, self._kept) if actions.is_of(given, found) else "changed"
+            taken = self._within_limits(request, visit, given)
+            found = self._shown_if_any(request, visit, given.language)
+            result = actions.save(visit, taken, found, self._kept)
+            if taken is not given and result == "saved":
+                result = "yes_failed"
         if result in actions.TOLD_LATER and not request.is_json:
             language = self._notices.asked_for(request.asked("language"))
             fields = {"done": result} | ({} if language is None else {"language": language})
             return see_other(f"{request.mount}/?{urlencode(fields)}")
         try:
             if found is None:
-                raise RefusedError(503, "failed", _FAILED[True])  # noqa: TRY301 - handled here only where it is done
+                raise RefusedError(503, result, _UNSHOWN.get(result, _FAILED[True]))  # noqa: TRY301 - handled here only where it is done
             situation = self._situation(visit, found, result=result)
             return self._shows(request, found, situation, render, actions.STATUS[result])
         except Exception as error:
@@ -276,13 +281,26 @@ class Panel:
             raise RefusedError(409, "nobody", "Nothing was sent about you, so that there is nothing to ask for.")
         return actions.erase(visit, found) if name == "erase" else actions.export(visit)
 
-    def _limit(self, request: Request, visit: Visit, cost: int) -> None:
+    def _within_limits(self, request: Request, visit: Visit, given: Given) -> Given:
+        """As much of an answer as is not too often: what is no of it in any case."""
+        if given.has_yes or not given.has_no:
+            try:
+                self._limit(request, visit, 1)
+            except RefusedError:
+                if not given.has_no:
+                    raise
+            else:
+                return given
+        self._limit(request, visit, 1, says_no=True)
+        return given.without_yes() if given.has_yes else given
+
+    def _limit(self, request: Request, visit: Visit, cost: int, *, says_no: bool = False) -> None:
         try:
             subject = visit.subject_id
         except ConsentPanelError as error:
             note_failure("a request's data subject", error)
             subject = None
-        self._limiter.check(subject, request.address, cost)
+        self._limiter.check(subject, request.address, cost, says_no=says_no)
 
     def _shown(self, request: Request, visit: Visit, said: str | None = None) -> Shown:
         language = self._notices.language_for(
@@ -290,9 +308,9 @@ class Panel:
         )
         return self._notices.of(language, visit.client, f"{request.mount}/")
 
-    def _shown_if_any(self, request: Request, visit: Visit) -> Shown | None:
+    def _shown_if_any(self, request: Request, visit: Visit, said: str | None = None) -> Shown | None:
         try:
-            return self._shown(request, visit)
+            return self._shown(request, visit, said)
         except ConfigurationError as error:
             note_failure("the panel", error)
             return None
@@ -304,7 +322,9 @@ class Panel:
         known = _known(visit, found.purposes)
         if known is None:
             unknown = dict.fromkeys(found.purposes, ConsentStatus.UNKNOWN)
-            return Situation(statuses=unknown, has_gpc=visit.has_gpc, is_available=False, result=result)
+            return Situation(
+                statuses=unknown, has_gpc=visit.has_gpc, is_available=False, result=result, regimes=regimes_of(visit)
+            )
         privacy = settings.privacy
         return Situation(
             records=known.records,
@@ -319,6 +339,8 @@ class Panel:
             can_export=self._offers_export and privacy is not None and known.is_known,
             held_minutes=math.ceil(settings.hold_for / 60) if settings.holds else None,
             result=result or actions.told(told, known),
+            regimes=regimes_of(visit),
+            is_nobody=not known.is_known,
         )
 
     def _changes(self, known: ConsentSummary, found: Shown) -> tuple[str, ...]:

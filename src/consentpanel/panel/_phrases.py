@@ -25,7 +25,7 @@ def intro_of(notice: Notice) -> str:
     asks = {use.needs_consent for use in notice.uses}
     if asks == {False}:
         return notice.words("panel.intro.opt_out", **named)
-    if asks == {True, False}:
+    if asks != {True}:
         return notice.words("panel.intro.mixed", **named)
     who = notice.controller or notice.service
     if who is None:
@@ -34,10 +34,27 @@ def intro_of(notice: Notice) -> str:
 
 
 def banner_text_of(notice: Notice) -> str:
-    """What a banner says in the place of the introduction, which it has where something is sent unless people object."""
+    """What a banner says in the place of the introduction: who would like to send what for which uses."""
+    named = {"vendor": notice.vendor, "purposes": titles_of(notice, (use.purpose for use in notice.uses))}
     if not all(use.needs_consent for use in notice.uses):
-        return intro_of(notice)
-    return notice.words("panel.banner.text", service=service_of(notice), vendor=notice.vendor)
+        return notice.words("panel.banner.text.mixed", **named)
+    if notice.service is None:
+        return notice.words("panel.banner.text.we", **named)
+    return notice.words("panel.banner.text", service=notice.service, **named)
+
+
+def sensitive_in(notice: Notice) -> tuple[str, ...]:
+    """The purposes with sensitive data among what is sent: a yes to all at once is none to them."""
+    return tuple(use.purpose for use in notice.uses if use.sensitive is not None)
+
+
+def not_all_of(notice: Notice, where: str) -> str | None:
+    """What a yes to all does not cover, on the page (``"choices"``) or a banner (``"banner"``); None where it covers all."""
+    apart = sensitive_in(notice)
+    if not apart or len(apart) == len(notice.uses):
+        # Where there is nothing else, nothing is answered at once.
+        return None
+    return notice.words(f"panel.{where}.not_all", titles=titles_of(notice, apart))
 
 
 def equal_of(notice: Notice) -> str | None:

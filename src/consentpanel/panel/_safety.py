@@ -21,6 +21,8 @@ from consentpanel.errors import ConfigurationError
 from consentpanel.panel._http import MAX_BODY, RefusedError, Request
 
 _OWN = frozenset({"same-origin", "none"})
+#: So many times as often as a yes may be said what says no, which is to be as easy (GDPR, article 7(3)) and never too late.
+_TIMES_OF_NO = 50
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -74,7 +76,8 @@ class Rate:
     addresses that no visitor has (loopback and private ones) stand for many people.
 
     Attributes:
-        burst: So many answers at once; an erasure and an export count as five.
+        burst: So many answers at once; an erasure and an export count as five. Of what says no alone, and of withdrawals, there are
+            fifty times as many, counted by themselves: nobody who clicks meets their end.
         per_minute: So many a minute after that.
         shared: So many times as many from an address that no visitor has.
 
@@ -104,19 +107,21 @@ class Limiter:
         self._lock = threading.Lock()
         _ALIVE.add(self)
 
-    def take(self, subject: str | None, address: str | None, cost: int = 1) -> int:
+    def take(self, subject: str | None, address: str | None, cost: int = 1, *, says_no: bool = False) -> int:
         """Counts an answer.
 
         Args:
             subject: The person; None for nobody.
             address: Where it comes from; None where that is unknown.
             cost: As how many it counts.
+            says_no: Whether nothing but a no is said.
 
         Returns:
             0, or after how many seconds it may be tried again; then it was not counted.
         """
-        name = f"s{subject}" if subject is not None else f"a{address or ''}"
+        name = f"{'n' if says_no else 'y'}{f's{subject}' if subject is not None else f'a{address}'}"
         times = self._rate.shared if subject is None and not _is_a_visitors(address) else 1
+        times *= _TIMES_OF_NO if says_no else 1
         burst, per_second = self._rate.burst * times, self._rate.per_minute * times / 60
         key = hmac.new(self._key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         with self._lock:
@@ -129,13 +134,13 @@ class Limiter:
                 self._buckets.popitem(last=False)
         return wait
 
-    def check(self, subject: str | None, address: str | None, cost: int = 1) -> None:
+    def check(self, subject: str | None, address: str | None, cost: int = 1, *, says_no: bool = False) -> None:
         """As `take`.
 
         Raises:
             RefusedError: It is too often.
         """
-        if wait := self.take(subject, address, cost):
+        if wait := self.take(subject, address, cost, says_no=says_no):
             text = "Too many answers in a short time; this one was not saved. Please try again later."
             raise RefusedError(429, "too_often", text, ("Retry-After", str(wait)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from consentpanel.panel._phrases import equal_of, heading_of, intro_of
+from consentpanel.panel._phrases import banner_text_of, equal_of, heading_of, intro_of, not_all_of
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._page import Use
 from consentpanel.transparency._printable import printable
@@ -27,7 +27,29 @@ def shown(notice: Notice) -> str:
 
 def digest_of(notice: Notice) -> str:
     """SHA-256 of what is shown, as hexadecimal: evidence of what a person saw."""
-    return hashlib.sha256(shown(notice).encode()).hexdigest()
+    return sha256(shown(notice))
+
+
+def banner_shown(notice: Notice) -> str:
+    """The text of the banner, which asks less and shows less: the same for all who are asked in that language.
+
+    Args:
+        notice: As for `shown`.
+    """
+    apart = not_all_of(notice, "banner")
+    words = (notice.words(f"panel.{name}") for name in (*_BUTTONS[2:4], "banner.more"))
+    lines = [
+        _line("#", notice.words("panel.footer.link")),
+        _line("", banner_text_of(notice)),
+        *([] if apart is None else [_line("!", apart)]),
+        _line("", *words),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sha256(text: str) -> str:
+    """A digest as evidence has it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(notice: Notice) -> Iterator[str]:
@@ -40,13 +62,15 @@ def _lines(notice: Notice) -> Iterator[str]:
     for use in notice.uses:
         yield from _use(notice, use)
     yield _line("", *(notice.words(f"panel.{name}") for name in _BUTTONS))
+    if (apart := not_all_of(notice, "choices")) is not None:
+        yield _line("!", apart)
 
 
 def _use(notice: Notice, use: Use) -> Iterator[str]:
     yield _line("##", use.title, use.purpose)
     yield _line("", use.text)
     yield _line("", use.basis)
-    if not use.needs_consent:
+    if use.needs_consent is False:
         yield _line("", notice.words("panel.object.text"))
     if use.sensitive:
         yield _line("!", use.sensitive)

@@ -8,6 +8,7 @@ from datetime import datetime
 import attrs
 
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel._consent.regime import Regime
 from consentpanel.privacy_requests import PrivacyTask
 
 
@@ -27,8 +28,10 @@ class Situation:
         can_erase: Whether a deletion can be asked for here.
         can_export: Whether a copy can be asked for here.
         held_minutes: For how many minutes messages wait for a first answer; None where none do.
-        is_available: Whether the registry answers. When not, nothing is sent.
+        is_available: Whether the registry answers. When not, a yes of before may still be known elsewhere, such as in a cache.
         result: What has just been done: one of `RESULTS`.
+        regimes: What silence means for the person: one regime, both where that cannot be told, none where the notice says it.
+        is_nobody: Whether the person has no id, so that nothing is sent about them.
     """
 
     records: tuple[ConsentRecord, ...] = attrs.field(default=(), repr=False)
@@ -44,6 +47,8 @@ class Situation:
     held_minutes: int | None = None
     is_available: bool = True
     result: str | None = None
+    regimes: frozenset[Regime] = frozenset()
+    is_nobody: bool = False
 
 
 #: What a `Situation.result` may be.
@@ -56,6 +61,8 @@ RESULTS = (
     "erase_failed",
     "export_failed",
     "changed",
+    "no_saved",
+    "yes_failed",
     "incomplete",
     "too_many",
     "refused",

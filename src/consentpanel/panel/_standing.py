@@ -36,11 +36,11 @@ class PurposeView:
         title: What it is called.
         text: What is done and why.
         basis: Whether it is done only with consent.
-        needs_consent: Whether it waits for a yes; otherwise the person may object.
+        needs_consent: Whether it waits for a yes; False where the person may object, None where it cannot be told which.
         sensitive: A sentence that names sensitive data; None where there is none.
         sent: What is sent.
         answer: True for yes, False for no, None where there is no answer that holds.
-        is_sent: Whether data is sent for it now.
+        is_sent: Whether data is sent for it now, as far as that is known.
         by_signal: Whether the browser's signal is the answer.
         standing: How it stands, in words.
         since: When the answer was given.
@@ -52,7 +52,7 @@ class PurposeView:
     title: str
     text: str
     basis: str
-    needs_consent: bool
+    needs_consent: bool | None
     sensitive: str | None = None
     sent: tuple[Sent, ...] = ()
     answer: bool | None = None
@@ -94,7 +94,7 @@ def _purpose_of(notice: Notice, use: Use, situation: Situation) -> PurposeView:
             for entry in use.entries
         ),
         answer=answer,
-        is_sent=situation.is_available and (not use.needs_consent if answer is None else answer),
+        is_sent=situation.is_available and (use.needs_consent is False if answer is None else answer),
         by_signal=by_signal,
         standing=_standing(notice, use, situation, answer, record, until),
         since=record.recorded_at if record else None,
@@ -144,16 +144,22 @@ def _standing(
     if answer is None:
         if not situation.is_available:
             return words("panel.status.unavailable")
-        return words("panel.switch.unanswered" if use.needs_consent else "panel.standing.opt_out")
+        return words(_unanswered(use, situation))
     if is_by_signal(use.purpose, situation):
         return words("panel.standing.no_signal")
     if record is None:
         return f"{words('panel.switch.on' if answer else 'panel.switch.off')}."
     date, version = words.date(record.recorded_at), record.policy_version
-    if not answer and not use.needs_consent:
+    if not answer and use.needs_consent is False:
         return words("panel.standing.objected", date=date)
     name = f"panel.standing.{'yes' if answer else 'no'}"
     told = words(name, date=date) if version is None else words(f"{name}.notice", date=date, version=short(version))
     if until is None:
         return told
     return f"{told} {words('panel.standing.until', date=words.date(until))}"
+
+
+def _unanswered(use: Use, situation: Situation) -> str:
+    if use.needs_consent or (use.needs_consent is None and situation.is_nobody):
+        return "panel.switch.unanswered"
+    return "panel.standing.opt_out" if use.needs_consent is False else "panel.standing.either"

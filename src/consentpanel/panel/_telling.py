@@ -14,12 +14,16 @@ from consentpanel.panel._said import status_of
 from consentpanel.panel._situation import Situation
 from consentpanel.panel._standing import answer_to, latest_of
 from consentpanel.transparency._notice import Notice
+from consentpanel.transparency._page import Use
 
 #: What is told of a failure, by what a `Situation.result` may be; of the others there is more to say.
 _FAILURES = {
+    "failed": "panel.after.error",
     "erase_failed": "panel.erase.failed.plain",
     "export_failed": "panel.export.failed",
     "changed": "panel.error.changed",
+    "no_saved": "panel.error.changed.no_saved",
+    "yes_failed": "panel.error.yes_failed",
     "incomplete": "panel.error.incomplete",
     "too_many": "panel.error.too_many",
     "refused": "panel.error.refused",
@@ -83,7 +87,9 @@ def _again(notice: Notice, situation: Situation) -> Iterator[Note]:
         if changes and situation.records:
             yield Note(kind="changed", text=words("panel.changes.heading"), items=situation.changes)
     elif changes:
-        yield Note(kind="again", text=words("panel.again.changed", changes=changes))
+        waits = all(use.needs_consent for use in notice.uses if answer_to(use.purpose, situation) is None)
+        name = "panel.again.changed" if waits else "panel.again.changed.plain"
+        yield Note(kind="again", text=words(name, changes=changes))
     else:
         latest = max(outdated, key=lambda record: record.recorded_at)
         is_other = latest.policy_version not in {None, notice.version} and latest.expires_at is None
@@ -92,21 +98,17 @@ def _again(notice: Notice, situation: Situation) -> Iterator[Note]:
 
 
 def _held(notice: Notice, situation: Situation) -> Iterator[Note]:
-    if not any(use.needs_consent and answer_to(use.purpose, situation) is None for use in notice.uses):
+    if not any(_may_wait(use) and answer_to(use.purpose, situation) is None for use in notice.uses):
         return
     if situation.held_minutes is not None:
         yield Note(kind="held", text=notice.words("panel.held.waiting", minutes=str(situation.held_minutes)))
-    elif all(use.needs_consent for use in notice.uses):
+    elif situation.is_nobody or all(use.needs_consent for use in notice.uses):
         # Not where something is sent unless somebody objects.
         yield Note(kind="held", text=notice.words("panel.held.nothing"))
 
 
 def _result(notice: Notice, situation: Situation, result: str, now: datetime) -> Note:
     words = notice.words
-    if result == "failed":
-        # A yes of before, and what is sent unless somebody objects, may go on.
-        is_sent = any(answer_to(use.purpose, situation) or not use.needs_consent for use in notice.uses)
-        return Note(kind="error", text=words("panel.after.error.plain" if is_sent else "panel.after.error"))
     if result in _FAILURES:
         lacking = tuple(use.purpose for use in notice.uses if answer_to(use.purpose, situation) is None)
         text = words(_FAILURES[result], contact=notice.contact)
@@ -148,14 +150,23 @@ def _saved(notice: Notice, situation: Situation) -> str:
         return words("panel.after.reject", ask_again=words.date(situation.ask_again))
     none = words("panel.none")
     named = {"granted": titles_of(notice, granted) or none, "denied": titles_of(notice, denied) or none}
-    return words("panel.after.save", **named)
+    left = [purpose for purpose, answer in answers.items() if answer is None]
+    more = f" {words('panel.after.open', purposes=titles_of(notice, left))}" if left else ""
+    return words("panel.after.save", **named) + more
+
+
+def _may_wait(use: Use) -> bool:
+    """Whether a use waits for a yes, as far as anybody can tell."""
+    return use.needs_consent is not False
 
 
 def is_to_be_asked(notice: Notice, situation: Situation, now: datetime) -> bool:
     """Whether a banner is to ask: something that needs consent has no answer, and no refusal forbids to ask again."""
     if not situation.is_available or (situation.ask_again is not None and situation.ask_again > now):
         return False
-    return any(use.needs_consent and answer_to(use.purpose, situation) is None for use in notice.uses)
+    # What is sensitive is answered on the page, so that a banner that asks for that alone would stand there for ever.
+    uses = [use for use in notice.uses if use.sensitive is None] or notice.uses
+    return any(_may_wait(use) and answer_to(use.purpose, situation) is None for use in uses)
 
 
 def may_withdraw(notice: Notice, situation: Situation) -> bool:

@@ -8,9 +8,19 @@ from typing import Any
 
 import attrs
 
-from consentpanel.panel._phrases import banner_text_of, equal_of, heading_of, intro_of, service_of, version_of, words_of
+from consentpanel.panel._phrases import (
+    banner_text_of,
+    equal_of,
+    heading_of,
+    intro_of,
+    not_all_of,
+    service_of,
+    version_of,
+    words_of,
+)
+from consentpanel.panel._regimes import under
 from consentpanel.panel._said import HistoryItem, RequestView, history_of, requests_of
-from consentpanel.panel._shown import digest_of
+from consentpanel.panel._shown import banner_shown, digest_of, sha256
 from consentpanel.panel._situation import Situation, Urls
 from consentpanel.panel._standing import PurposeView, purposes_of
 from consentpanel.panel._telling import Note, is_to_be_asked, may_withdraw, notes_of
@@ -29,6 +39,9 @@ class View:
         heading: The question of the page.
         intro: Who would like to send what to whom.
         banner: What a banner says in the place of `intro`.
+        banner_shown: SHA-256 of the text of the banner, which stands in its form in the place of `shown`.
+        banner_not_all: What a yes to all on a banner does not cover, because there is sensitive data in it; None for nothing.
+        not_all: The same on the page.
         equal: That the service is the same, whichever the answer; None where the publisher does not say so.
         facts: Who receives it, where it is kept, for how long: pairs of a name and a text.
         notes: What has just been done, what the browser's signal does, why the person is asked again.
@@ -59,6 +72,9 @@ class View:
     heading: str
     intro: str
     banner: str
+    banner_shown: str
+    banner_not_all: str | None = None
+    not_all: str | None = None
     equal: str | None = None
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[Note, ...] = ()
@@ -115,6 +131,7 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
     Returns:
         The view; nothing of it is an answer that the person has not given.
     """
+    notice = under(notice, situation.regimes)
     words = words_of(notice)
     authority = notice.authority
     return View(
@@ -125,6 +142,9 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
         heading=heading_of(notice),
         intro=intro_of(notice),
         banner=banner_text_of(notice),
+        banner_shown=sha256(banner_shown(notice)),
+        banner_not_all=not_all_of(notice, "banner"),
+        not_all=not_all_of(notice, "choices"),
         equal=equal_of(notice),
         facts=tuple(notice.in_short),
         notes=tuple(notes_of(notice, situation, now)),

@@ -73,7 +73,7 @@ class Use:
         title: What it is called.
         text: What is done, and why.
         basis: Whether it is asked for before, and the legal basis.
-        needs_consent: Whether nothing is sent without a yes; False where people object.
+        needs_consent: Whether nothing is sent without a yes; False where people object, None where that depends on who it is.
         sensitive: That sensitive data is among it, and which; None where there is none.
         entries: What is sent.
     """
@@ -82,7 +82,7 @@ class Use:
     title: str
     text: str
     basis: str
-    needs_consent: bool
+    needs_consent: bool | None
     sensitive: str | None = None
     entries: tuple[Entry, ...] = ()
 

@@ -65,6 +65,9 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.standing.no_signal": "No, by your browser’s privacy signal.",
         "panel.standing.objected": "You objected on {date}. Nothing is sent.",
         "panel.standing.opt_out": "Not answered: it is sent unless you object.",
+        "panel.standing.either": (
+            "Not answered yet. Where the law lets us, we send it unless you object; say no here to stop it."
+        ),
         "panel.button.reject_all": "No to all",
         "panel.button.accept_all": "Yes to all",
         "panel.button.save": "Save my choice",
@@ -75,12 +78,17 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         ),
         "panel.after.reject.plain": "Saved: no. We send nothing about you for these uses.",
         "panel.after.save": "Saved. Yes to: {granted}. No to: {denied}.",
-        "panel.after.error": "Your answer could not be saved, so nothing is sent. Please try again.",
-        "panel.after.error.plain": "Your answer could not be saved. Please try again.",
+        "panel.after.open": "Not answered: {purposes}.",
+        "panel.after.error": "Your answer could not be saved. Please try again.",
         "panel.error.incomplete": "Say yes or no to at least one use, then save.",
         "panel.error.changed": (
             "This page has changed since you opened it. Nothing was saved: please look and answer again."
         ),
+        "panel.error.changed.no_saved": (
+            "Your no is saved. This page has changed since you opened it; your yes was not saved: please look and answer "
+            "again."
+        ),
+        "panel.error.yes_failed": "Your no is saved. Your yes could not be saved: please try again.",
         "panel.error.too_many": (
             "Too many requests have come from you in a short time. Nothing was saved: please wait a little and try "
             "again."
@@ -91,6 +99,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         ),
         "panel.expiry": "Your yes holds until {date}. Then we ask again.",
         "panel.again.changed": "We ask again because this has changed: {changes}. Until you answer, nothing is sent.",
+        "panel.again.changed.plain": "We ask again because this has changed: {changes}.",
         "panel.again.expired": "We ask again because your answer of {date} has run out.",
         "panel.again.notice": "We ask again because our notice has changed since your answer of {date}.",
         "panel.changes.heading": "What has changed since your answer",
@@ -142,7 +151,9 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
             "What you do now waits on our server for at most {minutes} minutes. It is sent only if you say yes; "
             "otherwise it is deleted."
         ),
-        "panel.status.unavailable": "We cannot look up your answer at the moment, so nothing is sent.",
+        "panel.status.unavailable": (
+            "We cannot look up your answer at the moment. A no that you have given still holds. You can say no here."
+        ),
         "panel.erase.heading": "Delete what {vendor} has about you",
         "panel.erase.text": (
             "We ask {vendor} to delete your data. That can take several weeks; we answer you within one month. We "
@@ -186,8 +197,22 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         ),
         "panel.complaint": "If you are not satisfied, you can complain to {authority}.",
         "panel.banner.text": (
-            "May we measure how you use {service}? {vendor} would analyse it for us. You can say yes or no, and "
-            "change your answer at any time."
+            "{service} would like to send data about you to {vendor} for: {purposes}. We do this only with your consent; "
+            "you can withdraw it at any time."
+        ),
+        "panel.banner.text.we": (
+            "We would like to send data about you to {vendor} for: {purposes}. We do this only with your consent; you can "
+            "withdraw it at any time."
+        ),
+        "panel.banner.text.mixed": (
+            "This is about data about you that {vendor} receives from us for: {purposes}. Where the law lets us, we send "
+            "it unless you object. Say yes or no; you can change your answer at any time."
+        ),
+        "panel.banner.not_all": (
+            "“Yes to all” does not cover {titles}, which includes sensitive data: answer that on the page."
+        ),
+        "panel.choices.not_all": (
+            "“Yes to all” does not cover {titles}, which includes sensitive data: answer that by itself."
         ),
         "panel.banner.more": "See what is sent, and choose use by use",
         "panel.notice.link": "Read the whole notice",

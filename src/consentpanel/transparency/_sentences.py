@@ -25,6 +25,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "We send this only with your consent. As long as you have not said yes, we send none of it. {legal_basis}"
         ),
         "basis.opt_out": "We send this unless you object. {legal_basis} You can object at any time: {objection}",
+        "basis.opt_out.plain": "We send this unless you object. {legal_basis} You can object at any time.",
         "basis.by_region": (
             "In these countries and regions we send this unless you object: {opt_out_regions}. Everywhere else we "
             "send it only with your consent. Once you have said no, we send none of it. {legal_basis}"
