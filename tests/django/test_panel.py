@@ -176,6 +176,34 @@ def test_the_banner_asks_until_it_is_answered():
     assert rendered("{% consent_link %}", browser) == '<a href="/privacy/">Privacy choices</a>'
 
 
+# rules 10.8 and 12.2
+def test_any_page_takes_the_sheet_and_the_script():
+    browser = Client()
+    head = rendered("{% consent_head nonce='n' %}", browser)
+    assert re.findall(r'(?:href|src)="([^"?]*)', head) == ["/privacy/panel.css", "/privacy/panel.js"]
+    assert head.count('nonce="n"') == 2
+    assert rendered("{% consent_head %}", browser) in browser.get("/privacy/").content.decode()
+
+
+# rule 10.8
+def test_scripts_are_told_the_same_on_any_page():
+    browser = Client()
+    browser.post("/answer", {"analytics": "no"})
+    told = rendered("{% consent_state %}", browser)
+    assert told in browser.get("/privacy/").content.decode()
+    assert json.loads(told.partition(">")[2].partition("<")[0])["analytics"] == "denied"
+    assert 'id="other"' in rendered("{% consent_state 'other' %}", browser)
+
+
+def test_scripts_are_told_without_a_panel_or_a_middleware():
+    text = "{% load consentpanel %}{% consent_state %}"
+    request = Client().get("/status").wsgi_request
+    with override_settings(ROOT_URLCONF="django.contrib.auth.urls"):
+        assert "unknown" in Template(text).render(Context({"request": request}))
+    unknown = '{"analytics": "unknown", "feature_flags": "unknown", "profiles": "unknown"}'
+    assert unknown in Template(text).render(Context())
+
+
 # rule 10.8
 def test_a_page_of_the_project_shows_the_questions_or_a_form_of_its_own():
     browser = Client()

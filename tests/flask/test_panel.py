@@ -37,6 +37,7 @@ def make(notice_in):
             "page",
             lambda: render_template_string("{{ consent_banner() }}|{{ consent_link() }}|{{ consent_state() }}"),
         )
+        app.add_url_rule("/head", "head", lambda: render_template_string("{{ consent_head(nonce='n') }}"))
         before(app)
         given = {"token": "T", "registry": MemoryRegistry(strict_records=True), "consumer": FakeTransport()}
         ConsentPanel(app, **{**given, "notice": notice_in, **options})
@@ -141,7 +142,21 @@ def test_any_page_may_ask_and_link(make):
     browser.post("/privacy/", data=form_of(banner) | {"all": "no"}, headers=OWN)
     banner, _, state = browser.get("/page").text.split("|")
     assert banner == ""
-    assert json.loads(state.partition(">")[2].partition("<")[0])["analytics"] == "denied"
+    said = state.partition(">")[2].partition("<")[0]
+    assert json.loads(said)["analytics"] == "denied"
+    # rule 10.8: scripts are told the same in the panel's page
+    assert said in browser.get("/privacy/").text
+
+
+# rules 10.8 and 12.2: the sheet and the script on any page, where the panel stands
+def test_any_page_takes_the_sheet_and_the_script(make):
+    browser = make(notice=None, panel=Panel(browser_purposes=("analytics",)), panel_url="/about/you").test_client()
+    head = browser.get("/head").text
+    assert re.findall(r'(?:href|src)="([^"?]*)', head) == ["/about/you/panel.css", "/about/you/panel.js"]
+    assert head.count('nonce="n"') == 2
+    assert 'data-consentpanel-purposes="analytics"' in head
+    for address in re.findall(r'(?:href|src)="([^"]*)', head):
+        assert "immutable" in browser.get(address).headers["Cache-Control"]
 
 
 def test_a_banner_leaves_the_form_of_its_page_alone(make):

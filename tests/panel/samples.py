@@ -110,6 +110,8 @@ OBJECTION = Use(
     needs_consent=False,
     entries=(Entry(label="what failed", form="exactly as it is", example="checkout"),),
 )
+ANALYTICS_OBJECTION = attrs.evolve(ANALYTICS, needs_consent=False)
+PROFILES_OBJECTION = attrs.evolve(PROFILES, needs_consent=False)
 IN_SHORT = (
     ("Who receives it", "Mixpanel, Inc., as our processor"),
     ("Where it is kept", "the European Union"),
@@ -180,6 +182,11 @@ def answered(**changes):
         ),
     }
     return Situation(**{**said, **changes})
+
+
+def granted(**changes):
+    """Yes to everything."""
+    return Situation(**{"statuses": statuses(**dict.fromkeys(PURPOSES, True)), **changes})
 
 
 def signalled(**changes):

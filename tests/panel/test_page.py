@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import consentpanel.panel
+from consentpanel import ConsentStatus, InvalidRecordError, Purpose
 from consentpanel.panel._page import PARTS, banner_of, page_of, parts_of
 from consentpanel.panel._situation import RESULTS, Situation
+from consentpanel.panel._state import SENT
 from consentpanel.panel._view import view_of
 from consentpanel.privacy_requests import PrivacyTask
 
@@ -258,17 +260,41 @@ def test_the_sheet_knows_no_left_and_no_right():
         assert physical not in sheet.partition("*/")[2].replace("(max-width:", "")
 
 
-def test_scripts_read_the_state(samples, see):
-    page = Page(page_of(see(samples.answered(), uses=(samples.ANALYTICS, samples.OBJECTION))))
-    (state,) = page.all("script", id="consent-state")
-    assert json.loads(state["text"]) == {
-        "version": "4",
-        "gpc": False,
-        "purposes": {
-            "analytics": {"answer": True, "sent": True},
-            "operations": {"answer": None, "sent": True},
-        },
-    }
+def state_in(html):
+    (state,) = Page(html).all("script", id="consent-state", type="application/json")
+    return json.loads(state["text"])
+
+
+def test_scripts_read_the_state(samples, see):  # rule 10.8
+    others = {"feature_flags": ConsentStatus.DENIED}
+    view = see(samples.answered(others=others), uses=(samples.ANALYTICS, samples.OBJECTION))
+    assert state_in(page_of(view)) == {"analytics": "granted", "operations": "unknown", "feature_flags": "denied"}
+    assert view.state() == view.as_json()["statuses"]
+
+
+def test_scripts_are_told_what_is_sent_without_an_answer(samples, see):
+    uses = (samples.ANALYTICS, samples.OBJECTION)
+    others = {"profiles": ConsentStatus.UNKNOWN, "feature_flags": ConsentStatus.DENIED}
+
+    def sent(**changes):
+        return see(samples.unanswered(others=others, **changes), uses=uses).state().get(" sent")
+
+    assert sent() is None
+    # What the notice says waits for a yes, waits.
+    assert sent(is_opt_out=True) == ["operations", "profiles"]
+    assert sent(is_opt_out=True, is_available=False) is None
+
+
+def test_the_key_that_is_no_purpose_can_be_none():
+    with pytest.raises(InvalidRecordError):
+        Purpose(SENT)
+
+
+def test_the_head_names_what_the_library_in_the_browser_serves(samples):
+    situation = samples.unanswered()
+    view = view_of(samples.notice(), situation, samples.URLS, now=samples.NOW, browser_purposes=("analytics",))
+    (script,) = Page(page_of(view)).all("script", src="/privacy/panel.js")
+    assert script["data-consentpanel-purposes"] == "analytics"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +371,7 @@ def test_what_others_write_stays_text(samples, said):
     assert [tags(html) for html in hostile] == plain
     for html in hostile:
         state = Page(html).all("script", id="consent-state")
-        assert all(json.loads(each["text"])["version"] == said for each in state)
+        assert all(json.loads(each["text"]) == {said: "unknown"} for each in state)
 
 
 def test_hidden_characters_are_shown(samples, see):

@@ -64,6 +64,14 @@ def states(samples):
         "german": view_of(samples.written("de"), samples.signalled(), samples.URLS, now=samples.NOW),
         "french": view_of(samples.written("fr"), samples.answered(), samples.URLS, now=samples.NOW),
         "rtl": seen(samples.answered(result="saved"), **arabic),
+        # For scripts alone.
+        "granted": seen(samples.granted()),
+        "silent": seen(
+            samples.unanswered(is_opt_out=True), uses=(samples.ANALYTICS_OBJECTION, samples.PROFILES_OBJECTION)
+        ),
+        "one": view_of(
+            samples.notice(), samples.answered(), samples.URLS, now=samples.NOW, browser_purposes=("analytics",)
+        ),
     }
     around = (
         '<!doctype html><html lang="en"><head><title>Teahouse</title><meta name="viewport" content="width=device-width">'
@@ -370,7 +378,7 @@ def test_scripts_spare_the_reload(visit):  # rule 12.2
     page.find_element("css selector", "button[name=all][value=yes]").click()
     (told,) = wait_for(page, "window.told.length && window.told")
     assert page.execute_script("return window.isSamePage")
-    assert told["purposes"]["analytics"] == {"answer": True, "sent": True}
+    assert told == {"analytics": "granted", "profiles": "granted", "feature_flags": "granted"}
     assert page.execute_script("return document.querySelectorAll('main').length") == 1
     # What has come into the page is sent in the same way.
     page.find_element("css selector", ".cp-withdraw button").click()
@@ -444,46 +452,108 @@ def test_a_banner_becomes_its_result(visit):  # rule 12.2
 
 LIBRARY = """
 window.calls = [];
-window.mixpanel = {
-  opt_in_tracking: () => window.calls.push('in'),
-  opt_out_tracking: (options) => window.calls.push(['out', options]),
+window.libraryOf = (calls) => ({
+  opt_in_tracking: () => calls.push('in'),
+  opt_out_tracking: (options) => calls.push(['out', options]),
   has_opted_in_tracking: () => %s,
-  has_opted_out_tracking: () => %s,
-};
+});
 """
+IS_THERE = "window.mixpanel = libraryOf(window.calls);"
+OUT = ["out", {"delete_user": False}]
+
+
+@pytest.fixture
+def with_library(browser):
+    """Opens a page in which the library is there before anything else."""
+    added = []
+
+    @contextmanager
+    def opened(*, opted_in, more=IS_THERE):
+        source = {"source": LIBRARY % str(opted_in).lower() + more}
+        added.append(browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source))
+        try:
+            yield
+        finally:
+            browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added.pop())
+
+    return opened
 
 
 @pytest.mark.parametrize(
-    ("state", "opted_in", "opted_out", "calls"),
+    ("state", "opted_in", "call"),
     [
-        ("answered", "false", "false", ["in"]),
-        ("answered", "true", "false", []),
-        ("open", "false", "false", [["out", {"delete_user": False}]]),
-        ("open", "true", "false", [["out", {"delete_user": False}]]),
-        ("open", "false", "true", []),
-        ("unavailable", "true", "false", [["out", {"delete_user": False}]]),
+        ("granted", False, "in"),
+        ("granted", True, None),
+        # The library would send profiles as well, to which the answer was no.
+        ("answered", True, OUT),
+        ("one", False, "in"),
+        ("open", False, OUT),
+        ("open", True, OUT),
+        ("unavailable", True, OUT),
+        # Sent unless somebody objects: whoever has opted out by other means stays out.
+        ("silent", False, None),
+        ("silent", True, None),
+        # A page that says nothing.
+        ("banner", True, OUT),
     ],
 )
-def test_the_vendors_library_follows_when_the_page_is_loaded(visit, browser, state, opted_in, opted_out, calls):
-    script = browser.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument", {"source": LIBRARY % (opted_in, opted_out)}
-    )
-    try:
+def test_the_vendors_library_follows_when_the_page_is_loaded(visit, with_library, state, opted_in, call):
+    with with_library(opted_in=opted_in):
         page = visit(state)
         wait_for(page, "document.readyState === 'complete'")
-        assert page.execute_script("return window.calls") == calls
-    finally:
-        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        calls = page.execute_script("return window.calls")
+        assert [each for at, each in enumerate(calls) if each not in calls[:at]] == ([] if call is None else [call])
 
 
-@pytest.mark.parametrize(("value", "call"), [("yes", "in"), ("no", ["out", {"delete_user": False}])])
+def test_the_vendors_library_follows_before_other_scripts_that_wait_for_the_page(visit, with_library):
+    more = "document.addEventListener('DOMContentLoaded', () => { window.before = [...window.calls]; });"
+    with with_library(opted_in=True, more=IS_THERE + more):
+        assert visit("open").execute_script("return window.before") == [OUT]
+
+
+@pytest.mark.parametrize(("value", "call"), [("yes", "in"), ("no", OUT)])
 @pytest.mark.parametrize("state", ["open", "banner"])
 def test_the_vendors_library_follows_an_answer(visit, state, value, call):
     page = visit(state)
-    page.execute_script(LIBRARY % ("false", "false"))
+    page.execute_script(LIBRARY % "false" + IS_THERE)
     page.find_element("css selector", f"button[name=all][value={value}]").click()
     wait_for(page, "document.activeElement.id === 'consentpanel-result'")
     assert wait_for(page, "window.calls.length && window.calls") == [call]
+
+
+def test_a_library_that_is_handed_over_follows(visit):
+    page = visit("answered")
+    page.execute_script(LIBRARY % "false" + "consentpanel.follow(libraryOf(window.calls)); consentpanel.follow(null)")
+    assert page.execute_script("return window.calls") == [OUT]
+    page.execute_script("consentpanel.change({analytics: 'granted', profiles: 'granted'})")
+    assert page.execute_script("return window.calls") == [OUT, "in"]
+
+
+def test_a_library_may_begin_with_a_yes_and_not_before(visit):
+    page = visit("open")
+    page.execute_script(
+        LIBRARY % "false"
+        + "window.begun = 0; consentpanel.follow(() => { window.begun += 1; return libraryOf(window.calls); });"
+    )
+    assert page.execute_script("return [window.begun, window.calls]") == [0, []]
+    page.find_element("css selector", "button[name=all][value=no]").click()
+    wait_for(page, "document.getElementById('consentpanel-result') !== null")
+    assert page.execute_script("return [window.begun, window.calls]") == [0, []]
+    page.find_element("css selector", "button[name=all][value=yes]").click()
+    assert wait_for(page, "window.begun && [window.begun, window.calls]") == [1, ["in"]]
+    page.find_element("css selector", ".cp-withdraw button").click()
+    assert wait_for(page, "window.calls.length > 1 && [window.begun, window.calls]") == [1, ["in", OUT]]
+
+
+def test_what_fails_to_begin_is_told_and_harms_nothing(visit, site):
+    page = visit("open")
+    page.execute_script(
+        "window.told = []; window.addEventListener('error', () => window.told.push('an error'));"
+        "consentpanel.follow(() => { throw new Error('broken'); });"
+    )
+    page.find_element("css selector", "button[name=all][value=yes]").click()
+    assert wait_for(page, "window.told.length && window.told") == ["an error"]
+    assert site.posted == [("/privacy/", {"all": "yes"}, True)]
 
 
 def test_light_and_dark_differ_and_a_variable_overrides_both(visit):  # rule 12.2

@@ -16,7 +16,7 @@ from consentpanel._visits.setting import check_keys, options_of
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of
 from consentpanel.errors import ConfigurationError
-from consentpanel.flask._panel import banner, blueprint, link, state_in_page
+from consentpanel.flask._panel import banner, blueprint, head, link, state_in_page
 from consentpanel.flask._state import (
     NAME,
     PREFIX,
@@ -46,7 +46,7 @@ class ConsentPanel:
     With ``CONSENTPANEL_NOTICE``, a function that is given a language and makes the notice in it, the panel stands at
     ``CONSENTPANEL_PANEL_URL``, ``"/privacy"`` when left out; ``CONSENTPANEL_PANEL`` takes a `consentpanel.panel.Panel` in its place. An
     application's own template ``consentpanel/panel.html`` may extend ``consentpanel/base.html``, whose blocks are its parts. Templates
-    have ``consent_banner()``, ``consent_link()`` and ``consent_state()``.
+    have ``consent_head()``, ``consent_banner()``, ``consent_link()`` and ``consent_state()``.
 
     Args:
         app: The application; None for a factory, which calls `init_app`.
@@ -97,7 +97,7 @@ class ConsentPanel:
         helpers: dict[str, Any] = {"consent_state": state_in_page}
         if state.panel is not None:
             app.register_blueprint(blueprint(), url_prefix=state.mount)
-            helpers |= {"consent_banner": banner, "consent_link": link}
+            helpers |= {"consent_banner": banner, "consent_head": head, "consent_link": link}
         app.jinja_env.globals.update(helpers)
         _hear_of_log_in(app)
 

@@ -11,14 +11,13 @@ from flask import Blueprint, current_app, make_response, render_template, reques
 from markupsafe import Markup
 
 from consentpanel import panel as panel_package
-from consentpanel._log import note_failure
-from consentpanel.client._consent_calls import purposes_in_use
-from consentpanel.errors import ConfigurationError, ConsentPanelError
+from consentpanel.errors import ConfigurationError
 from consentpanel.flask._state import NAME, consent_now, named, state_now
 from consentpanel.panel import MAX_BODY, Panel, Request, View, parts_of
 from consentpanel.panel._answers import FORM
-from consentpanel.panel._html import json_in_page
 from consentpanel.panel._http import headers_of
+from consentpanel.panel._state import ELEMENT, element_of
+from consentpanel.panel._state import state_now as scripts_told
 
 if TYPE_CHECKING:
     from flask import Response
@@ -112,13 +111,13 @@ def link() -> Markup:
     return Markup(_panel().link(_request(), consent_now()))  # noqa: S704 - it is HTML
 
 
-def state_in_page(element_id: str = "consent-state") -> Markup:
+def head(nonce: str | None = None) -> Markup:
+    """``{{ consent_head() }}``: the panel's sheet and script, for the head of each page that has a banner or the vendor's library."""
+    return Markup(_panel().head(_request(), nonce=nonce))  # noqa: S704 - it is HTML
+
+
+def state_in_page(element_id: str = ELEMENT) -> Markup:
     """``{{ consent_state() }}``: the answers as JSON in a script element that runs nothing, for the browser's own libraries."""
-    said: dict[str, str] = {}
-    try:
-        said = {str(each): consent_now().status(each).value for each in sorted(purposes_in_use(state_now().client))}
-    except ConsentPanelError as error:
-        # A page is shown all the same, as to somebody who has not agreed.
-        note_failure("a question of a template", error)
-    text = json_in_page(said)
-    return Markup('<script id="{}" type="application/json">').format(element_id) + Markup(f"{text}</script>")  # noqa: S704 - it is safe
+    panel, consent = state_now().panel, consent_now()
+    said = scripts_told(consent, {}) if panel is None else panel.state(_request(), consent)
+    return Markup(element_of(said, element_id))  # noqa: S704 - it is HTML

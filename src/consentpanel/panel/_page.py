@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consentpanel.panel._choices import both, choices, hidden_of
-from consentpanel.panel._html import element, joined, json_in_page, linked, text, void
+from consentpanel.panel._html import element, joined, linked, text, void
 from consentpanel.panel._said import HistoryItem, RequestView
 from consentpanel.panel._shown import shown
+from consentpanel.panel._situation import Urls
+from consentpanel.panel._state import element_of
 from consentpanel.panel._telling import Note
 from consentpanel.panel._view import View
 
@@ -44,7 +46,7 @@ def parts_of(view: View, *, hidden: str = "") -> Mapping[str, str]:
         "requests": _requests(view, hidden),
         "rights": _rights(view),
         "footer": _footer(view),
-        "state": state_of(view),
+        "state": element_of(view.state()),
     }
 
 
@@ -99,9 +101,21 @@ def banner_of(view: View, *, hidden: str = "") -> str:
     return element("section", content, class_="consentpanel cp-banner", **where)
 
 
-def state_of(view: View) -> str:
-    """The answers as JSON in a page, which nothing runs: for scripts that follow them."""
-    return element("script", json_in_page(view.state()), type="application/json", id="consent-state")
+def assets_of(urls: Urls, browser_purposes: Sequence[str], *, nonce: str | None = None) -> str:
+    """The sheet and the script, for the head of any page.
+
+    Args:
+        urls: Where they are.
+        browser_purposes: The purposes that the vendor's library in the browser serves.
+        nonce: That of the page's policy for contents, where it has one.
+    """
+    purposes = " ".join(browser_purposes)
+    return joined(
+        [
+            void("link", rel="stylesheet", href=urls.style, nonce=nonce),
+            element("script", "", src=urls.script, defer=True, nonce=nonce, data_consentpanel_purposes=purposes),
+        ]
+    )
 
 
 def _head(view: View) -> str:
@@ -113,8 +127,7 @@ def _head(view: View) -> str:
             void("meta", name="color-scheme", content="light dark"),
             void("meta", name="robots", content="noindex"),
             element("title", text(" ".join([*errors, view.title]))),
-            void("link", rel="stylesheet", href=view.urls.style),
-            element("script", "", src=view.urls.script, defer=True),
+            assets_of(view.urls, view.browser_purposes),
         ]
     )
 
@@ -245,4 +258,4 @@ def _footer(view: View) -> str:
     )
 
 
-__all__ = ["PARTS", "banner_of", "page_of", "parts_of", "shown", "state_of"]
+__all__ = ["PARTS", "assets_of", "banner_of", "page_of", "parts_of", "shown"]

@@ -8,26 +8,29 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 from urllib.parse import urlencode
 
+from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import settings_of
-from consentpanel.errors import ConfigurationError, ConsentPanelError
+from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
 from consentpanel.panel._answers import Given, given_in, object_in
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
-from consentpanel.panel._page import banner_of, page_of
+from consentpanel.panel._page import assets_of, banner_of, page_of
 from consentpanel.panel._receipt import receipt_of
-from consentpanel.panel._regimes import regimes_of
+from consentpanel.panel._regimes import regimes_of, under
 from consentpanel.panel._safety import Limiter, Rate, check_origin, check_size
 from consentpanel.panel._situation import Situation, Urls
-from consentpanel.panel._view import View, view_of
+from consentpanel.panel._state import is_opt_out_of, others_of, state_now, statuses_of
+from consentpanel.panel._view import BROWSER_PURPOSES, View, view_of
 from consentpanel.transparency import Notice, NoticeArchive
 
 #: By path the methods that it takes; HEAD goes where GET does.
@@ -71,6 +74,8 @@ class Panel:
         offers_erasure: Whether people may ask here for the deletion of what the vendor has, where the client has ``privacy=``.
         offers_export: Whether they may ask for a copy of it.
         rate: How often somebody may answer.
+        browser_purposes: The purposes that the vendor's library in the browser serves, where a page has it. It has one switch for all that
+            it sends, so that it sends only while the person allows each of these.
 
     Raises:
         ConfigurationError: An argument cannot work.
@@ -91,12 +96,14 @@ class Panel:
         offers_erasure: bool = True,
         offers_export: bool = True,
         rate: Rate | None = None,
+        browser_purposes: Sequence[str] = BROWSER_PURPOSES,
     ) -> None:
         if rate is not None and not isinstance(rate, Rate):
             raise ConfigurationError(f"rate must be a Rate, not {type(rate).__name__}")
         self._notices = Notices(notice, contact=contact, languages=languages)
         self._kept = Kept(archive, earlier)
         self._offers_erasure, self._offers_export = offers_erasure, offers_export
+        self._browser_purposes = _named(browser_purposes)
         self._limiter, self._look_ups = Limiter(rate or Rate()), LookUps()
 
     def respond(
@@ -129,7 +136,7 @@ class Panel:
             ConfigurationError: The notice cannot be made.
         """
         found = self._shown(request, visit)
-        return view_of(found.notice, self._situation(visit, found), self.urls(request), now=now())
+        return self._view(request, found, self._situation(visit, found))
 
     def banner(self, request: Request, visit: Visit, hidden: str = "") -> str:
         """A fragment of HTML that asks whoever has not answered; empty for all others. It raises nothing.
@@ -145,7 +152,7 @@ class Panel:
                 # Of most people on most pages, so that no history is read.
                 return ""
             situation = self._situation(visit, found, looks_up=False)
-            return banner_of(view_of(found.notice, situation, self.urls(request), now=now()), hidden=hidden)
+            return banner_of(self._view(request, found, situation), hidden=hidden)
         except Exception as error:  # noqa: BLE001 - the page around it is shown all the same
             note_failure("the banner", error)
             return ""
@@ -171,6 +178,31 @@ class Panel:
         except ConfigurationError as error:
             note_failure("the version of the notice", error)
             return None
+
+    def head(self, request: Request, *, nonce: str | None = None) -> str:
+        """The panel's sheet and script, for the head of any page: so that a banner needs no reload, and the vendor's library follows.
+
+        Args:
+            request: As for `banner`.
+            nonce: That of the page's ``Content-Security-Policy``, where it allows scripts by a nonce.
+        """
+        return assets_of(self.urls(request), self._browser_purposes, nonce=nonce)
+
+    def state(self, request: Request, visit: Visit) -> dict[str, Any]:
+        """What the scripts of any page are told, as `View.state`; it raises nothing.
+
+        Args:
+            request: As for `banner`.
+            visit: As for `respond`.
+        """
+        needs_consent: dict[str, bool] = {}
+        try:
+            uses = under(self._shown(request, visit).notice, regimes_of(visit)).uses
+            # Where nobody can tell what silence means, scripts wait.
+            needs_consent = {use.purpose: use.needs_consent is not False for use in uses}
+        except Exception as error:  # noqa: BLE001 - as for the banner
+            note_failure("the notice", error)
+        return state_now(visit, needs_consent)
 
     def urls(self, request: Request) -> Urls:
         """Where the pages of the panel are; in the language that was asked for by name, where one was."""
@@ -262,10 +294,13 @@ class Panel:
     def _shows(
         self, request: Request, found: Shown, situation: Situation, render: Callable[[View], str], status: int
     ) -> Response:
-        view = view_of(found.notice, situation, self.urls(request), now=now())
+        view = self._view(request, found, situation)
         if not request.is_json:
             return as_html(status, render(view))
         return as_json(status, {**view.as_json(), "result": situation.result})
+
+    def _view(self, request: Request, found: Shown, situation: Situation) -> View:
+        return view_of(found.notice, situation, self.urls(request), now=now(), browser_purposes=self._browser_purposes)
 
     def _asked(self, name: str, visit: Visit, found: Shown | None) -> str:
         if name == "withdraw":
@@ -319,16 +354,23 @@ class Panel:
         self, visit: Visit, found: Shown, *, result: str | None = None, told: str | None = None, looks_up: bool = True
     ) -> Situation:
         settings = settings_of(visit.client)
-        known = _known(visit, found.purposes)
-        if known is None:
-            unknown = dict.fromkeys(found.purposes, ConsentStatus.UNKNOWN)
+        known, names = _known(visit, found.purposes), others_of(visit, found.purposes)
+        others = None if known is None else statuses_of(visit, names)
+        if known is None or others is None:
             return Situation(
-                statuses=unknown, has_gpc=visit.has_gpc, is_available=False, result=result, regimes=regimes_of(visit)
+                statuses=dict.fromkeys(found.purposes, ConsentStatus.UNKNOWN),
+                others=dict.fromkeys(names, ConsentStatus.UNKNOWN),
+                has_gpc=visit.has_gpc,
+                is_available=False,
+                result=result,
+                regimes=regimes_of(visit),
             )
         privacy = settings.privacy
         return Situation(
             records=known.records,
             statuses=known.statuses,
+            others=others,
+            is_opt_out=is_opt_out_of(visit),
             refused_by_signal=known.refused_by_signal,
             has_gpc=known.has_gpc,
             ask_again=known.ask_again,
@@ -354,6 +396,21 @@ def _known(visit: Visit, purposes: Sequence[str]) -> ConsentSummary | None:
     except ConsentPanelError as error:
         note_failure("the panel's look-up", error)
         return None
+
+
+def _named(purposes: Sequence[str]) -> tuple[str, ...]:
+    """Purposes that may stand in an attribute, one beside the other.
+
+    Raises:
+        ConfigurationError: They are none.
+    """
+    try:
+        named = () if isinstance(purposes, str) else tuple(str(Purpose(each)) for each in purposes)
+    except (InvalidRecordError, TypeError):
+        named = ()
+    if not named or any(" " in each for each in named):
+        raise ConfigurationError('browser_purposes must be purposes without spaces, such as ("analytics",)')
+    return named
 
 
 def _published(found: Shown) -> Response:

@@ -19,6 +19,8 @@ class Situation:
     Attributes:
         records: What the person has said, oldest first, about these purposes and others.
         statuses: Of each purpose of the notice, as the registry answers now.
+        others: Statuses of purposes that calls may be for and that the notice does not ask about.
+        is_opt_out: Whether the client sends for everybody who has not answered.
         refused_by_signal: The purposes that Global Privacy Control denies in this request.
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         ask_again: After a refusal: from when the person may be asked again.
@@ -36,6 +38,8 @@ class Situation:
 
     records: tuple[ConsentRecord, ...] = attrs.field(default=(), repr=False)
     statuses: Mapping[str, ConsentStatus] = attrs.field(factory=dict)
+    others: Mapping[str, ConsentStatus] = attrs.field(factory=dict)
+    is_opt_out: bool = False
     refused_by_signal: frozenset[str] = frozenset()
     has_gpc: bool = False
     ask_again: datetime | None = None

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentStatus
 from consentpanel.panel._phrases import (
     banner_text_of,
     equal_of,
@@ -23,8 +25,12 @@ from consentpanel.panel._said import HistoryItem, RequestView, history_of, reque
 from consentpanel.panel._shown import banner_shown, digest_of, sha256
 from consentpanel.panel._situation import Situation, Urls
 from consentpanel.panel._standing import PurposeView, purposes_of
+from consentpanel.panel._state import state_of
 from consentpanel.panel._telling import Note, is_to_be_asked, may_withdraw, notes_of
 from consentpanel.transparency._notice import Notice
+
+#: What the vendor's library in the browser sends once it may: it has one switch for events and profiles.
+BROWSER_PURPOSES = (str(Purpose.ANALYTICS), str(Purpose.PROFILES))
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +67,8 @@ class View:
         can_export: Whether a copy can be asked for here.
         has_gpc: Whether the browser says ``Sec-GPC: 1``.
         is_available: Whether the person's answers could be looked up.
+        statuses: What `state` gives.
+        browser_purposes: The purposes that the vendor's library in the browser serves.
         urls: Where the pages are.
         words: The words of buttons and headings, by name.
     """
@@ -94,16 +102,18 @@ class View:
     can_export: bool
     has_gpc: bool
     is_available: bool
+    statuses: Mapping[str, Any] = attrs.field(repr=False)
+    browser_purposes: tuple[str, ...] = BROWSER_PURPOSES
     urls: Urls
     words: Mapping[str, str] = attrs.field(repr=False)
 
     def state(self) -> dict[str, Any]:
-        """What a script of the page may follow: the answers, and whether each use is sent now."""
-        return {
-            "version": self.notice_version,
-            "gpc": self.has_gpc,
-            "purposes": {each.purpose: {"answer": each.answer, "sent": each.is_sent} for each in self.purposes},
-        }
+        """What scripts are told: by purpose ``"granted"``, ``"denied"`` or ``"unknown"``, also of purposes that nobody is asked about.
+
+        The key ``" sent"``, which can be no purpose's name as no such name begins with a space, lists the unknown ones for which data
+        is sent all the same. It is there only where there are some.
+        """
+        return dict(self.statuses)
 
     def as_json(self) -> dict[str, Any]:
         """What the JSON API gives: every field of the view, dates and times as ISO 8601, ``facts`` as name and text.
@@ -119,7 +129,14 @@ def _as_json(_: object, __: object, value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) -> View:
+def view_of(
+    notice: Notice,
+    situation: Situation,
+    urls: Urls,
+    *,
+    now: datetime,
+    browser_purposes: tuple[str, ...] = BROWSER_PURPOSES,
+) -> View:
     """What the panel shows.
 
     Args:
@@ -127,6 +144,7 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
         situation: What the person has said, and what they may do.
         urls: Where the pages are.
         now: The present moment.
+        browser_purposes: The purposes that the vendor's library in the browser serves.
 
     Returns:
         The view; nothing of it is an answer that the person has not given.
@@ -134,6 +152,7 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
     notice = under(notice, situation.regimes)
     words = words_of(notice)
     authority = notice.authority
+    purposes = tuple(purposes_of(notice, situation))
     return View(
         language=notice.language,
         direction=notice.words.direction,
@@ -148,7 +167,7 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
         equal=equal_of(notice),
         facts=tuple(notice.in_short),
         notes=tuple(notes_of(notice, situation, now)),
-        purposes=tuple(purposes_of(notice, situation)),
+        purposes=purposes,
         history=tuple(history_of(notice, situation)),
         requests=tuple(requests_of(notice, situation)),
         rights=notice.words("panel.rights", contact=notice.contact),
@@ -164,6 +183,18 @@ def view_of(notice: Notice, situation: Situation, urls: Urls, *, now: datetime) 
         can_export=situation.can_export,
         has_gpc=situation.has_gpc,
         is_available=situation.is_available,
+        statuses=_statuses_of(purposes, situation),
+        browser_purposes=browser_purposes,
         urls=urls,
         words=words,
     )
+
+
+_STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED, None: ConsentStatus.UNKNOWN}
+
+
+def _statuses_of(purposes: tuple[PurposeView, ...], situation: Situation) -> dict[str, Any]:
+    statuses = {each.purpose: _STATUS[each.answer] for each in purposes} | dict(situation.others)
+    if not situation.is_opt_out or not situation.is_available:
+        return state_of(statuses, ())
+    return state_of(statuses, [*(each.purpose for each in purposes if each.is_sent), *situation.others])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
-from django.utils.html import json_script
+from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString, mark_safe
 
 from consentpanel._consent.ids import BUILT_IN_PURPOSES
@@ -17,6 +17,7 @@ from consentpanel.django._panel import consent_of, hidden_in, request_of
 from consentpanel.django.forms import ConsentForm
 from consentpanel.errors import ConsentPanelError
 from consentpanel.panel import parts_of
+from consentpanel.panel._state import ELEMENT, element_of, state_now
 
 register = template.Library()
 
@@ -76,14 +77,34 @@ def consent_link(context: Any) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def consent_state(context: Any, element_id: str = "consent-state") -> SafeString:
+def consent_head(context: Any, nonce: str | None = None) -> SafeString:
+    """``{% consent_head %}``: the panel's sheet and script, for the head of each page that has a banner or the vendor's library.
+
+    Where the site allows scripts by a nonce alone, it is given: ``{% consent_head nonce=csp_nonce %}``.
+    """
+    told = conf.panel().head(request_of(context["request"]), nonce=None if nonce is None else str(nonce))
+    return mark_safe(told)  # noqa: S308 - it is HTML
+
+
+@register.simple_tag(takes_context=True)
+def consent_state(context: Any, element_id: str = ELEMENT) -> SafeString:
     """``{% consent_state %}``: the answers as JSON in a script element that runs nothing, for the browser's own libraries.
 
     The element holds ``{"analytics": "granted", ...}`` by purpose, so that these follow the same answer.
     """
-    named = [*BUILT_IN_PURPOSES, *(conf.options().purposes or {}).values()]
-    purposes = dict.fromkeys(each for some in named for each in ([some] if isinstance(some, str) else some))
-    return json_script({str(each): _status(context, each).value for each in purposes}, element_id)
+    return mark_safe(element_of(_told(context), element_id))  # noqa: S308 - it is HTML
+
+
+def _told(context: Any) -> dict[str, Any]:
+    request = context.get("request")
+    consent = getattr(request, "consent", None)
+    if not isinstance(consent, Visit):
+        return dict.fromkeys(map(str, BUILT_IN_PURPOSES), ConsentStatus.UNKNOWN.value)
+    try:
+        return conf.panel().state(request_of(request), consent)
+    except NoReverseMatch:
+        # The project has no panel.
+        return state_now(consent, {})
 
 
 def _status(context: Any, purpose: str) -> ConsentStatus:

@@ -1,28 +1,69 @@
-// Spares the page a reload. Without this file, or when anything here fails, the forms are sent as any form is.
+// Spares the page a reload, and has the vendor's library in the browser do what the person said. Without this file, or when anything
+// here fails, the forms are sent as any form is.
 (() => {
   "use strict";
 
-  const stateOf = (page) => {
-    const element = page.getElementById("consent-state");
-    return element ? JSON.parse(element.textContent) : null;
-  };
+  // The library has one switch, for events and profiles alike: it sends only while each of these is allowed.
+  const script = document.currentScript;
+  const needed = ((script && script.dataset.consentpanelPurposes) || "").match(/\S+/g) || ["analytics", "profiles"];
+  const followed = new Set();
+  let latest = null;
 
-  // The vendor's library in the browser does what the person said. Nobody's profile is deleted by a no: there is a form for that.
-  const follow = (state) => {
-    const library = window.mixpanel;
-    const said = state && state.purposes && state.purposes.analytics;
-    if (!said || !library || typeof library.opt_out_tracking !== "function") return;
-    const has = (name) => typeof library[name] === "function" && library[name]() === true;
-    if (!said.sent) {
-      if (!has("has_opted_out_tracking")) library.opt_out_tracking({ delete_user: false });
-    } else if (said.answer === true || has("has_opted_out_tracking")) {
-      if (!has("has_opted_in_tracking")) library.opt_in_tracking();
+  const stateOf = (page) => {
+    try {
+      return JSON.parse(page.getElementById("consent-state").textContent);
+    } catch {
+      return null;
     }
   };
 
-  const announce = (state) => {
-    follow(state);
-    document.dispatchEvent(new CustomEvent("consentpanel:change", { detail: state }));
+  // True for a yes, false where nothing may be sent, as where nobody knows; null for what is sent unless somebody objects.
+  const verdict = () => {
+    const state = latest || stateOf(document) || {};
+    if (needed.every((each) => state[each] === "granted")) return true;
+    const sent = state[" sent"] || [];
+    return needed.every((each) => state[each] === "granted" || sent.includes(each)) ? null : false;
+  };
+
+  // Nobody's profile is deleted by a no: there is a form for that. A yes is no event of its own.
+  const tell = (library) => {
+    try {
+      const said = verdict();
+      if (said === false) library.opt_out_tracking({ delete_user: false });
+      else if (said && library.has_opted_in_tracking() !== true) library.opt_in_tracking({ track() {} });
+    } catch {
+      // There is none, or it has not begun.
+    }
+  };
+
+  const start = (begin) => {
+    if (verdict() === false) return;
+    followed.delete(begin);
+    try {
+      follow(begin());
+    } catch (error) {
+      reportError(error);
+    }
+  };
+
+  const heed = (each) => (typeof each === "function" ? start(each) : tell(each));
+
+  // A library, once it has begun; or a function that begins one and returns it, which is called when something may be sent.
+  const follow = (each) => {
+    if (!each) return;
+    followed.add(each);
+    heed(each);
+  };
+
+  const heedAll = () => {
+    tell(window.mixpanel);
+    for (const each of [...followed]) heed(each);
+  };
+
+  const change = (state) => {
+    latest = state || {};
+    heedAll();
+    document.dispatchEvent(new CustomEvent("consentpanel:change", { detail: latest }));
   };
 
   const focusOn = (element) => {
@@ -49,9 +90,6 @@
     document.title = page.title || document.title;
     // Focus goes where it goes when the page is loaded anew, which is how the result is announced.
     focusOn(next.querySelector("#consentpanel-result") || next.querySelector("h1"));
-    const old = document.getElementById("consent-state");
-    const state = page.getElementById("consent-state");
-    if (old && state) old.textContent = state.textContent;
   };
 
   const send = async (form, button) => {
@@ -92,7 +130,9 @@
       answer = await send(form, button);
       const page = await pageIn(answer);
       show(form, page);
-      announce(stateOf(page));
+      const [old, fresh] = [document, page].map((each) => each.getElementById("consent-state"));
+      if (old && fresh) old.textContent = fresh.textContent;
+      change(stateOf(page));
     } catch {
       form.removeAttribute("aria-busy");
       // What the server has taken, and leads on from, is not sent to it twice.
@@ -101,8 +141,8 @@
     }
   });
 
-  // The library may be loaded after this file.
-  const begin = () => follow(stateOf(document));
-  if (document.readyState === "complete") begin();
-  else window.addEventListener("load", begin);
+  window.consentpanel = Object.freeze({ follow, change });
+  // The library may be there already, or be loaded after this file.
+  heedAll();
+  if (document.readyState !== "complete") window.addEventListener("load", heedAll);
 })();
