@@ -107,7 +107,7 @@ def test_an_order_without_consent_is_taken_and_not_tracked(
 def test_each_page_asks_until_there_is_an_answer_and_leads_to_the_panel(browser: Browser) -> None:
     for page in ("/", "/thanks"):
         assert "<section" in browser.read(page)
-    assert "Dürfen wir messen" in browser.read("/", "de")
+    assert "Das geschieht nur mit Ihrer Einwilligung" in browser.read("/", "de")
     assert browser.submit("/privacy/", {"all": "no"}, page_at="/") == HTTPStatus.SEE_OTHER
     for page in ("/", "/thanks"):
         assert "<section" not in browser.read(page)

@@ -106,7 +106,7 @@ def test_a_form_without_its_token_records_no_consent(browser: Browser) -> None:
 def test_each_page_asks_until_there_is_an_answer_and_leads_to_the_panel(browser: Browser) -> None:
     pages = "/", "/thanks/", "/log-in/", "/sign-up/"
     assert all("<section" in browser.read(page) for page in pages)
-    assert "Dürfen wir messen" in browser.read("/", "de")
+    assert "Das geschieht nur mit Ihrer Einwilligung" in browser.read("/", "de")
     assert browser.submit("/privacy/", {"all": "no"}, page_at="/") == HTTPStatus.SEE_OTHER
     assert not any("<section" in browser.read(page) for page in pages)
     assert all('<a href="/privacy/">' in browser.read(page) for page in pages)
