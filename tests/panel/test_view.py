@@ -266,6 +266,8 @@ def test_messages_that_wait_for_an_answer_are_told(see, samples):
     assert told(see(samples.unanswered()), "held")[0].startswith("Until you answer, nothing about you is sent")
     assert "at most 30 minutes" in told(see(samples.unanswered(held_minutes=30)), "held")[0]
     assert not told(see(samples.answered()), "held")
+    # Of somebody without an id nothing waits.
+    assert "nothing is collected" in told(see(samples.unanswered(held_minutes=30, is_nobody=True)), "held")[0]
 
 
 @pytest.mark.parametrize(

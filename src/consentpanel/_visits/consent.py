@@ -121,6 +121,7 @@ class Visit(Recording):
         session: Any = None,
         language: str | None = None,
         policy_version: str | None = None,
+        covers_held: bool = False,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -132,6 +133,7 @@ class Visit(Recording):
             session: A session of SQLAlchemy's, of whose transaction the answer is to be a part; a `SQLAlchemyRegistry` takes it.
             language: The language of the texts that the person saw, such as ``"de"``; when left out, what the configuration says.
             policy_version: The version that the person saw; when left out, what the configuration or the registry says.
+            covers_held: Whether what is granted is also for what was held until the person was asked (``while_unknown="hold"``).
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -153,7 +155,7 @@ class Visit(Recording):
             warn_once(_NO_CALL)
         with self._lock:
             subject = self._subject_to_answer(**where)
-            self._record(said, subject, {**self._fields(source, evidence), **where, **spoken})
+            self._record(said, subject, {**self._fields(source, evidence), **where, **spoken}, covers_held=covers_held)
 
     def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:
         """Takes back everything that the person has ever granted; a visitor without an id gets one, which has refused.

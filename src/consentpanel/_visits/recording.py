@@ -47,11 +47,14 @@ class Recording(Person):
         with self._lock:
             return ask_for_copy(self._client, self.subject_id, self._fields(source, None))
 
-    def _record(self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any]) -> None:
+    def _record(
+        self, said: Mapping[Purpose, bool], subject: str, fields: dict[str, Any], *, covers_held: bool = False
+    ) -> None:
         if denied := [name for name, is_granted in said.items() if not is_granted]:
             self._withdraw(subject, denied, fields)
         if granted := [name for name, is_granted in said.items() if is_granted]:
-            say(self._registry, ConsentStatus.GRANTED, subject, granted, fields)
+            more = {"covers_held": True} if covers_held else {}
+            say(self._registry, ConsentStatus.GRANTED, subject, granted, {**fields, **more})
             self._note(subject, fields)
 
     def _withdraw(self, subject: str, purposes: list[Purpose] | None, fields: dict[str, Any]) -> Withdrawal:

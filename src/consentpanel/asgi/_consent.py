@@ -108,6 +108,7 @@ class RequestConsent:
         session: Any = None,
         language: str | None = None,
         policy_version: str | None = None,
+        covers_held: bool = False,
         **purposes: bool,
     ) -> None:
         """Records what the person has answered; a visitor who has none gets an id, in the cookie.
@@ -120,6 +121,7 @@ class RequestConsent:
                 `AsyncSQLAlchemyRegistry`.
             language: The language of the texts that the person saw, such as ``"de"``; when left out, what the middleware says.
             policy_version: The version that the person saw; when left out, what the middleware or the registry says.
+            covers_held: Whether what is granted is also for what was held until the person was asked (``while_unknown="hold"``).
             purposes: Yes or no by purpose, such as ``analytics=True``.
 
         Raises:
@@ -129,7 +131,7 @@ class RequestConsent:
             mixpanel.MixpanelException: As `Mixpanel.withdraw`.
         """
         fields: dict[str, Any] = {"source": source, "evidence": evidence, "session": session}
-        fields |= {"language": language, "policy_version": policy_version, **purposes}
+        fields |= {"language": language, "policy_version": policy_version, "covers_held": covers_held, **purposes}
         await self._run(lambda: self._visit.answer(answers, **fields))
 
     async def withdraw(self, *, source: str = "website", **options: Any) -> Withdrawal:

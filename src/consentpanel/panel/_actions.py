@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._mixpanel import vendor
 from consentpanel._visits import ConsentSummary, Visit
-from consentpanel.client._consent_calls import purposes_in_use
+from consentpanel.client._consent_calls import purposes_in_use, settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel._answers import Given
 from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
@@ -34,12 +35,18 @@ TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_faile
 _JUST = timedelta(minutes=10)
 
 
-def seen_in(given: Given, found: Shown) -> Shown | None:
+def seen_in(given: Given, found: Shown, held: int | None) -> Shown | None:
     """What an answer is to, if that is what is shown now: to whoever it is, who may have logged in meanwhile."""
     present = found.notice
     if (given.version, given.language) != (present.version, present.language):
         return None
-    return next((each for each in found.variants() if each.digest == given.shown), None)
+    return next((each for each in found.variants(held) if each.digest == given.shown), None)
+
+
+def minutes_held(visit: Visit) -> int | None:
+    """For how many minutes the client has messages wait for a first answer; None where none do."""
+    settings = settings_of(visit.client)
+    return math.ceil(settings.hold_for / 60) if settings.holds else None
 
 
 def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
@@ -57,7 +64,7 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
     Raises:
         RefusedError: It is malformed.
     """
-    found = None if present is None else seen_in(given, present)
+    found = None if present is None else seen_in(given, present, minutes_held(visit))
     if found is None:
         return _save_noes(visit, given, present)
     apart = sensitive_in(found.notice)
@@ -81,7 +88,7 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
                 result = "yes_failed"
         if not said:
             return "failed"
-        visit.answer(said, source=found.source, **proof)
+        visit.answer(said, source=found.source, covers_held=given.covers_held and found.has_box, **proof)
         return result
 
     return _done("recording an answer", record)

@@ -15,6 +15,8 @@ from consentpanel.panel._http import RefusedError, Request, fields_of
 FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _PREFIX = "answer."
+#: The box for what has waited.
+COVERS_HELD = "covers_held"
 #: What names a version, a language or a digest; longer ones are none of ours.
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,99}")
 _WORDS = {"yes": True, "no": False}
@@ -34,6 +36,7 @@ class Given:
         shown: The digest of the text that was shown.
         answers: Yes or no by purpose.
         all: Yes or no to all; None where each was answered by itself.
+        covers_held: Whether a yes is also for what has waited for it.
     """
 
     version: str
@@ -41,6 +44,7 @@ class Given:
     shown: str
     answers: Mapping[str, bool] = attrs.field(factory=dict)
     all: bool | None = None
+    covers_held: bool = False
 
     @property
     def has_yes(self) -> bool:
@@ -105,11 +109,13 @@ def _of_form(request: Request) -> Given:
     said: dict[str, str] = {}
     for name, value in fields:
         # Two answers to one question are none; of a framework's own fields there may be several.
-        if said.setdefault(name, value) != value and (name.startswith(_PREFIX) or name in {*_WHAT, "all"}):
+        if said.setdefault(name, value) != value and (name.startswith(_PREFIX) or name in {*_WHAT, "all", COVERS_HELD}):
             raise _malformed("One question is answered twice.")
     answers = {name[len(_PREFIX) :]: _word(value) for name, value in said.items() if name.startswith(_PREFIX)}
     shown = {name: said.get(name, "") for name in _WHAT}
-    return Given(**shown, answers=answers, all=_word(said["all"]) if "all" in said else None)
+    everything = _word(said["all"]) if "all" in said else None
+    covers_held = COVERS_HELD in said and _word(said[COVERS_HELD])
+    return Given(**shown, answers=answers, all=everything, covers_held=covers_held)
 
 
 _WHAT = ("version", "language", "shown")
@@ -147,15 +153,17 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _of_json(said: Mapping[str, Any]) -> Given:
-    if not said.keys() <= {*_IN_JSON, "answers", "all"}:
+    if not said.keys() <= {*_IN_JSON, "answers", "all", COVERS_HELD}:
         raise _malformed("There is a field that means nothing.")
     shown = {field: said.get(name, "") for name, field in _IN_JSON.items()}
-    answers, everything = said.get("answers", {}), said.get("all")
+    answers, everything, held = said.get("answers", {}), said.get("all"), said.get(COVERS_HELD, False)
     if not all(isinstance(each, str) for each in shown.values()) or not isinstance(answers, dict):
         raise _malformed("notice_version, language and shown must be texts, and answers an object.")
     if not all(isinstance(each, bool) for each in answers.values()) or not isinstance(everything, (bool, type(None))):
         raise _malformed("An answer is neither true nor false.")
-    return Given(**shown, answers=answers, all=everything)
+    if not isinstance(held, bool):
+        raise _malformed("covers_held is neither true nor false.")
+    return Given(**shown, answers=answers, all=everything, covers_held=held)
 
 
 #: As a view of the panel names them, so that a program sends back what it was given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consentpanel.panel._answers import COVERS_HELD
 from consentpanel.panel._html import element, joined, text, void
 from consentpanel.panel._standing import PurposeView, Sent
 from consentpanel.panel._view import View
@@ -21,7 +22,7 @@ def choices(view: View, hidden: str) -> str:
     """The questions, each with its answer; no answer is set beforehand."""
     questions = (_purpose(view, each, f"consentpanel-p{at}") for at, each in enumerate(view.purposes))
     apart = element("p", text(view.not_all), class_="cp-quiet") if view.not_all else ""
-    buttons = element("div", both(view, form=_AT_ONCE) + apart + _save(view), class_="cp-buttons")
+    buttons = element("div", both(view, form=_AT_ONCE) + apart + _held(view) + _save(view), class_="cp-buttons")
     return joined(
         [
             _form(view, hidden, joined(["", *questions, buttons]), id="consentpanel-choices", class_="cp-choices"),
@@ -52,6 +53,15 @@ def both(view: View, *, form: str | None = None) -> str:
         for name, value in (("reject_all", "no"), ("accept_all", "yes"))
     )
     return element("div", "".join(buttons), class_="cp-both")
+
+
+def _held(view: View) -> str:
+    """The box for what waits, which goes with the answers that are saved: no yes to all ticks it."""
+    if view.held_box is None:
+        return ""
+    box = void("input", type="checkbox", name=COVERS_HELD, value="yes", id="consentpanel-held", autocomplete="off")
+    said = element("span", text(view.held_box))
+    return element("label", box + said, class_="cp-radio cp-held-box", for_="consentpanel-held")
 
 
 def _save(view: View) -> str:

@@ -36,12 +36,14 @@ class Shown:
         text: The text of the questions.
         digest: SHA-256 of that, as hexadecimal: what the evidence of an answer holds.
         source: Where it is shown, as records name it.
+        has_box: Whether there is a box for what waits for an answer.
     """
 
     notice: Notice
     text: str = attrs.field(repr=False)
     digest: str
     source: str = PANEL
+    has_box: bool = False
 
     @property
     def purposes(self) -> tuple[str, ...]:
@@ -54,10 +56,17 @@ class Shown:
         text = shown(notice)
         return cls(notice, text, sha256(text))
 
-    def variants(self) -> Iterator[Shown]:
-        """What it may be for some person, by what silence means for them: the page and the banner."""
+    def variants(self, held: int | None) -> Iterator[Shown]:
+        """What it may be for some person, by what silence means for them: the page and the banner.
+
+        Args:
+            held: For how many minutes the client has messages wait; None where none do.
+        """
         for each in (under(self.notice, regimes) for regimes in _REGIMES):
             yield Shown.of(each)
+            if held is not None:
+                text = shown(each, held)
+                yield Shown(each, text, sha256(text), has_box=True)
             text = banner_shown(each)
             yield Shown(each, text, sha256(text), BANNER)
 

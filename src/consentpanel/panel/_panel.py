@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -379,7 +378,7 @@ class Panel:
             requests=self._look_ups.of(privacy, known.requests) if looks_up else (),
             can_erase=self._offers_erasure and privacy is not None and known.is_known,
             can_export=self._offers_export and privacy is not None and known.is_known,
-            held_minutes=math.ceil(settings.hold_for / 60) if settings.holds else None,
+            held_minutes=actions.minutes_held(visit),
             result=result or actions.told(told, known),
             regimes=regimes_of(visit),
             is_nobody=not known.is_known,

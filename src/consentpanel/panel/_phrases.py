@@ -43,6 +43,11 @@ def banner_text_of(notice: Notice) -> str:
     return notice.words("panel.banner.text", service=notice.service, **named)
 
 
+def held_box_of(notice: Notice, minutes: int) -> str:
+    """What somebody may tick beside a yes where messages wait for it."""
+    return notice.words("panel.held.box", minutes=str(minutes))
+
+
 def sensitive_in(notice: Notice) -> tuple[str, ...]:
     """The purposes with sensitive data among what is sent: a yes to all at once is none to them."""
     return tuple(use.purpose for use in notice.uses if use.sensitive is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from consentpanel.panel._phrases import banner_text_of, equal_of, heading_of, intro_of, not_all_of
+from consentpanel.panel._phrases import banner_text_of, equal_of, heading_of, held_box_of, intro_of, not_all_of
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._page import Use
 from consentpanel.transparency._printable import printable
@@ -13,21 +13,23 @@ from consentpanel.transparency._printable import printable
 _BUTTONS = ("switch.off", "switch.on", "button.reject_all", "button.accept_all", "button.save")
 
 
-def shown(notice: Notice) -> str:
+def shown(notice: Notice, held: int | None = None) -> str:
     """The text of the questions, without anything of a person: the same for all who are asked in that language.
 
     Args:
         notice: The notice that the panel is made from.
+        held: For how many minutes messages wait, where the page has a box for them; None where it has none.
 
     Returns:
         One line for each thing that is said; it changes when a question, a label, a form or a reason does.
     """
-    return "\n".join(_lines(notice)) + "\n"
+    box = [] if held is None else [_line("[ ]", held_box_of(notice, held))]
+    return "\n".join([*_lines(notice), *box]) + "\n"
 
 
-def digest_of(notice: Notice) -> str:
+def digest_of(notice: Notice, held: int | None = None) -> str:
     """SHA-256 of what is shown, as hexadecimal: evidence of what a person saw."""
-    return sha256(shown(notice))
+    return sha256(shown(notice, held))
 
 
 def banner_shown(notice: Notice) -> str:

@@ -100,8 +100,8 @@ def _again(notice: Notice, situation: Situation) -> Iterator[Note]:
 def _held(notice: Notice, situation: Situation) -> Iterator[Note]:
     if not any(_may_wait(use) and answer_to(use.purpose, situation) is None for use in notice.uses):
         return
-    if situation.held_minutes is not None:
-        yield Note(kind="held", text=notice.words("panel.held.waiting", minutes=str(situation.held_minutes)))
+    if (minutes := held_box(notice, situation)) is not None:
+        yield Note(kind="held", text=notice.words("panel.held.waiting", minutes=str(minutes)))
     elif situation.is_nobody or all(use.needs_consent for use in notice.uses):
         # Not where something is sent unless somebody objects.
         yield Note(kind="held", text=notice.words("panel.held.nothing"))
@@ -158,6 +158,17 @@ def _saved(notice: Notice, situation: Situation) -> str:
 def _may_wait(use: Use) -> bool:
     """Whether a use waits for a yes, as far as anybody can tell."""
     return use.needs_consent is not False
+
+
+def held_box(notice: Notice, situation: Situation) -> int | None:
+    """For how many minutes messages of the person may wait for a first answer; None where none do."""
+    if situation.is_nobody or not situation.is_available:
+        return None
+    asked = {record.purpose for record in situation.records}
+    waits = any(
+        _may_wait(use) and answer_to(use.purpose, situation) is None and use.purpose not in asked for use in notice.uses
+    )
+    return situation.held_minutes if waits else None
 
 
 def is_to_be_asked(notice: Notice, situation: Situation, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from consentpanel.panel._phrases import (
     banner_text_of,
     equal_of,
     heading_of,
+    held_box_of,
     intro_of,
     not_all_of,
     service_of,
@@ -26,7 +27,7 @@ from consentpanel.panel._shown import banner_shown, digest_of, sha256
 from consentpanel.panel._situation import Situation, Urls
 from consentpanel.panel._standing import PurposeView, purposes_of
 from consentpanel.panel._state import state_of
-from consentpanel.panel._telling import Note, is_to_be_asked, may_withdraw, notes_of
+from consentpanel.panel._telling import Note, held_box, is_to_be_asked, may_withdraw, notes_of
 from consentpanel.transparency._notice import Notice
 
 #: What the vendor's library in the browser sends once it may: it has one switch for events and profiles.
@@ -61,6 +62,7 @@ class View:
         notice_version: The version of the notice, as it is recorded.
         date: The date of the notice.
         shown: SHA-256 of the text of the questions, as it is recorded.
+        held_box: What may be ticked beside a yes, so that it is also for what waits until then; None where nothing does.
         asks: Whether the person is to be asked now, as a banner does.
         can_withdraw: Whether there is something to take back.
         can_erase: Whether a deletion can be asked for here.
@@ -96,6 +98,7 @@ class View:
     notice_version: str
     date: date | None = None
     shown: str
+    held_box: str | None = None
     asks: bool
     can_withdraw: bool
     can_erase: bool
@@ -150,7 +153,7 @@ def view_of(
         The view; nothing of it is an answer that the person has not given.
     """
     notice = under(notice, situation.regimes)
-    words = words_of(notice)
+    words, held = words_of(notice), held_box(notice, situation)
     authority = notice.authority
     purposes = tuple(purposes_of(notice, situation))
     return View(
@@ -176,7 +179,8 @@ def view_of(
         version=version_of(notice),
         notice_version=notice.version,
         date=notice.date,
-        shown=digest_of(notice),
+        shown=digest_of(notice, held),
+        held_box=None if held is None else held_box_of(notice, held),
         asks=is_to_be_asked(notice, situation, now),
         can_withdraw=may_withdraw(notice, situation),
         can_erase=situation.can_erase,

@@ -148,9 +148,10 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
             "Until you answer, nothing about you is sent, and nothing is collected for sending later."
         ),
         "panel.held.waiting": (
-            "What you do now waits on our server for at most {minutes} minutes. It is sent only if you say yes; "
-            "otherwise it is deleted."
+            "What you do now waits on our server for at most {minutes} minutes. It is sent only if you say yes and "
+            "tick the box for it; otherwise it is deleted."
         ),
+        "panel.held.box": "Also send what I did in the last {minutes} minutes",
         "panel.status.unavailable": (
             "We cannot look up your answer at the moment. A no that you have given still holds. You can say no here."
         ),
