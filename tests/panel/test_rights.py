@@ -97,12 +97,54 @@ def test_with_a_spool_an_erasure_is_kept_and_tried_again(open_shop, vendor, tmp_
     shop = open_shop(privacy=PrivacyRequests("TOKEN", "OAUTH", host=vendor.url, timeout=5), consumer=spool)
     shop.answer(analytics="yes")
     vendor.fail(500)
-    assert shop.post("erase").header("Location") == "/privacy/?done=erase_failed"
+    found = shop.post("erase")
+    assert found.header("Location") == "/privacy/?done=erase_kept"
+    state = shop.state("done=erase_kept")
+    assert (state["result"], shop.state("done=erase_failed")["result"]) == ("erase_kept", None)
+    assert "we will try again" in state["notes"][0]["text"]
+    (request,) = state["requests"]
+    assert (request["kind"], request["number"], request["status"]) == ("deletion", "", "")
+    assert request["text"].endswith(": not taken yet; we will try again.")
     shop.client.flush()
     spool.close()
     (number,) = vendor.tasks
     assert shop.records[-1].evidence["deletion_requests"] == [number]
     assert [each["number"] for each in shop.state()["requests"]] == [number]
+    # The record with the number is no other no (rule 12.1).
+    assert [each["is_withdrawal"] for each in shop.state()["history"] if each["purpose"] == "analytics"] == [
+        True,
+        False,
+    ]
+
+
+# rule 12.1: what was asked for stays in sight until it is done, or asked for again
+def test_an_erasure_that_was_not_taken_is_listed(asking, vendor):
+    asking.answer(analytics="yes")
+    vendor.fail(500)
+    asking.post("erase")
+    assert asking.state("done=erase_kept")["result"] is None
+    (request,) = asking.state()["requests"]
+    assert request["text"].endswith(": not taken; please ask again or write to privacy@teahouse.example.")
+    assert "please ask again" in asking.get().body.decode()
+    asking.post("erase")
+    assert [each["number"] for each in asking.state()["requests"]] == list(vendor.tasks)
+    vendor.fail(500)
+    asking.post("erase")
+    assert "" in [each["number"] for each in asking.state()["requests"]]
+    # Who says yes to all of it again wants no erasure of what comes.
+    asking.registry.grant(asking.who, *{each.purpose for each in asking.records})
+    assert "" not in [each["number"] for each in asking.state()["requests"]]
+
+
+# rule 12.1: one no is told once, and since when it was said
+def test_an_erasure_is_one_no(asking, vendor):
+    asking.answer(analytics="yes")
+    asking.post("erase")
+    denials = [each for each in asking.records if each.purpose == "analytics" and each.status is DENIED]
+    assert len(denials) == 2
+    state = asking.state()
+    assert [each["status"] for each in state["history"] if each["purpose"] == "analytics"] == ["denied", "granted"]
+    assert state["purposes"][0]["since"] == denials[0].recorded_at.isoformat()
 
 
 def test_nothing_is_asked_for_somebody_of_whom_nothing_was_sent(asking, vendor):

@@ -254,6 +254,11 @@ def settings_of(client: ConsentCalls) -> Settings:
     return client._guard.settings()  # noqa: SLF001 - the same file
 
 
+def keeps_erasures(client: ConsentCalls) -> bool:
+    """Whether an erasure that the vendor does not take is kept by a client, and tried again."""
+    return bool(client._sealed.own_spools)  # noqa: SLF001 - the same file
+
+
 def refuse_nobody(client: ConsentCalls, reason: Reason = Reason.NO_CONSENT) -> Decision:
     """Drops an event about somebody who has no id, and so has agreed to nothing."""
     return client._guard.refuse("events", reason, client._sealed)  # noqa: SLF001 - the same file

@@ -16,11 +16,13 @@ from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRe
 from consentpanel.panel._answers import Given
 from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
 from consentpanel.panel._phrases import sensitive_in
+from consentpanel.panel._said import ERASURE
 from consentpanel.privacy_requests import PrivacyRequestError
 
 #: What becomes of a request, as a status code for programs and for a page that is shown at once.
 STATUS = {
     **dict.fromkeys(("saved", "withdrawn", "erased", "exported"), 200),
+    "erase_kept": 202,
     **dict.fromkeys(("changed", "no_saved"), 409),
     "incomplete": 422,
     "erase_failed": 502,
@@ -30,7 +32,7 @@ STATUS = {
 #: What people are told whose request was refused, by its code.
 REFUSALS = {"other_site": "refused", "too_often": "too_many"}
 #: What is told on the page after the one that did it.
-TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_failed"})
+TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_kept", "erase_failed"})
 #: For so long it is told.
 _JUST = timedelta(minutes=10)
 
@@ -128,7 +130,7 @@ def erase(visit: Visit, found: Shown | None) -> str:
 
     def record() -> str:
         # The request itself stands in the record, also where the vendor does not take it.
-        evidence = {**proof.get("evidence", {}), "erasure": "asked"}
+        evidence = {**proof.get("evidence", {}), ERASURE: "asked"}
         try:
             done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
         except PrivacyRequestError as error:
@@ -136,7 +138,9 @@ def erase(visit: Visit, found: Shown | None) -> str:
             return "erase_failed"
         if done.awaits_commit:
             return "withdrawn"
-        return "erased" if done.erasure and not done.is_erasure_kept else "erase_failed"
+        if done.is_erasure_kept:
+            return "erase_kept"
+        return "erased" if done.erasure else "erase_failed"
 
     return _done("recording an erasure", record)
 
@@ -180,7 +184,7 @@ def proof_of(visit: Visit, found: Shown | None) -> dict[str, Any]:
     }
 
 
-def told(result: str | None, known: ConsentSummary) -> str | None:
+def told(result: str | None, known: ConsentSummary, *, keeps: bool = False) -> str | None:
     """What a page may say was done just now, by its address, which anybody may write: nothing but what the records show."""
     if result not in TOLD_LATER:
         return None
@@ -188,11 +192,13 @@ def told(result: str | None, known: ConsentSummary) -> str | None:
     mine = [each for each in known.records if recently < each.recorded_at and each.source in {PANEL, BANNER}]
     kinds = {each.kind for each in known.requests if recently < each.recorded_at}
     is_refused = bool(mine) and all(status is not ConsentStatus.GRANTED for status in known.statuses.values())
+    has_asked = any(ERASURE in each.evidence for each in mine)
     holds = {
         "saved": any(each.purpose in known.statuses for each in mine),
         "withdrawn": is_refused,
         "erased": is_refused and "deletion" in kinds,
         "exported": "retrieval" in kinds,
-        "erase_failed": is_refused and "deletion" not in kinds and any("erasure" in each.evidence for each in mine),
+        "erase_kept": is_refused and "deletion" not in kinds and has_asked and keeps,
+        "erase_failed": is_refused and "deletion" not in kinds and has_asked and not keeps,
     }
     return result if holds[result] else None

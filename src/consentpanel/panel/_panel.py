@@ -15,7 +15,7 @@ from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client import Mixpanel
-from consentpanel.client._consent_calls import settings_of
+from consentpanel.client._consent_calls import keeps_erasures, settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
@@ -364,7 +364,7 @@ class Panel:
                 result=result,
                 regimes=regimes_of(visit),
             )
-        privacy = settings.privacy
+        privacy, keeps = settings.privacy, keeps_erasures(visit.client)
         return Situation(
             records=known.records,
             statuses=known.statuses,
@@ -378,8 +378,9 @@ class Panel:
             requests=self._look_ups.of(privacy, known.requests) if looks_up else (),
             can_erase=self._offers_erasure and privacy is not None and known.is_known,
             can_export=self._offers_export and privacy is not None and known.is_known,
+            keeps_erasures=keeps,
             held_minutes=actions.minutes_held(visit),
-            result=result or actions.told(told, known),
+            result=result or actions.told(told, known, keeps=keeps),
             regimes=regimes_of(visit),
             is_nobody=not known.is_known,
         )

@@ -62,6 +62,13 @@ def not_all_of(notice: Notice, where: str) -> str | None:
     return notice.words(f"panel.{where}.not_all", titles=titles_of(notice, apart))
 
 
+def in_contact(notice: Notice, name: str, **values: str) -> str:
+    """A text that says where to write to; where the notice does not say that, the one that does without it."""
+    if not notice.contact:
+        return notice.words(f"{name}.plain", **values)
+    return notice.words(name, contact=notice.contact, **values)
+
+
 def equal_of(notice: Notice) -> str | None:
     """That the service is the same, whichever the answer; None where the publisher does not say so."""
     return notice.words("panel.equal", service=service_of(notice)) if notice.works_without_consent else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 
@@ -10,11 +10,16 @@ import attrs
 
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel.panel._phrases import title_of
+from consentpanel.client._erasure import NUMBERS
+from consentpanel.panel._phrases import in_contact, short, title_of
 from consentpanel.panel._situation import Situation
+from consentpanel.panel._standing import spoken
 from consentpanel.privacy_requests import PrivacyTask
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._versions import short
+
+#: Stands in the evidence of a denial with which an erasure was asked for on the panel.
+ERASURE = "erasure"
 
 
 @attrs.frozen(kw_only=True)
@@ -54,8 +59,8 @@ class RequestView:
 
     Attributes:
         kind: ``"deletion"`` or ``"retrieval"``.
-        number: The vendor's number.
-        status: How far it is, in the vendor's word.
+        number: The vendor's number; empty as long as the vendor has not taken it.
+        status: How far it is, in the vendor's word; empty like the number.
         text: Its date, number and status, in words.
         link: Where the copy can be fetched; whoever has the link has the data, so that no `repr` shows it.
     """
@@ -71,7 +76,7 @@ def history_of(notice: Notice, situation: Situation) -> Iterator[HistoryItem]:
     """What the person has said, newest first."""
     before: dict[str, ConsentStatus] = {}
     items: list[HistoryItem] = []
-    for record in situation.records:
+    for record in spoken(situation.records):
         is_yes_before = before.get(record.purpose) is ConsentStatus.GRANTED
         items.append(_item(notice, record, is_withdrawal=is_yes_before and record.status is ConsentStatus.DENIED))
         before[record.purpose] = record.status
@@ -124,6 +129,25 @@ def requests_of(notice: Notice, situation: Situation) -> Iterator[RequestView]:
         # No other address is followed: it stands in a page.
         link = task.link if task.link and task.link.startswith("https://") else None
         yield RequestView(kind=task.kind, number=task.task_id, status=task.status.value, text=text, link=link)
+    if (asked := unanswered_erasure(situation.records)) is not None:
+        values = {"vendor": notice.vendor, "date": notice.words.date(asked)}
+        if situation.keeps_erasures:
+            text = notice.words("panel.request.deletion.kept", **values)
+        else:
+            text = in_contact(notice, "panel.request.deletion.failed", **values)
+        yield RequestView(kind="deletion", number="", status="", text=text)
+
+
+def unanswered_erasure(records: Sequence[ConsentRecord]) -> datetime | None:
+    """When an erasure was asked for of which no number is known; None where there is none that still stands."""
+    last = {record.purpose: record for record in records}
+    asked: datetime | None = None
+    for record in records:
+        if NUMBERS in record.evidence:
+            asked = None
+        elif ERASURE in record.evidence and last[record.purpose].status is ConsentStatus.DENIED:
+            asked = record.recorded_at
+    return asked
 
 
 def request_in_words(notice: Notice, task: PrivacyTask, asked: date | None) -> str:

@@ -29,6 +29,7 @@ class Situation:
         requests: What the person has asked of the vendor.
         can_erase: Whether a deletion can be asked for here.
         can_export: Whether a copy can be asked for here.
+        keeps_erasures: Whether an erasure that the vendor does not take is kept, and tried again.
         held_minutes: For how many minutes messages wait for a first answer; None where none do.
         is_available: Whether the registry answers. When not, a yes of before may still be known elsewhere, such as in a cache.
         result: What has just been done: one of `RESULTS`.
@@ -48,6 +49,7 @@ class Situation:
     requests: tuple[PrivacyTask, ...] = attrs.field(default=(), repr=False)
     can_erase: bool = False
     can_export: bool = False
+    keeps_erasures: bool = False
     held_minutes: int | None = None
     is_available: bool = True
     result: str | None = None
@@ -62,6 +64,7 @@ RESULTS = (
     "erased",
     "exported",
     "failed",
+    "erase_kept",
     "erase_failed",
     "export_failed",
     "changed",

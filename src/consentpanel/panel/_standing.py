@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import attrs
 
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
+from consentpanel.client._erasure import NUMBERS
+from consentpanel.panel._phrases import short
 from consentpanel.panel._situation import Situation
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._page import Use
@@ -113,9 +115,19 @@ def answer_to(purpose: str, situation: Situation) -> bool | None:
     return {ConsentStatus.GRANTED: True, ConsentStatus.DENIED: False}.get(status)
 
 
+def spoken(records: Iterable[ConsentRecord]) -> Iterator[ConsentRecord]:
+    """What the person has said: without records that repeat a no to note the vendor's numbers of an erasure."""
+    before: dict[str, ConsentStatus] = {}
+    for record in records:
+        is_no = record.status is ConsentStatus.DENIED
+        if not (is_no and NUMBERS in record.evidence and before.get(record.purpose) is ConsentStatus.DENIED):
+            yield record
+        before[record.purpose] = record.status
+
+
 def latest_of(records: tuple[ConsentRecord, ...], purpose: str, answer: bool | None = None) -> ConsentRecord | None:
     """The last word on a purpose; where an answer is named, only if it is that one."""
-    found = next((each for each in reversed(records) if each.purpose == purpose), None)
+    found = next((each for each in reversed([*spoken(records)]) if each.purpose == purpose), None)
     if found is None or answer is None:
         return found
     wanted = ConsentStatus.GRANTED if answer else ConsentStatus.DENIED

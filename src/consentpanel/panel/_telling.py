@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
-from consentpanel.panel._phrases import titles_of
+from consentpanel.panel._phrases import in_contact, titles_of
 from consentpanel.panel._said import status_of
 from consentpanel.panel._situation import Situation
 from consentpanel.panel._standing import answer_to, latest_of
@@ -19,7 +19,7 @@ from consentpanel.transparency._page import Use
 #: What is told of a failure, by what a `Situation.result` may be; of the others there is more to say.
 _FAILURES = {
     "failed": "panel.after.error",
-    "erase_failed": "panel.erase.failed.plain",
+    "erase_failed": "panel.erase.failed",
     "export_failed": "panel.export.failed",
     "changed": "panel.error.changed",
     "no_saved": "panel.error.changed.no_saved",
@@ -28,6 +28,10 @@ _FAILURES = {
     "too_many": "panel.error.too_many",
     "refused": "panel.error.refused",
 }
+
+
+#: Until then whoever asks for an erasure is to hear of it (GDPR, article 12(3)).
+_WITHIN = timedelta(days=30)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,10 +115,14 @@ def _result(notice: Notice, situation: Situation, result: str, now: datetime) ->
     words = notice.words
     if result in _FAILURES:
         lacking = tuple(use.purpose for use in notice.uses if answer_to(use.purpose, situation) is None)
-        text = words(_FAILURES[result], contact=notice.contact)
+        name = _FAILURES[result]
+        text = in_contact(notice, name) if words.has(f"{name}.plain") else words(name, contact=notice.contact)
         return Note(kind="error", text=text, purposes=lacking if result == "incomplete" else ())
     if result == "erased":
         return Note(kind="result", text=_asked(notice, situation, "deletion", now) or _stopped(notice, now))
+    if result == "erase_kept":
+        by = words.date(now + _WITHIN)
+        return Note(kind="result", text=in_contact(notice, "panel.erase.waits", date=by))
     if result == "exported":
         text = _asked(notice, situation, "retrieval", now) or words("panel.export.text", vendor=notice.vendor)
         return Note(kind="result", text=text)

@@ -165,11 +165,13 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.erase.kept": "The record of your answers stays until {date}, so that we can prove them.",
         "panel.erase.kept.plain": "The record of your answers stays, so that we can prove them.",
         "panel.erase.done": "Asked on {date}, number {task}. Status: {status}.",
-        "panel.erase.failed": (
+        "panel.erase.waits": (
             "The request did not get through. Your no is saved; we will try again. If you hear nothing by {date}, "
             "write to {contact}."
         ),
-        "panel.erase.failed.plain": "The request did not get through. Your no is saved. Please write to {contact}.",
+        "panel.erase.waits.plain": "The request did not get through. Your no is saved; we will try again.",
+        "panel.erase.failed.plain": "The request did not get through. Your no is saved. Please ask again.",
+        "panel.erase.failed": "The request did not get through. Your no is saved. Please write to {contact}.",
         "panel.export.heading": "Get a copy of your data",
         "panel.export.text": (
             "We get what {vendor} has about you and give you a copy, free of charge, within one month."
@@ -182,6 +184,13 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.requests.heading": "Your requests",
         "panel.request.deletion": "Deletion at {vendor}, asked for on {date}, number {task}: {status}",
         "panel.request.deletion.plain": "Deletion at {vendor}, number {task}: {status}",
+        "panel.request.deletion.kept": ("Deletion at {vendor}, asked for on {date}: not taken yet; we will try again."),
+        "panel.request.deletion.failed": (
+            "Deletion at {vendor}, asked for on {date}: not taken; please ask again or write to {contact}."
+        ),
+        "panel.request.deletion.failed.plain": (
+            "Deletion at {vendor}, asked for on {date}: not taken; please ask again."
+        ),
         "panel.request.retrieval": "Copy from {vendor}, asked for on {date}, number {task}: {status}",
         "panel.request.retrieval.plain": "Copy from {vendor}, number {task}: {status}",
         "panel.task.pending": "received, not begun yet",
