@@ -339,6 +339,7 @@ def test_global_privacy_control_is_shown(shop):
     assert "your browser sends Global Privacy Control" in page
     shop.answer(analytics="yes")
     assert "gpc" in shop.records[0].evidence
+    assert "you said yes here all the same to: Measuring use. We follow your yes." in shop.get().body.decode()
 
 
 # rule 12.1: the person's own state: until when, and from when they are asked again

@@ -120,9 +120,25 @@ def test_a_no_of_the_person_after_a_yes_is_no_conflict(see, samples):
     assert not told(see(samples.signalled(records=records)), "conflict")
 
 
-def test_a_signal_in_spite_of_which_the_person_said_yes_is_not_announced(see, samples):
-    situation = samples.signalled(refused_by_signal=frozenset(), statuses=samples.statuses(profiles=True))
-    assert not told(see(situation), "gpc")
+# rule 12.1: a yes in spite of the signal is told as what is followed
+def test_a_signal_in_spite_of_which_the_person_said_yes_is_told_with_that_yes(see, samples):
+    said = {"refused_by_signal": frozenset(), "statuses": samples.statuses(analytics=True, profiles=True)}
+    yes = samples.record("profiles", 1, answer=True, evidence={"gpc": True})
+    records = (*samples.signalled().records, yes, samples.record("analytics", 1, answer=True))
+    assert told(see(samples.signalled(records=records, **said)), "gpc") == [
+        "Your browser sends Global Privacy Control. On 27 November 2026 you said yes here all the same to: "
+        "A profile of you at Mixpanel. We follow your yes."
+    ]
+    assert not told(see(samples.signalled(records=records, has_gpc=False, **said)), "gpc")
+
+
+# rule 12.1: a signal of the past is told as one
+def test_a_signal_that_is_not_sent_any_more_is_one_of_the_past(see, samples):
+    view = see(samples.signalled(has_gpc=False, refused_by_signal=frozenset()))
+    assert standings(view)["profiles"] == "No, by your browser’s privacy signal of 26 November 2026."
+    assert view.purposes[1].by_signal
+    # Everything that a script or a program follows stays as it is.
+    assert (answers(view)["profiles"], told(view, "gpc")) == (False, [])
 
 
 def test_a_signal_is_heeded_also_when_the_registry_fails(see, samples):

@@ -158,7 +158,10 @@ def _standing(
             return words("panel.status.unavailable")
         return words(_unanswered(use, situation))
     if is_by_signal(use.purpose, situation):
-        return words("panel.standing.no_signal")
+        if use.purpose in situation.refused_by_signal or record is None:
+            return words("panel.standing.no_signal")
+        # The browser may say no such thing any more.
+        return words("panel.standing.no_signal.past", date=words.date(record.recorded_at))
     if record is None:
         return f"{words('panel.switch.on' if answer else 'panel.switch.off')}."
     date, version = words.date(record.recorded_at), record.policy_version

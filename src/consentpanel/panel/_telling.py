@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from consentpanel._consent.gpc import GPC
+from consentpanel._consent.gpc import GPC, is_in_spite
+from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.panel._phrases import in_contact, titles_of
 from consentpanel.panel._said import status_of
@@ -64,9 +65,24 @@ def notes_of(notice: Notice, situation: Situation, now: datetime) -> Iterator[No
         yield Note(kind="gpc", text=words("panel.gpc.honoured", purposes=titles_of(notice, refused)))
         if conflict := max((at for each in refused if (at := _yes_before(situation.records, each))), default=None):
             yield Note(kind="conflict", text=words("panel.gpc.conflict", date=words.date(conflict)))
+    if situation.has_gpc:
+        yield from _in_spite(notice, situation)
     if situation.is_available:
         yield from _again(notice, situation)
         yield from _held(notice, situation)
+
+
+def _in_spite(notice: Notice, situation: Situation) -> Iterator[Note]:
+    """The uses to which the person has said yes while, or after, the signal was there; by the day of it."""
+    given: dict[str, list[str]] = {}
+    for use in notice.uses:
+        if answer_to(use.purpose, situation) and is_in_spite(situation.records, Purpose(use.purpose)):
+            grant = latest_of(situation.records, use.purpose, answer=True)
+            if grant is not None:
+                given.setdefault(notice.words.date(grant.recorded_at), []).append(use.purpose)
+    for day, purposes in given.items():
+        text = notice.words("panel.gpc.in_spite", date=day, purposes=titles_of(notice, purposes))
+        yield Note(kind="gpc", text=text)
 
 
 def _yes_before(records: tuple[ConsentRecord, ...], purpose: str) -> datetime | None:

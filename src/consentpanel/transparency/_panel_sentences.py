@@ -63,6 +63,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.standing.no": "No since {date}.",
         "panel.standing.no.notice": "No since {date}, to notice {version}.",
         "panel.standing.no_signal": "No, by your browser’s privacy signal.",
+        "panel.standing.no_signal.past": "No, by your browser’s privacy signal of {date}.",
         "panel.standing.objected": "You objected on {date}. Nothing is sent.",
         "panel.standing.opt_out": "Not answered: it is sent unless you object.",
         "panel.standing.either": (
@@ -140,6 +141,10 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.gpc.honoured": (
             "Opt-out request honored: your browser sends Global Privacy Control, and we treat it as your no to: "
             "{purposes}."
+        ),
+        "panel.gpc.in_spite": (
+            "Your browser sends Global Privacy Control. On {date} you said yes here all the same to: {purposes}. We follow "
+            "your yes."
         ),
         "panel.gpc.conflict": (
             "Your browser’s signal says no, but on {date} you said yes here. We follow the no until you say yes again."
