@@ -371,6 +371,20 @@ def test_who_answered_an_older_notice_is_told_what_has_changed(open_shop):
         Panel(earlier=["no notice"])
 
 
+# rule 12.1: a yes stays one to its own notice, also where another use was answered since, and where a no was
+def test_each_yes_is_held_against_its_own_notice(open_shop):
+    older = notice(FieldPolicy(), contact="privacy@teahouse.example")
+    paid = FieldPolicy(events={"total": keep(label="what you paid")}, people={"plan": keep(label="your plan")})
+    newer = partial(notice, paid, contact="privacy@teahouse.example")
+    shop = open_shop(notice=lambda language: newer(language=language), earlier=[older.to_json()], account="user-1")
+    shop.registry.grant("user-1", "analytics", evidence={"notice": older.version})
+    shop.answer(profiles="yes", feature_flags="no")
+    page = shop.get().body.decode()
+    assert "now also sent: what you paid" in page
+    assert "What has changed since your answer to: Measuring use" in page
+    assert "to an older notice" in page
+
+
 # rule 12.2: a banner on any page, and a link at its foot
 def test_a_banner_asks_until_there_is_an_answer(shop):
     elsewhere = Request(mount="/privacy", path="/shop/tea", host="shop.example")

@@ -357,7 +357,7 @@ def test_what_others_write_stays_text(samples, said):
         }
         situation = Situation(
             records=(samples.record("of another purpose", 2, answer=True, source=word, policy_version=word),),
-            changes=(word,),
+            changes={"analytics": (word,)},
             requests=(PrivacyTask(kind="deletion", task_id=word, requested=word),),
             can_erase=True,
             can_export=True,

@@ -54,7 +54,7 @@ def states(samples):
     opening = seen(samples.unanswered())
     pages = {
         "open": opening,
-        "answered": seen(samples.answered(changes=("a new reason",))),
+        "answered": seen(samples.answered(changes={"analytics": ("a new reason",)})),
         "signal": seen(samples.signalled()),
         "saved": seen(samples.answered(result="saved")),
         "incomplete": seen(samples.unanswered(result="incomplete")),

@@ -99,7 +99,7 @@ def test_a_banner_asks_those_who_are_to_be_asked(samples):
 
 def test_who_is_sent_about_is_not_told_that_nothing_is_sent_until_they_answer(samples):
     records = (samples.record("analytics", 30, answer=True, policy_version="3"),)
-    situation = samples.unanswered(records=records, changes=("a new reason",), regimes=OPT_OUT)
+    situation = samples.unanswered(records=records, changes={"analytics": ("a new reason",)}, regimes=OPT_OUT)
     view = view_of(samples.notice(), situation, samples.URLS, now=samples.NOW)
     assert not [each.text for each in view.notes if re.search("nothing (about you )?is sent", each.text)]
     assert view.can_withdraw

@@ -9,12 +9,15 @@ from typing import TypeAlias
 
 import attrs
 
+from consentpanel._consent.ids import Purpose
+from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.regime import Regime
 from consentpanel._log import note_failure
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.panel._regimes import EITHER, under
 from consentpanel.panel._shown import banner_shown, sha256, shown
+from consentpanel.panel._standing import version_seen
 from consentpanel.transparency import Notice, NoticeArchive, best_language, compare, notice
 from consentpanel.transparency import languages as known_languages
 
@@ -178,6 +181,13 @@ class Kept:
         if self._archive is not None and key not in self._known:
             self._archive.keep_text(version, found.notice.language, found.text)
             self._known.add(key)
+
+    def changes_since(self, records: Sequence[ConsentRecord], present: Notice) -> dict[str, tuple[str, ...]]:
+        """By purpose what has changed since the notice that somebody has last said yes to for it; a no is to nothing."""
+        granted = {each.purpose: each for each in records if each.status is ConsentStatus.GRANTED}
+        answered = {use.purpose: version_seen(granted.get(Purpose(use.purpose))) for use in present.uses}
+        changes = {version: self.changes(version, present) for version in {*answered.values()} - {None} if version}
+        return {purpose: found for purpose, each in answered.items() if each and (found := changes[each])}
 
     def changes(self, version: str, present: Notice) -> tuple[str, ...]:
         """What has changed since a version that was answered, as far as that is known."""

@@ -374,7 +374,7 @@ class Panel:
             has_gpc=known.has_gpc,
             ask_again=known.ask_again,
             ends=known.ends,
-            changes=self._changes(known, found),
+            changes=self._kept.changes_since(known.records, found.notice),
             requests=self._look_ups.of(privacy, known.requests) if looks_up else (),
             can_erase=self._offers_erasure and privacy is not None and known.is_known,
             can_export=self._offers_export and privacy is not None and known.is_known,
@@ -384,10 +384,6 @@ class Panel:
             regimes=regimes_of(visit),
             is_nobody=not known.is_known,
         )
-
-    def _changes(self, known: ConsentSummary, found: Shown) -> tuple[str, ...]:
-        answered = [each for each in known.records if each.purpose in found.purposes and "notice" in each.evidence]
-        return self._kept.changes(str(answered[-1].evidence["notice"]), found.notice) if answered else ()
 
 
 def _known(visit: Visit, purposes: Sequence[str]) -> ConsentSummary | None:

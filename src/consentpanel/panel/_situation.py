@@ -25,7 +25,7 @@ class Situation:
         has_gpc: Whether the request says ``Sec-GPC: 1``.
         ask_again: After a refusal: from when the person may be asked again.
         ends: When the grants that hold end; None for one without an end.
-        changes: What has changed since the version that was answered, in words.
+        changes: By purpose what has changed since the notice that was last answered by yes for it, in words.
         requests: What the person has asked of the vendor.
         can_erase: Whether a deletion can be asked for here.
         can_export: Whether a copy can be asked for here.
@@ -45,7 +45,7 @@ class Situation:
     has_gpc: bool = False
     ask_again: datetime | None = None
     ends: Mapping[str, datetime | None] = attrs.field(factory=dict)
-    changes: tuple[str, ...] = ()
+    changes: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     requests: tuple[PrivacyTask, ...] = attrs.field(default=(), repr=False)
     can_erase: bool = False
     can_export: bool = False

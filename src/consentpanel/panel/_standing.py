@@ -125,6 +125,12 @@ def spoken(records: Iterable[ConsentRecord]) -> Iterator[ConsentRecord]:
         before[record.purpose] = record.status
 
 
+def version_seen(record: ConsentRecord | None) -> str | None:
+    """The version of the notice that an answer of the panel's was to; None where that is not recorded."""
+    found = None if record is None else record.evidence.get("notice")
+    return found if isinstance(found, str) and found else None
+
+
 def latest_of(records: tuple[ConsentRecord, ...], purpose: str, answer: bool | None = None) -> ConsentRecord | None:
     """The last word on a purpose; where an answer is named, only if it is that one."""
     found = next((each for each in reversed([*spoken(records)]) if each.purpose == purpose), None)
@@ -167,8 +173,11 @@ def _standing(
     date, version = words.date(record.recorded_at), record.policy_version
     if not answer and use.needs_consent is False:
         return words("panel.standing.objected", date=date)
-    name = f"panel.standing.{'yes' if answer else 'no'}"
-    told = words(name, date=date) if version is None else words(f"{name}.notice", date=date, version=short(version))
+    name, seen = f"panel.standing.{'yes' if answer else 'no'}", version_seen(record)
+    if answer and seen is not None and seen != notice.version:
+        told = words("panel.standing.yes.older", date=date, version=short(seen))
+    else:
+        told = words(name, date=date) if version is None else words(f"{name}.notice", date=date, version=short(version))
     if until is None:
         return told
     return f"{told} {words('panel.standing.until', date=words.date(until))}"

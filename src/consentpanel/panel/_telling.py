@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 import attrs
@@ -95,7 +95,6 @@ def _yes_before(records: tuple[ConsentRecord, ...], purpose: str) -> datetime | 
 
 def _again(notice: Notice, situation: Situation) -> Iterator[Note]:
     words = notice.words
-    changes = words.listed(situation.changes)
     outdated = [
         record
         for use in notice.uses
@@ -103,10 +102,11 @@ def _again(notice: Notice, situation: Situation) -> Iterator[Note]:
         and (record := latest_of(situation.records, use.purpose)) is not None
         and record.status is not ConsentStatus.UNKNOWN
     ]
+    changes = words.listed(dict.fromkeys(each for one in outdated for each in situation.changes.get(one.purpose, ())))
+    yield from _changed(notice, situation, {one.purpose for one in outdated})
     if not outdated:
-        if changes and situation.records:
-            yield Note(kind="changed", text=words("panel.changes.heading"), items=situation.changes)
-    elif changes:
+        return
+    if changes:
         waits = all(use.needs_consent for use in notice.uses if answer_to(use.purpose, situation) is None)
         name = "panel.again.changed" if waits else "panel.again.changed.plain"
         yield Note(kind="again", text=words(name, changes=changes))
@@ -177,6 +177,18 @@ def _saved(notice: Notice, situation: Situation) -> str:
     left = [purpose for purpose, answer in answers.items() if answer is None]
     more = f" {words('panel.after.open', purposes=titles_of(notice, left))}" if left else ""
     return words("panel.after.save", **named) + more
+
+
+def _changed(notice: Notice, situation: Situation, asked_again: Collection[str]) -> Iterator[Note]:
+    """What has changed for the uses whose yes still holds: one note for those for which it is the same."""
+    by_changes: dict[tuple[str, ...], list[str]] = {}
+    for use in notice.uses:
+        if use.purpose not in asked_again and (changes := situation.changes.get(use.purpose)):
+            by_changes.setdefault(changes, []).append(use.purpose)
+    for changes, purposes in by_changes.items():
+        name = "panel.changes.heading" if len(purposes) == len(notice.uses) else "panel.changes.heading.of"
+        text = notice.words(name, purposes=titles_of(notice, purposes))
+        yield Note(kind="changed", text=text, items=changes)
 
 
 def _may_wait(use: Use) -> bool:

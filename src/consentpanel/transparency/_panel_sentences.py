@@ -60,6 +60,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.standing.yes": "Yes since {date}.",
         "panel.standing.until": "It holds until {date}.",
         "panel.standing.yes.notice": "Yes since {date}, to notice {version}.",
+        "panel.standing.yes.older": "You said yes on {date}, to an older notice ({version}).",
         "panel.standing.no": "No since {date}.",
         "panel.standing.no.notice": "No since {date}, to notice {version}.",
         "panel.standing.no_signal": "No, by your browser’s privacy signal.",
@@ -104,6 +105,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.again.expired": "We ask again because your answer of {date} has run out.",
         "panel.again.notice": "We ask again because our notice has changed since your answer of {date}.",
         "panel.changes.heading": "What has changed since your answer",
+        "panel.changes.heading.of": "What has changed since your answer to: {purposes}",
         "panel.withdraw.heading": "Change your mind",
         "panel.withdraw.text": (
             "Say no to a use and save: that is all. We stop sending at once and discard what has not left yet. What "
