@@ -131,6 +131,7 @@ class Published:
     language: str
     version: str
     uses: tuple[Any, ...]
+    sections: tuple[Any, ...] = ()
     in_short: tuple[Any, ...]
     works_without_consent: bool | None = None
     words: Any

@@ -422,6 +422,22 @@ def test_a_minimal_notice_is_made_of_the_client(open_shop, monkeypatch):
         assert asked.pop() == (shop.client, known, "en")
 
 
+# rule 12.5: nobody is told to write to where nobody reads
+def test_a_minimal_notice_without_a_contact_tells_nobody_to_write(open_shop):
+    shop = open_shop()
+    shop.panel = Panel()
+    state = shop.state()
+    assert state["contact"] == ""
+    assert state["rights"].endswith("and take it elsewhere.")
+    for path in ("", "notice"):
+        page = shop.get(path).body.decode()
+        assert "Write to" not in page
+        assert "Questions, or to use your rights" not in page
+    shop.panel = Panel(contact="privacy@shop.example")
+    assert "Write to privacy@shop.example." in shop.state()["rights"]
+    assert "privacy@shop.example" in shop.get("notice").body.decode()
+
+
 def test_an_older_notice_that_cannot_be_compared_breaks_no_page(open_shop):
     shop = open_shop(earlier=['{"version": "3"}'], account="user-1")
     shop.registry.grant("user-1", "analytics", policy_version="3", evidence={"notice": "3"})

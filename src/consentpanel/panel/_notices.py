@@ -79,7 +79,7 @@ class Notices:
 
     Args:
         source: A notice, or a function that makes one; None for a minimal one of the client.
-        contact: Where people can write to, for a minimal one; None where it is the panel itself.
+        contact: Where people can write to, for a minimal one; None where nothing is said of that.
         languages: In which there is one; the first is for those who read none of them.
 
     Raises:
@@ -146,11 +146,21 @@ class Notices:
 
     def _make(self, language: str, client: Mixpanel, page: str) -> Notice:
         if self._source is None:
-            return notice(client, contact=self._contact or page, language=language)
+            made = notice(client, contact=self._contact or page, language=language)
+            return made if self._contact else _without_contact(made, page)
         made = self._source(language) if callable(self._source) else self._source
         if not hasattr(made, "uses"):
             raise ConfigurationError(f"the function for the notice must return a Notice, not {type(made).__name__}")
         return made
+
+
+def _without_contact(made: Notice, page: str) -> Notice:
+    """A notice that says nowhere to write to: nobody can write to the panel."""
+    told = made.words("choices.contact", contact=page)
+    sections = tuple(
+        attrs.evolve(each, paragraphs=tuple(text for text in each.paragraphs if text != told)) for each in made.sections
+    )
+    return attrs.evolve(made, contact="", sections=sections)
 
 
 class Kept:

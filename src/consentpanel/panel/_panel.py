@@ -65,7 +65,7 @@ class Panel:
     Args:
         notice: The notice, or a function that is given a language and makes one in it, such as ``"de"``: called once for each
             language. When left out, a minimal one is made of the client.
-        contact: Where people can write to, for a notice that is made of the client; when left out, the panel itself.
+        contact: Where people can write to, for a notice that is made of the client; when left out, it says nothing of that.
         archive: Keeps each text that was shown before an answer to it is recorded; a yes is recorded only once that is kept.
         earlier: Older notices, or what their `Notice.to_json` wrote: who has answered one is told what has changed.
         languages: The languages that there are, the first for those who read none of them; when left out all that there are, also of catalogues that were added

@@ -15,6 +15,7 @@ from consentpanel.panel._phrases import (
     equal_of,
     heading_of,
     held_box_of,
+    in_contact,
     intro_of,
     not_all_of,
     service_of,
@@ -56,7 +57,7 @@ class View:
         history: What the person has said, newest first.
         requests: What the person has asked of the vendor.
         rights: What else the person may ask for, and where.
-        contact: Where to write to.
+        contact: Where to write to; empty where the notice does not say.
         complaint: To whom to complain; None where the notice does not say.
         version: The version of the notice, in words.
         notice_version: The version of the notice, as it is recorded.
@@ -173,7 +174,7 @@ def view_of(
         purposes=purposes,
         history=tuple(history_of(notice, situation)),
         requests=tuple(requests_of(notice, situation)),
-        rights=notice.words("panel.rights", contact=notice.contact),
+        rights=in_contact(notice, "panel.rights"),
         contact=notice.contact,
         complaint=notice.words("panel.complaint", authority=authority) if authority else None,
         version=version_of(notice),

@@ -188,6 +188,7 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.export.link": "Open your copy",
         "panel.export.done": "Asked on {date}, number {task}. Status: {status}.",
         "panel.export.failed": "The request did not get through. Please try again later, or write to {contact}.",
+        "panel.export.failed.plain": "The request did not get through. Please try again later.",
         "panel.requests.heading": "Your requests",
         "panel.request.deletion": "Deletion at {vendor}, asked for on {date}, number {task}: {status}",
         "panel.request.deletion.plain": "Deletion at {vendor}, number {task}: {status}",
@@ -211,6 +212,9 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
         "panel.rights": (
             "You may also have data corrected, restrict or object to its use, and take it elsewhere. Write to "
             "{contact}."
+        ),
+        "panel.rights.plain": (
+            "You may also have data corrected, restrict or object to its use, and take it elsewhere."
         ),
         "panel.complaint": "If you are not satisfied, you can complain to {authority}.",
         "panel.banner.text": (
