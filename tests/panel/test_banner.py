@@ -52,6 +52,11 @@ def test_a_banner_names_what_it_asks_for(banner):
     assert "Teahouse would like to send data about you to Mixpanel for:" in banner
 
 
+# rule 12.1: the way to the page stays in the banner when an answer has taken its place
+def test_the_way_to_the_page_is_marked_for_the_script(banner):
+    assert re.search(r'<p data-consentpanel-more><a href="/privacy/">', banner)
+
+
 def test_a_service_without_a_name_asks_as_we(samples):
     notice = samples.notice(service=None)
     assert "We would like to send" in banner_of(view_of(notice, samples.unanswered(), samples.URLS, now=samples.NOW))

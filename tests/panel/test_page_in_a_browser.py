@@ -447,6 +447,8 @@ def test_a_banner_becomes_its_result(visit):  # rule 12.2
     assert page.execute_script("return window.isSamePage")
     assert "Saved: no." in page.find_element("css selector", ".cp-banner").text
     assert page.find_elements("css selector", ".cp-banner button") == []
+    # rule 12.1: "here" is one click away
+    assert page.find_element("css selector", ".cp-banner a").get_dom_attribute("href") == "/privacy/"
     assert violations(page) == []
 
 

@@ -93,7 +93,9 @@ def banner_of(view: View, *, hidden: str = "") -> str:
             element("p", text(view.banner)),
             element("p", text(view.banner_not_all)) if view.banner_not_all else "",
             form if buttons else "",
-            element("p", element("a", text(view.words["banner.more"]), href=view.urls.page)),
+            element(
+                "p", element("a", text(view.words["banner.more"]), href=view.urls.page), data_consentpanel_more=True
+            ),
             "",
         ]
     )

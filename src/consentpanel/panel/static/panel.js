@@ -79,7 +79,9 @@
     if (form.dataset.consentpanel === "banner") {
       const banner = form.closest(".consentpanel");
       if (!result || !banner) throw new Error("no result in the answer");
-      banner.replaceChildren(document.importNode(result, true));
+      // The way to the page stays, where the answer can be changed.
+      const more = banner.querySelector("[data-consentpanel-more]");
+      banner.replaceChildren(document.importNode(result, true), ...(more ? [more] : []));
       focusOn(banner.firstElementChild);
       return;
     }
