@@ -250,6 +250,18 @@ def test_the_notice_is_published_and_may_be_kept(shop):
     assert re.search(r"style-src 'self' 'sha256-[\w+/]{43}=';", found.header("Content-Security-Policy") or "")
 
 
+# rule 12.2: nobody is given the notice in another's language by something that has kept it
+def test_a_notice_in_the_language_of_a_site_is_kept_by_the_browser_alone(shop):
+    found = shop.request("GET", "notice", language="de")
+    assert '<html lang="de">' in found.body.decode()
+    assert found.header("Cache-Control") == "private, max-age=300"
+    assert found.header("Vary") == "Accept-Language, Cookie"
+    # By name it is the same for all.
+    named = shop.request("GET", "notice", "language=en", language="de")
+    assert '<html lang="en">' in named.body.decode()
+    assert named.header("Cache-Control") == "public, max-age=300"
+
+
 def test_what_is_not_there_is_not_found_and_other_methods_are_told(shop):
     assert shop.get("nowhere").status == 404
     assert shop.get("../api").status == 404

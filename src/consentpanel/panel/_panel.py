@@ -235,7 +235,7 @@ class Panel:
             return self._acted(request, visit, render)
         found = self._shown(request, visit)
         if request.name == "notice":
-            return _published(found)
+            return _published(request, found, is_by_name=self._notices.asked_for(request.asked("language")) is not None)
         if request.name == "receipt":
             return receipt_of(visit, found)
         situation = self._situation(visit, found, told=request.asked("done"))
@@ -409,13 +409,15 @@ def _named(purposes: Sequence[str]) -> tuple[str, ...]:
     return named
 
 
-def _published(found: Shown) -> Response:
-    """The notice, which is the same for all."""
+def _published(request: Request, found: Shown, *, is_by_name: bool) -> Response:
+    """The notice, which is the same for all who read its language."""
+    # What a site takes a language from, such as an account or a cookie of its own, is not known here.
+    is_of_site = request.language is not None and not is_by_name
     page = found.notice.to_html()
     digests = (b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in _STYLES.findall(page))
     headers = (
-        ("Cache-Control", "public, max-age=300"),
-        ("Vary", "Accept-Language"),
+        ("Cache-Control", f"{'private' if is_of_site else 'public'}, max-age=300"),
+        ("Vary", "Accept-Language, Cookie" if is_of_site else "Accept-Language"),
         ("Content-Language", found.notice.language),
     )
     style = " ".join(f"'sha256-{each}'" for each in digests)

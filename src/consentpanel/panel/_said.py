@@ -11,7 +11,7 @@ import attrs
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.client._erasure import NUMBERS
-from consentpanel.panel._phrases import in_contact, short, title_of
+from consentpanel.panel._phrases import in_contact, title_of
 from consentpanel.panel._situation import Situation
 from consentpanel.panel._standing import spoken
 from consentpanel.privacy_requests import PrivacyTask

@@ -10,7 +10,6 @@ import attrs
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.client._erasure import NUMBERS
-from consentpanel.panel._phrases import short
 from consentpanel.panel._situation import Situation
 from consentpanel.transparency._notice import Notice
 from consentpanel.transparency._page import Use
