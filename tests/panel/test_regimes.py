@@ -91,6 +91,12 @@ def test_what_was_shown_is_of_the_persons_own_regime(elsewhere, samples):
     assert elsewhere.registry.history("german")[0].evidence["shown"] == given["shown"] == digests["unlucky"]
 
 
+def test_a_withdrawal_names_the_text_of_the_persons_own_regime(elsewhere):
+    elsewhere.account = "american"
+    elsewhere.post("withdraw")
+    assert elsewhere.registry.history("american")[-1].evidence["shown"] == elsewhere.shown()["shown"]
+
+
 def test_a_banner_asks_those_who_are_to_be_asked(samples):
     for regimes, asks in ((OPT_IN, True), (OPT_OUT, False), (EITHER, True)):
         view = view_of(samples.notice(), samples.unanswered(regimes=regimes), samples.URLS, now=samples.NOW)

@@ -59,6 +59,10 @@ class Shown:
         text = shown(notice)
         return cls(notice, text, sha256(text))
 
+    def under(self, regimes: frozenset[Regime]) -> Shown:
+        """What it is for somebody for whom silence means that."""
+        return Shown.of(under(self.notice, regimes))
+
     def variants(self, held: int | None) -> Iterator[Shown]:
         """What it may be for some person, by what silence means for them: the page and the banner.
 

@@ -251,7 +251,7 @@ class Panel:
             self._limit(request, visit, _DEAR if name in {"erase", "export"} else 1, says_no=name == "withdraw")
             # It can be taken back also where nothing can be shown.
             found = self._shown_if_any(request, visit)
-            result = self._asked(name, visit, found)
+            result = self._asked(name, visit, found and found.under(regimes_of(visit)))
         else:
             taken = self._within_limits(request, visit, given)
             found = self._shown_if_any(request, visit, given.language)
