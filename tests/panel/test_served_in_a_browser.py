@@ -54,13 +54,13 @@ def test_an_answer_is_given_and_taken_back(browser, address, shop, with_scripts)
     try:
         browser.get(address)
         browser.find_element("css selector", 'button[name="all"][value="yes"]').click()
-        said("Saved: yes.")
+        said("Saved. Yes to: Measuring use and Trying out new features with you.")
         # Without scripts the browser is led on, so that a reload sends nothing twice.
         assert browser.current_url == address + ("" if with_scripts else "?done=saved")
-        assert shop.registry.status("user-1", "profiles") is ConsentStatus.GRANTED
+        assert shop.registry.status("user-1", "analytics") is ConsentStatus.GRANTED
         browser.find_element("css selector", 'form[action="/withdraw"] button').click()
         said("Nothing more is sent.")
-        assert shop.registry.status("user-1", "profiles") is ConsentStatus.DENIED
+        assert shop.registry.status("user-1", "analytics") is ConsentStatus.DENIED
         told = [each["message"] for each in browser.get_log("browser") if each["level"] == "SEVERE"]
         # Browsers ask for it by themselves, and it is the site's.
         assert [each for each in told if "favicon.ico" not in each] == []
