@@ -15,6 +15,7 @@ import attrs
 from consentpanel._consent.ids import subject_key
 from consentpanel._consent.secret import fingerprint
 from consentpanel._exports import name_all
+from consentpanel._mixpanel import patience
 from consentpanel._mixpanel.hosts import PRIVACY_HOSTS, REGIONS, Region
 from consentpanel.errors import ConfigurationError, ConsentPanelError
 from consentpanel.policy import FieldPolicy, Identity, plain
@@ -64,6 +65,10 @@ class PrivacyRequestError(ConsentPanelError):
         super().__init__(text)
         self.status = status
         self.created = created
+
+
+class VendorBusyError(PrivacyRequestError):
+    """The vendor was not asked, because enough of what pages have asked for is on its way."""
 
 
 @attrs.frozen(kw_only=True)
@@ -267,7 +272,7 @@ class PrivacyRequests:
                 results = self._ask("POST", _PATHS[kind], body, expected=201, tries=_TRIES if waits else 1)
                 task_id = results.get("task_id") or results.get("tracking_id")
             except PrivacyRequestError as error:
-                raise PrivacyRequestError(str(error), error.status, tuple(created)) from None
+                raise type(error)(str(error), error.status, tuple(created)) from None
             if not isinstance(task_id, (str, int)):
                 raise PrivacyRequestError("the vendor's answer has no task_id", 201, tuple(created))
             created.append(PrivacyTask(kind=kind, task_id=str(task_id), count=len(some)))
@@ -296,6 +301,20 @@ class PrivacyRequests:
         expected: int,
         tries: int = _TRIES,
         timeout: float | None = None,
+    ) -> Mapping[str, Any]:
+        patient = patience.current()
+        if patient is None:
+            return self._ask_now(method, path, body, expected, tries, timeout)
+        most = min(each for each in (timeout, patient.left, self._timeout) if each is not None)
+        try:
+            return patient.ask(lambda: self._ask_now(method, path, body, expected, 1, most))
+        except patience.TooBusyError:
+            raise VendorBusyError("too many requests to the vendor are on their way: this one was not made") from None
+        except patience.TooLateError:
+            raise PrivacyRequestError("no answer from the vendor in time") from None
+
+    def _ask_now(
+        self, method: str, path: str, body: dict[str, Any] | None, expected: int, tries: int, timeout: float | None
     ) -> Mapping[str, Any]:
         import requests
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
-from consentpanel._mixpanel import vendor
+from consentpanel._mixpanel import patience, vendor
 from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client._consent_calls import purposes_in_use, settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
@@ -35,6 +35,10 @@ REFUSALS = {"other_site": "refused", "too_often": "too_many"}
 TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_kept", "erase_failed"})
 #: For so long it is told.
 _JUST = timedelta(minutes=10)
+#: Seconds that somebody who asks for something of the vendor waits for it.
+_WITHIN = 5.0
+#: Of these requests few are on their way at a time: others are told so, and lose no thread of the site's.
+_REQUESTS = patience.Slots()
 
 
 def seen_in(given: Given, found: Shown, held: int | None) -> Shown | None:
@@ -132,7 +136,8 @@ def erase(visit: Visit, found: Shown | None) -> str:
         # The request itself stands in the record, also where the vendor does not take it.
         evidence = {**proof.get("evidence", {}), ERASURE: "asked"}
         try:
-            done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
+            with patience.having(patience.for_seconds(_REQUESTS, _WITHIN)):
+                done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "erase_failed"
@@ -150,7 +155,8 @@ def export(visit: Visit) -> str:
 
     def record() -> str:
         try:
-            visit.request_copy(source=PANEL)
+            with patience.having(patience.for_seconds(_REQUESTS, _WITHIN)):
+                visit.request_copy(source=PANEL)
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "export_failed"

@@ -15,7 +15,7 @@ import attrs
 from consentpanel._consent.ids import subject_key
 from consentpanel._log import LOGGER, note_failure, warn_rarely
 from consentpanel._messages.decision import Reason
-from consentpanel._mixpanel import vendor
+from consentpanel._mixpanel import patience, vendor
 from consentpanel.errors import InvalidRecordError
 from consentpanel.transport._delivery import DELETES
 from consentpanel.transport._ends import has_ended, watch
@@ -342,14 +342,18 @@ class Spool(ThreadedBuffer):
                 self._start()
         # By a thread, because a vendor that hangs must not hold a request for longer than that.
         made: list[Any] = []
-        asking = threading.Thread(target=self._ask_to_erase, args=(mine, number, made), daemon=True)
+        patient = patience.current()
+        left = None if patient is None else patient.left
+        # The thread may take its time: what it is not told in time it may be told later.
+        theirs = None if patient is None else patience.Patience(patient.slots)
+        asking = threading.Thread(target=self._ask_to_erase, args=(mine, number, made, theirs), daemon=True)
         with suppress(RuntimeError):  # the interpreter ends, or the system has no more threads
             asking.start()
-            asking.join(_ERASURE)
+            asking.join(_ERASURE if left is None else max(0.0, min(_ERASURE, left)))
         return made[0] if made else None
 
-    def _ask_to_erase(self, client: Restorer, number: int, made: list[Any]) -> None:
-        with suppress(Exception):
+    def _ask_to_erase(self, client: Restorer, number: int, made: list[Any], patient: patience.Patience | None) -> None:
+        with suppress(Exception), patience.having(patient):
             made.append(self._erasures.carry_out([client], self._store.present(), only=number))
 
     def _erase_what_waits(self, until: float = 0.0) -> None:
