@@ -14,15 +14,16 @@ import pytest
 pytest.importorskip("django")
 from django.conf import settings
 from django.core.checks import run_checks
+from django.db import connection, transaction
 from django.template import Context, Template
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from consentpanel import ConfigurationError, ConsentStatus, FieldPolicy
+from consentpanel import ConfigurationError, ConsentStatus, FieldPolicy, PrivacyRequests
 from consentpanel.django import DjangoRegistry
 from consentpanel.django.forms import ConsentForm
 from consentpanel.panel import Panel, Request, page_of
-from consentpanel.testing import FakeTransport
+from consentpanel.testing import FakePrivacyAPI, FakeTransport
 
 GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 OWN = {"HTTP_SEC_FETCH_SITE": "same-origin"}
@@ -241,3 +242,40 @@ def test_without_the_middleware_it_says_what_is_missing():
     middleware = [each for each in settings.MIDDLEWARE if "consentpanel" not in each]
     with override_settings(MIDDLEWARE=middleware), pytest.raises(ConfigurationError, match="MIDDLEWARE"):
         Client().get("/privacy/")
+
+
+# rule 7.3: what the vendor is asked is in no transaction of the request's, which could not take it back
+@pytest.mark.parametrize("is_down", [False, True])
+def test_an_erasure_is_told_where_requests_are_atomic(vendor, notice_in, monkeypatch, is_down):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", bool(1))
+    with FakePrivacyAPI() as api:
+        privacy = PrivacyRequests("TOKEN", "OAUTH", host=api.url)
+        with override_settings(CONSENTPANEL=configured(vendor, NOTICE=notice_in, PRIVACY=privacy)):
+            browser = Client()
+            fields = form_of(browser.get("/privacy/"))
+            post(browser, "/privacy/", fields | {"all": "yes"})
+            if is_down:
+                api.fail(500)
+            found = post(browser, "/privacy/erase", fields)
+            result = "erase_failed" if is_down else "erased"
+            assert found["Location"] == f"/privacy/?done={result}"
+            assert browser.get("/privacy/api?done=erased").json()["result"] == result
+            assert DjangoRegistry().history(who(browser))[-1].evidence["erasure"] == "asked"
+
+
+# rule 7.3: in somebody else's transaction it is asked for after the commit, and the next page tells what became of it
+@pytest.mark.parametrize("is_down", [False, True])
+def test_an_erasure_that_waits_for_a_commit_is_told_by_what_became_of_it(vendor, notice_in, is_down):
+    with FakePrivacyAPI() as api:
+        privacy = PrivacyRequests("TOKEN", "OAUTH", host=api.url)
+        with override_settings(CONSENTPANEL=configured(vendor, NOTICE=notice_in, PRIVACY=privacy)):
+            browser = Client()
+            fields = form_of(browser.get("/privacy/"))
+            post(browser, "/privacy/", fields | {"all": "yes"})
+            if is_down:
+                api.fail(500)
+            with transaction.atomic():
+                found = post(browser, "/privacy/erase", fields)
+            assert found["Location"] == "/privacy/?done=erased"
+            result = "erase_failed" if is_down else "erased"
+            assert browser.get("/privacy/api?done=erased").json()["result"] == result

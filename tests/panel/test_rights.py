@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from consentpanel import ConsentStatus, PrivacyRequests, SpoolConsumer
+from consentpanel import ConsentStatus, Mixpanel, PrivacyRequests, SpoolConsumer
+from consentpanel._visits.rights import requests_in
+from consentpanel.errors import RegistryError
+from consentpanel.registry import RecordingRegistry
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
 from consentpanel.transport import _erasures
 
@@ -187,3 +190,70 @@ def test_an_erasure_while_the_registry_fails_is_told(open_shop, vendor, failing_
     shop.registry.is_down = True
     assert (shop.post("erase").status, shop.post("export").status) == (503, 503)
     assert vendor.tasks == {}
+
+
+# rule 7.3: the last erasure is told, whatever became of the one before
+def test_what_is_told_is_of_the_last_erasure(asking, vendor):
+    asking.answer(analytics="yes")
+    asking.post("erase")
+    asking.answer(analytics="yes")
+    vendor.fail(500)
+    assert asking.post("erase").header("Location") == "/privacy/?done=erase_failed"
+    assert asking.state("done=erase_failed")["result"] == "erase_failed"
+    assert asking.state("done=erased")["result"] == "erase_failed"
+    asking.post("erase")
+    assert asking.state("done=erase_failed")["result"] == "erased"
+
+
+class Forgetful(RecordingRegistry):
+    """Fails at the writes of these numbers."""
+
+    def __init__(self, *fails_at):
+        super().__init__()
+        self.rows, self.fails_at, self.writes = [], fails_at, 0
+
+    def _append(self, records):
+        self.writes += 1
+        if self.writes in self.fails_at:
+            raise RegistryError("the database is down")
+        self.rows.extend(records)
+
+    def _read(self, subject_id):
+        return [each for each in self.rows if each.subject_id == subject_id]
+
+
+# rule 7.3: a number that the vendor has given is recorded, or told and recorded later
+def test_a_number_is_recorded_at_the_second_try(open_shop, vendor):
+    privacy = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url)
+    shop = open_shop(Forgetful(3), privacy=privacy, account="user-1")
+    shop.registry.grant("user-1")
+    assert shop.post("erase").header("Location") == "/privacy/?done=erased"
+    assert shop.records[-1].evidence["deletion_requests"] == [*vendor.tasks]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "fails_at"), [("erase", "deletion", (3, 4, 5)), ("export", "retrieval", (2, 3, 4))]
+)
+def test_a_number_that_cannot_be_recorded_is_told_and_recorded_later(open_shop, vendor, caplog, path, kind, fails_at):
+    privacy = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url)
+    shop = open_shop(Forgetful(*fails_at), privacy=privacy, account="ada@shop.example")
+    shop.registry.grant("ada@shop.example")
+    found = shop.post(path)
+    (number,) = vendor.tasks
+    # By this process, which knows it, and not by the next page.
+    assert found.status == 200
+    assert f"number {number}" in found.body.decode()
+    assert number in caplog.text
+    assert "ada@" not in caplog.text
+    assert requests_in(shop.records) == []
+    assert [(each["kind"], each["number"]) for each in shop.state()["requests"]] == [(kind, number)]
+    assert [(each.kind, each.number) for each in requests_in(shop.records)] == [(kind, number)]
+    assert len(shop.state()["requests"]) == len(vendor.tasks) == 1
+
+
+def test_a_program_is_told_the_requests_that_were_taken(vendor):
+    privacy = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url)
+    client = Mixpanel("TOKEN", FakeTransport(), registry=Forgetful(2, 3), privacy=privacy)
+    with pytest.raises(RegistryError, match="has taken the request") as failed:
+        client.withdraw("user-1", erase=True)
+    assert [each.task_id for each in failed.value.created] == [*vendor.tasks]

@@ -13,6 +13,7 @@ from consentpanel._visits.person import Person
 from consentpanel._visits.rights import ask_for_copy
 from consentpanel._visits.tool import shown_by
 from consentpanel.client import Withdrawal
+from consentpanel.client._erasure import UnnotedError
 from consentpanel.privacy_requests import PrivacyRequestError, PrivacyTask
 from consentpanel.registry._writing import say
 
@@ -42,7 +43,7 @@ class Recording(Person):
             ConfigurationError: The client has no `privacy=`.
             InvalidRecordError: The request is of a visitor without an id, of whom the vendor has nothing.
             PrivacyRequestError: The vendor did not take it: nothing was recorded.
-            RegistryError: The registry failed; the vendor may have been asked.
+            RegistryError: The registry failed; one with `created` tells the requests that the vendor has taken.
         """
         with self._lock:
             return ask_for_copy(self._client, self.subject_id, self._fields(source, None))
@@ -60,7 +61,7 @@ class Recording(Person):
     def _withdraw(self, subject: str, purposes: list[Purpose] | None, fields: dict[str, Any]) -> Withdrawal:
         try:
             done = self._client.withdraw(subject, purposes, **fields)
-        except (vendor.MixpanelException, PrivacyRequestError):
+        except (vendor.MixpanelException, PrivacyRequestError, UnnotedError):
             # The denial is recorded.
             self._note(subject, fields)
             raise

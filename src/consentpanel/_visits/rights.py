@@ -12,7 +12,7 @@ from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of, settings_of
-from consentpanel.client._erasure import NUMBERS
+from consentpanel.client._erasure import NUMBERS, note_numbers
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.privacy_requests import PrivacyTask
 from consentpanel.registry._writing import record_all
@@ -63,7 +63,7 @@ def ask_for_copy(client: Mixpanel, subject: str | None, fields: Mapping[str, Any
         ConfigurationError: The client has no `privacy=`.
         InvalidRecordError: There is no person.
         PrivacyRequestError: The vendor did not take it.
-        RegistryError: The registry failed.
+        RegistryError: The registry failed; its `created` tells the requests that the vendor has taken.
     """
     settings = settings_of(client)
     if settings.privacy is None:
@@ -73,5 +73,6 @@ def ask_for_copy(client: Mixpanel, subject: str | None, fields: Mapping[str, Any
     tasks = settings.privacy.create_retrieval_of(settings.vendor_ids(subject), waits=False)
     evidence = {**fields.get("evidence", {}), COPY_NUMBERS: [task.task_id for task in tasks]}
     said: dict[str, Any] = {**fields, "evidence": evidence}
-    record_all(registry_of(client), [ConsentRecord(subject, COPY, ConsentStatus.UNKNOWN, **said)])
+    record = ConsentRecord(subject, COPY, ConsentStatus.UNKNOWN, **said)
+    note_numbers(tasks, lambda: record_all(registry_of(client), [record]))
     return tasks

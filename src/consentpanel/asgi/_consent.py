@@ -176,7 +176,7 @@ class RequestConsent:
             ConfigurationError: The client has no `privacy=`.
             InvalidRecordError: The request is of a visitor without an id, of whom the vendor has nothing.
             PrivacyRequestError: The vendor did not take it: nothing was recorded.
-            RegistryError: The registry failed; the vendor may have been asked.
+            RegistryError: The registry failed; one with `created` tells the requests that the vendor has taken.
         """
         return await self._run(lambda: self._visit.request_copy(source=source))
 

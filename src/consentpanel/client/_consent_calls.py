@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,7 +13,7 @@ from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.client._erasure import Erasure
+from consentpanel.client._erasure import Erasure, note_numbers
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import after_commit
@@ -86,7 +87,8 @@ class ConsentCalls(VendorCalls):
         Raises:
             RegistryError: No registry is configured, it cannot record, or it failed: the denial may be recorded in part,
                 and of a registry without `record_many` the text says how many records were appended. What waits for the
-                person is discarded all the same. Nothing else was done: withdraw again.
+                person is discarded all the same. Nothing else was done: withdraw again. One with `created` tells the requests that
+                the vendor has taken, where only their numbers could not be recorded.
             InvalidRecordError: An argument is malformed: nothing was done.
             ConfigurationError: `erase` is asked for, and the client has no `privacy=`: nothing was done.
             PrivacyRequestError: The vendor did not take the request to erase; all else is done. Ask again. With a
@@ -152,7 +154,7 @@ class ConsentCalls(VendorCalls):
                 made = spool.erase(self._sealed, erasure.as_json())
                 return made or (), made is None
         tasks = erasure.ask(settings)
-        erasure.note(settings, [task.task_id for task in tasks])
+        note_numbers(tasks, partial(erasure.note, settings, [task.task_id for task in tasks]))
         return tasks, False
 
     def opt_out(self, subject_id: Any, *, delete_profile: bool = True, **fields: Any) -> Withdrawal:

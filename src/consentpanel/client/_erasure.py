@@ -12,7 +12,7 @@ from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.standing import in_order
 from consentpanel._log import LOGGER
-from consentpanel.errors import ConfigurationError, InvalidRecordError
+from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._protocol import LacksMethodError
 from consentpanel.registry._writing import history_of, say
 
@@ -22,6 +22,40 @@ if TYPE_CHECKING:
 
 #: Stands in the evidence of a denial for the vendor's numbers of the requests.
 NUMBERS = "deletion_requests"
+
+
+class UnnotedError(RegistryError):
+    """The vendor has taken requests, and their numbers could not be written into the person's record.
+
+    Attributes:
+        created: The requests.
+        note: Tries to write them again.
+    """
+
+    def __init__(self, created: tuple[PrivacyTask, ...], note: Callable[[], None]) -> None:
+        super().__init__("the vendor has taken the request, and its number could not be recorded")
+        self.created, self.note = created, note
+
+
+def note_numbers(created: tuple[PrivacyTask, ...], note: Callable[[], None]) -> None:
+    """Has numbers written into the person's record, at the second try where the first fails.
+
+    Raises:
+        UnnotedError: Both failed.
+    """
+    for is_last in (False, True):
+        try:
+            return note()
+        except RegistryError:
+            if is_last:
+                break
+    # They name nobody, and are all that is left to follow the requests up.
+    LOGGER.error(
+        "the vendor's numbers of requests could not be recorded: %s", ", ".join(each.task_id for each in created)
+    )
+    raise UnnotedError(created, note)
+
+
 #: The fields of a denial that are kept with the request.
 _KEPT = ("policy_version", "source", "jurisdiction", "evidence")
 

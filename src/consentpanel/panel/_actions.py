@@ -12,9 +12,11 @@ from consentpanel._log import note_failure
 from consentpanel._mixpanel import patience, vendor
 from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client._consent_calls import purposes_in_use, settings_of
+from consentpanel.client._erasure import NUMBERS, UnnotedError
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel._answers import Given
 from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
+from consentpanel.panel._owed import Owed
 from consentpanel.panel._phrases import sensitive_in
 from consentpanel.panel._said import ERASURE
 from consentpanel.privacy_requests import PrivacyRequestError
@@ -33,6 +35,8 @@ STATUS = {
 REFUSALS = {"other_site": "refused", "too_often": "too_many"}
 #: What is told on the page after the one that did it.
 TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_kept", "erase_failed"})
+#: An erasure that is asked for once the transaction around the request is committed: no result yet.
+AWAITS_COMMIT = "awaits_commit"
 #: For so long it is told.
 _JUST = timedelta(minutes=10)
 #: Seconds that somebody who asks for something of the vendor waits for it.
@@ -128,7 +132,7 @@ def withdraw(visit: Visit, found: Shown | None) -> str:
     return _done("recording a withdrawal", record)
 
 
-def erase(visit: Visit, found: Shown | None) -> str:
+def erase(visit: Visit, found: Shown | None, owed: Owed) -> str:
     """Takes everything back, and asks the vendor to delete what it has; what became of it."""
     proof = proof_of(visit, found)
 
@@ -141,8 +145,11 @@ def erase(visit: Visit, found: Shown | None) -> str:
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "erase_failed"
+        except UnnotedError as error:
+            owed.keep(visit.subject_id, error)
+            return "erased"
         if done.awaits_commit:
-            return "withdrawn"
+            return AWAITS_COMMIT
         if done.is_erasure_kept:
             return "erase_kept"
         return "erased" if done.erasure else "erase_failed"
@@ -150,7 +157,7 @@ def erase(visit: Visit, found: Shown | None) -> str:
     return _done("recording an erasure", record)
 
 
-def export(visit: Visit) -> str:
+def export(visit: Visit, owed: Owed) -> str:
     """Asks the vendor for all that it has; what became of it."""
 
     def record() -> str:
@@ -160,6 +167,8 @@ def export(visit: Visit) -> str:
         except PrivacyRequestError as error:
             note_failure("a request to the vendor", error)
             return "export_failed"
+        except UnnotedError as error:
+            owed.keep(visit.subject_id, error)
         return "exported"
 
     return _done("a request for a copy", record)
@@ -198,13 +207,14 @@ def told(result: str | None, known: ConsentSummary, *, keeps: bool = False) -> s
     mine = [each for each in known.records if recently < each.recorded_at and each.source in {PANEL, BANNER}]
     kinds = {each.kind for each in known.requests if recently < each.recorded_at}
     is_refused = bool(mine) and all(status is not ConsentStatus.GRANTED for status in known.statuses.values())
-    has_asked = any(ERASURE in each.evidence for each in mine)
+    if result in {"erased", "erase_kept", "erase_failed"}:
+        # Of the last one: an earlier one that went through says nothing of it, nor one that failed.
+        asked = [each.evidence for each in mine if not each.evidence.keys().isdisjoint({ERASURE, NUMBERS})]
+        went = "erased" if asked and NUMBERS in asked[-1] else "erase_kept" if keeps else "erase_failed"
+        return went if asked and is_refused else None
     holds = {
         "saved": any(each.purpose in known.statuses for each in mine),
         "withdrawn": is_refused,
-        "erased": is_refused and "deletion" in kinds,
         "exported": "retrieval" in kinds,
-        "erase_kept": is_refused and "deletion" not in kinds and has_asked and keeps,
-        "erase_failed": is_refused and "deletion" not in kinds and has_asked and not keeps,
     }
     return result if holds[result] else None

@@ -10,6 +10,8 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
+
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
@@ -23,6 +25,7 @@ from consentpanel.panel._answers import Given, given_in, object_in
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
+from consentpanel.panel._owed import Owed
 from consentpanel.panel._page import assets_of, banner_of, page_of
 from consentpanel.panel._receipt import receipt_of
 from consentpanel.panel._regimes import regimes_of, under
@@ -103,7 +106,7 @@ class Panel:
         self._kept = Kept(archive, earlier)
         self._offers_erasure, self._offers_export = offers_erasure, offers_export
         self._browser_purposes = _named(browser_purposes)
-        self._limiter, self._look_ups = Limiter(rate or Rate()), LookUps()
+        self._limiter, self._look_ups, self._owed = Limiter(rate or Rate()), LookUps(), Owed()
 
     def respond(
         self, request: Request, visit: Visit, hidden: str = "", *, render: Callable[[View], str] | None = None
@@ -258,7 +261,10 @@ class Panel:
             result = actions.save(visit, taken, found, self._kept)
             if taken is not given and result == "saved":
                 result = "yes_failed"
-        if result in actions.TOLD_LATER and not request.is_json:
+        if result == actions.AWAITS_COMMIT:
+            # The records tell on the next page what became of it.
+            result = "withdrawn" if request.is_json else "erased"
+        if result in actions.TOLD_LATER and not request.is_json and not self._owes(visit):
             language = self._notices.asked_for(request.asked("language"))
             fields = {"done": result} | ({} if language is None else {"language": language})
             return see_other(f"{request.mount}/?{urlencode(fields)}")
@@ -308,12 +314,29 @@ class Panel:
         offered = self._offers_erasure if name == "erase" else self._offers_export
         if not offered or privacy is None:
             raise RefusedError(404, "not_offered", "This is not offered here.")
-        known = _known(visit, ())
+        known = self._known(visit, ())
         if known is None:
             return "failed"
         if not known.is_known:
             raise RefusedError(409, "nobody", "Nothing was sent about you, so that there is nothing to ask for.")
-        return actions.erase(visit, found) if name == "erase" else actions.export(visit)
+        return actions.erase(visit, found, self._owed) if name == "erase" else actions.export(visit, self._owed)
+
+    def _owes(self, visit: Visit) -> bool:
+        """Whether the person's record lacks a number, so that the next page, by another process, could not tell it."""
+        try:
+            return self._owed.is_to(visit.subject_id)
+        except ConsentPanelError as error:
+            note_failure("a request's data subject", error)
+            return False
+
+    def _known(self, visit: Visit, purposes: Sequence[str]) -> ConsentSummary | None:
+        try:
+            owed = self._owed.of(visit.subject_id)
+            known = visit.summary(purposes)
+        except ConsentPanelError as error:
+            note_failure("the panel's look-up", error)
+            return None
+        return attrs.evolve(known, requests=(*known.requests, *owed)) if owed else known
 
     def _within_limits(self, request: Request, visit: Visit, given: Given) -> Given:
         """As much of an answer as is not too often: what is no of it in any case."""
@@ -353,7 +376,7 @@ class Panel:
         self, visit: Visit, found: Shown, *, result: str | None = None, told: str | None = None, looks_up: bool = True
     ) -> Situation:
         settings = settings_of(visit.client)
-        known, names = _known(visit, found.purposes), others_of(visit, found.purposes)
+        known, names = self._known(visit, found.purposes), others_of(visit, found.purposes)
         others = None if known is None else statuses_of(visit, names)
         if known is None or others is None:
             return Situation(
@@ -384,14 +407,6 @@ class Panel:
             regimes=regimes_of(visit),
             is_nobody=not known.is_known,
         )
-
-
-def _known(visit: Visit, purposes: Sequence[str]) -> ConsentSummary | None:
-    try:
-        return visit.summary(purposes)
-    except ConsentPanelError as error:
-        note_failure("the panel's look-up", error)
-        return None
 
 
 def _named(purposes: Sequence[str]) -> tuple[str, ...]:
