@@ -125,6 +125,7 @@ def test_an_erasure_and_a_copy_are_asked_for(open_shop):
         erased = follows("/api/erase", "post", shop.post_json("api/erase"))
         assert [each["kind"] for each in erased["requests"]] == ["retrieval", "deletion"]
         assert shop.registry.status(shop.who, "analytics") is ConsentStatus.DENIED
+        shop.post_json("api", shown(state) | {"all": True})
         vendor.fail(500)
         assert follows("/api/erase", "post", shop.post_json("api/erase"))["result"] == "erase_failed"
 

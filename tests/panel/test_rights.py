@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from consentpanel import ConsentStatus, Mixpanel, PrivacyRequests, SpoolConsumer
+from consentpanel import ConsentRecord, ConsentStatus, Mixpanel, PrivacyRequests, SpoolConsumer
 from consentpanel._visits.rights import requests_in
 from consentpanel.errors import RegistryError
+from consentpanel.panel import Panel
 from consentpanel.registry import RecordingRegistry
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
 from consentpanel.transport import _erasures
@@ -257,3 +260,65 @@ def test_a_program_is_told_the_requests_that_were_taken(vendor):
     with pytest.raises(RegistryError, match="has taken the request") as failed:
         client.withdraw("user-1", erase=True)
     assert [each.task_id for each in failed.value.created] == [*vendor.tasks]
+
+
+# rule 7.3: who asks twice asks for the same
+@pytest.mark.parametrize(("path", "result"), [("erase", "erased"), ("export", "exported")])
+def test_who_asks_twice_is_told_the_first_number(asking, vendor, path, result):
+    asking.answer(analytics="yes")
+    for _ in range(3):
+        assert asking.post(path).header("Location") == f"/privacy/?done={result}"
+        assert asking.state(f"done={result}")["result"] == result
+    (number,) = vendor.tasks
+    assert [each["number"] for each in asking.state()["requests"]] == [number]
+
+
+@pytest.mark.parametrize("path", ["erase", "export"])
+def test_who_asks_twice_at_once_asks_once(asking, vendor, path):
+    asking.answer(analytics="yes")
+    threads = [threading.Thread(target=asking.post, args=(path,)) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert len(vendor.tasks) == 1
+
+
+# rule 7.3: later it is the same for as long as the vendor is at it
+@pytest.mark.parametrize(("path", "key"), [("erase", "deletion_requests"), ("export", "retrieval_requests")])
+def test_what_is_under_way_is_not_asked_for_again(asking, vendor, path, key):
+    asking.account, kind = "user-1", "deletion" if path == "erase" else "retrieval"
+    vendor.tasks["before"] = {"kind": kind, "status": "PENDING", "distinct_ids": ["user-1"]}
+    before = datetime.now(timezone.utc) - timedelta(days=2)
+    purpose = "analytics" if path == "erase" else "data-copy"
+    asking.registry.record(
+        ConsentRecord("user-1", purpose, DENIED, recorded_at=before, source="panel", evidence={key: ["before"]})
+    )
+    asking.post(path)
+    assert [*vendor.tasks] == ["before"]
+    assert asking.state("done=erased" if path == "erase" else "done=exported")["result"] is not None
+    vendor.finish("before")
+    asking.panel = Panel(asking.notice)
+    asking.post(path)
+    assert len(vendor.tasks) == 2
+
+
+def test_what_was_sent_since_is_erased_by_another_request(asking, vendor):
+    asking.answer(analytics="yes")
+    asking.post("erase")
+    asking.answer(analytics="yes")
+    asking.post("erase")
+    assert len(vendor.tasks) == 2
+
+
+def test_no_more_than_one_waits_for_the_first(asking, vendor):
+    asking.answer(analytics="yes")
+    keys = [(kind, asking.who) for kind in ("deletion", "retrieval")]
+    with asking.panel._turns.of(keys[0]), asking.panel._turns.of(keys[1]):
+        for key in keys:
+            asking.panel._turns._turns[key].there += 1
+        assert asking.post("erase").header("Location") == "/privacy/?done=erased"
+        assert json.loads(asking.post_json("api/erase").body)["result"] == "withdrawn"
+        assert asking.post("export").status == 502
+    assert asking.registry.status(asking.who, "analytics") is DENIED
+    assert vendor.tasks == {}

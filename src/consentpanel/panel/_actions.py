@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from consentpanel._consent.records import ConsentStatus, now
 from consentpanel._log import note_failure
 from consentpanel._mixpanel import patience, vendor
-from consentpanel._visits import ConsentSummary, Visit
+from consentpanel._visits import ConsentSummary, VendorRequest, Visit
 from consentpanel.client._consent_calls import purposes_in_use, settings_of
 from consentpanel.client._erasure import NUMBERS, UnnotedError
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
@@ -19,7 +19,7 @@ from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
 from consentpanel.panel._owed import Owed
 from consentpanel.panel._phrases import sensitive_in
 from consentpanel.panel._said import ERASURE
-from consentpanel.privacy_requests import PrivacyRequestError
+from consentpanel.privacy_requests import PrivacyRequestError, PrivacyTask, TaskStatus
 
 #: What becomes of a request, as a status code for programs and for a page that is shown at once.
 STATUS = {
@@ -35,10 +35,13 @@ STATUS = {
 REFUSALS = {"other_site": "refused", "too_often": "too_many"}
 #: What is told on the page after the one that did it.
 TOLD_LATER = frozenset({"saved", "withdrawn", "erased", "exported", "erase_kept", "erase_failed"})
-#: An erasure that is asked for once the transaction around the request is committed: no result yet.
-AWAITS_COMMIT = "awaits_commit"
+#: An erasure that is asked for by another request, or once the transaction around this one is committed: no result yet.
+LATER = "later"
 #: For so long it is told.
 _JUST = timedelta(minutes=10)
+#: For so long whoever asks for a copy again may be told of the one that was asked for.
+_MONTH = timedelta(days=31)
+_UNDER_WAY = frozenset({TaskStatus.PENDING, TaskStatus.STAGING, TaskStatus.STARTED})
 #: Seconds that somebody who asks for something of the vendor waits for it.
 _WITHIN = 5.0
 #: Of these requests few are on their way at a time: others are told so, and lose no thread of the site's.
@@ -132,13 +135,37 @@ def withdraw(visit: Visit, found: Shown | None) -> str:
     return _done("recording a withdrawal", record)
 
 
-def erase(visit: Visit, found: Shown | None, owed: Owed) -> str:
-    """Takes everything back, and asks the vendor to delete what it has; what became of it."""
+def is_asked(known: ConsentSummary, kind: str, look_up: Callable[[VendorRequest], PrivacyTask]) -> VendorRequest | None:
+    """The request that is the same as one that is made now; None where there is none.
+
+    Args:
+        known: What is known of the person.
+        kind: ``"deletion"`` or ``"retrieval"``.
+        look_up: Tells how far one is.
+    """
+    last = next((each for each in reversed(known.requests) if each.kind == kind), None)
+    if last is None or (kind == "deletion" and _has_agreed_since(known, last.recorded_at)):
+        # What was sent since is in no deletion of before.
+        return None
+    is_same = now() - last.recorded_at < _JUST or look_up(last).status in _UNDER_WAY
+    return last if is_same else None
+
+
+def _has_agreed_since(known: ConsentSummary, moment: datetime) -> bool:
+    return any(each.status is ConsentStatus.GRANTED and each.recorded_at > moment for each in known.records)
+
+
+def erase(visit: Visit, found: Shown | None, owed: Owed, asked: VendorRequest | None) -> str:
+    """Takes everything back, and asks the vendor to delete what it has, unless it was asked; what became of it."""
     proof = proof_of(visit, found)
 
     def record() -> str:
         # The request itself stands in the record, also where the vendor does not take it.
         evidence = {**proof.get("evidence", {}), ERASURE: "asked"}
+        if asked is not None:
+            evidence[NUMBERS] = [asked.number]
+            visit.withdraw(source=PANEL, **{**proof, "evidence": evidence})
+            return "erased"
         try:
             with patience.having(patience.for_seconds(_REQUESTS, _WITHIN)):
                 done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
@@ -149,7 +176,7 @@ def erase(visit: Visit, found: Shown | None, owed: Owed) -> str:
             owed.keep(visit.subject_id, error)
             return "erased"
         if done.awaits_commit:
-            return AWAITS_COMMIT
+            return LATER
         if done.is_erasure_kept:
             return "erase_kept"
         return "erased" if done.erasure else "erase_failed"
@@ -172,6 +199,15 @@ def export(visit: Visit, owed: Owed) -> str:
         return "exported"
 
     return _done("a request for a copy", record)
+
+
+def pass_by(kind: str, visit: Visit, found: Shown | None) -> str:
+    """What becomes of a request while the same person makes the same one twice already."""
+    if kind == "retrieval":
+        return "export_failed"
+    result = withdraw(visit, found)
+    # The records tell on the next page what became of it.
+    return LATER if result == "withdrawn" else result
 
 
 def _done(what: str, record: Callable[[], str]) -> str:
@@ -205,7 +241,6 @@ def told(result: str | None, known: ConsentSummary, *, keeps: bool = False) -> s
         return None
     recently = now() - _JUST
     mine = [each for each in known.records if recently < each.recorded_at and each.source in {PANEL, BANNER}]
-    kinds = {each.kind for each in known.requests if recently < each.recorded_at}
     is_refused = bool(mine) and all(status is not ConsentStatus.GRANTED for status in known.statuses.values())
     if result in {"erased", "erase_kept", "erase_failed"}:
         # Of the last one: an earlier one that went through says nothing of it, nor one that failed.
@@ -215,6 +250,6 @@ def told(result: str | None, known: ConsentSummary, *, keeps: bool = False) -> s
     holds = {
         "saved": any(each.purpose in known.statuses for each in mine),
         "withdrawn": is_refused,
-        "exported": "retrieval" in kinds,
+        "exported": any(each.kind == "retrieval" and now() - each.recorded_at < _MONTH for each in known.requests),
     }
     return result if holds[result] else None

@@ -32,6 +32,7 @@ from consentpanel.panel._regimes import regimes_of, under
 from consentpanel.panel._safety import Limiter, Rate, check_origin, check_size
 from consentpanel.panel._situation import Situation, Urls
 from consentpanel.panel._state import is_opt_out_of, others_of, state_now, statuses_of
+from consentpanel.panel._turns import Turns
 from consentpanel.panel._view import BROWSER_PURPOSES, View, view_of
 from consentpanel.transparency import Notice, NoticeArchive
 
@@ -107,6 +108,7 @@ class Panel:
         self._offers_erasure, self._offers_export = offers_erasure, offers_export
         self._browser_purposes = _named(browser_purposes)
         self._limiter, self._look_ups, self._owed = Limiter(rate or Rate()), LookUps(), Owed()
+        self._turns = Turns()
 
     def respond(
         self, request: Request, visit: Visit, hidden: str = "", *, render: Callable[[View], str] | None = None
@@ -261,7 +263,7 @@ class Panel:
             result = actions.save(visit, taken, found, self._kept)
             if taken is not given and result == "saved":
                 result = "yes_failed"
-        if result == actions.AWAITS_COMMIT:
+        if result == actions.LATER:
             # The records tell on the next page what became of it.
             result = "withdrawn" if request.is_json else "erased"
         if result in actions.TOLD_LATER and not request.is_json and not self._owes(visit):
@@ -314,12 +316,25 @@ class Panel:
         offered = self._offers_erasure if name == "erase" else self._offers_export
         if not offered or privacy is None:
             raise RefusedError(404, "not_offered", "This is not offered here.")
+        kind = "deletion" if name == "erase" else "retrieval"
+        try:
+            with self._turns.of((kind, visit.subject_id)) as has_come:
+                return self._asked_vendor(kind, visit, found) if has_come else actions.pass_by(kind, visit, found)
+        except ConsentPanelError as error:
+            note_failure("a request's data subject", error)
+            return "failed"
+
+    def _asked_vendor(self, kind: str, visit: Visit, found: Shown | None) -> str:
         known = self._known(visit, ())
         if known is None:
             return "failed"
         if not known.is_known:
             raise RefusedError(409, "nobody", "Nothing was sent about you, so that there is nothing to ask for.")
-        return actions.erase(visit, found, self._owed) if name == "erase" else actions.export(visit, self._owed)
+        privacy = settings_of(visit.client).privacy
+        asked = actions.is_asked(known, kind, lambda each: self._look_ups.of(privacy, [each])[0])
+        if kind == "deletion":
+            return actions.erase(visit, found, self._owed, asked)
+        return "exported" if asked else actions.export(visit, self._owed)
 
     def _owes(self, visit: Visit) -> bool:
         """Whether the person's record lacks a number, so that the next page, by another process, could not tell it."""
