@@ -405,6 +405,18 @@ def test_what_the_server_has_taken_is_not_sent_twice(visit, site):
     assert site.posted == [("/privacy/", {"all": "no"}, True)]
 
 
+# rule 7.3: the page tells what the vendor was asked for
+@pytest.mark.parametrize("action", ["erase", "export"])
+def test_a_script_that_fails_asks_the_vendor_for_nothing_twice(visit, site, action):
+    page = visit("answered")
+    site.is_broken = True
+    page.execute_script(f"window.isSamePage = true; document.querySelector('form[action$={action}]').requestSubmit()")
+    wait_for(page, "window.isSamePage === undefined && document.readyState === 'complete'")
+    # This site has no such page.
+    assert site.fetched[-1] == "/privacy/"
+    assert site.posted == [(f"/privacy/{action}", {}, True)]
+
+
 @pytest.mark.parametrize("are_on", [True, False])
 def test_an_erasure_is_asked_for_twice_by_keyboard(visit, site, browser, are_on):  # rules 12.1, 12.4
     from selenium.webdriver.common.keys import Keys

@@ -119,6 +119,13 @@
     else form.requestSubmit();
   };
 
+  // Where the page tells what the vendor was asked for, whatever became of the answer: that is not asked for twice. Null for any other form.
+  const pageOfRequest = (form) => {
+    const url = new URL(form.getAttribute("action"), window.location.href);
+    const page = url.pathname.replace(/\/(erase|export)$/, "/");
+    return page === url.pathname ? null : page + url.search;
+  };
+
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (!(form instanceof HTMLFormElement) || !form.dataset.consentpanel || form.dataset.consentpanelFailed) return;
@@ -137,8 +144,10 @@
       change(stateOf(page));
     } catch {
       form.removeAttribute("aria-busy");
+      const asked = pageOfRequest(form);
       // What the server has taken, and leads on from, is not sent to it twice.
       if (answer && answer.ok && answer.redirected) window.location.assign(answer.url);
+      else if (asked) window.location.assign(asked);
       else sendAsAnyForm(form, button);
     }
   });
