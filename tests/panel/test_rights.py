@@ -322,3 +322,48 @@ def test_no_more_than_one_waits_for_the_first(asking, vendor):
         assert asking.post("export").status == 502
     assert asking.registry.status(asking.who, "analytics") is DENIED
     assert vendor.tasks == {}
+
+
+# rule 7.3: what was sent about the visitor before the log-in is the person's too
+@pytest.mark.parametrize("had_answered", [False, True])
+def test_what_was_sent_before_the_log_in_is_erased_and_copied_too(asking, vendor, had_answered):
+    if had_answered:
+        asking.registry.deny("user-1", "analytics", "profiles", "feature_flags")
+    asking.answer(analytics="yes")
+    visitor, asking.account = asking.who, "user-1"
+    visit = asking.visit()
+    visit.log_in()
+    history = len(asking.state()["history"])
+    assert history == (3 if had_answered else 1)
+    asking.post("export")
+    asking.post("erase")
+    assert [each["distinct_ids"] for each in vendor.tasks.values()] == [["user-1", visitor]] * 2
+
+
+# A copy of the cookie gives nobody what was sent about somebody else.
+@pytest.mark.parametrize("answers", [{"analytics": "yes"}, {"analytics": "no"}])
+def test_whoever_logs_in_later_with_that_cookie_gets_nothing_of_it(asking, vendor, answers):
+    asking.answer(analytics="yes")
+    asking.answer(**answers)
+    for asking.account in ("ada", "grace"):
+        asking.visit().log_in()
+        asking.post("export")
+    first, second = (each["distinct_ids"] for each in vendor.tasks.values())
+    assert first[0] == "ada"
+    assert len(first) == 2
+    assert second == ["grace"]
+
+
+def test_an_erasure_that_cannot_know_them_is_told(asking, vendor, monkeypatch):
+    asking.account = "user-1"
+    asking.registry.grant("user-1")
+
+    def broken(*_):
+        raise RegistryError("the database is down")
+
+    visit = asking.visit()
+    monkeypatch.setattr("consentpanel.client._erasure.records_known", broken)
+    with pytest.raises(RegistryError, match="down"):
+        visit.withdraw(erase=True)
+    assert vendor.tasks == {}
+    assert asking.registry.status("user-1", "analytics") is DENIED

@@ -14,6 +14,7 @@ from consentpanel._jobs._loading import add_client, for_client, load
 from consentpanel._jobs._saying import agreed, complain, say, say_json
 from consentpanel._jobs._usage import UsageError
 from consentpanel.client import Mixpanel
+from consentpanel.client._erasure import vendor_ids_of
 from consentpanel.errors import ConsentPanelError
 from consentpanel.privacy_requests import PrivacyRequests, PrivacyTask
 
@@ -86,7 +87,9 @@ def export(arguments: argparse.Namespace) -> int:
 
     def act(ids: Sequence[str], answer: _Answer) -> None:
         settings = client._guard.settings()  # noqa: SLF001 - the command works for the client
-        answer.add(privacy.create_retrieval_of(each for subject_id in ids for each in settings.vendor_ids(subject_id)))
+        answer.add(
+            privacy.create_retrieval_of(each for subject_id in ids for each in vendor_ids_of(settings, subject_id))
+        )
 
     question = "Ask the vendor for the data of {}?"
     return _requested(arguments, privacy, privacy.look_up_retrieval, question, act)

@@ -22,6 +22,7 @@ from consentpanel.client._consent_calls import registry_of
 from consentpanel.cmp._answers import Reader
 from consentpanel.errors import ConsentPanelError, RegistryError
 from consentpanel.registry import carry_over
+from consentpanel.registry._carry_over import APART
 from consentpanel.registry._recording import after_commit
 from consentpanel.registry._writing import record_all, records_known
 
@@ -195,6 +196,9 @@ class Person:
             # A copy of the cookie, in whoever's hands, gives nobody anything.
             last = {each.purpose: each for each in records_known(registry, visitor)}
             ended = [each.purpose for each in last.values() if each.status is ConsentStatus.GRANTED]
+            if last and not any(each.source == "login" for each in last.values()):
+                # Nor does it make anybody else the one of whom something was sent.
+                ended = ended or [APART]
             record_all(
                 registry,
                 [ConsentRecord(visitor, each, ConsentStatus.UNKNOWN, source="login") for each in ended],

@@ -8,17 +8,17 @@ from typing import Any
 
 import attrs
 
-from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of, settings_of
-from consentpanel.client._erasure import NUMBERS, note_numbers
+from consentpanel.client._erasure import NUMBERS, note_numbers, vendor_ids_of
 from consentpanel.errors import ConfigurationError, InvalidRecordError
 from consentpanel.privacy_requests import PrivacyTask
+from consentpanel.registry._carry_over import APART
 from consentpanel.registry._writing import record_all
 
 #: The purpose of the record of a request for a copy: no call is for it, and its status says nothing.
-COPY = Purpose("data-copy")
+COPY = APART
 #: Stands in its evidence for the vendor's numbers of the requests, as `NUMBERS` in that of a denial.
 COPY_NUMBERS = "retrieval_requests"
 _KINDS = {NUMBERS: "deletion", COPY_NUMBERS: "retrieval"}
@@ -70,7 +70,7 @@ def ask_for_copy(client: Mixpanel, subject: str | None, fields: Mapping[str, Any
         raise ConfigurationError("a copy of the data needs privacy=PrivacyRequests(...) in the client or configure()")
     if subject is None:
         raise InvalidRecordError("the vendor has nothing about a visitor who has no id: there is nothing to ask for")
-    tasks = settings.privacy.create_retrieval_of(settings.vendor_ids(subject), waits=False)
+    tasks = settings.privacy.create_retrieval_of(vendor_ids_of(settings, subject), waits=False)
     evidence = {**fields.get("evidence", {}), COPY_NUMBERS: [task.task_id for task in tasks]}
     said: dict[str, Any] = {**fields, "evidence": evidence}
     record = ConsentRecord(subject, COPY, ConsentStatus.UNKNOWN, **said)

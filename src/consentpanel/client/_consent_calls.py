@@ -13,7 +13,7 @@ from consentpanel._consent.ids import BUILT_IN_PURPOSES, Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision, Outcome, Reason
 from consentpanel._mixpanel import vendor
-from consentpanel.client._erasure import Erasure, note_numbers
+from consentpanel.client._erasure import Erasure, note_numbers, vendor_ids_of
 from consentpanel.client._signatures import VendorCalls
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
 from consentpanel.registry._recording import after_commit
@@ -147,7 +147,7 @@ class ConsentCalls(VendorCalls):
     ) -> tuple[tuple[PrivacyTask, ...], bool]:
         """What was asked of the vendor, and whether the request waits in a spool because the vendor has not taken it."""
         fields = not_outlived(settings.registry, subject_id, fields)
-        erasure = Erasure(subject_key(subject_id), settings.vendor_ids(subject_id), purposes, fields)
+        erasure = Erasure(subject_key(subject_id), vendor_ids_of(settings, subject_id), purposes, fields)
         for spool in self._sealed.own_spools[:1]:
             # Where the file fails the vendor is asked as without one.
             with suppress(vendor.MixpanelException):

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from consentpanel._consent.ids import Purpose
+from consentpanel._consent.ids import Purpose, subject_key
 from consentpanel._consent.records import ConsentStatus
 from consentpanel._consent.standing import in_order
 from consentpanel._log import LOGGER
 from consentpanel.errors import ConfigurationError, InvalidRecordError, RegistryError
+from consentpanel.registry._carry_over import carried_from
 from consentpanel.registry._protocol import LacksMethodError
-from consentpanel.registry._writing import history_of, say
+from consentpanel.registry._writing import history_of, records_known, say
 
 if TYPE_CHECKING:
     from consentpanel.client._settings import Settings
@@ -54,6 +55,20 @@ def note_numbers(created: tuple[PrivacyTask, ...], note: Callable[[], None]) -> 
         "the vendor's numbers of requests could not be recorded: %s", ", ".join(each.task_id for each in created)
     )
     raise UnnotedError(created, note)
+
+
+def vendor_ids_of(settings: Settings, subject_id: Any) -> tuple[str, ...]:
+    """Every id by which the vendor may know a person: those of the visitors too whose answers have become the person's.
+
+    Raises:
+        RegistryError: The registry failed, so that nobody knows what these are.
+        InvalidRecordError: It is no id.
+    """
+    people = [subject_key(subject_id)]
+    for each in people:
+        # It grows as it is gone through.
+        people += [other for other in carried_from(records_known(settings.registry, each)) if other not in people]
+    return tuple(dict.fromkeys(found for each in people for found in settings.vendor_ids(each)))
 
 
 #: The fields of a denial that are kept with the request.

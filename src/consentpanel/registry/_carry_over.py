@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,10 @@ from consentpanel.registry.callable import as_registry
 
 _SOURCE = "login"
 _EVIDENCE = "record_id"
+#: Stands in the evidence for the visitor, by whose id the vendor may have been sent something.
+_VISITOR = "visitor"
+#: The purpose of records of which no call is for it, and whose status says nothing.
+APART = Purpose("data-copy")
 
 
 def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[ConsentRecord]:
@@ -28,8 +33,10 @@ def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[Co
     the account has never granted nor denied, and only one that holds now: neither expired nor of an older policy
     version. What was carried over once is not carried over again, so an answer that the account gives later stays.
 
-    The new records say ``source="login"`` and name the visitor's record in their evidence, as ``{"record_id": "..."}``.
-    They are of this moment, and keep `expires_at`, `policy_version` and `jurisdiction`.
+    The new records say ``source="login"`` and name the visitor and the visitor's record in their evidence, as
+    ``{"record_id": "...", "visitor": "..."}``: an erasure of the account, or a copy for it, is of what was sent about the visitor too.
+    They are of this moment, and keep `expires_at`, `policy_version` and `jurisdiction`. Where nothing is carried over of a visitor
+    who had said something, a record with the purpose ``data-copy``, which is not returned, names the visitor.
 
     Args:
         registry: A registry with `status`, `record` and `history`.
@@ -70,6 +77,8 @@ def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[Co
     answered = {record.purpose for record in theirs if record.status is not ConsentStatus.UNKNOWN}
     latest = latest_of(theirs)
     said = in_order(history_of(registry, visitor)) or _kept_objections(registry, visitor)
+    # Whoever comes later has a copy of the cookie, and no right to what was sent about somebody else.
+    is_taken = any(record.source == _SOURCE and record.status is ConsentStatus.UNKNOWN for record in said)
     deciding: dict[Purpose, ConsentRecord] = {record.purpose: record for record in said}
     max_age = getattr(registry, "max_age", None)
     ages = max_age if isinstance(max_age, MaxAge) else None
@@ -83,7 +92,11 @@ def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[Co
                 # It ends when the visitor's would, and not later for having been carried.
                 expires_at=_end_of(record, ages),
                 source=_SOURCE,
-                evidence={_EVIDENCE: record.record_id, **({GPC: True} if is_in_spite(said, purpose) else {})},
+                evidence={
+                    _EVIDENCE: record.record_id,
+                    **({} if is_taken else {_VISITOR: visitor}),
+                    **({GPC: True} if is_in_spite(said, purpose) else {}),
+                },
                 record_id=new_record_id(),
             ),
             latest,
@@ -97,7 +110,17 @@ def carry_over(registry: Any, from_id: Any, to_id: Any, **where: Any) -> list[Co
     ]
     if records:
         record_all(registry, records, **where)
+    elif said and not is_taken and visitor not in carried_from(theirs):
+        evidence = {_VISITOR: visitor}
+        named = ConsentRecord(account, APART, ConsentStatus.UNKNOWN, source=_SOURCE, evidence=evidence)
+        record_all(registry, [named], **where)
     return records
+
+
+def carried_from(records: Iterable[ConsentRecord]) -> list[str]:
+    """The visitors whose answers have become those of the account that the records are of, each once."""
+    found = [record.evidence.get(_VISITOR) for record in records if record.source == _SOURCE]
+    return list(dict.fromkeys(each for each in found if isinstance(each, str)))
 
 
 def _holds(registry: Any, visitor: str, account: str, record: ConsentRecord, *, is_strict: bool) -> bool:
