@@ -137,6 +137,19 @@ def test_nothing_chosen_is_told_and_changes_nothing(shop):
     assert shop.who is None
 
 
+# rule 12.1: a no to all is one to everything that is or could be sent, on the page or not
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_a_no_to_all_is_a_no_to_what_is_not_on_the_page(open_shop, is_stale):
+    shop = open_shop(account="user-1", client={"purposes": {"Ad seen": "marketing"}})
+    shop.registry.grant("user-1", "analytics", "marketing", "newsletter")
+    stale = {"version": "3"} if is_stale else {}
+    assert shop.post("", {**shop.shown(), "all": "no", **stale}).status == 303
+    for purpose in ("analytics", "profiles", "feature_flags", "marketing", "newsletter"):
+        assert shop.registry.status("user-1", purpose) is DENIED
+    assert shop.client.track("user-1", "Ad seen").outcome.value == "dropped"
+    assert shop.state("done=saved")["result"] == "saved"
+
+
 # rule 12.1: take back everything
 def test_everything_is_taken_back(shop):
     shop.post("", shop.shown() | {"all": "yes"})

@@ -93,7 +93,7 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
         said, result = answers, "saved"
         try:
             kept.keep(proof["policy_version"], found)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - an archive is anybody's
             note_failure("the archive of notices", error)
             if any(answers.values()):
                 # A yes to a text that nobody could show later proves nothing; a no needs no proof.
@@ -101,7 +101,11 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
                 result = "yes_failed"
         if not said:
             return "failed"
-        visit.answer(said, source=found.source, covers_held=given.covers_held and found.has_box, **proof)
+        if given.all is False:
+            # Also what is not on the page: an older yes, or what is sent unless somebody objects.
+            visit.withdraw(source=found.source, **proof)
+        else:
+            visit.answer(said, source=found.source, covers_held=given.covers_held and found.has_box, **proof)
         return result
 
     return _done("recording an answer", record)
@@ -117,7 +121,10 @@ def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
     spoken = {"policy_version": named.get("notice"), "language": named.get("language"), "evidence": {"said_to": named}}
 
     def record() -> str:
-        visit.answer(dict.fromkeys(noes, False), source=PANEL, **spoken)  # type: ignore[arg-type]
+        if given.all is False:
+            visit.withdraw(source=PANEL, **spoken)
+        else:
+            visit.answer(dict.fromkeys(noes, False), source=PANEL, **spoken)  # type: ignore[arg-type]
         if not given.has_yes:
             return "saved"
         return "yes_failed" if present is None else "no_saved"
