@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, keep
+from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, PrivacyRequests, keep
 from consentpanel.errors import ConfigurationError
 from consentpanel.panel import Panel, Request
 from consentpanel.panel._notices import Notices
 from consentpanel.panel._page import shown
 from consentpanel.registry import CachedRegistry, CallableRegistry, MaxAge, MemoryRegistry
-from consentpanel.testing import FakeTransport
+from consentpanel.testing import FakePrivacyAPI, FakeTransport
 from consentpanel.transparency import NoticeArchive, notice
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
@@ -154,7 +154,7 @@ def test_a_no_to_all_is_a_no_to_what_is_not_on_the_page(open_shop, is_stale):
 def test_everything_is_taken_back(shop):
     shop.post("", shop.shown() | {"all": "yes"})
     shop.registry.grant(shop.who, "newsletter")
-    found = shop.post("withdraw")
+    found = shop.post("withdraw", shop.shown())
     assert found.header("Location") == "/privacy/?done=withdrawn"
     assert set(statuses(shop).values()) == {DENIED}
     assert shop.registry.status(shop.who, "newsletter") is DENIED
@@ -162,6 +162,28 @@ def test_everything_is_taken_back(shop):
     assert (last.source, last.language, last.policy_version) == ("panel", "en", "4")
     assert last.evidence["notice"] == "4"
     assert shop.state("done=withdrawn")["result"] == "withdrawn"
+
+
+# rule 12.6: what a form does not show is claimed by no record
+@pytest.mark.parametrize("path", ["withdraw", "erase"])
+@pytest.mark.parametrize(
+    ("given", "said_to"),
+    [
+        ({}, None),
+        ({"version": "3", "language": "de", "shown": "0" * 64}, {"notice": "3", "language": "de", "shown": "0" * 64}),
+        ({"version": "\n", "all": "perhaps"}, None),
+    ],
+)
+def test_a_withdrawal_claims_no_other_text_than_its_forms(open_shop, path, given, said_to):
+    with FakePrivacyAPI() as vendor:
+        shop = open_shop(privacy=PrivacyRequests("TOKEN", "OAUTH", host=vendor.url))
+        shop.answer(analytics="yes")
+        assert shop.post(path, given).status == 303
+        assert len(vendor.tasks) == (path == "erase")
+    last = shop.records[-1]
+    assert (last.policy_version, last.language) == (("3", "de") if said_to else (None, None))
+    assert (last.evidence.get("said_to") or None) == said_to
+    assert not {"shown", "notice"} & last.evidence.keys()
 
 
 # rule 12.2: by Accept-Language, unless a language is asked for by name

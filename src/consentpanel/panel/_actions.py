@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -117,14 +117,13 @@ def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
     noes = given.noes(known if present is None else present.purposes, known)
     if not noes:
         return "failed" if present is None else "changed"
-    named = given.said_to()
-    spoken = {"policy_version": named.get("notice"), "language": named.get("language"), "evidence": {"said_to": named}}
+    spoken = _claim_of(given)
 
     def record() -> str:
         if given.all is False:
             visit.withdraw(source=PANEL, **spoken)
         else:
-            visit.answer(dict.fromkeys(noes, False), source=PANEL, **spoken)  # type: ignore[arg-type]
+            visit.answer(dict.fromkeys(noes, False), source=PANEL, **spoken)
         if not given.has_yes:
             return "saved"
         return "yes_failed" if present is None else "no_saved"
@@ -132,11 +131,11 @@ def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
     return _done("recording an answer", record)
 
 
-def withdraw(visit: Visit, found: Shown | None) -> str:
+def withdraw(visit: Visit, proof: Mapping[str, Any]) -> str:
     """Takes everything back; what became of it."""
 
     def record() -> str:
-        visit.withdraw(source=PANEL, **proof_of(visit, found))
+        visit.withdraw(source=PANEL, **proof)
         return "withdrawn"
 
     return _done("recording a withdrawal", record)
@@ -162,9 +161,8 @@ def _has_agreed_since(known: ConsentSummary, moment: datetime) -> bool:
     return any(each.status is ConsentStatus.GRANTED and each.recorded_at > moment for each in known.records)
 
 
-def erase(visit: Visit, found: Shown | None, owed: Owed, asked: VendorRequest | None) -> str:
+def erase(visit: Visit, proof: Mapping[str, Any], owed: Owed, asked: VendorRequest | None) -> str:
     """Takes everything back, and asks the vendor to delete what it has, unless it was asked; what became of it."""
-    proof = proof_of(visit, found)
 
     def record() -> str:
         # The request itself stands in the record, also where the vendor does not take it.
@@ -208,11 +206,11 @@ def export(visit: Visit, owed: Owed) -> str:
     return _done("a request for a copy", record)
 
 
-def pass_by(kind: str, visit: Visit, found: Shown | None) -> str:
+def pass_by(kind: str, visit: Visit, proof: Mapping[str, Any]) -> str:
     """What becomes of a request while the same person makes the same one twice already."""
     if kind == "retrieval":
         return "export_failed"
-    result = withdraw(visit, found)
+    result = withdraw(visit, proof)
     # The records tell on the next page what became of it.
     return LATER if result == "withdrawn" else result
 
@@ -227,14 +225,24 @@ def _done(what: str, record: Callable[[], str]) -> str:
     return "failed"
 
 
-def proof_of(visit: Visit, found: Shown | None) -> dict[str, Any]:
+def proof_of_form(visit: Visit, named: Given | None, present: Shown | None) -> dict[str, Any]:
+    """What proves a withdrawal or a request: what is shown now, where the form names that; else what it names, as its claim."""
+    found = None if named is None or present is None else seen_in(named, present)
+    return _claim_of(named) if found is None else proof_of(visit, found)
+
+
+def _claim_of(given: Given | None) -> dict[str, Any]:
+    named = {} if given is None else given.said_to()
+    evidence = {} if given is None else {"said_to": named}
+    return {"policy_version": named.get("notice"), "language": named.get("language"), "evidence": evidence}
+
+
+def proof_of(visit: Visit, found: Shown) -> dict[str, Any]:
     """What proves an answer: to which version it is, in which language, and what was shown.
 
     The version is the one that the registry asks for, which is the only one that it takes a grant to; where it asks for none, the
-    notice's. The notice's own stands in the evidence in any case. Where nothing could be shown, nothing is claimed.
+    notice's. The notice's own stands in the evidence in any case.
     """
-    if found is None:
-        return {}
     return {
         "policy_version": visit.policy_version or found.notice.version,
         "language": found.notice.language,

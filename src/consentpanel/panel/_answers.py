@@ -97,6 +97,14 @@ def given_in(request: Request) -> Given:
     return _of_json(object_in(request)) if request.is_json else _of_form(request)
 
 
+def named_in(request: Request) -> Given | None:
+    """The text that the form of a withdrawal or a request names; None where it names none that can be read: it is heeded all the same."""
+    try:
+        return given_in(request)
+    except RefusedError:
+        return None
+
+
 def _of_form(request: Request) -> Given:
     if request.content_type != FORM:
         raise RefusedError(415, "wrong_type", f"The form must be sent as {FORM}. Nothing was saved.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from consentpanel.client._consent_calls import keeps_erasures, settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
-from consentpanel.panel._answers import Given, given_in, object_in
+from consentpanel.panel._answers import Given, given_in, named_in, object_in
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
@@ -107,8 +107,8 @@ class Panel:
         self._kept = Kept(archive, earlier)
         self._offers_erasure, self._offers_export = offers_erasure, offers_export
         self._browser_purposes = _named(browser_purposes)
-        self._limiter, self._look_ups, self._owed = Limiter(rate or Rate()), LookUps(), Owed()
-        self._turns = Turns()
+        self._limiter, self._look_ups = Limiter(rate or Rate()), LookUps()
+        self._owed, self._turns = Owed(), Turns()
 
     def respond(
         self, request: Request, visit: Visit, hidden: str = "", *, render: Callable[[View], str] | None = None
@@ -255,8 +255,10 @@ class Panel:
         if given is None:
             self._limit(request, visit, _DEAR if name in {"erase", "export"} else 1, says_no=name == "withdraw")
             # It can be taken back also where nothing can be shown.
-            found = self._shown_if_any(request, visit)
-            result = self._asked(name, visit, found and found.under(regimes_of(visit)))
+            named = named_in(request)
+            found = self._shown_if_any(request, visit, named.language if named else None)
+            found = found and found.under(regimes_of(visit))
+            result = self._asked(name, visit, actions.proof_of_form(visit, named, found))
         else:
             taken = self._within_limits(request, visit, given)
             found = self._shown_if_any(request, visit, given.language)
@@ -309,9 +311,9 @@ class Panel:
     def _view(self, request: Request, found: Shown, situation: Situation) -> View:
         return view_of(found.notice, situation, self.urls(request), now=now(), browser_purposes=self._browser_purposes)
 
-    def _asked(self, name: str, visit: Visit, found: Shown | None) -> str:
+    def _asked(self, name: str, visit: Visit, proof: Mapping[str, Any]) -> str:
         if name == "withdraw":
-            return actions.withdraw(visit, found)
+            return actions.withdraw(visit, proof)
         privacy = settings_of(visit.client).privacy
         offered = self._offers_erasure if name == "erase" else self._offers_export
         if not offered or privacy is None:
@@ -319,12 +321,12 @@ class Panel:
         kind = "deletion" if name == "erase" else "retrieval"
         try:
             with self._turns.of((kind, visit.subject_id)) as has_come:
-                return self._asked_vendor(kind, visit, found) if has_come else actions.pass_by(kind, visit, found)
+                return self._asked_vendor(kind, visit, proof) if has_come else actions.pass_by(kind, visit, proof)
         except ConsentPanelError as error:
             note_failure("a request's data subject", error)
             return "failed"
 
-    def _asked_vendor(self, kind: str, visit: Visit, found: Shown | None) -> str:
+    def _asked_vendor(self, kind: str, visit: Visit, proof: Mapping[str, Any]) -> str:
         known = self._known(visit, ())
         if known is None:
             return "failed"
@@ -333,7 +335,7 @@ class Panel:
         privacy = settings_of(visit.client).privacy
         asked = actions.is_asked(known, kind, lambda each: self._look_ups.of(privacy, [each])[0])
         if kind == "deletion":
-            return actions.erase(visit, found, self._owed, asked)
+            return actions.erase(visit, proof, self._owed, asked)
         return "exported" if asked else actions.export(visit, self._owed)
 
     def _owes(self, visit: Visit) -> bool:
