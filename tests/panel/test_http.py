@@ -10,9 +10,10 @@ from functools import partial
 from urllib.parse import urlencode
 
 import pytest
+from mixpanel import MixpanelException
 
 from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, PrivacyRequests, keep
-from consentpanel.errors import ConfigurationError
+from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.panel import Panel, Request
 from consentpanel.panel._notices import Notices
 from consentpanel.panel._page import shown
@@ -510,3 +511,64 @@ def test_arguments_that_cannot_work_are_refused(arguments, match):
 def test_a_function_that_makes_no_notice_is_told(caplog):
     with pytest.raises(ConfigurationError, match="cannot be made"):
         Notices(lambda language: "text").of("en", Mixpanel("T", FakeTransport()), "/privacy/")
+
+
+class Five:
+    """Records one purpose after the other, as many as it is told to."""
+
+    def __init__(self):
+        self.rows, self.left = [], 100
+
+    def status(self, subject_id, purpose, *, at=None):
+        mine = [each.status for each in self.history(subject_id) if each.purpose == purpose]
+        return mine[-1] if mine else UNKNOWN
+
+    def statuses(self, subject_ids, purpose, *, at=None):
+        return {each: self.status(each, purpose) for each in subject_ids}
+
+    def record(self, record):
+        if not self.left:
+            raise RegistryError("the database is down")
+        self.left -= 1
+        self.rows.append(record)
+
+    def history(self, subject_id):
+        return [each for each in self.rows if each.subject_id == subject_id]
+
+
+# rule 12.1: after a failure it is told what the records show
+@pytest.mark.parametrize(
+    ("answers", "left", "result"),
+    [
+        ({"analytics": "yes", "profiles": "yes"}, 0, "failed"),
+        ({"analytics": "yes", "profiles": "yes"}, 1, "part_saved"),
+        ({"analytics": "no", "profiles": "yes"}, 1, "yes_failed"),
+        ({"analytics": "no", "profiles": "no"}, 1, "part_saved"),
+    ],
+)
+def test_a_part_that_was_saved_is_told(open_shop, answers, left, result):
+    shop = open_shop(Five(), account="user-1")
+    shop.registry.left = left
+    said = {"notice_version": "4", "language": "en", "shown": shop.shown()["shown"]}
+    found = shop.post_json("api", said | {"answers": {name: each == "yes" for name, each in answers.items()}})
+    assert (found.status, json.loads(found.body)["result"]) == (503, result)
+
+
+# rule 12.1: a no is told as saved where nothing but the discarding of what waits has failed
+def test_a_buffer_that_fails_hides_no_no(open_shop):
+    class Broken(FakeTransport):
+        def purge(self, *_, **__):
+            raise MixpanelException("down")
+
+    with FakePrivacyAPI() as vendor:
+        privacy = PrivacyRequests("TOKEN", "OAUTH", host=vendor.url)
+        shop = open_shop(consumer=Broken(), account="user-1", privacy=privacy)
+        for path, fields, done in (
+            ("", shop.shown() | {"all": "no"}, "saved"),
+            ("", {"answer.analytics": "no"}, "saved"),
+            ("withdraw", {}, "withdrawn"),
+            ("erase", {}, "erase_failed"),
+        ):
+            shop.registry.grant("user-1")
+            assert shop.post(path, fields).header("Location") == f"/privacy/?done={done}"
+            assert shop.registry.status("user-1", "analytics") is DENIED

@@ -13,7 +13,7 @@ from consentpanel._mixpanel import patience, vendor
 from consentpanel._visits import ConsentSummary, VendorRequest, Visit
 from consentpanel.client._consent_calls import purposes_in_use, settings_of
 from consentpanel.client._erasure import NUMBERS, UnnotedError
-from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
+from consentpanel.errors import ConsentPanelError
 from consentpanel.panel._answers import Given
 from consentpanel.panel._notices import BANNER, PANEL, Kept, Shown
 from consentpanel.panel._owed import Owed
@@ -29,7 +29,7 @@ STATUS = {
     "incomplete": 422,
     "erase_failed": 502,
     "export_failed": 502,
-    **dict.fromkeys(("failed", "yes_failed"), 503),
+    **dict.fromkeys(("failed", "yes_failed", "part_saved"), 503),
 }
 #: What people are told whose request was refused, by its code.
 REFUSALS = {"other_site": "refused", "too_often": "too_many"}
@@ -108,7 +108,21 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
             visit.answer(said, source=found.source, covers_held=given.covers_held and found.has_box, **proof)
         return result
 
-    return _done("recording an answer", record)
+    began = now()
+    return _done("recording an answer", record, lambda: _recorded(visit, answers, began))
+
+
+def _recorded(visit: Visit, said: Mapping[str, bool], began: datetime) -> str:
+    """What the records show of an answer after a failure."""
+    known = visit.summary(said)
+    last = {str(each.purpose): each for each in known.records if each.recorded_at >= began}
+    wanted = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED}
+    saved = {each for each, answer in said.items() if each in last and last[each].status is wanted[answer]}
+    if len(saved) == len(said):
+        return "saved"
+    if not saved:
+        return "failed"
+    return "yes_failed" if saved == {each for each, answer in said.items() if not answer} else "part_saved"
 
 
 def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
@@ -128,14 +142,23 @@ def _save_noes(visit: Visit, given: Given, present: Shown | None) -> str:
             return "saved"
         return "yes_failed" if present is None else "no_saved"
 
-    return _done("recording an answer", record)
+    def found() -> str:
+        result = _recorded(visit, dict.fromkeys(map(str, noes), False), began)
+        return "no_saved" if result == "saved" and given.has_yes else result
+
+    began = now()
+    return _done("recording an answer", record, found)
 
 
 def withdraw(visit: Visit, proof: Mapping[str, Any]) -> str:
     """Takes everything back; what became of it."""
 
     def record() -> str:
-        visit.withdraw(source=PANEL, **proof)
+        try:
+            visit.withdraw(source=PANEL, **proof)
+        except vendor.MixpanelException as error:
+            # The denial is recorded.
+            note_failure("discarding what waits", error)
         return "withdrawn"
 
     return _done("recording a withdrawal", record)
@@ -169,12 +192,13 @@ def erase(visit: Visit, proof: Mapping[str, Any], owed: Owed, asked: VendorReque
         evidence = {**proof.get("evidence", {}), ERASURE: "asked"}
         if asked is not None:
             evidence[NUMBERS] = [asked.number]
-            visit.withdraw(source=PANEL, **{**proof, "evidence": evidence})
-            return "erased"
+            result = withdraw(visit, {**proof, "evidence": evidence})
+            return "erased" if result == "withdrawn" else result
         try:
             with patience.having(patience.for_seconds(_REQUESTS, _WITHIN)):
                 done = visit.withdraw(source=PANEL, erase=True, **{**proof, "evidence": evidence})
-        except PrivacyRequestError as error:
+        except (PrivacyRequestError, vendor.MixpanelException) as error:
+            # The denial is recorded, whatever else failed.
             note_failure("a request to the vendor", error)
             return "erase_failed"
         except UnnotedError as error:
@@ -215,19 +239,21 @@ def pass_by(kind: str, visit: Visit, proof: Mapping[str, Any]) -> str:
     return LATER if result == "withdrawn" else result
 
 
-def _done(what: str, record: Callable[[], str]) -> str:
+def _done(what: str, record: Callable[[], str], shown: Callable[[], str] | None = None) -> str:
     try:
         return record()
-    except (InvalidRecordError, ConfigurationError) as error:
-        note_failure(what, error)
     except (ConsentPanelError, vendor.MixpanelException) as error:
         note_failure(what, error)
+    try:
+        return "failed" if shown is None else shown()
+    except ConsentPanelError as error:
+        note_failure("looking up what was recorded", error)
     return "failed"
 
 
 def proof_of_form(visit: Visit, named: Given | None, present: Shown | None) -> dict[str, Any]:
     """What proves a withdrawal or a request: what is shown now, where the form names that; else what it names, as its claim."""
-    found = None if named is None or present is None else seen_in(named, present)
+    found = None if named is None or present is None else seen_in(named, present, minutes_held(visit))
     return _claim_of(named) if found is None else proof_of(visit, found)
 
 

@@ -70,6 +70,7 @@ RESULTS = (
     "changed",
     "no_saved",
     "yes_failed",
+    "part_saved",
     "incomplete",
     "too_many",
     "refused",

@@ -25,6 +25,7 @@ _FAILURES = {
     "changed": "panel.error.changed",
     "no_saved": "panel.error.changed.no_saved",
     "yes_failed": "panel.error.yes_failed",
+    "part_saved": "panel.error.part_saved",
     "incomplete": "panel.error.incomplete",
     "too_many": "panel.error.too_many",
     "refused": "panel.error.refused",

@@ -91,6 +91,9 @@ PANEL_SENTENCES: Mapping[str, str] = MappingProxyType(
             "again."
         ),
         "panel.error.yes_failed": "Your no is saved. Your yes could not be saved: please try again.",
+        "panel.error.part_saved": (
+            "Only a part of your answer could be saved. What holds now is shown here: please look and answer again."
+        ),
         "panel.error.too_many": (
             "Too many requests have come from you in a short time. Nothing was saved: please wait a little and try "
             "again."
