@@ -93,7 +93,7 @@ def test_what_was_shown_is_of_the_persons_own_regime(elsewhere, samples):
 
 def test_a_withdrawal_names_the_text_of_the_persons_own_regime(elsewhere):
     elsewhere.account = "american"
-    elsewhere.post("withdraw")
+    elsewhere.post("withdraw", elsewhere.shown())
     assert elsewhere.registry.history("american")[-1].evidence["shown"] == elsewhere.shown()["shown"]
 
 
