@@ -12,7 +12,8 @@ from consentpanel._exports import name_all
 from consentpanel._log import note_failure
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import key_of
-from consentpanel._visits.set_cookie import set_cookie
+from consentpanel._visits.for_all import may_be_for_all
+from consentpanel._visits.set_cookie import with_cookie
 from consentpanel._visits.setting import Options, secrets_of, visit_options_of
 from consentpanel.client import Mixpanel
 from consentpanel.cmp import Answers
@@ -88,13 +89,14 @@ class PanelApp:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers a request."""
         visit = self._visit(environ)
-        visit.heed()
+        if not (is_open := may_be_for_all(environ.get("PATH_INFO", ""))):
+            visit.heed()
         found = self.panel.respond(self._request(environ), visit)
+        if is_open:
+            visit.heed()
         visit.has_begun = True
-        headers = list(found.headers)
-        if (value := set_cookie(visit, is_secure=environ.get("wsgi.url_scheme") == "https")) is not None:
-            headers.append(("Set-Cookie", value))
-        start_response(_line(found), headers)
+        is_secure = environ.get("wsgi.url_scheme") == "https"
+        start_response(_line(found), with_cookie(found.headers, visit, is_secure=is_secure))
         self._flush()
         return [found.body]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +21,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from consentpanel import ConfigurationError, ConsentStatus, FieldPolicy, PrivacyRequests
+from consentpanel.cmp import Klaro
 from consentpanel.django import DjangoRegistry
 from consentpanel.django.forms import ConsentForm
 from consentpanel.panel import Panel, Request, page_of
@@ -279,3 +281,17 @@ def test_an_erasure_that_waits_for_a_commit_is_told_by_what_became_of_it(vendor,
             assert found["Location"] == "/privacy/?done=erased"
             result = "erase_failed" if is_down else "erased"
             assert browser.get("/privacy/api?done=erased").json()["result"] == result
+
+
+# rule 12.2: what a cache may keep for all is of nobody in particular
+@pytest.mark.parametrize("path", ["notice", "panel.css", "openapi.json"])
+def test_what_is_the_same_for_all_makes_no_visitor(vendor: FakeTransport, notice_in: Any, path: str):
+    answers = [Klaro({"mixpanel": "analytics"})]
+    with override_settings(CONSENTPANEL=configured(vendor, NOTICE=notice_in, STRICT_RECORDS=False, ANSWERS=answers)):
+        browser = Client()
+        browser.cookies["klaro"] = quote(json.dumps({"mixpanel": True}))
+        found = browser.get(f"/privacy/{path}")
+        assert found.status_code == 200
+        assert "consentpanel" not in found.cookies
+        assert "Cookie" not in found.get("Vary", "")
+        assert "consentpanel" in browser.get("/privacy/").cookies

@@ -226,7 +226,7 @@ class Visit(Recording):
 
     def heed(self) -> None:
         """Heeds what the browser says by itself: a consent tool's answers, and then Global Privacy Control; raises nothing."""
-        if not self.says_something:
+        if not self.says_something or self.is_for_all:
             return
         with self._lock:
             self._unheard.clear()

@@ -93,6 +93,8 @@ class Person:
         self.was_asked = False
         #: Whether the response has begun, so that no cookie can be set any more.
         self.has_begun = False
+        #: Whether the response is the same for all: nothing that is about this person may stand in it, or come of it.
+        self.is_for_all = False
         self._is_new = self._is_over = False
         #: A visitor whose answers could not be made the account's.
         self._left_behind: str | None = None
@@ -157,6 +159,8 @@ class Person:
     @property
     def cookie_to_set(self) -> str | None:
         """The value that the response is to give the visitors' cookie; None to leave it as it is."""
+        if self.is_for_all:
+            return None
         is_taken_back = self._pending is not None and self._pending() is None
         named = (self._visitor or self._left_behind) if self._is_new and not is_taken_back else None
         if named is not None:
@@ -168,7 +172,7 @@ class Person:
     @property
     def is_cookie_over(self) -> bool:
         """Whether the response is to delete the visitors' cookie."""
-        return self._had_cookie and self._is_over and self.cookie_to_set is None
+        return self._had_cookie and self._is_over and not self.is_for_all and self.cookie_to_set is None
 
     def _mark(self) -> None:
         """Has the cookie say that what the tools show now is nobody else's."""

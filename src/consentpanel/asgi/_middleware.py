@@ -10,6 +10,7 @@ from consentpanel._consent.gpc import is_said
 from consentpanel._log import note_failure, warn_once
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in, key_of
+from consentpanel._visits.for_all import may_be_for_all
 from consentpanel._visits.setting import Options, secrets_of, visit_options_of
 from consentpanel.asgi._consent import Account, RequestConsent, serving
 from consentpanel.asgi._headers import with_cookie
@@ -138,8 +139,11 @@ class ConsentMiddleware:
         scope["state"] = state = scope.get("state") or {}
         state["consent"] = consent
         is_http, is_secure = scope["type"] == "http", scope.get("scheme") in {"https", "wss"}
+        is_open = is_http and may_be_for_all(scope.get("path", ""))
 
         async def sent(message: Message) -> None:
+            if is_open and message["type"] in _BEGINS:
+                await consent._heed()  # noqa: SLF001 - ours
             if message["type"] in _BEGINS:
                 visit.has_begun = True
             if message["type"] in _STARTS:
@@ -155,7 +159,8 @@ class ConsentMiddleware:
             remembered = _remembered.Memory(registry_of(self._sync), is_judged_again=is_judged_again)
         with serving(consent, remembered):
             try:
-                await consent._heed()  # noqa: SLF001 - ours
+                if not is_open:
+                    await consent._heed()  # noqa: SLF001 - ours
                 await self._app(scope, receive, sent)
             finally:
                 if not self._sync._sealed.sends_by_itself:  # noqa: SLF001 - shared inside the package

@@ -17,6 +17,8 @@ from consentpanel._consent.records import ConsentStatus
 from consentpanel._messages.decision import Decision
 from consentpanel._visits import Visit
 from consentpanel._visits.cookie import cookies_in
+from consentpanel._visits.for_all import may_be_for_all
+from consentpanel._visits.set_cookie import for_one, sets_cookie
 from consentpanel._visits.setting import language_of
 from consentpanel.client import Withdrawal
 from consentpanel.cmp import Relay
@@ -113,14 +115,22 @@ class ConsentMiddleware:
         if self._is_async:
             return self._answered_later(request)
         consent = _begin(request)
-        consent.heed()
-        return _finish(consent, self._get_response(request))
+        if not (is_open := may_be_for_all(request.path)):
+            consent.heed()
+        response = self._get_response(request)
+        if is_open:
+            consent.heed()
+        return _finish(consent, response)
 
     async def _answered_later(self, request: HttpRequest) -> HttpResponseBase:
         consent = _begin(request)
-        if consent.says_something:
+        is_open = may_be_for_all(request.path)
+        if consent.says_something and not is_open:
             await sync_to_async(consent.heed)()
-        return _finish(consent, await self._get_response(request))
+        response = await self._get_response(request)
+        if consent.says_something and is_open:
+            await sync_to_async(consent.heed)()
+        return _finish(consent, response)
 
 
 def _begin(request: Any) -> RequestConsent:
@@ -156,6 +166,12 @@ def _account(request: Any) -> Any:
 
 def _finish(consent: Visit, response: Any) -> HttpResponseBase:
     consent.has_begun = True
+    if sets_cookie(consent):
+        for name, said in for_one(response.headers.items()).items():
+            if said is None:
+                del response.headers[name]
+            else:
+                response.headers[name] = said
     cookie = consent.cookie
     if (value := consent.cookie_to_set) is not None:
         response.set_cookie(
@@ -170,6 +186,6 @@ def _finish(consent: Visit, response: Any) -> HttpResponseBase:
         )
     elif consent.is_cookie_over:
         response.delete_cookie(cookie.name, path=cookie.path, domain=cookie.domain, samesite=cookie.same_site)
-    if consent.was_asked:
+    if consent.was_asked and not consent.is_for_all:
         patch_vary_headers(response, ("Cookie", "Sec-GPC"))
     return response

@@ -12,6 +12,8 @@ from flask.cli import AppGroup
 from consentpanel._jobs import audit, notice, privacy, prune, scan, spool
 from consentpanel._jobs._job import Job, started
 from consentpanel._log import note_failure
+from consentpanel._visits.for_all import may_be_for_all
+from consentpanel._visits.set_cookie import for_one, sets_cookie
 from consentpanel._visits.setting import check_keys, options_of
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import registry_of
@@ -120,21 +122,31 @@ class ConsentPanel:
 
 
 def _begin() -> None:
-    consent_now().heed()
+    consent = consent_now()
+    if not may_be_for_all(request.path):
+        consent.heed()
 
 
 def _finish(response: Response) -> Response:
     consent: RequestConsent | None = request.environ.get(key_in_environ(state_now()))
     if consent is None:
         return response
+    if may_be_for_all(request.path):
+        consent.heed()
     consent.has_begun = True
+    if sets_cookie(consent):
+        for name, said in for_one(response.headers.items()).items():
+            if said is None:
+                response.headers.remove(name)
+            else:
+                response.headers[name] = said
     cookie = consent.cookie
     place: dict[str, Any] = {"path": cookie.path, "domain": cookie.domain, "samesite": cookie.same_site}
     if (value := consent.cookie_to_set) is not None:
         response.set_cookie(cookie.name, value, max_age=cookie.max_age, secure=cookie.is_secure, httponly=True, **place)
     elif consent.is_cookie_over:
         response.delete_cookie(cookie.name, secure=cookie.is_secure, httponly=True, **place)
-    if consent.was_asked:
+    if consent.was_asked and not consent.is_for_all:
         response.vary.update(("Cookie", "Sec-GPC"))
     client = state_now().client
     if not client._sealed.sends_by_itself:  # noqa: SLF001 - shared inside the package

@@ -233,6 +233,7 @@ class Panel:
             allowed = ", ".join((*methods, "HEAD") if "GET" in methods else methods)
             raise RefusedError(405, "wrong_method", f"This page takes {allowed}.", ("Allow", allowed))
         if request.name in files.NAMES:
+            visit.is_for_all = True
             return files.respond(request)
         if method == "POST":
             check_size(request)
@@ -240,6 +241,7 @@ class Panel:
             return self._acted(request, visit, render)
         found = self._shown(request, visit)
         if request.name == "notice":
+            visit.is_for_all = True
             return _published(request, found, is_by_name=self._notices.asked_for(request.asked("language")) is not None)
         if request.name == "receipt":
             return receipt_of(visit, found)
