@@ -25,7 +25,7 @@ def browser(consentpanel_outbox: FakeTransport) -> Iterator[TestClient]:
 def say(browser: TestClient, *, analytics: bool) -> None:
     """As the panel's own page does: with the answer goes what it is to."""
     shown = browser.get("/privacy/api").json()
-    answer = {name: shown[name] for name in ("notice_version", "language", "shown")}
+    answer = {name: shown[name] for name in ("notice_version", "language", "shown", "who")}
     said = browser.post("/privacy/api", json={**answer, "answers": {"analytics": analytics}})
     assert said.json()["result"] == "saved"
 

@@ -104,7 +104,7 @@ def test_a_page_of_another_site_is_refused_though_it_has_a_token():
 def test_programs_use_the_token_of_djangos_cookie():
     browser = Client(enforce_csrf_checks=True)
     state = browser.get("/privacy/api").json()
-    given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"all": True}
+    given = {name: state[name] for name in ("notice_version", "language", "shown", "who")} | {"all": True}
     body = {"data": json.dumps(given), "content_type": "application/json"}
     assert browser.post("/privacy/api", **body, **OWN).status_code == 403
     token = browser.cookies["csrftoken"].value

@@ -187,7 +187,7 @@ def test_programs_bring_the_token_of_flask_wtf_in_a_header(make):
     browser = make(before=wtf.CSRFProtect).test_client()
     token = form_of(browser.get("/privacy/").text)["csrf_token"]
     state = browser.get("/privacy/api").json
-    given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"all": True}
+    given = {name: state[name] for name in ("notice_version", "language", "shown", "who")} | {"all": True}
     assert browser.post("/privacy/api", json=given, headers=OWN).status_code == 400
     found = browser.post("/privacy/api", json=given, headers={**OWN, "X-CSRFToken": token})
     assert found.json["result"] == "saved"

@@ -97,7 +97,16 @@ class Shop:
     def shown(self, language="en"):
         """What a form of this page carries."""
         state = self.state(f"language={language}")
-        return {"version": state["notice_version"], "language": language, "shown": state["shown"]}
+        return {
+            "version": state["notice_version"],
+            "language": language,
+            "shown": state["shown"],
+            "who": state["who"],
+        }
+
+    def mine(self, path):
+        """What the smallest forms carry beside."""
+        return {"who": self.visit().mark()} if path.endswith(("erase", "export")) else {}
 
     def state(self, query=""):
         return json.loads(self.get("api", query).body)
@@ -105,7 +114,7 @@ class Shop:
     def post(self, path="", fields=None, **headers):
         given = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "same-origin"}
         given |= {name.replace("_", "-"): each for name, each in headers.items()}
-        return self.request("POST", path, body=urlencode(fields or {}).encode(), headers=given)
+        return self.request("POST", path, body=urlencode(fields or self.mine(path)).encode(), headers=given)
 
     def answer(self, language="en", **answers):
         return self.post("", self.shown(language) | {f"answer.{name}": each for name, each in answers.items()})
@@ -113,7 +122,7 @@ class Shop:
     def post_json(self, path="api", said=None, **headers):
         given = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
         given |= {name.replace("_", "-"): each for name, each in headers.items()}
-        return self.request("POST", path, body=json.dumps(said or {}).encode(), headers=given)
+        return self.request("POST", path, body=json.dumps(said or self.mine(path)).encode(), headers=given)
 
     @property
     def who(self):

@@ -33,7 +33,7 @@ def follows(path, method, found):
 
 
 def shown(state):
-    return {name: state[name] for name in ("notice_version", "language", "shown")}
+    return {name: state[name] for name in ("notice_version", "language", "shown", "who")}
 
 
 def test_the_file_is_openapi_and_is_served():

@@ -110,7 +110,9 @@ def test_what_was_shown_is_recorded(panel, registry):
     app = ConsentMiddleware(in_starlette(panel), client=mp, subject=lambda scope: "user-1")
     browser = TestClient(app)
     state = browser.get("/privacy/api?language=de").json()
-    given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"answers": {"analytics": True}}
+    given = {name: state[name] for name in ("notice_version", "language", "shown", "who")} | {
+        "answers": {"analytics": True}
+    }
     browser.post("/privacy/api", json=given, headers=OWN)
     (record,) = registry.history("user-1")
     assert (record.language, record.policy_version, record.source) == ("de", "4", "panel")

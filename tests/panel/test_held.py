@@ -54,7 +54,7 @@ def test_a_box_that_was_not_shown_is_not_ticked(holding, open_shop):
 def test_a_program_may_tick_it(holding):
     state = holding.state()
     assert state["held_box"] == "Also send what I did in the last 30 minutes"
-    given = {name: state[name] for name in ("notice_version", "language", "shown")}
+    given = {name: state[name] for name in ("notice_version", "language", "shown", "who")}
     assert holding.post_json("api", given | {"answers": {"analytics": True}, "covers_held": "yes"}).status == 400
     assert holding.post_json("api", given | {"answers": {"analytics": True}, "covers_held": True}).status == 200
     assert holding.registry.history("user-1")[0].evidence["held"] is True

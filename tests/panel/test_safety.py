@@ -132,7 +132,7 @@ def test_an_answer_to_what_is_not_asked_is_refused(shop):
 
 def in_json(shop):
     shown = shop.shown()
-    return {"notice_version": shown["version"], "language": shown["language"], "shown": shown["shown"]}
+    return {"notice_version": shown.pop("version"), **shown}
 
 
 @pytest.mark.parametrize("path", WRITES)

@@ -74,7 +74,7 @@ def test_the_account_and_the_signal_are_heeded(shop, client, registry):
     state = browser.get("/api", headers={**user, "Sec-GPC": "1"}).json
     assert (state["language"], state["has_gpc"]) == ("de", True)
     assert registry.status("user-1", "analytics") is DENIED
-    given = {name: state[name] for name in ("notice_version", "language", "shown")} | {"all": True}
+    given = {name: state[name] for name in ("notice_version", "language", "shown", "who")} | {"all": True}
     assert browser.post("/api", json=given, headers={**user, **OWN}).status_code == 200
     assert registry.status("user-1", "analytics") is GRANTED
     assert browser.get("/api", headers={"X-User": "user-2"}).json["history"] == []

@@ -13,7 +13,7 @@ class OrderTest(ConsentPanelTestMixin, TestCase):
     def say(self, *, analytics: bool) -> None:
         # As the panel's own page does: with the answer goes what it is to.
         shown = self.client.get("/privacy/api").json()
-        answer = {name: shown[name] for name in ("notice_version", "language", "shown")}
+        answer = {name: shown[name] for name in ("notice_version", "language", "shown", "who")}
         answer["answers"] = {"analytics": analytics}
         self.client.post("/privacy/api", answer, content_type="application/json")
 

@@ -14,6 +14,7 @@ import attrs
 
 _VERSION = "1"
 _PURPOSE = b"consentpanel.visitor.1:"
+_FORMS = b"consentpanel.form.1:"
 _ID = re.compile(r"visitor-[0-9a-f]{32}", re.ASCII)
 #: A visitor, a time in seconds, or both, and the signature.
 _FORM = re.compile(r"1\.(([0-9a-f]{32})?\.?([0-9a-f]{8})?)\.([A-Za-z0-9_-]{43})", re.ASCII)
@@ -66,6 +67,15 @@ class VisitorCookie:
         signed = (value for value in values if self.read(value) != (None, None))
         return next(signed, values[0] if values else None)
 
+    def mark_of(self, subject_id: str | None) -> str:
+        """What stands in a form for the person whom its page was made for, None for nobody: it tells no id, and nobody can make one."""
+        return _mark(self.keys[0], subject_id)
+
+    def is_mark_of(self, mark: str, subject_id: str | None) -> bool:
+        """Whether a form names this person."""
+        given = mark.encode("utf-8", "surrogatepass")
+        return bool(sum(hmac.compare_digest(given, _mark(key, subject_id).encode()) for key in self.keys))
+
     def value_for(self, visitor_id: str | None, since: datetime | None = None) -> str:
         """The value that names a visitor, or says until when somebody else has used the browser; one of them, or both."""
         visitor = "" if visitor_id is None else visitor_id.removeprefix("visitor-")
@@ -96,6 +106,12 @@ def is_visitor(subject_id: str) -> bool:
 def new_visitor() -> str:
     """An id that nobody has: random, and made of nothing about the visitor."""
     return f"visitor-{uuid.uuid4().hex}"
+
+
+def _mark(key: bytes, subject_id: str | None) -> str:
+    named = b"" if subject_id is None else b":" + subject_id.encode("utf-8", "surrogatepass")
+    made = hmac.new(key, _FORMS + named, hashlib.sha256).digest()[:16]
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode("ascii")
 
 
 def _signature(key: bytes, visitor: str) -> str:

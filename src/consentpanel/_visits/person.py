@@ -131,6 +131,27 @@ class Person:
                 self._carry_over(account)
             return account or self._visitor
 
+    def mark(self) -> str:
+        """What stands in each form for the person: a form that was opened by somebody else says nothing of this one.
+
+        Raises:
+            RegistryError: It cannot be told who it is.
+        """
+        return self._options.cookie.mark_of(self.subject_id)
+
+    def is_marked_by(self, mark: str) -> bool:
+        """Whether a form was made for this person, or for nobody where it is a visitor, who may have answered in another tab since.
+
+        Args:
+            mark: What stands in it.
+
+        Raises:
+            RegistryError: It cannot be told who it is.
+        """
+        subject, cookie = self.subject_id, self._options.cookie
+        is_visitor_now = subject is not None and subject == self._visitor
+        return cookie.is_mark_of(mark, subject) or (is_visitor_now and cookie.is_mark_of(mark, None))
+
     @property
     def is_to_carry_over(self) -> bool:
         """Whether a visitor's answers are to become an account's, which `subject_id` does."""

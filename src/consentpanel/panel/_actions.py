@@ -56,6 +56,16 @@ def seen_in(given: Given, found: Shown, held: int | None) -> Shown | None:
     return next((each for each in found.variants(held) if each.digest == given.shown), None)
 
 
+def is_theirs(visit: Visit, who: str) -> bool:
+    """Whether a form was opened by whoever sends it: somebody else may have logged in meanwhile."""
+    try:
+        return visit.is_marked_by(who)
+    except ConsentPanelError as error:
+        note_failure("a request's data subject", error)
+        # Nothing can be recorded of it then, which is told as that.
+        return True
+
+
 def minutes_held(visit: Visit) -> int | None:
     """For how many minutes the client has messages wait for a first answer; None where none do."""
     settings = settings_of(visit.client)
@@ -77,7 +87,7 @@ def save(visit: Visit, given: Given, present: Shown | None, kept: Kept) -> str:
     Raises:
         RefusedError: It is malformed.
     """
-    found = None if present is None else seen_in(given, present, minutes_held(visit))
+    found = None if present is None or not is_theirs(visit, given.who) else seen_in(given, present, minutes_held(visit))
     if found is None:
         return _save_noes(visit, given, present)
     apart = sensitive_in(found.notice)

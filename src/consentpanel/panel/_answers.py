@@ -34,6 +34,7 @@ class Given:
         version: The version of the notice that was shown.
         language: Its language.
         shown: The digest of the text that was shown.
+        who: The mark of the person to whom it was shown.
         answers: Yes or no by purpose.
         all: Yes or no to all; None where each was answered by itself.
         covers_held: Whether a yes is also for what has waited for it.
@@ -42,6 +43,7 @@ class Given:
     version: str
     language: str
     shown: str
+    who: str
     answers: Mapping[str, bool] = attrs.field(factory=dict)
     all: bool | None = None
     covers_held: bool = False
@@ -105,6 +107,21 @@ def named_in(request: Request) -> Given | None:
         return None
 
 
+def who_in(request: Request) -> str:
+    """To whom the page was shown from which something is asked; empty where it does not say.
+
+    Raises:
+        RefusedError: It is malformed, or of another type.
+    """
+    if request.is_json:
+        who = object_in(request).get("who", "")
+        if not isinstance(who, str):
+            raise _malformed("who must be a text.")
+        return who
+    fields = fields_of(request.body.decode("utf-8", "replace")) if request.content_type == FORM else None
+    return dict(fields or ()).get("who", "")
+
+
 def _of_form(request: Request) -> Given:
     if request.content_type != FORM:
         raise RefusedError(415, "wrong_type", f"The form must be sent as {FORM}. Nothing was saved.")
@@ -126,7 +143,7 @@ def _of_form(request: Request) -> Given:
     return Given(**shown, answers=answers, all=everything, covers_held=covers_held)
 
 
-_WHAT = ("version", "language", "shown")
+_WHAT = ("version", "language", "shown", "who")
 
 
 def _word(value: str) -> bool:
@@ -166,7 +183,7 @@ def _of_json(said: Mapping[str, Any]) -> Given:
     shown = {field: said.get(name, "") for name, field in _IN_JSON.items()}
     answers, everything, held = said.get("answers", {}), said.get("all"), said.get(COVERS_HELD, False)
     if not all(isinstance(each, str) for each in shown.values()) or not isinstance(answers, dict):
-        raise _malformed("notice_version, language and shown must be texts, and answers an object.")
+        raise _malformed("notice_version, language, shown and who must be texts, and answers an object.")
     if not all(isinstance(each, bool) for each in answers.values()) or not isinstance(everything, (bool, type(None))):
         raise _malformed("An answer is neither true nor false.")
     if not isinstance(held, bool):
@@ -175,4 +192,4 @@ def _of_json(said: Mapping[str, Any]) -> Given:
 
 
 #: As a view of the panel names them, so that a program sends back what it was given.
-_IN_JSON = {"notice_version": "version", "language": "language", "shown": "shown"}
+_IN_JSON = {"notice_version": "version", "language": "language", "shown": "shown", "who": "who"}

@@ -14,7 +14,7 @@ _AT_ONCE = "consentpanel-at-once"
 
 def hidden_of(view: View, hidden: str, shown: str | None = None) -> str:
     """What goes with every form: the framework's own fields, and what the person saw, which is the page if nothing is named."""
-    said = {"version": view.notice_version, "language": view.language, "shown": shown or view.shown}
+    said = {"version": view.notice_version, "language": view.language, "shown": shown or view.shown, "who": view.who}
     return hidden + "".join(void("input", type="hidden", name=name, value=value) for name, value in said.items())
 
 

@@ -21,7 +21,7 @@ from consentpanel.client._consent_calls import keeps_erasures, settings_of
 from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRecordError
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
-from consentpanel.panel._answers import Given, given_in, named_in, object_in
+from consentpanel.panel._answers import Given, given_in, named_in, who_in
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
@@ -250,8 +250,7 @@ class Panel:
 
     def _acted(self, request: Request, visit: Visit, render: Callable[[View], str]) -> Response:
         name = request.name.removeprefix("api").strip("/")
-        if request.is_json and name:
-            object_in(request)
+        who = who_in(request) if name else ""
         given = None if name else given_in(request)
         found: Shown | None
         if given is None:
@@ -260,7 +259,7 @@ class Panel:
             named = named_in(request)
             found = self._shown_if_any(request, visit, named.language if named else None)
             found = found and found.under(regimes_of(visit))
-            result = self._asked(name, visit, actions.proof_of_form(visit, named, found))
+            result = self._asked(name, visit, actions.proof_of_form(visit, named, found), who)
         else:
             taken = self._within_limits(request, visit, given)
             found = self._shown_if_any(request, visit, given.language)
@@ -313,7 +312,7 @@ class Panel:
     def _view(self, request: Request, found: Shown, situation: Situation) -> View:
         return view_of(found.notice, situation, self.urls(request), now=now(), browser_purposes=self._browser_purposes)
 
-    def _asked(self, name: str, visit: Visit, proof: Mapping[str, Any]) -> str:
+    def _asked(self, name: str, visit: Visit, proof: Mapping[str, Any], who: str) -> str:
         if name == "withdraw":
             return actions.withdraw(visit, proof)
         privacy = settings_of(visit.client).privacy
@@ -322,6 +321,8 @@ class Panel:
             raise RefusedError(404, "not_offered", "This is not offered here.")
         kind = "deletion" if name == "erase" else "retrieval"
         try:
+            if not actions.is_theirs(visit, who):
+                return "changed"
             with self._turns.of((kind, visit.subject_id)) as has_come:
                 return self._asked_vendor(kind, visit, proof) if has_come else actions.pass_by(kind, visit, proof)
         except ConsentPanelError as error:
@@ -405,6 +406,7 @@ class Panel:
                 is_available=False,
                 result=result,
                 regimes=regimes_of(visit),
+                who=_mark_of(visit),
             )
         privacy, keeps = settings.privacy, keeps_erasures(visit.client)
         return Situation(
@@ -424,12 +426,21 @@ class Panel:
             held_minutes=actions.minutes_held(visit),
             result=result or actions.told(told, known, keeps=keeps),
             regimes=regimes_of(visit),
+            who=_mark_of(visit),
             is_nobody=not known.is_known,
         )
 
 
 def _named(purposes: Sequence[str]) -> tuple[str, ...]:
     """Purposes that may stand in an attribute, one beside the other.
+
+    def _mark_of(visit: Visit) -> str:
+    try:
+        return visit.mark()
+    except ConsentPanelError as error:
+        note_failure("a request's data subject", error)
+        return ""
+
 
     Raises:
         ConfigurationError: They are none.

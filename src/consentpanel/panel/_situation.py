@@ -34,6 +34,7 @@ class Situation:
         is_available: Whether the registry answers. When not, a yes of before may still be known elsewhere, such as in a cache.
         result: What has just been done: one of `RESULTS`.
         regimes: What silence means for the person: one regime, both where that cannot be told, none where the notice says it.
+        who: Stands in each form for the person, so that what somebody else's page says is not taken for theirs.
         is_nobody: Whether the person has no id, so that nothing is sent about them.
     """
 
@@ -54,6 +55,7 @@ class Situation:
     is_available: bool = True
     result: str | None = None
     regimes: frozenset[Regime] = frozenset()
+    who: str = ""
     is_nobody: bool = False
 
 

@@ -64,6 +64,7 @@ class View:
         date: The date of the notice.
         shown: SHA-256 of the text of the questions, as it is recorded.
         held_box: What may be ticked beside a yes, so that it is also for what waits until then; None where nothing does.
+        who: Stands in each form for the person whom the page was made for; it tells nothing about them.
         asks: Whether the person is to be asked now, as a banner does.
         can_withdraw: Whether there is something to take back.
         can_erase: Whether a deletion can be asked for here.
@@ -99,6 +100,7 @@ class View:
     notice_version: str
     date: date | None = None
     shown: str
+    who: str = ""
     held_box: str | None = None
     asks: bool
     can_withdraw: bool
@@ -180,6 +182,7 @@ def view_of(
         version=version_of(notice),
         notice_version=notice.version,
         date=notice.date,
+        who=situation.who,
         shown=digest_of(notice, held),
         held_box=None if held is None else held_box_of(notice, held),
         asks=is_to_be_asked(notice, situation, now),
