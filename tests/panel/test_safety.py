@@ -130,6 +130,30 @@ def test_an_answer_to_what_is_not_asked_is_refused(shop):
     assert shop.who is None
 
 
+# rule 12.2: what contradicts itself is no yes
+def test_a_yes_to_all_beside_a_no_is_refused(shop):
+    said = {"answer.analytics": "no", "answer.profiles": "yes", "all": "yes"}
+    assert shop.post("", shop.shown() | said).status == 400
+    found = shop.post_json("api", in_json(shop) | {"answers": {"analytics": False}, "all": True})
+    assert (found.status, json.loads(found.body)["error"]) == (400, "malformed")
+    assert shop.who is None
+
+
+# Also in a form of one's own in which answers of before are ticked.
+def test_a_no_to_all_is_one_whatever_stands_beside_it(shop):
+    assert shop.post("", shop.shown() | {"answer.analytics": "yes", "all": "no"}).status == 303
+    assert shop.post_json("api", in_json(shop) | {"answers": {"analytics": True}, "all": False}).status == 200
+    assert [each["answer"] for each in shop.state()["purposes"]] == [False, False, False]
+
+
+# A yes to all is none to sensitive data, which is answered by name.
+def test_answers_that_agree_with_that_to_all_are_taken(shop):
+    assert shop.post("", shop.shown() | {"answer.profiles": "yes", "all": "yes"}).status == 303
+    assert [each["answer"] for each in shop.state()["purposes"]] == [True, True, True]
+    assert shop.post_json("api", in_json(shop) | {"answers": {"analytics": False}, "all": False}).status == 200
+    assert [each["answer"] for each in shop.state()["purposes"]] == [False, False, False]
+
+
 def in_json(shop):
     shown = shop.shown()
     return {"notice_version": shown.pop("version"), **shown}

@@ -64,8 +64,10 @@ class Given:
 
     def noes(self, purposes: Collection[str], known: Collection[str]) -> list[str]:
         """What is answered by no: of all that is asked, or by name also of what is known and no more asked."""
-        if self.all is not None:
-            return [] if self.all else [*purposes]
+        if self.all is True:
+            return []
+        if self.all is False:
+            return [*dict.fromkeys((*purposes, *(each for each in self.answers if each in known)))]
         return [each for each, said in self.answers.items() if not said and (each in purposes or each in known)]
 
     def said_to(self) -> dict[str, str]:
@@ -87,7 +89,8 @@ class Given:
             raise _malformed("An answer is to something that is not asked.")
         if self.all is None:
             return dict(self.answers)
-        return dict.fromkeys((each for each in purposes if not (self.all and each in apart)), self.all)
+        at_once = (each for each in purposes if each in self.answers or not (self.all and each in apart))
+        return dict.fromkeys(at_once, self.all)
 
 
 def given_in(request: Request) -> Given:
@@ -96,7 +99,11 @@ def given_in(request: Request) -> Given:
     Raises:
         RefusedError: It is malformed, or of another type.
     """
-    return _of_json(object_in(request)) if request.is_json else _of_form(request)
+    found = _of_json(object_in(request)) if request.is_json else _of_form(request)
+    # No to all is what its button says, also in a form of one's own in which answers of before are ticked.
+    if found.all and not all(found.answers.values()):
+        raise _malformed("A yes to all stands beside a no.")
+    return found
 
 
 def named_in(request: Request) -> Given | None:
