@@ -295,3 +295,17 @@ def test_what_is_the_same_for_all_makes_no_visitor(vendor: FakeTransport, notice
         assert "consentpanel" not in found.cookies
         assert "Cookie" not in found.get("Vary", "")
         assert "consentpanel" in browser.get("/privacy/").cookies
+
+
+# rule 12.2: no cookie where nothing is asked
+def test_a_token_is_made_only_for_a_form():
+    browser = Client()
+    fields = form_of(browser.get("/privacy/"))
+    assert post(browser, "/privacy/", fields | {"all": "no"}, **OWN).status_code == 303
+    del browser.cookies["csrftoken"]
+    page = browser.get("/banner")
+    assert b"<form" not in page.content
+    assert "csrftoken" not in page.cookies
+    assert "Cookie" in page["Vary"]
+    assert "csrftoken" not in browser.get("/privacy/receipt").cookies
+    assert "csrftoken" in Client().get("/banner").cookies

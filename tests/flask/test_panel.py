@@ -244,3 +244,19 @@ def test_the_version_may_be_that_of_the_notice(make, notice_in):
         make(policy_version="notice", notice=None)
     with pytest.raises(ConfigurationError, match=r"made no notice \(ZeroDivisionError\)"):
         make(policy_version="notice", notice=lambda language: 1 / 0)
+
+
+# rule 12.2: no cookie where nothing is asked, and none for a file
+def test_a_token_is_made_only_for_a_form(make):
+    wtf = pytest.importorskip("flask_wtf")
+    app = make(before=wtf.CSRFProtect)
+    browser = app.test_client()
+    assert "session=" in str(browser.get("/page").headers.getlist("Set-Cookie"))
+    fields = form_of(browser.get("/privacy/").text) | {"all": "no"}
+    assert browser.post("/privacy/", data=fields, headers=OWN).status_code == 303
+    browser.delete_cookie("session")
+    page = browser.get("/page")
+    assert page.text.startswith("|<a ")
+    assert "Set-Cookie" not in page.headers
+    for path in ("panel.css", "notice", "receipt"):
+        assert "session=" not in str(app.test_client().get(f"/privacy/{path}").headers.getlist("Set-Cookie"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpResponse
+from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_protect
 
@@ -25,8 +27,10 @@ def panel(request: Any, below: str = "") -> HttpResponse:
     Raises:
         ConfigurationError: The middleware is not installed.
     """
-    # Programs find their token in Django's cookie, which is set with it.
-    hidden = hidden_in(request) if below.partition("/")[0] in {"", "api"} or request.method == "POST" else ""
+    hidden = partial(hidden_in, request)
+    if below.partition("/")[0] == "api":
+        # Programs find their token in Django's cookie, which is set with it.
+        get_token(request)
 
     def rendered(view: View) -> str:
         context = {"view": view, "parts": parts_of(view, hidden=hidden)}

@@ -35,7 +35,7 @@ def blueprint() -> Blueprint:
 
 
 def _panel_page(below: str = "") -> Response:
-    found = _panel().respond(_request(below), consent_now(), _hidden(), render=_rendered)
+    found = _panel().respond(_request(below), consent_now(), _hidden, render=_rendered)
     response = make_response(found.body, found.status)
     response.headers.clear()
     response.headers.extend(found.headers)
@@ -97,13 +97,13 @@ def _hidden() -> str:
 
 
 def _rendered(view: View) -> str:
-    parts = {name: Markup(part) for name, part in parts_of(view, hidden=_hidden()).items()}  # noqa: S704 - it is HTML
+    parts = {name: Markup(part) for name, part in parts_of(view, hidden=_hidden).items()}  # noqa: S704 - it is HTML
     return render_template("consentpanel/panel.html", view=view, parts=parts)
 
 
 def banner() -> Markup:
     """``{{ consent_banner() }}``: asks whoever has not answered yet, with two buttons of equal weight; nothing for all others."""
-    return Markup(_panel().banner(_request(), consent_now(), _hidden()))  # noqa: S704 - it is HTML
+    return Markup(_panel().banner(_request(), consent_now(), _hidden))  # noqa: S704 - it is HTML
 
 
 def link() -> Markup:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from consentpanel.panel._answers import COVERS_HELD
 from consentpanel.panel._html import element, joined, text, void
 from consentpanel.panel._standing import PurposeView, Sent
@@ -10,6 +13,15 @@ from consentpanel.panel._view import View
 #: The form of the buttons that say all at once. It is apart from that of the questions, whose first button is what the key
 #: Enter presses in a radio button (https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#implicit-submission).
 _AT_ONCE = "consentpanel-at-once"
+
+
+#: Fields that go into each form, as HTML, or what makes them once there is a form: a token may take a cookie.
+Hidden: TypeAlias = "str | Callable[[], str]"
+
+
+def fields_in(hidden: Hidden) -> str:
+    """The fields, made where they are wanted."""
+    return hidden() if callable(hidden) else hidden
 
 
 def hidden_of(view: View, hidden: str, shown: str | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from consentpanel.panel._choices import both, choices, hidden_of
+from consentpanel.panel._choices import Hidden, both, choices, fields_in, hidden_of
 from consentpanel.panel._html import element, joined, linked, text, void
 from consentpanel.panel._said import HistoryItem, RequestView
 from consentpanel.panel._shown import shown
@@ -18,12 +18,13 @@ PARTS = ("result", "intro", "facts", "tidings", "choices", "withdraw", "history"
 _RESULTS = ("result", "error")
 
 
-def parts_of(view: View, *, hidden: str = "") -> Mapping[str, str]:
+def parts_of(view: View, *, hidden: Hidden = "") -> Mapping[str, str]:
     """Fragments of HTML, for a page of one's own.
 
     Args:
         view: What is shown.
-        hidden: Fields that go into each form, as HTML: such as a framework's token against forged requests.
+        hidden: Fields that go into each form, as HTML, such as a framework's token against forged requests; or a function that makes
+            them, which is called only where there is a form.
 
     Returns:
         By name: ``head`` for the head of the document; ``intro``, ``notes`` (or ``result``, which comes best before the
@@ -31,6 +32,7 @@ def parts_of(view: View, *, hidden: str = "") -> Mapping[str, str]:
         ``requests``, ``rights`` and ``footer`` for an element with the class ``consentpanel``; and ``state``, which a
         script of the page may read. Those of which there is nothing to show are empty.
     """
+    hidden = fields_in(hidden)
     result = joined(_note(view, each) for each in view.notes if each.kind in _RESULTS)
     tidings = joined(_note(view, each) for each in view.notes if each.kind not in _RESULTS)
     return {
@@ -50,7 +52,7 @@ def parts_of(view: View, *, hidden: str = "") -> Mapping[str, str]:
     }
 
 
-def page_of(view: View, *, hidden: str = "") -> str:
+def page_of(view: View, *, hidden: Hidden = "") -> str:
     """The whole document.
 
     Args:
@@ -68,7 +70,7 @@ def page_of(view: View, *, hidden: str = "") -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def banner_of(view: View, *, hidden: str = "") -> str:
+def banner_of(view: View, *, hidden: Hidden = "") -> str:
     """A fragment that asks on any page, without standing in its way; empty when nothing is to be asked.
 
     Args:
@@ -79,28 +81,26 @@ def banner_of(view: View, *, hidden: str = "") -> str:
         return ""
     name = "consentpanel-banner-heading"
     buttons = both(view)
-    form = element(
-        "form",
-        hidden_of(view, hidden, view.banner_shown) + buttons,
-        method="post",
-        action=view.urls.page,
-        data_consentpanel="banner",
-    )
+    form = ""
+    if buttons:
+        fields = hidden_of(view, fields_in(hidden), view.banner_shown)
+        where = {"method": "post", "action": view.urls.page, "data_consentpanel": "banner"}
+        form = element("form", fields + buttons, **where)
     content = joined(
         [
             "",
             element("h2", text(view.words["footer.link"]), id=name),
             element("p", text(view.banner)),
             element("p", text(view.banner_not_all)) if view.banner_not_all else "",
-            form if buttons else "",
+            form,
             element(
                 "p", element("a", text(view.words["banner.more"]), href=view.urls.page), data_consentpanel_more=True
             ),
             "",
         ]
     )
-    where = {"lang": view.language, "dir": view.direction, "aria_labelledby": name}
-    return element("section", content, class_="consentpanel cp-banner", **where)
+    said = {"lang": view.language, "dir": view.direction, "aria_labelledby": name}
+    return element("section", content, class_="consentpanel cp-banner", **said)
 
 
 def assets_of(urls: Urls, browser_purposes: Sequence[str], *, nonce: str | None = None) -> str:

@@ -22,6 +22,7 @@ from consentpanel.errors import ConfigurationError, ConsentPanelError, InvalidRe
 from consentpanel.panel import _actions as actions
 from consentpanel.panel import _files as files
 from consentpanel.panel._answers import Given, given_in, named_in, who_in
+from consentpanel.panel._choices import Hidden
 from consentpanel.panel._http import RefusedError, Request, Response, answer, as_html, as_json, see_other
 from consentpanel.panel._lookups import LookUps
 from consentpanel.panel._notices import Kept, Notices, NoticeSource, Shown
@@ -111,14 +112,15 @@ class Panel:
         self._owed, self._turns = Owed(), Turns()
 
     def respond(
-        self, request: Request, visit: Visit, hidden: str = "", *, render: Callable[[View], str] | None = None
+        self, request: Request, visit: Visit, hidden: Hidden = "", *, render: Callable[[View], str] | None = None
     ) -> Response:
         """Answers a request; raises nothing.
 
         Args:
             request: The request.
             visit: The consent of whoever has sent it: all that is shown and changed is that person's.
-            hidden: HTML that stands in each form, such as a framework's field against forgery.
+            hidden: HTML that stands in each form, such as a framework's field against forgery; or a function that makes it, which is
+                called only where there is a form.
             render: Makes the page, such as by a template of the application's; `page_of` when left out.
         """
         drawn = render or (lambda view: page_of(view, hidden=hidden))
@@ -142,7 +144,7 @@ class Panel:
         found = self._shown(request, visit)
         return self._view(request, found, self._situation(visit, found))
 
-    def banner(self, request: Request, visit: Visit, hidden: str = "") -> str:
+    def banner(self, request: Request, visit: Visit, hidden: Hidden = "") -> str:
         """A fragment of HTML that asks whoever has not answered; empty for all others. It raises nothing.
 
         Args:
@@ -431,16 +433,16 @@ class Panel:
         )
 
 
-def _named(purposes: Sequence[str]) -> tuple[str, ...]:
-    """Purposes that may stand in an attribute, one beside the other.
-
-    def _mark_of(visit: Visit) -> str:
+def _mark_of(visit: Visit) -> str:
     try:
         return visit.mark()
     except ConsentPanelError as error:
         note_failure("a request's data subject", error)
         return ""
 
+
+def _named(purposes: Sequence[str]) -> tuple[str, ...]:
+    """Purposes that may stand in an attribute, one beside the other.
 
     Raises:
         ConfigurationError: They are none.

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model, login, logout
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
 from django.urls import include, path
 
 from consentpanel import RegistryError
@@ -32,6 +33,11 @@ async def later(request: Any) -> HttpResponse:
 
 def status(request: Any) -> HttpResponse:
     return HttpResponse(request.consent.status("analytics").value)
+
+
+def banner(request: Any) -> HttpResponse:
+    text = "{% load consentpanel %}{% consent_banner %}"
+    return HttpResponse(Template(text).render(RequestContext(request)))
 
 
 def withdraw(request: Any) -> HttpResponse:
@@ -74,6 +80,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("privacy/", include("consentpanel.django.urls")),
     path("answer", answer),
+    path("banner", banner),
     path("page", page),
     path("later", later),
     path("status", status),

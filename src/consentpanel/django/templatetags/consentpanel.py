@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django import template
@@ -66,7 +67,7 @@ def consent_panel(context: Any, form: ConsentForm | None = None) -> dict[str, An
 def consent_banner(context: Any) -> dict[str, Any]:
     """``{% consent_banner %}``: asks whoever has not answered yet, with two buttons of equal weight; nothing for all others."""
     request = context["request"]
-    return {"banner": conf.panel().banner(request_of(request), consent_of(request), hidden_in(request))}
+    return {"banner": conf.panel().banner(request_of(request), consent_of(request), partial(hidden_in, request))}
 
 
 @register.simple_tag(takes_context=True)
