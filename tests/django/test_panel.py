@@ -309,3 +309,16 @@ def test_a_token_is_made_only_for_a_form():
     assert "Cookie" in page["Vary"]
     assert "csrftoken" not in browser.get("/privacy/receipt").cookies
     assert "csrftoken" in Client().get("/banner").cookies
+
+
+# rule 12.3: the banner works in a project that has no `CsrfViewMiddleware`, and so does a second page of it
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_banner_brings_the_cookie_of_its_token(kept: bool):
+    without = [each for each in settings.MIDDLEWARE if "Csrf" not in each]
+    with override_settings(MIDDLEWARE=without, CSRF_USE_SESSIONS=kept):
+        browser = Client(enforce_csrf_checks=True)
+        fields = form_of(browser.get("/banner")) | {"all": "no"}
+        browser.get("/banner")
+        assert post(browser, "/privacy/", fields | {"csrfmiddlewaretoken": "x" * 64}, **OWN).status_code == 403
+        assert post(browser, "/privacy/", fields, **OWN).status_code == 303
+        assert DjangoRegistry().status(who(browser), "analytics") is DENIED

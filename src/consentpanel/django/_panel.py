@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from django.middleware.csrf import get_token
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -32,8 +33,24 @@ def consent_of(request: Any) -> Visit:
 
 
 def hidden_in(request: Any) -> str:
-    """The field against forgery, for a form."""
+    """The field against forgery, for a form, and with the response the cookie that goes with it."""
+    request.consentpanel_has_token = True
+    if "CSRF_COOKIE" not in request.META:
+        # Without `CsrfViewMiddleware` nobody has looked for the cookie that the browser has.
+        csrf().process_request(request)
     return str(format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', get_token(request)))
+
+
+def with_token(request: Any, response: Any) -> Any:
+    """The response with the cookie that a form in it needs, where no `CsrfViewMiddleware` of the project's gives it."""
+    if getattr(request, "consentpanel_has_token", False) and request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
+        return csrf().process_response(request, response)
+    return response
+
+
+def csrf() -> CsrfViewMiddleware:
+    """Django's own, as `csrf_protect` has it."""
+    return CsrfViewMiddleware(lambda _: HttpResponse())
 
 
 def request_of(request: Any, below: str | None = None) -> Request:

@@ -24,6 +24,7 @@ from consentpanel.client import Withdrawal
 from consentpanel.cmp import Relay
 from consentpanel.django import conf
 from consentpanel.django._connections import IN_A_COROUTINE
+from consentpanel.django._panel import with_token
 from consentpanel.errors import ConfigurationError, RegistryError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class ConsentMiddleware:
         response = self._get_response(request)
         if is_open:
             consent.heed()
-        return _finish(consent, response)
+        return _finish(consent, with_token(request, response))
 
     async def _answered_later(self, request: HttpRequest) -> HttpResponseBase:
         consent = _begin(request)
@@ -130,6 +131,9 @@ class ConsentMiddleware:
         response = await self._get_response(request)
         if consent.says_something and is_open:
             await sync_to_async(consent.heed)()
+        if getattr(request, "consentpanel_has_token", False):
+            # It may be kept in the session.
+            response = await sync_to_async(with_token)(request, response)
         return _finish(consent, response)
 
 
