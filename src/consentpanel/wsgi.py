@@ -91,7 +91,7 @@ class PanelApp:
         visit = self._visit(environ)
         if not (is_open := may_be_for_all(environ.get("PATH_INFO", ""))):
             visit.heed()
-        found = self.panel.respond(self._request(environ), visit)
+        found = self.panel.respond(self._request(environ, visit), visit)
         if is_open:
             visit.heed()
         visit.has_begun = True
@@ -111,7 +111,7 @@ class PanelApp:
             may_begin=environ.get("HTTP_SEC_FETCH_SITE") != "cross-site",
         )
 
-    def _request(self, environ: WSGIEnvironment) -> Request:
+    def _request(self, environ: WSGIEnvironment, visit: Visit) -> Request:
         pairs = [
             (name.removeprefix("HTTP_").replace("_", "-"), value)
             for name, value in environ.items()
@@ -128,7 +128,8 @@ class PanelApp:
             length=length,
             address=environ.get("REMOTE_ADDR") or None,
             host=environ.get("HTTP_HOST") or f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}",
-            language=self._language(environ),
+            scheme=environ.get("wsgi.url_scheme", ""),
+            language=visit.language,
         )
 
     def _flush(self) -> None:

@@ -322,3 +322,32 @@ def test_a_banner_brings_the_cookie_of_its_token(kept: bool):
         assert post(browser, "/privacy/", fields | {"csrfmiddlewaretoken": "x" * 64}, **OWN).status_code == 403
         assert post(browser, "/privacy/", fields, **OWN).status_code == 303
         assert DjangoRegistry().status(who(browser), "analytics") is DENIED
+
+
+# rule 12.2: what is malformed is answered in a line, and nothing of it is logged
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"--x\r\n", "multipart/form-data", 400),
+        (b"--x\r\n", "multipart/form-data; boundary=" + "x" * 300, 400),
+        (b"&".join(b"a%d=1" % number for number in range(2000)), FORM_TYPE, 400),
+        (b"a=" + b"x" * 3_000_000, FORM_TYPE, 413),
+    ],
+)
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_form_that_cannot_be_read_is_refused_by_the_panel(body: bytes, kind: str, status: int, enforced: bool):
+    with override_settings(DEBUG=True):
+        found = Client(enforce_csrf_checks=enforced).post("/privacy/", data=body, content_type=kind, **OWN)
+    assert found.status_code == status
+    assert found["Content-Type"] == "text/plain; charset=utf-8"
+    assert found["Cache-Control"] == "no-store"
+    assert b"Traceback" not in found.content
+
+
+def test_a_language_that_cannot_be_told_is_that_of_the_browser(vendor: FakeTransport, notice_in: Any):
+    def broken() -> str:
+        raise KeyError("language")
+
+    with override_settings(CONSENTPANEL=configured(vendor, NOTICE=notice_in, LANGUAGE=broken)):
+        page = Client().get("/privacy/", HTTP_ACCEPT_LANGUAGE="de")
+    assert (page.status_code, '<html lang="de"' in page.content.decode()) == (200, True)

@@ -260,3 +260,20 @@ def test_a_token_is_made_only_for_a_form(make):
     assert "Set-Cookie" not in page.headers
     for path in ("panel.css", "notice", "receipt"):
         assert "session=" not in str(app.test_client().get(f"/privacy/{path}").headers.getlist("Set-Cookie"))
+
+
+# rule 12.2: a token is believed only where it was checked
+def test_a_blueprint_that_flask_wtf_leaves_alone_is_not_taken_for_checked(make):
+    wtf = pytest.importorskip("flask_wtf")
+    app = make(before=wtf.CSRFProtect)
+    app.extensions["csrf"].exempt(app.blueprints["consentpanel"])
+    browser = app.test_client()
+    fields = form_of(browser.get("/privacy/").text) | {"all": "no"}
+    assert browser.post("/privacy/", data=fields).status_code == 403
+    assert browser.post("/privacy/", data=fields, headers=OWN).status_code == 303
+
+
+def test_a_language_that_cannot_be_told_is_that_of_the_browser(make):
+    browser = make(language=lambda: {}["language"]).test_client()
+    page = browser.get("/privacy/", headers={"Accept-Language": "de"})
+    assert (page.status_code, '<html lang="de"' in page.text) == (200, True)

@@ -233,3 +233,31 @@ async def test_a_summary_and_a_copy_are_awaited(registry):
 def test_only_a_panel_is_taken():
     with pytest.raises(ConfigurationError, match="must be a Panel"):
         PanelApp(lambda language: None)
+
+
+# rule 12.2: nobody holds a connection of the panel's open by a body that no page has
+def test_of_a_get_no_body_is_waited_for(client, panel):
+    async def never():
+        raise AssertionError("the body was asked for")
+
+    started = []
+
+    async def send(message):
+        started.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"shop.example")]}
+    asyncio.run(ConsentMiddleware(panel, client=client)(scope, never, send))
+    assert started[0]["status"] == 200
+
+
+# rule 12.2: what fails inside is not told, and stops nobody
+def test_a_language_that_cannot_be_told_is_that_of_the_browser(client, panel, registry):
+    def broken(scope):
+        raise KeyError("ada@shop.example")
+
+    app = ConsentMiddleware(in_starlette(panel), client=client, language=broken)
+    with TestClient(app) as browser:
+        page = browser.get("/privacy/", headers={"Accept-Language": "de"})
+        assert (page.status_code, '<html lang="de"' in page.text) == (200, True)
+        fields = form_of(page.text) | {"answer.analytics": "yes"}
+        assert browser.post("/privacy/", data=fields, headers=OWN, follow_redirects=False).status_code == 303

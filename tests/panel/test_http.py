@@ -572,3 +572,13 @@ def test_a_buffer_that_fails_hides_no_no(open_shop):
             shop.registry.grant("user-1")
             assert shop.post(path, fields).header("Location") == f"/privacy/?done={done}"
             assert shop.registry.status("user-1", "analytics") is DENIED
+
+
+# rule 12.1: a source is told by its name, also one that is called as a text of ours
+@pytest.mark.parametrize("source", ["other", "none"])
+def test_a_source_is_named_as_it_was_recorded(shop, source):
+    shop.account = "ada"
+    shop.registry.grant("ada", "analytics", source=source)
+    (told,) = shop.state()["history"]
+    assert source in told["text"]
+    assert "{source}" not in told["text"]

@@ -73,6 +73,23 @@ def test_a_post_of_this_site_is_taken(shop, headers):
     assert sent(shop, "", shop.shown() | {"all": "no"}, headers=headers).status == 303
 
 
+# Whoever can write into what is not encrypted can write a page of `http:`, and none of `https:`.
+@pytest.mark.parametrize(
+    ("address", "scheme", "status"),
+    [
+        ("http://shop.example", "https", 403),
+        ("http://shop.example/privacy/", "https", 403),
+        ("http://shop.example", "http", 303),
+        # Behind a proxy that ends the encryption.
+        ("https://shop.example", "http", 303),
+        ("https://shop.example", "https", 303),
+    ],
+)
+def test_a_page_without_encryption_says_nothing_for_a_site_with_it(shop, address, scheme, status):
+    header = "origin" if address.endswith("example") else "referer"
+    assert sent(shop, "", shop.shown() | {"all": "no"}, headers={header: address}, scheme=scheme).status == status
+
+
 def test_a_framework_that_has_checked_its_token_is_believed_where_the_browser_is_silent(shop):
     fields = shop.shown() | {"all": "no"}
     assert sent(shop, "", fields, is_checked=True).status == 303

@@ -8,6 +8,7 @@ from typing import Any
 from consentpanel._consent.gpc import GPC
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus
+from consentpanel._log import note_failure
 from consentpanel._mixpanel import vendor
 from consentpanel._visits.person import Person
 from consentpanel._visits.rights import ask_for_copy
@@ -27,8 +28,12 @@ class Recording(Person):
 
     @property
     def language(self) -> str | None:
-        """The language of the texts that the person sees; None where that is unknown."""
-        return self._language()
+        """The language of the texts that the person sees; None where that is unknown, or what tells it fails."""
+        try:
+            return self._language()
+        except Exception as error:  # noqa: BLE001 - the application's own function
+            note_failure("the language of a request", error)
+            return None
 
     def request_copy(self, *, source: str = "website") -> tuple[PrivacyTask, ...]:
         """Asks the vendor for all that it has about the person, and notes the numbers in the person's record.
@@ -72,7 +77,7 @@ class Recording(Person):
         found: dict[str, Any] = {
             "source": source,
             "policy_version": self.policy_version,
-            "language": self._language(),
+            "language": self.language,
             "evidence": {
                 **(evidence or {}),
                 **({GPC: True} if self.has_gpc else {}),

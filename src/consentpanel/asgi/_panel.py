@@ -64,7 +64,8 @@ class PanelApp:
         consent = current()
         if consent is None:
             raise RuntimeError(_NO_MIDDLEWARE)
-        body = await _body(receive)
+        # Of no other method a body is looked at, nor waited for.
+        body = await _body(receive) if scope.get("method") == "POST" else b""
         if body is None:
             return
         request = request_of(scope, body, consent)
@@ -95,6 +96,7 @@ def request_of(scope: Scope, body: bytes, consent: RequestConsent) -> Request:
         body=body,
         address=address[0] if address else None,
         host=next((value for name, value in pairs if name.lower() == "host"), ""),
+        scheme=scope.get("scheme", ""),
         language=consent._visit.language,  # noqa: SLF001 - ours
     )
 

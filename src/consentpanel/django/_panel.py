@@ -11,6 +11,7 @@ from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.urls import reverse
 from django.utils.html import format_html
 
+from consentpanel._log import note_failure
 from consentpanel._visits import Visit
 from consentpanel._visits.setting import language_of
 from consentpanel.django import conf
@@ -53,12 +54,13 @@ def csrf() -> CsrfViewMiddleware:
     return CsrfViewMiddleware(lambda _: HttpResponse())
 
 
-def request_of(request: Any, below: str | None = None) -> Request:
+def request_of(request: Any, below: str | None = None, *, is_readable: bool = True) -> Request:
     """A request.
 
     Args:
         request: Django's.
         below: The path below that of the panel; None for a request for another page, on which something of the panel stands.
+        is_readable: Whether its body can be read.
     """
     if below is None:
         mount = reverse("consentpanel:panel").rstrip("/")
@@ -68,7 +70,7 @@ def request_of(request: Any, below: str | None = None) -> Request:
     length = int(text) if text.isascii() and text.isdigit() else 0
     headers = headers_of(request.headers.items())
     body = b""
-    if below is not None and 0 < length <= MAX_BODY:
+    if below is not None and is_readable and 0 < length <= MAX_BODY:
         if request.content_type == "multipart/form-data":
             # As Django's test client sends each form.
             body, headers["content-type"] = urlencode(list(_pairs(request.POST))).encode(), FORM
@@ -84,10 +86,20 @@ def request_of(request: Any, below: str | None = None) -> Request:
         length=length,
         address=request.META.get("REMOTE_ADDR") or None,
         host=request.get_host(),
+        scheme=request.scheme or "",
         # Of the site's own choice; without its middleware Django speaks one language to all.
-        language=language_of(conf.options()) or getattr(request, "LANGUAGE_CODE", None),
+        language=_language_of(request),
         is_checked=True,
     )
+
+
+def _language_of(request: Any) -> str | None:
+    try:
+        if (said := language_of(conf.options())) is not None:
+            return said
+    except Exception as error:  # noqa: BLE001 - the application's own function
+        note_failure("the language of a request", error)
+    return getattr(request, "LANGUAGE_CODE", None)
 
 
 def _pairs(form: Any) -> Iterator[tuple[str, str]]:

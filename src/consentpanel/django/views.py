@@ -5,18 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import connections, transaction
 from django.http import HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from consentpanel.django import conf
 from consentpanel.django._panel import consent_of, hidden_in, request_of
-from consentpanel.panel import View, parts_of
+from consentpanel.panel import Response, View, parts_of
+from consentpanel.panel._http import RefusedError
 
 
-@csrf_protect
+# The token is checked inside: a form that cannot be read is answered by the panel, and not before it.
+@csrf_exempt
 def panel(request: Any, below: str = "") -> HttpResponse:
     """Asks for consent, tells what was answered so far, and records the answer; and all else that has a path below it.
 
@@ -27,6 +31,22 @@ def panel(request: Any, below: str = "") -> HttpResponse:
     Raises:
         ConfigurationError: The middleware is not installed.
     """
+    try:
+        # Whoever looks for a token in it reads it.
+        request.POST  # noqa: B018 - read once, and kept
+    except (MultiPartParserError, SuspiciousOperation) as error:
+        return _response_of(_unread(error).response(request_of(request, below, is_readable=False)))
+    return _checked(request, below)
+
+
+def _unread(error: Exception) -> RefusedError:
+    if isinstance(error, RequestDataTooBig):
+        return RefusedError(413, "too_large", "This is too large.")
+    return RefusedError(400, "malformed", "The form cannot be read. Nothing was saved.")
+
+
+@csrf_protect
+def _checked(request: Any, below: str) -> HttpResponse:
     hidden = partial(hidden_in, request)
     if below.partition("/")[0] == "api":
         # Programs find their token in Django's cookie, which is set with it.
@@ -37,6 +57,10 @@ def panel(request: Any, below: str = "") -> HttpResponse:
         return str(render_to_string("consentpanel/panel.html", context, request=request))
 
     found = conf.panel().respond(request_of(request, below), consent_of(request), hidden, render=rendered)
+    return _response_of(found)
+
+
+def _response_of(found: Response) -> HttpResponse:
     response = HttpResponse(found.body, status=found.status)
     del response.headers["Content-Type"]
     for name, value in found.headers:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, current_app, make_response, render_template, request, url_for
+from flask import Blueprint, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup
 
 from consentpanel import panel as panel_package
@@ -62,7 +62,8 @@ def _request(below: str | None = None) -> Request:
         length=length,
         address=request.remote_addr,
         host=request.host,
-        language=state_now().language(),
+        scheme=request.scheme,
+        language=consent_now().language,
         is_checked=_is_checked(),
     )
 
@@ -80,11 +81,10 @@ def _is_in_parts() -> bool:
 
 
 def _is_checked() -> bool:
-    """Whether Flask-WTF has checked its token."""
+    """Whether Flask-WTF has checked its token, which it does not for a view that is exempt."""
     said = current_app.config
-    return "csrf" in current_app.extensions and all(
-        said.get(key, True) for key in ("WTF_CSRF_ENABLED", "WTF_CSRF_CHECK_DEFAULT")
-    )
+    is_on = all(said.get(key, True) for key in ("WTF_CSRF_ENABLED", "WTF_CSRF_CHECK_DEFAULT"))
+    return "csrf" in current_app.extensions and is_on and g.get("csrf_valid") is True
 
 
 def _hidden() -> str:

@@ -43,6 +43,7 @@ class Request:
         length: So many bytes were announced; of a body that is too long none need be read.
         address: Of the visitor, as far as the server knows it; it limits the rate of those who have no id, and is kept nowhere.
         host: Host and port by which the site is reached.
+        scheme: ``"https"`` or ``"http"``, as the server sees it, which may stand behind a proxy that speaks the other one.
         language: The language of the site around the panel, where it has one; None leaves it to ``Accept-Language``.
         is_checked: Whether the framework has checked a token of its own against forgery.
     """
@@ -56,6 +57,7 @@ class Request:
     length: int = 0
     address: str | None = attrs.field(default=None, repr=False)
     host: str = ""
+    scheme: str = ""
     language: str | None = None
     is_checked: bool = False
 

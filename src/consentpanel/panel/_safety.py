@@ -38,17 +38,20 @@ def check_origin(request: Request) -> None:
     if site := request.header("sec-fetch-site").strip().lower():
         is_own = site in _OWN
     elif origin := request.header("origin") or request.header("referer"):
-        is_own = _is_of(origin, request.host)
+        is_own = _is_of(origin, request.host, request.scheme)
     else:
         is_own = request.is_checked
     if not is_own:
         raise RefusedError(403, "other_site", "This was not sent by a page of this site, and was not saved.")
 
 
-def _is_of(address: str, host: str) -> bool:
+def _is_of(address: str, host: str, scheme: str) -> bool:
     with suppress(KeyError, ValueError):
         found, own = urlsplit(address.strip()), urlsplit(f"//{host.strip()}")
         usual = _PORTS[found.scheme]
+        if (found.scheme, scheme) == ("http", "https"):
+            # Anybody on the way may have written that page.
+            return False
         return found.hostname is not None and (found.hostname, found.port or usual) == (own.hostname, own.port or usual)
     return False
 

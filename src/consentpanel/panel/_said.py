@@ -119,7 +119,9 @@ def _source(notice: Notice, source: str | None) -> str:
     if source is None:
         return notice.words("panel.source.none")
     name = f"panel.source.{source}"
-    return notice.words(name) if notice.words.has(name) else notice.words("panel.source.other", source=source)
+    # What these two say is about other sources.
+    is_named = source not in {"none", "other"} and notice.words.has(name)
+    return notice.words(name) if is_named else notice.words("panel.source.other", source=source)
 
 
 def requests_of(notice: Notice, situation: Situation) -> Iterator[RequestView]:
