@@ -41,6 +41,34 @@ def test_four_people_see_what_is_theirs(browser):
     assert 'action="/yes/"' in browser.get("/yes/").text
 
 
+# rule 12.2: a page of another site reads and answers nothing, whatever name it makes lead to this machine
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example:8000", 400),
+        ("evil.example", 400),
+        ("127.0.0.1.evil.example:8000", 400),
+        ("192.168.0.2:8000", 400),
+        ("", 400),
+        ("[::1", 400),
+        ("evil.example@localhost", 400),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/yes/", "/yes/api"])
+def test_it_answers_by_the_names_of_this_machine_alone(browser, host, status, path):
+    found = browser.get(path, environ_overrides={"HTTP_HOST": host})
+    assert found.status_code == status
+    if status == 400:
+        found = browser.post(
+            "/yes/withdraw", headers={"Sec-Fetch-Site": "same-origin"}, environ_overrides={"HTTP_HOST": host}
+        )
+        assert found.status_code == 400
+        assert answers(browser, "yes") == [True, True, True]
+
+
 def test_they_may_answer_and_ask_the_vendor(browser):
     own = {"Sec-Fetch-Site": "same-origin"}
     assert browser.post("/yes/withdraw", headers=own).headers["Location"] == "/yes/?done=withdrawn"

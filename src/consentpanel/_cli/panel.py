@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from html import escape
+from ipaddress import ip_address
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.util import shift_path_info
 
@@ -106,6 +108,9 @@ def application(policy: FieldPolicy, notice: Any, privacy_host: str) -> WSGIAppl
             _answer(client, panel, name, answer=answer)
 
     def answered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not _is_this_machine(environ.get("HTTP_HOST", "")):
+            start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"This page is shown on this machine alone, by the address that was told at the start.\n"]
         name = environ.get("PATH_INFO", "").strip("/").partition("/")[0]
         if name not in apps:
             start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
@@ -116,6 +121,14 @@ def application(policy: FieldPolicy, notice: Any, privacy_host: str) -> WSGIAppl
         return apps[name](environ, start_response)
 
     return answered
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a ``Host`` names this machine: another name that leads here would let a page of that name read and answer."""
+    with suppress(ValueError):
+        name = "" if "@" in host else urlsplit(f"//{host.strip()}").hostname or ""
+        return name == "localhost" or ip_address(name).is_loopback
+    return False
 
 
 def _called(name: str) -> Any:
