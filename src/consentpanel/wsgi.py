@@ -35,7 +35,8 @@ class PanelApp:
         client: The client.
         panel: The panel; one with a minimal notice of the client when left out.
         secret_key: The secret that signs the visitors' cookie, or several of which the first signs and each is good for reading. When left
-            out it is made of the project's token: who knows that can sign ids of his own, but knows nobody else's.
+            out it is made of the project's token, which is no secret: whoever knows that, and the id of a visitor, can sign that visitor's
+            cookie, and reads and answers on a panel as that visitor. Where there is a panel, give one; a warning is logged without it.
         policy_version: The version of the published policy, which answers are to; when left out, the one that the registry asks for.
         subject: A function that is given the ``environ`` and returns the id of the account that is logged in, or None.
         cookie: ``NAME``, ``MAX_AGE`` (seconds), ``PATH``, ``DOMAIN``, ``SECURE`` and ``SAMESITE`` of the visitors' cookie.
@@ -82,7 +83,7 @@ class PanelApp:
         self._client = client
         said = Options(policy_version=policy_version, subject=subject, cookie=cookie, gpc=gpc, answers=answers)
         keys = secrets_of(secret_key) or (key_of(client._token),)  # noqa: SLF001 - shared inside the package
-        self._visits = visit_options_of(said, str.lower, keys=keys, is_secure=False)
+        self._visits = visit_options_of(said, str.lower, keys=keys, is_secure=False, is_of_token=secret_key is None)
         self._subject = subject or (lambda _: None)
         self._language: Callable[[WSGIEnvironment], str | None] = language if callable(language) else lambda _: language
 

@@ -261,3 +261,11 @@ def test_a_language_that_cannot_be_told_is_that_of_the_browser(client, panel, re
         assert (page.status_code, '<html lang="de"' in page.text) == (200, True)
         fields = form_of(page.text) | {"answer.analytics": "yes"}
         assert browser.post("/privacy/", data=fields, headers=OWN, follow_redirects=False).status_code == 303
+
+
+# rule 12.2: whoever knows the token must not become another visitor without anybody being told
+@pytest.mark.parametrize(("secret", "warned"), [(None, 1), ("k" * 32, 0)])
+def test_a_panel_without_a_secret_of_its_own_is_warned_of(client, panel, caplog, secret, warned):
+    with TestClient(ConsentMiddleware(in_starlette(panel), client=client, secret_key=secret)) as browser:
+        browser.get("/privacy/")
+    assert caplog.text.count("mounted without secret_key=") == warned

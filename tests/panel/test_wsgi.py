@@ -109,6 +109,15 @@ def test_arguments_that_cannot_work_are_refused(client, arguments, match):
         PanelApp(client, secret_key="short")
 
 
+# rule 12.2: whoever knows the token must not become another visitor without anybody being told
+@pytest.mark.parametrize(("secret", "warned"), [(None, 1), ("k" * 32, 0)])
+def test_a_panel_without_a_secret_of_its_own_is_warned_of(shop, client, caplog, secret, warned):
+    browser = Client(PanelApp(client, shop.panel, secret_key=secret))
+    for _ in range(2):
+        browser.get("/")
+    assert caplog.text.count("mounted without secret_key=") == warned
+
+
 class Silent(WSGIRequestHandler):
     def log_message(self, *_):
         pass

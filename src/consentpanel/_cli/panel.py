@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -102,7 +103,9 @@ def application(policy: FieldPolicy, notice: Any, privacy_host: str) -> WSGIAppl
     privacy = PrivacyRequests(_TOKEN, "OAUTH", host=privacy_host, policy=policy)
     client = Mixpanel(_TOKEN, _Nowhere(), registry=MemoryRegistry(), policy=policy, privacy=privacy)
     panel = Panel(notice) if notice is not None else Panel(contact="privacy@example.com")
-    apps = {name: PanelApp(client, panel, subject=_called(name)) for name in _PEOPLE}
+    apps = {
+        name: PanelApp(client, panel, secret_key=secrets.token_bytes(32), subject=_called(name)) for name in _PEOPLE
+    }
     for name, (_, answer) in _PEOPLE.items():
         if answer is not None:
             _answer(client, panel, name, answer=answer)

@@ -35,6 +35,7 @@ class VisitorCookie:
         domain: The domain for which it is sent; None for the host alone.
         is_secure: Whether it is sent by HTTPS alone.
         same_site: ``"Lax"``, ``"Strict"`` or ``"None"``.
+        is_of_token: Whether the key is made of the project's token, which is no secret.
     """
 
     keys: tuple[bytes, ...] = attrs.field(repr=False)
@@ -44,6 +45,7 @@ class VisitorCookie:
     domain: str | None = None
     is_secure: bool = True
     same_site: str = "Lax"
+    is_of_token: bool = False
 
     def read(self, value: str | None) -> tuple[str | None, datetime | None]:
         """Whose cookie it is, and until when somebody else has used the browser; None for what it does not say.
@@ -93,7 +95,7 @@ def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> str:
 def key_of(token: str) -> bytes:
     """A key to sign with where an application gives none: made of the project's token, so that all processes have the same.
 
-    Who knows that token can sign ids, and still knows nobody else's, which are random.
+    Who knows that token can sign ids. Nobody else's are known, which are random, as long as no log and no vendor shows them.
     """
     return hmac.new(token.encode(), _PURPOSE, hashlib.sha256).digest()
 

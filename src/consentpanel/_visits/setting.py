@@ -242,7 +242,9 @@ def _check_texts(cookie: VisitorCookie, name: str) -> None:
             raise ConfigurationError(f"{name}: {key} must be of ASCII, without ; and control characters")
 
 
-def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes], is_secure: bool) -> VisitOptions:
+def visit_options_of(
+    said: Options, named: Named, *, keys: Iterable[str | bytes], is_secure: bool, is_of_token: bool = False
+) -> VisitOptions:
     """What a configuration says of visits.
 
     Args:
@@ -250,6 +252,7 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
         named: How a key is written.
         keys: The secrets that sign the cookie: the first one signs, each is good for reading.
         is_secure: Whether the cookie is sent by HTTPS alone where the configuration does not say.
+        is_of_token: Whether the secrets are made of the project's token.
 
     Raises:
         ConfigurationError: ``COOKIE``, ``GPC``, ``SUBJECT``, ``ANSWERS`` or ``POLICY_VERSION`` cannot work.
@@ -260,6 +263,7 @@ def visit_options_of(said: Options, named: Named, *, keys: Iterable[str | bytes]
     given.setdefault("SECURE", is_secure)
     cookie = VisitorCookie(
         keys=tuple(each if isinstance(each, bytes) else each.encode() for each in keys),
+        is_of_token=is_of_token,
         **{_COOKIE[key]: value for key, value in given.items()},
     )
     _check_texts(cookie, named("COOKIE"))

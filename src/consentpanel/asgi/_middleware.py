@@ -46,7 +46,8 @@ class ConsentMiddleware:
         app: The application: Starlette, FastAPI, Django, Quart, Litestar, or any other of ASGI 3.
         client: The client, an `AsyncMixpanel` or a `Mixpanel`; without one a server's end is all that is seen to.
         secret_key: The secret that signs the visitors' cookie, or several of which the first signs and each is good for reading. When left
-            out it is made of the project's token: who knows that can sign ids of his own, but knows nobody else's.
+            out it is made of the project's token, which is no secret: whoever knows that, and the id of a visitor, can sign that visitor's
+            cookie, and reads and answers on a panel as that visitor. Where there is a panel, give one; a warning is logged without it.
         policy_version: The version of the published policy, which answers are to; when left out, the one that the registry asks for.
         subject: A function, or a coroutine function, that is given the scope and returns the id of the account, or None, such as
             ``lambda scope: scope["session"].get("user")``. When left out, ``scope["user"].identity`` of whoever is authenticated, as Starlette's
@@ -110,7 +111,9 @@ class ConsentMiddleware:
         self._sync: Mixpanel = self._later._client if self._later is not None else cast("Mixpanel", client)  # noqa: SLF001 - shared inside the package
         said_of_it = Options(policy_version=policy_version, subject=subject, cookie=cookie, gpc=gpc, answers=answers)
         keys = secrets_of(secret_key) or (key_of(self._sync._token),)  # noqa: SLF001 - shared inside the package
-        self._visits = visit_options_of(said_of_it, str.lower, keys=keys, is_secure=False)
+        self._visits = visit_options_of(
+            said_of_it, str.lower, keys=keys, is_secure=False, is_of_token=secret_key is None
+        )
         self._subject = subject or _authenticated
         self._language: Callable[[Scope], str | None] = language if callable(language) else lambda _: language
 

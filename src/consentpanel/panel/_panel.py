@@ -14,7 +14,7 @@ import attrs
 
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentStatus, now
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_once
 from consentpanel._visits import ConsentSummary, Visit
 from consentpanel.client import Mixpanel
 from consentpanel.client._consent_calls import keeps_erasures, settings_of
@@ -56,6 +56,10 @@ _DEAR = 5
 _FAILED = (
     "This page cannot be shown at the moment. Please try again.",
     "Your answer could not be saved. Please try again.",
+)
+_SIGNED_BY_TOKEN = (
+    "the panel is mounted without secret_key=: the visitors' cookie is signed by a key made of the project's token, so that whoever knows"
+    " that and a visitor's id reads that visitor's answers"
 )
 _UNSHOWN = {"yes_failed": "Your no is saved. Your yes could not be saved. Please try again."}
 _STYLES = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL)
@@ -123,6 +127,8 @@ class Panel:
                 called only where there is a form.
             render: Makes the page, such as by a template of the application's; `page_of` when left out.
         """
+        if visit.cookie.is_of_token:
+            warn_once(_SIGNED_BY_TOKEN)
         drawn = render or (lambda view: page_of(view, hidden=hidden))
         try:
             found = self._answered(request, visit, drawn)
