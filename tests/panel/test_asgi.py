@@ -269,3 +269,20 @@ def test_a_panel_without_a_secret_of_its_own_is_warned_of(client, panel, caplog,
     with TestClient(ConsentMiddleware(in_starlette(panel), client=client, secret_key=secret)) as browser:
         browser.get("/privacy/")
     assert caplog.text.count("mounted without secret_key=") == warned
+
+
+# rule 12.2: what one request says of the path is told to nobody else as the place to write to
+def test_the_contact_is_not_of_another_request(client):
+    async def asked(raw):
+        sent = []
+
+        async def send(message):
+            sent.append(message.get("body", b""))
+
+        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": raw, "headers": [(b"host", b"shop.example")]}
+        await app(scope, None, send)
+        return b"".join(sent)
+
+    app = ConsentMiddleware(PanelApp(), client=client)
+    assert b"please-write-to" in asyncio.run(asked(b"/evil.example/please-write-to/"))
+    assert b"please-write-to" not in asyncio.run(asked(b"/"))

@@ -582,3 +582,12 @@ def test_a_source_is_named_as_it_was_recorded(shop, source):
     (told,) = shop.state()["history"]
     assert source in told["text"]
     assert "{source}" not in told["text"]
+
+
+# rule 12.2: paths that somebody makes up fill no memory
+def test_minimal_notices_are_kept_for_so_many_paths_alone(shop):
+    panel = Panel(languages=("en",))
+    for number in range(300):
+        found = panel.respond(Request(mount=f"/{number}"), shop.visit())
+        assert f"/{number}/".encode() in found.body
+    assert len(panel._notices._made) == 256

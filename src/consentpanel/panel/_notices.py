@@ -27,6 +27,8 @@ NoticeSource: TypeAlias = "Notice | Callable[[str], Notice]"
 
 #: What records name as the place where it was said.
 PANEL, BANNER = "panel", "banner"
+#: So many notices are kept.
+_MOST = 256
 _REGIMES = (frozenset[Regime](), frozenset({Regime.OPT_IN}), frozenset({Regime.OPT_OUT}), EITHER)
 
 
@@ -110,7 +112,7 @@ class Notices:
         ):
             raise ConfigurationError("languages must be several languages, such as ('en', 'de')")
         self._source, self._contact = source, contact
-        self._made: dict[str, Shown] = {}
+        self._made: dict[tuple[str, str], Shown] = {}
 
     def asked_for(self, name: str | None) -> str | None:
         """The language that was asked for by name; None where there is none such."""
@@ -138,12 +140,17 @@ class Notices:
             ConfigurationError: There is none at all.
         """
         for each in dict.fromkeys((language, *self.languages[:1])):
-            if (found := self._made.get(each)) is not None:
+            # A minimal one leads to the page that it was made for: what one request says of the path is no other's.
+            key = each, page if self._source is None and self._contact is None else ""
+            if (found := self._made.get(key)) is not None:
                 return found
             try:
-                made = self._make(each, client, page)
+                made = Shown.of(self._make(each, client, page))
+                if len(self._made) >= _MOST:
+                    # More paths than that no site has.
+                    self._made.pop(next(iter([*self._made]), key), None)
                 # Made twice where two ask at once, which does no harm.
-                return self._made.setdefault(each, Shown.of(made))
+                return self._made.setdefault(key, made)
             except Exception as error:  # noqa: BLE001 - the publisher's own function
                 note_failure(f"the notice in {each!r}", error)
         raise ConfigurationError("the notice cannot be made in any language")

@@ -57,7 +57,7 @@ _FAILED = (
     "This page cannot be shown at the moment. Please try again.",
     "Your answer could not be saved. Please try again.",
 )
-_SIGNED_BY_TOKEN = (
+_WEAKLY_SIGNED = (
     "the panel is mounted without secret_key=: the visitors' cookie is signed by a key made of the project's token, so that whoever knows"
     " that and a visitor's id reads that visitor's answers"
 )
@@ -69,11 +69,12 @@ class Panel:
     """The page on which a person sees what is sent about them, says yes or no to each purpose, and takes it back.
 
     It knows no framework: `consentpanel.asgi.PanelApp`, `consentpanel.wsgi.PanelApp`, Flask's and Django's settings mount it. One
-    panel serves one client.
+    panel serves one client, and one site: where a notice depends on the tenant, the shop or the host, give each of them a panel of its
+    own, because what `notice` gives for a language is kept and shown to everybody.
 
     Args:
         notice: The notice, or a function that is given a language and makes one in it, such as ``"de"``: called once for each
-            language. When left out, a minimal one is made of the client.
+            language, and never again: nothing in it may depend on the request. When left out, a minimal one is made of the client.
         contact: Where people can write to, for a notice that is made of the client; when left out, it says nothing of that.
         archive: Keeps each text that was shown before an answer to it is recorded; a yes is recorded only once that is kept.
         earlier: Older notices, or what their `Notice.to_json` wrote: who has answered one is told what has changed.
@@ -128,7 +129,7 @@ class Panel:
             render: Makes the page, such as by a template of the application's; `page_of` when left out.
         """
         if visit.cookie.is_of_token:
-            warn_once(_SIGNED_BY_TOKEN)
+            warn_once(_WEAKLY_SIGNED)
         drawn = render or (lambda view: page_of(view, hidden=hidden))
         try:
             found = self._answered(request, visit, drawn)
