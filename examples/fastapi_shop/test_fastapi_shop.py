@@ -84,7 +84,8 @@ def test_a_withdrawal_is_obeyed_and_followed_to_the_erasure_at_the_vendor(
         say(browser, analytics=True)
         buy(browser)
         before = consentpanel_outbox.events
-        assert browser.post("/privacy/api/erase", json={}).json()["result"] == "erased"
+        who = browser.get("/privacy/api").json()["who"]
+        assert browser.post("/privacy/api/erase", json={"who": who}).json()["result"] == "erased"
         (asked,) = vendor.tasks.values()
         assert asked["distinct_ids"] == [before[0].distinct_id]
         assert standing(browser) is False

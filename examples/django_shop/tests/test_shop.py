@@ -165,7 +165,10 @@ def test_who_takes_back_is_not_tracked_any_more_and_erased_at_the_vendor(
         with override_settings(CONSENTPANEL={**settings.CONSENTPANEL, "PRIVACY": requests}):
             assert browser.submit("/privacy/erase", {}, page_at="/privacy/") == HTTPStatus.SEE_OTHER
         (asked,) = vendor.tasks.values()
-    assert asked["distinct_ids"] == [str(User.objects.get().pk)]
+    # Also what was sent about the visitor who became the account.
+    account, visitor = asked["distinct_ids"]
+    assert account == str(User.objects.get().pk)
+    assert visitor.startswith("visitor-")
     before = len(consentpanel_outbox.messages)
     browser.submit("/", ORDER)
     assert len(consentpanel_outbox.messages) == before
