@@ -61,8 +61,8 @@ class Notice:
 
 ANALYTICS = Use(
     purpose="analytics",
-    title="Measuring use",
-    text="We send what you do in Teahouse, with an ID for you: to see what is bought, and to order enough of it.",
+    title="Measuring how you use our service",
+    text="We send what you do in Teahouse, with an ID by which you are recognised. Why: to see what is bought, and to order enough of it.",
     basis="We send this only with your consent.",
     needs_consent=True,
     entries=(
@@ -81,7 +81,7 @@ ANALYTICS = Use(
         ),
         Entry(
             label="the ID we know you by",
-            form="as a code in its place; the same value always gets the same code, and we can recognise it",
+            form="as a code in its place, always the same one for the same value; we can find out what it stands for",
             example="p_4f9c01b2",
         ),
     ),
@@ -89,16 +89,16 @@ ANALYTICS = Use(
 PROFILES = Use(
     purpose="profiles",
     title="A profile of you at Mixpanel",
-    text="We collect facts about you in one place: to know which plan is used by whom.",
+    text="We collect facts about you in one place. Why: to know which plan is used by whom.",
     basis="We send this only with your consent.",
     needs_consent=True,
-    sensitive="This includes sensitive data: your health. We send it only if you expressly say yes here.",
+    sensitive="This includes sensitive data: your health. We send it only if you expressly say yes to it.",
     entries=(Entry(label="your plan", form="exactly as it is", example="Gold", path="plan"),),
 )
 FLAGS = Use(
     purpose="feature_flags",
-    title="Trying out new features with you",
-    text="Mixpanel chooses which version of a feature you see. If you say no, you see the standard version.",
+    title="Trying out new features",
+    text="We send data about you to Mixpanel, which uses it to choose the version of a feature that you see. If you say no, you see the standard version.",
     basis="We send this only with your consent.",
     needs_consent=True,
 )
@@ -113,7 +113,7 @@ OBJECTION = Use(
 ANALYTICS_OBJECTION = attrs.evolve(ANALYTICS, needs_consent=False)
 PROFILES_OBJECTION = attrs.evolve(PROFILES, needs_consent=False)
 IN_SHORT = (
-    ("Who receives it", "Mixpanel, Inc., as our processor"),
+    ("Who receives it", "Mixpanel, Inc., only on our instructions (as our “processor”)"),
     ("Where it is kept", "the European Union"),
     ("For how long", "events 2 years, your profile until you delete it"),
 )

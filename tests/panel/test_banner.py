@@ -47,7 +47,7 @@ def test_an_answer_to_a_banner_proves_the_banner(open_shop, tmp_path):
 
 # rule 12.1: consent is to uses that are named
 def test_a_banner_names_what_it_asks_for(banner):
-    for title in ("Measuring use", "A profile of you at Mixpanel", "Trying out new features with you"):
+    for title in ("Measuring how you use our service", "A profile of you at Mixpanel", "Trying out new features"):
         assert title in banner
     assert "Teahouse would like to send data about you to Mixpanel for:" in banner
 
@@ -70,7 +70,7 @@ def test_a_yes_to_all_is_none_to_what_is_sensitive(shop, banner):
     shop.post("", fields_of(banner) | {"all": "yes"})
     assert [shop.registry.status(shop.who, each) for each in ("analytics", "profiles")] == [GRANTED, UNKNOWN]
     page = shop.get("", "done=saved").body.decode()
-    assert "Not answered: A profile of you at Mixpanel." in page
+    assert "Not answered yet: A profile of you at Mixpanel." in page
     assert "does not cover A profile of you at Mixpanel, which includes sensitive data: answer that by itself" in page
     # It does not come back for that alone.
     assert shop.panel.banner(ELSEWHERE, shop.visit()) == ""

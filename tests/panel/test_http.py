@@ -354,7 +354,7 @@ def test_nothing_is_claimed_of_what_is_sent_while_a_registry_fails(open_shop, fa
     assert shop.visit().track("Tea bought")
     failing_registry.is_down = True
     assert shop.visit().track("Tea bought")
-    assert "nothing is sent" not in shop.get().body.decode().replace("Nothing is sent for this purpose.", "")
+    assert "nothing is sent" not in shop.get().body.decode()
 
 
 # rule 12.1, fail closed: an answer that could not be saved is told
@@ -384,10 +384,13 @@ def test_a_function_that_cannot_record_is_told(open_shop):
 def test_global_privacy_control_is_shown(shop):
     shop.has_gpc = True
     page = shop.get().body.decode()
-    assert "your browser sends Global Privacy Control" in page
+    assert "the signal is called “Global Privacy Control”" in page
     shop.answer(analytics="yes")
     assert "gpc" in shop.records[0].evidence
-    assert "you said yes here all the same to: Measuring use. We follow your yes." in shop.get().body.decode()
+    assert (
+        "you said yes here all the same to: Measuring how you use our service. We follow your yes."
+        in shop.get().body.decode()
+    )
 
 
 # rule 12.1: the person's own state: until when, and from when they are asked again
@@ -429,7 +432,7 @@ def test_each_yes_is_held_against_its_own_notice(open_shop):
     shop.answer(profiles="yes", feature_flags="no")
     page = shop.get().body.decode()
     assert "now also sent: what you paid" in page
-    assert "What has changed since your answer to: Measuring use" in page
+    assert "What has changed since your answer to: Measuring how you use our service" in page
     assert "to an older notice" in page
 
 

@@ -202,7 +202,7 @@ def test_what_is_not_configured_is_not_offered(samples, see):
 def test_the_history_has_times_for_machines_and_a_copy_to_keep(samples, see):  # rule 12.1
     page = Page(page_of(see(samples.answered())))
     assert page.all("time")[0]["datetime"] == "2026-11-08T12:00:00+00:00"
-    assert page.all("time")[0]["text"] == "8 November 2026, 12:00 (UTC)"
+    assert page.all("time")[0]["text"] == "8 November 2026, 12:00 (universal time, UTC)"
     assert "download" in page.all("a", href="/privacy/receipt")[0]
     assert not Page(page_of(see(samples.unanswered()))).all("a", href="/privacy/receipt")
 
@@ -214,7 +214,10 @@ def test_a_result_takes_the_focus_and_an_error_is_an_alert(samples, see):  # rul
     failed = Page(page_of(see(samples.unanswered(result="incomplete"))))
     (error,) = failed.all("div", id="consentpanel-result")
     assert error["role"] == "alert"
-    assert failed.all("title")[0]["text"] == "Say yes or no to at least one use, then save. Privacy choices: Teahouse"
+    assert (
+        failed.all("title")[0]["text"]
+        == "Nothing was saved, because no answer was chosen. Say yes or no to at least one use, then save. Privacy choices: Teahouse"
+    )
     links = [each["href"] for each in failed.all("a") if each["href"].startswith("#")]
     assert links == ["#consentpanel-p0-no", "#consentpanel-p1-no", "#consentpanel-p2-no"]
 

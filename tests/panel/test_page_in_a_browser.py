@@ -283,14 +283,14 @@ def test_the_keyboard_reaches_everything_in_the_order_in_which_it_is_read(visit)
     for _ in range(14):
         press(page, Keys.TAB)
         reached.append(focused(page))
-    summary = "See exactly what is sent: "
+    summary = "See what is sent: "
     assert reached[:10] == [
         "consentpanel-p0-no",
-        f"{summary}Measuring use",
+        f"{summary}Measuring how you use our service",
         "consentpanel-p1-no",
         f"{summary}A profile of you at Mixpanel",
         "consentpanel-p2-no",
-        f"{summary}Trying out new features with you",
+        f"{summary}Trying out new features",
         "No to all",
         "Yes to all",
         "Save my choice",
@@ -327,7 +327,10 @@ def test_a_choice_is_made_by_keyboard_alone(visit, site, browser, are_on):  # ru
         press(page, Keys.ENTER)
         wait_for(page, "document.getElementById('consentpanel-result') !== null")
     assert site.posted == [("/privacy/", {"answer.analytics": "yes", "answer.profiles": "no"}, are_on)]
-    assert "Yes to: Measuring use. No to: A profile" in page.find_element("id", "consentpanel-result").text
+    assert (
+        "Yes to: Measuring how you use our service. No to: A profile"
+        in page.find_element("id", "consentpanel-result").text
+    )
 
 
 def test_the_key_enter_in_a_question_saves_what_is_chosen(visit, site):
@@ -363,7 +366,10 @@ def test_the_result_has_the_focus_and_is_seen(visit, browser, are_on):  # rule 1
         "const box = document.activeElement.getBoundingClientRect(); return [box.top >= 0, box.bottom <= innerHeight]"
     )
     assert result == [True, True]
-    assert page.title == "Say yes or no to at least one use, then save. Privacy choices: Teahouse"
+    assert (
+        page.title
+        == "Nothing was saved, because no answer was chosen. Say yes or no to at least one use, then save. Privacy choices: Teahouse"
+    )
     # From the error to the question that it names.
     press(page, Keys.TAB, Keys.ENTER)
     assert focused(page) == "consentpanel-p0-no"
@@ -457,7 +463,7 @@ def test_a_banner_becomes_its_result(visit):  # rule 12.2
     page.find_element("css selector", "button[name=all][value=no]").click()
     wait_for(page, "document.activeElement.id === 'consentpanel-result'")
     assert page.execute_script("return window.isSamePage")
-    assert "Saved: no." in page.find_element("css selector", ".cp-banner").text
+    assert "Your no is saved." in page.find_element("css selector", ".cp-banner").text
     assert page.find_elements("css selector", ".cp-banner button") == []
     # rule 12.1: "here" is one click away
     assert page.find_element("css selector", ".cp-banner a").get_dom_attribute("href") == "/privacy/"

@@ -54,7 +54,7 @@ def test_an_answer_is_given_and_taken_back(browser, address, shop, with_scripts)
     try:
         browser.get(address)
         browser.find_element("css selector", 'button[name="all"][value="yes"]').click()
-        said("Saved. Yes to: Measuring use and Trying out new features with you.")
+        said("Your answers are saved. Yes to: Measuring how you use our service and Trying out new features.")
         # Without scripts the browser is led on, so that a reload sends nothing twice.
         assert browser.current_url == address + ("" if with_scripts else "?done=saved")
         assert shop.registry.status("user-1", "analytics") is ConsentStatus.GRANTED

@@ -100,7 +100,7 @@ def test_the_page_the_answers_the_event_and_the_receipt_are_those_of_the_tutoria
     page = browser.open("/privacy/")
     assert question in page
     assert "checked" not in page
-    for words in ("No to all", "Yes to all", "Save my choice", "See exactly what is sent"):
+    for words in ("No to all", "Yes to all", "Save my choice", "See what is sent"):
         assert f">{words}" in page
     for words in ("what you bought", "to order enough of every tea", "what you paid", "to add up sales"):
         assert words in page

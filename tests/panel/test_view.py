@@ -71,8 +71,8 @@ def test_what_the_notice_does_not_name_has_other_words(see, samples, controller,
 def test_an_answer_says_since_when_to_which_version_and_until_when(see, samples):  # rule 12.1
     view = see(samples.answered())
     assert answers(view) == {"analytics": True, "profiles": False, "feature_flags": False}
-    assert standings(view)["analytics"] == ("Yes since 3 November 2026, to notice 4. It holds until 3 November 2027.")
-    assert standings(view)["profiles"] == "No since 8 November 2026, to notice 4."
+    assert standings(view)["analytics"] == ("Yes since 3 November 2026 (notice 4). It holds until 3 November 2027.")
+    assert standings(view)["profiles"] == "No since 8 November 2026 (notice 4)."
     first = view.purposes[0]
     assert (first.since, first.version, first.until) == (
         samples.NOW - timedelta(days=25),
@@ -98,7 +98,7 @@ def test_a_record_that_says_otherwise_than_the_registry_is_not_the_answer(see, s
 def test_a_signal_is_shown_as_what_it_did(see, samples):  # rule 12.1
     view = see(samples.signalled())
     assert answers(view)["profiles"] is False
-    assert standings(view)["profiles"] == "No, by your browser’s privacy signal."
+    assert standings(view)["profiles"] == "No, because your browser sends a privacy signal."
     assert "no to: A profile of you at Mixpanel." in told(view, "gpc")[0]
     assert "on 29 October 2026 you said yes here" in told(view, "conflict")[0]
 
@@ -136,7 +136,7 @@ def test_a_signal_in_spite_of_which_the_person_said_yes_is_told_with_that_yes(se
 # rule 12.1: a signal of the past is told as one
 def test_a_signal_that_is_not_sent_any_more_is_one_of_the_past(see, samples):
     view = see(samples.signalled(has_gpc=False, refused_by_signal=frozenset()))
-    assert standings(view)["profiles"] == "No, by your browser’s privacy signal of 26 November 2026."
+    assert standings(view)["profiles"] == "No, because your browser sent a privacy signal on 26 November 2026."
     assert view.purposes[1].by_signal
     # Everything that a script or a program follows stays as it is.
     assert (answers(view)["profiles"], told(view, "gpc")) == (False, [])
@@ -175,7 +175,9 @@ def test_what_is_done_unless_somebody_objects_says_so(see, samples):
 def test_some_uses_with_consent_and_some_without_are_told_apart(see, samples):
     view = see(samples.unanswered(), uses=(samples.ANALYTICS, samples.OBJECTION))
     assert "whether we need your consent" in view.intro
-    assert view.banner.startswith("This is about data about you that Mixpanel receives from us for: Measuring use and")
+    assert view.banner.startswith(
+        "This is about data about you that Mixpanel receives from us for: Measuring how you use our service and"
+    )
     # Something of the person is sent already.
     assert not told(view, "held")
 
@@ -195,32 +197,40 @@ def test_each_thing_that_is_sent_has_form_example_and_reason(see, samples):  # r
 def test_the_history_is_newest_first_and_tells_what_was_taken_back(see, samples):  # rule 12.1
     history = see(samples.answered()).history
     assert [each.text for each in history] == [
-        "8 November 2026, 12:00 (UTC): no to “Trying out new features with you” (our website)",
-        "8 November 2026, 12:00 (UTC): you took back your yes to “A profile of you at Mixpanel”",
-        "3 November 2026, 12:00 (UTC): yes to “Measuring use” (notice 4, this page)",
-        "29 October 2026, 12:00 (UTC): yes to “A profile of you at Mixpanel” (notice 4, this page)",
+        "8 November 2026, 12:00 (universal time, UTC): no to “Trying out new features” (our website)",
+        "8 November 2026, 12:00 (universal time, UTC): you took back your yes to “A profile of you at Mixpanel”",
+        "3 November 2026, 12:00 (universal time, UTC): yes to “Measuring how you use our service” (notice 4, this page)",
+        "29 October 2026, 12:00 (universal time, UTC): yes to “A profile of you at Mixpanel” (notice 4, this page)",
     ]
     assert [each.is_withdrawal for each in history] == [False, True, False, False]
 
 
 def test_the_history_tells_what_the_signal_said(see, samples):
     latest = see(samples.signalled()).history[0]
-    assert latest.text.endswith("no to “A profile of you at Mixpanel”, by your browser’s privacy signal (GPC)")
+    assert latest.text.endswith(
+        "no to “A profile of you at Mixpanel”, because your browser sent a privacy signal (GPC)"
+    )
     assert (latest.by_signal, latest.is_withdrawal) == (True, False)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"answer": True, "source": "cookiebot"}, "yes to “Measuring use” (notice 4, cookiebot)"),
-        ({"answer": True, "source": None}, "yes to “Measuring use” (notice 4, where is not recorded)"),
-        ({"answer": True, "policy_version": None}, "yes to “Measuring use” (this page)"),
-        ({"answer": None}, "your answer to “Measuring use” no longer counts (this page)"),
+        ({"answer": True, "source": "cookiebot"}, "yes to “Measuring how you use our service” (notice 4, cookiebot)"),
+        (
+            {"answer": True, "source": None},
+            "yes to “Measuring how you use our service” (notice 4, where is not recorded)",
+        ),
+        ({"answer": True, "policy_version": None}, "yes to “Measuring how you use our service” (this page)"),
+        ({"answer": None}, "your answer to “Measuring how you use our service” no longer counts (this page)"),
     ],
 )
 def test_the_history_claims_only_what_is_recorded(see, samples, fields, words):
     records = (samples.record("analytics", 3, **fields),)
-    assert see(samples.unanswered(records=records)).history[0].text == f"25 November 2026, 12:00 (UTC): {words}"
+    assert (
+        see(samples.unanswered(records=records)).history[0].text
+        == f"25 November 2026, 12:00 (universal time, UTC): {words}"
+    )
 
 
 def test_a_purpose_of_the_past_is_in_the_history(see, samples):
@@ -239,8 +249,8 @@ def test_a_yes_to_a_purpose_that_is_no_more_asked_can_be_taken_back(see, samples
 def test_requests_have_number_and_status(see, samples):  # rule 12.1
     view = see(samples.answered())
     assert [(each.kind, each.text) for each in view.requests] == [
-        ("deletion", "Deletion at Mixpanel, asked for on 20 November 2026, number 1842: under way"),
-        ("retrieval", "Copy from Mixpanel, number 1843: done"),
+        ("deletion", "Request for deletion at Mixpanel of 20 November 2026, number 1842: under way"),
+        ("retrieval", "Request for a copy from Mixpanel, number 1843: done"),
     ]
     assert view.requests[1].link == "https://storage.example/copy?key=1"
     assert "key=1" not in repr(view)
@@ -249,7 +259,11 @@ def test_requests_have_number_and_status(see, samples):  # rule 12.1
 @pytest.mark.parametrize("status", TaskStatus)
 def test_each_status_of_a_request_has_words(see, samples, status):
     tasks = (PrivacyTask(kind="deletion", task_id="1", status=status),)
-    assert see(samples.answered(requests=tasks)).requests[0].text.startswith("Deletion at Mixpanel, number 1: ")
+    assert (
+        see(samples.answered(requests=tasks))
+        .requests[0]
+        .text.startswith("Request for deletion at Mixpanel, number 1: ")
+    )
 
 
 def test_a_copy_is_fetched_by_https_only(see, samples):
@@ -263,7 +277,7 @@ def test_why_somebody_is_asked_again(see, samples):  # rule 12.1
         changes={"analytics": ("new: your plan", "why")},
     )
     assert told(see(changed), "again") == [
-        "We ask again because this has changed: new: your plan and why. Until you answer, nothing is sent."
+        "We ask again because this has changed: new: your plan and why. As long as your answer to a use is missing, nothing is sent for it."
     ]
     unnamed = attrs.evolve(changed, changes={})
     assert "our notice has changed since your answer of 29 October 2026" in told(see(unnamed), "again")[0]
@@ -284,7 +298,7 @@ def test_changes_are_told_also_where_the_answer_still_holds(see, samples):
 def test_changes_are_those_since_the_answer_to_each_use(see, samples):
     view = see(samples.answered(changes={"analytics": ("a new reason",), "profiles": ("your plan",)}))
     assert [(each.text, each.items) for each in view.notes if each.kind == "changed"] == [
-        ("What has changed since your answer to: Measuring use", ("a new reason",)),
+        ("What has changed since your answer to: Measuring how you use our service", ("a new reason",)),
         ("What has changed since your answer to: A profile of you at Mixpanel", ("your plan",)),
     ]
 
@@ -296,11 +310,13 @@ def test_a_yes_to_an_older_notice_says_so(see, samples):  # rule 12.1
     )
     view = see(Situation(records=records, statuses=samples.statuses(analytics=True, profiles=True)))
     assert standings(view)["analytics"] == "You said yes on 25 November 2026, to an older notice (3)."
-    assert standings(view)["profiles"] == "Yes since 25 November 2026, to notice 2026-05-01."
+    assert standings(view)["profiles"] == "Yes since 25 November 2026 (notice 2026-05-01)."
 
 
 def test_messages_that_wait_for_an_answer_are_told(see, samples):
-    assert told(see(samples.unanswered()), "held")[0].startswith("Until you answer, nothing about you is sent")
+    assert told(see(samples.unanswered()), "held")[0].startswith(
+        "As long as your answer to a use is missing, nothing about you is sent"
+    )
     assert "at most 30 minutes" in told(see(samples.unanswered(held_minutes=30)), "held")[0]
     assert not told(see(samples.answered()), "held")
     # Of somebody without an id nothing waits.
@@ -310,16 +326,28 @@ def test_messages_that_wait_for_an_answer_are_told(see, samples):
 @pytest.mark.parametrize(
     ("said", "ask_again", "words"),
     [
-        ({"analytics": True, "profiles": True, "feature_flags": True}, False, "Saved: yes. From now on"),
+        ({"analytics": True, "profiles": True, "feature_flags": True}, False, "Your yes is saved. From now on"),
         (
             {"analytics": False, "profiles": False, "feature_flags": False},
             True,
             "will not ask again before 7 May 2027.",
         ),
         ({"analytics": False, "profiles": False, "feature_flags": False}, False, "nothing about you for these uses."),
-        ({"analytics": True, "profiles": False}, False, "Yes to: Measuring use. No to: A profile of you at Mixpanel."),
-        ({"analytics": True}, False, "Saved. Yes to: Measuring use. No to: none."),
-        ({"analytics": False}, False, "Saved. Yes to: none. No to: Measuring use."),
+        (
+            {"analytics": True, "profiles": False},
+            False,
+            "Yes to: Measuring how you use our service. No to: A profile of you at Mixpanel.",
+        ),
+        (
+            {"analytics": True},
+            False,
+            "Your answers are saved. Yes to: Measuring how you use our service. Not answered yet: A profile of you at Mixpanel and",
+        ),
+        (
+            {"analytics": False},
+            False,
+            "Your answers are saved. No to: Measuring how you use our service. Not answered yet: A profile of you at Mixpanel and",
+        ),
     ],
 )
 def test_what_was_saved_is_told_as_it_stands_now(see, samples, said, ask_again, words):
@@ -338,7 +366,8 @@ def test_each_result_has_words_and_stands_first(see, samples, result, can_erase)
 
 def test_a_withdrawal_asks_for_more_only_where_more_can_be_done(see, samples):
     assert (
-        "Delete what was already sent" in told(see(samples.unanswered(result="withdrawn", can_erase=True)), "result")[0]
+        "what was already sent to be deleted"
+        in told(see(samples.unanswered(result="withdrawn", can_erase=True)), "result")[0]
     )
     assert told(see(samples.unanswered(result="withdrawn")), "result") == [
         "Stopped on 28 November 2026. Nothing more is sent."
@@ -347,8 +376,12 @@ def test_a_withdrawal_asks_for_more_only_where_more_can_be_done(see, samples):
 
 def test_an_erasure_tells_its_number(see, samples):
     tasks = samples.answered().requests
-    assert "number 1842" in told(see(samples.answered(result="erased", requests=tasks)), "result")[0]
-    assert "number 1843" in told(see(samples.answered(result="exported", requests=tasks)), "result")[0]
+    assert told(see(samples.answered(result="erased", requests=tasks)), "result")[0] == (
+        "Your request of 28 November 2026 to delete your data has reached us; its number is 1842. Status: under way."
+    )
+    assert told(see(samples.answered(result="exported", requests=tasks)), "result")[0] == (
+        "Your request of 28 November 2026 for a copy of your data has reached us; its number is 1843. Status: done."
+    )
     assert told(see(samples.answered(result="erased", requests=())), "result") == [
         "Stopped on 28 November 2026. Nothing more is sent."
     ]
@@ -393,7 +426,10 @@ def test_the_json_drops_no_words(see, samples):  # rule 12.2
     said = json.loads(json.dumps(view.as_json()))
     assert list(said) == [field.name for field in attrs.fields(type(view))]
     assert said["date"] == "2026-11-01"
-    assert said["facts"][0] == {"name": "Who receives it", "text": "Mixpanel, Inc., as our processor"}
+    assert said["facts"][0] == {
+        "name": "Who receives it",
+        "text": "Mixpanel, Inc., only on our instructions (as our “processor”)",
+    }
     assert said["purposes"][0]["since"] == "2026-11-03T12:00:00+00:00"
     assert said["purposes"][0]["answer"] is True
     assert said["history"][0]["recorded_at"] == "2026-11-08T12:00:00+00:00"
@@ -432,7 +468,7 @@ def test_what_was_shown_changes_with_every_question(samples, changes):  # rule 1
 
 
 def test_what_was_shown_can_be_read(samples):
-    assert "## Measuring use | analytics\n" in shown(samples.notice())
+    assert "## Measuring how you use our service | analytics\n" in shown(samples.notice())
     assert shown(samples.notice()) == shown(samples.notice())
 
 
@@ -455,6 +491,14 @@ def test_a_notice_of_a_policy_is_asked_in_each_language(samples, language):  # r
         told += [each.text for each in (*view.notes, *view.history, *view.requests)]
         told += [each.standing for each in view.purposes]
         assert not [each for each in told if "{" in each]
+        space = "\u00a0" if language == "fr" else ""
+        assert view.words["colon"] == f"{space}:"
+
+
+def test_the_title_has_the_spaces_of_its_language(samples):
+    named = {"language": "fr", "words": transparency.Words("fr")}
+    view = view_of(samples.notice(**named), samples.unanswered(), samples.URLS, now=samples.NOW)
+    assert view.title == "Vos choix de confidentialit\u00e9\u00a0: Teahouse"
 
 
 def test_an_unknown_status_of_the_registry_is_no_yes(see, samples):

@@ -235,7 +235,7 @@ def test_a_label_of_the_rule_goes_before_one_of_ours(language):
 
 FORMS = [
     (keep(), "exactly as it is"),
-    (keep(one_of=["free", "pro"]), "exactly as it is; only one of these: free and pro"),
+    (keep(one_of=["free", "pro"]), "exactly as it is; possible are: free and pro"),
     (keep(type=int), "only a whole number"),
     (keep(type=bool), "only yes or no"),
     (keep(deep=True), "with everything that is inside it"),
@@ -255,7 +255,7 @@ FORMS = [
     (generalize(decimals=2, categories=["user.location.precise"]), "to about 600 m"),
     (generalize(bands=(18, 25, 35), categories=["user.demographic"]), "only your age group, such as 25-34"),
     (generalize(bands=(0, 10)), "only a range, such as 10+"),
-    (pseudonymize(), "the same value always gets the same code"),
+    (pseudonymize(), "always the same one for the same value"),
     (url(params=()), "without what follows the question mark"),
     (url(params=("ref",)), "except: ref"),
     (url(path="ids"), "become a star"),

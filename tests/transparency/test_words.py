@@ -247,9 +247,9 @@ def test_any_name_may_be_asked_for(name):
 @pytest.mark.parametrize(
     ("language", "day", "first", "time"),
     [
-        ("en", "3 November 2026", "1 November 2026", "3 November 2026, 9:05 (UTC)"),
-        ("de", "3. November 2026", "1. November 2026", "3. November 2026, 9:05 Uhr (UTC)"),
-        ("fr", "3 novembre 2026", "1er novembre 2026", "3 novembre 2026 à 9 h 05 (UTC)"),
+        ("en", "3 November 2026", "1 November 2026", "3 November 2026, 9:05 (universal time, UTC)"),
+        ("de", "3. November 2026", "1. November 2026", "3. November 2026, 9:05 Uhr (Weltzeit, UTC)"),
+        ("fr", "3 novembre 2026", "1er novembre 2026", "3 novembre 2026 à 9 h 05 (temps universel, UTC)"),
     ],
 )
 def test_dates_and_times(language, day, first, time):

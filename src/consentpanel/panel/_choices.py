@@ -146,7 +146,7 @@ def _object_button(view: View, purpose: PurposeView) -> str:
 def _sent(view: View, purpose: PurposeView, name: str) -> str:
     words = view.words
     # With the title, so that a list of controls tells one summary from the next.
-    more = element("span", f": {text(purpose.title)}", class_="cp-unseen")
+    more = element("span", text(f"{words['colon']} {purpose.title}"), class_="cp-unseen")
     summary = element("summary", text(words["details"]) + more)
     told = element("p", text(purpose.basis), class_="cp-quiet")
     table = _table(view, purpose) if purpose.sent else element("p", text(words["nothing"]))

@@ -139,4 +139,6 @@ def words_of(notice: Notice) -> dict[str, str]:
     return {
         **{name: notice.words(f"panel.{name}", **named) for name in WORDS},
         "nothing": notice.words("nothing", technical=notice.words("technical")),
+        # What stands between a word and what it is about.
+        "colon": notice.words("named", first="", second=""),
     }

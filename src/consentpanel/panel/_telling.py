@@ -173,11 +173,14 @@ def _saved(notice: Notice, situation: Situation) -> str:
         if situation.ask_again is None:
             return words("panel.after.reject.plain")
         return words("panel.after.reject", ask_again=words.date(situation.ask_again))
-    none = words("panel.none")
-    named = {"granted": titles_of(notice, granted) or none, "denied": titles_of(notice, denied) or none}
-    left = [purpose for purpose, answer in answers.items() if answer is None]
-    more = f" {words('panel.after.open', purposes=titles_of(notice, left))}" if left else ""
-    return words("panel.after.save", **named) + more
+    said = [words("panel.after.save")]
+    if granted:
+        said.append(words("panel.after.yes", granted=titles_of(notice, granted)))
+    if denied:
+        said.append(words("panel.after.no", denied=titles_of(notice, denied)))
+    if left := [purpose for purpose, answer in answers.items() if answer is None]:
+        said.append(words("panel.after.open", purposes=titles_of(notice, left)))
+    return " ".join(said)
 
 
 def _changed(notice: Notice, situation: Situation, asked_again: Collection[str]) -> Iterator[Note]:

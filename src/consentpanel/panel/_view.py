@@ -162,7 +162,7 @@ def view_of(
     return View(
         language=notice.language,
         direction=notice.words.direction,
-        title=f"{words['footer.link']}: {notice.service}" if notice.service else words["footer.link"],
+        title=_title_of(notice),
         service=service_of(notice),
         heading=heading_of(notice),
         intro=intro_of(notice),
@@ -196,6 +196,11 @@ def view_of(
         urls=urls,
         words=words,
     )
+
+
+def _title_of(notice: Notice) -> str:
+    name = notice.words("panel.footer.link")
+    return notice.words("named", first=name, second=notice.service) if notice.service else name
 
 
 _STATUS = {True: ConsentStatus.GRANTED, False: ConsentStatus.DENIED, None: ConsentStatus.UNKNOWN}

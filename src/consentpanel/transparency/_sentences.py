@@ -13,11 +13,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "We send data to {vendor}. The list of what is sent is made from the settings of our servers. This page says "
             "what we send, why, who receives it, and what you can do."
         ),
-        "version": "Version {version}, valid from {date}",
-        "version.plain": "Version {version}",
+        "version": "Notice {version}, valid from {date}",
+        "version.plain": "Notice {version}",
         "purpose.analytics": "Measuring how you use our service",
-        "purpose.profiles": "Your profile at {vendor}",
-        "purpose.feature_flags": "Choosing which version of a feature you see",
+        "purpose.profiles": "A profile of you at {vendor}",
+        "purpose.feature_flags": "Trying out new features",
         "purpose.none": "About groups, such as companies",
         "purpose.other": "{purpose}",
         "why": "Why: {why}",
@@ -52,8 +52,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "sensitive.asked": (
             "This includes sensitive data: {categories}. We send it only if you expressly say yes to it."
         ),
-        "technical": "Sent every time",
-        "technical.id": "an ID for you",
+        "technical": "What goes along whenever we send something",
+        "technical.id": "an ID by which you are recognised",
         "technical.device": "an ID for your device or browser, where our service knows one",
         "technical.time": "the date and time",
         "technical.number": "a number for this message, so that it is counted only once",
@@ -74,7 +74,9 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "retention.profiles": "Your profile stays until {criterion}.",
         "targeting.yes": "We use this data to choose what you are shown or offered.",
         "targeting.no": "We do not use this data to choose what you are shown or offered.",
-        "cookies.yes": "Your ID is in a cookie on your device: {name}, for {period}.",
+        "cookies.yes": (
+            "Your ID is in a cookie, a small file on your device. It is called “{name}” and stays for {period}."
+        ),
         "cookies.some": "We store your ID on your device, in a cookie.",
         "cookies.no": "For this we store and read nothing on your device.",
         "browser": (
@@ -85,12 +87,13 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "ip.coarse": "Of your IP address we send only the first part, which many connections share.",
         "ip.yes": "We send your IP address.",
         "detectors": (
-            "We look for e-mail addresses, telephone and card numbers and the like, and take out those we recognise. "
-            "We do not recognise all: names in a text, for example, stay."
+            "Before we send the data, we look in it for e-mail addresses, telephone and card numbers and the like, "
+            "and take out those we recognise. We do not recognise all: names in a text, for example, stay."
         ),
         "detectors.but": (
-            "We look for e-mail addresses, telephone and card numbers and the like, and take out those we recognise. "
-            "We do not recognise all: names in a text, for example, stay. We do not look into these: {paths}."
+            "Before we send the data, we look in it for e-mail addresses, telephone and card numbers and the like, "
+            "and take out those we recognise. We do not recognise all: names in a text, for example, stay. We do not "
+            "look into these: {paths}."
         ),
         "choices": "What you can do",
         "choices.opt_in": "You can say yes or no, and withdraw your consent at any time: {choice_url}",
@@ -106,15 +109,16 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
             "say yes to that as well; otherwise it is deleted."
         ),
         "choices.erase": (
-            "You can ask us to delete your data here and at {vendor}, or for a copy of it. We answer within one "
-            "month; at {vendor} it can take several weeks."
+            "You can ask us to delete your data, both with us and at {vendor}, or to give you a copy of it. We "
+            "answer within one month; at {vendor} it can take several weeks."
         ),
         "choices.contact": "Questions, or to use your rights: {contact}",
-        "role.processor": "It may use the data only on our instructions, as our processor.",
+        "role.processor": "It may use the data only on our instructions (the law calls this a processor).",
         "role.controller": "It decides for itself how it uses the data, and answers for that.",
         "role.joint": "We decide together with it how the data is used, and both answer for that.",
         "transfer": (
-            "It can also be accessed from: {countries}. This is covered by {safeguard}; you can read it here: {link}"
+            "The data can also be accessed from: {countries}. This is covered by {safeguard}, which you can read "
+            "here: {link}"
         ),
         "transfer.kept": "That it is kept there is covered by {safeguard}; you can read it here: {link}",
         "transfer.none": "The data does not leave this area.",
@@ -122,7 +126,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "in_short.where": "Where it is kept",
         "in_short.reached": "{region}; it can also be accessed from: {countries}",
         "in_short.long": "For how long",
-        "in_short.who.processor": "{vendor}, as our processor",
+        "in_short.who.processor": "{vendor}, only on our instructions (as our “processor”)",
         "in_short.who.controller": "{vendor}, which decides for itself how it uses the data",
         "in_short.who.joint": "{vendor}, together with us",
         "in_short.events": "what you do: {period}",
@@ -134,14 +138,14 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "dpo.quebec": "Person in charge of the protection of personal information: {person}",
         "objection.heading": "Your right to object",
         "rights": (
-            "You have the right to a copy, correction, deletion and restriction, to take your data elsewhere, and to "
-            "object."
+            "You have the right to get a copy of your data, to have it corrected or deleted, to have its use "
+            "restricted, to take it elsewhere, and to object to its use."
         ),
         "complaint": "You can complain to {authority}.",
         "required.no": "You do not have to give us any of this data.",
         "required.yes": "You have to give us this data: {why}.",
         "automated.no": (
-            "No machine alone makes a decision from this data that has legal or similarly serious effects for you."
+            "No decision with legal or similarly serious effects for you is made from this data by a machine alone."
         ),
         "automated.yes": (
             "A machine decides from this data, without a person: {what}. You can have a person look at the decision, "

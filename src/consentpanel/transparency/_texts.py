@@ -105,7 +105,7 @@ class Words:
         return self(name, day=str(day.day), month=self(f"month.{day.month}"), year=str(day.year))
 
     def time(self, moment: dt.datetime) -> str:
-        """A moment, such as "3 November 2026, 18:40 (UTC)"; one without a zone is in UTC already."""
+        """A moment, such as "3 November 2026, 18:40 (universal time, UTC)"; one without a zone is in UTC already."""
         utc = _in_utc(moment)
         return self("time", date=self.date(utc), hour=str(utc.hour), minute=f"{utc.minute:02}")
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         "form.keep": "exactly as it is",
-        "form.keep.one_of": "exactly as it is; only one of these: {values}",
+        "form.keep.one_of": "exactly as it is; possible are: {values}",
         "form.keep.type.int": "exactly as it is; only a whole number",
         "form.keep.type.float": "exactly as it is; only a number",
         "form.keep.type.bool": "only yes or no",
@@ -31,7 +31,8 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
         "form.generalize.bands.age": "only your age group, such as {example}",
         "form.generalize.bands": "only a range, such as {example}",
         "form.pseudonymize": (
-            "as a code in its place; the same value always gets the same code, and we can recognise it, {vendor} cannot"
+            "as a code in its place, always the same one for the same value; we can find out what it stands for, "
+            "{vendor} cannot"
         ),
         "form.url": "only the page address; what follows the question mark is left out, except: {params}",
         "form.url.none": "only the page address, without what follows the question mark",
@@ -59,6 +60,7 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
         "form.generalize.time.hour": "only the date and the hour",
         "form.generalize.decimals.one": "rounded to one decimal place",
         "form.and": "{form}; {more}",
+        "named": "{first}: {second}",
         "category.user.name": "your name",
         "category.user.contact.email": "your e-mail address",
         "category.user.contact.phone_number": "your telephone number",
@@ -97,7 +99,7 @@ VALUE_SENTENCES: Mapping[str, str] = MappingProxyType(
         "quoted": "“{text}”",
         "date": "{day} {month} {year}",
         "date.first": "1 {month} {year}",
-        "time": "{date}, {hour}:{minute} (UTC)",
+        "time": "{date}, {hour}:{minute} (universal time, UTC)",
         "month.1": "January",
         "month.2": "February",
         "month.3": "March",
