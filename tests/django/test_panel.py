@@ -26,6 +26,7 @@ from consentpanel.django import DjangoRegistry
 from consentpanel.django.forms import ConsentForm
 from consentpanel.panel import Panel, Request, page_of
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
+from consentpanel.transparency import notice
 
 GRANTED, DENIED = ConsentStatus.GRANTED, ConsentStatus.DENIED
 OWN = {"HTTP_SEC_FETCH_SITE": "same-origin"}
@@ -351,3 +352,24 @@ def test_a_language_that_cannot_be_told_is_that_of_the_browser(vendor: FakeTrans
     with override_settings(CONSENTPANEL=configured(vendor, NOTICE=notice_in, LANGUAGE=broken)):
         page = Client().get("/privacy/", HTTP_ACCEPT_LANGUAGE="de")
     assert (page.status_code, '<html lang="de"' in page.content.decode()) == (200, True)
+
+
+# rule 10.6: what cannot work is told before a request comes
+def test_a_notice_that_cannot_be_made_is_told_by_the_checks(vendor: FakeTransport, notice_in: Any) -> None:
+    def lacks(language: str) -> Any:
+        return notice(FieldPolicy(), contact="x", publish=True, language=language)
+
+    def fails(language: str) -> Any:
+        raise ValueError(language)
+
+    for made, found in ((notice_in, []), (lacks, ["consentpanel.E011"]), (fails, ["consentpanel.W010"])):
+        with override_settings(CONSENTPANEL=configured(vendor, NOTICE=made)):
+            said = [each for each in run_checks() if each.id in {"consentpanel.E011", "consentpanel.W010"}]
+        assert [each.id for each in said] == found
+        assert not said or made is fails or "controller=" in said[0].msg
+
+
+def test_the_test_client_of_django_follows_an_answer(vendor: FakeTransport) -> None:
+    browser = Client()
+    found = browser.post("/privacy/", form_of(browser.get("/privacy/")) | {"all": "no"}, follow=True, **OWN)
+    assert found.redirect_chain == [("/privacy/?done=saved", 303)]

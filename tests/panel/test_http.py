@@ -12,14 +12,14 @@ from urllib.parse import urlencode
 import pytest
 from mixpanel import MixpanelException
 
-from consentpanel import ConsentStatus, FieldPolicy, Mixpanel, PrivacyRequests, keep
+from consentpanel import BufferedConsumer, ConsentStatus, FieldPolicy, Mixpanel, PrivacyRequests, keep
 from consentpanel.errors import ConfigurationError, RegistryError
 from consentpanel.panel import Panel, Request
 from consentpanel.panel._notices import Notices
 from consentpanel.panel._page import shown
 from consentpanel.registry import CachedRegistry, CallableRegistry, MaxAge, MemoryRegistry
 from consentpanel.testing import FakePrivacyAPI, FakeTransport
-from consentpanel.transparency import NoticeArchive, notice
+from consentpanel.transparency import NoticeArchive, Vendor, notice
 
 GRANTED, DENIED, UNKNOWN = ConsentStatus.GRANTED, ConsentStatus.DENIED, ConsentStatus.UNKNOWN
 
@@ -595,3 +595,18 @@ def test_minimal_notices_are_kept_for_so_many_paths_alone(shop):
         found = panel.respond(Request(mount=f"/{number}"), shop.visit())
         assert f"/{number}/".encode() in found.body
     assert len(panel._notices._made) == 256
+
+
+# rule 12.5: what the notice says is held against what the client does
+def test_a_notice_of_another_region_is_warned_of(open_shop, caplog):
+    page = partial(notice, FieldPolicy(), contact="privacy@teahouse.example", vendor=Vendor(region="EU"))
+    shop = open_shop(notice=lambda language: page(language=language))
+    shop.client = Mixpanel("TOKEN", BufferedConsumer(), registry=shop.registry)
+    assert shop.get().status == 200
+    assert "kept in the region EU, and the client sends to US" in caplog.text
+
+
+def test_what_a_notice_lacks_stands_in_the_log(open_shop, caplog):
+    shop = open_shop(notice=lambda language: notice(FieldPolicy(), contact="x", publish=True))
+    assert shop.get().status == 503
+    assert "controller=" in caplog.text

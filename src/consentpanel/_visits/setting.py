@@ -140,7 +140,8 @@ def _shown_in(said: Options, named: Named) -> str:
             made: Any = said.notice("en") if callable(said.notice) else said.notice
             return str(made.version)
         except Exception as error:  # noqa: BLE001 - the publisher's own function
-            problem = f"{named('NOTICE')} made no notice ({type(error).__name__}); it is needed before the client is, and cannot ask it"
+            said_of_it = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+            problem = f"{named('NOTICE')} made no notice, which is needed before the client is: {said_of_it}"
     raise ConfigurationError(f"{named('POLICY_VERSION')} is {OF_THE_NOTICE!r}, and {problem}")
 
 

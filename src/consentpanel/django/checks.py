@@ -59,6 +59,8 @@ def check_setting(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
         conf.panel()
     except ConfigurationError as error:
         found.append(checks.Error(str(error), id="consentpanel.E011"))
+    else:
+        found += _of_notice(said.notice)
     if said.panel_url is not None:
         text = "CONSENTPANEL['PANEL_URL'] means nothing here: the place of the panel is that of its urls."
         found.append(
@@ -211,3 +213,18 @@ def _of_file(registry: Any) -> list[checks.CheckMessage]:
             id="consentpanel.W003",
         )
     ]
+
+
+def _of_notice(notice: Any) -> list[checks.CheckMessage]:
+    """Whether the function that makes the notice can."""
+    if not callable(notice):
+        return []
+    try:
+        notice("en")
+    except ConfigurationError as error:
+        return [checks.Error(f"CONSENTPANEL['NOTICE'] made no notice: {error}", id="consentpanel.E011")]
+    except Exception as error:  # noqa: BLE001 - the publisher's own function, which may need tables that are not there yet
+        return [
+            checks.Warning(f"CONSENTPANEL['NOTICE'] made no notice: {type(error).__name__}", id="consentpanel.W010")
+        ]
+    return []

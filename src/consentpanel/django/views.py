@@ -9,6 +9,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import connections, transaction
 from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseRedirectBase
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -60,8 +61,14 @@ def _checked(request: Any, below: str) -> HttpResponse:
     return _response_of(found)
 
 
+class _SeeOther(HttpResponseRedirectBase):
+    status_code = 303
+
+
 def _response_of(found: Response) -> HttpResponse:
-    response = HttpResponse(found.body, status=found.status)
+    place = found.header("Location")
+    # As Django's own redirects, which its test client follows.
+    response = HttpResponse(found.body, status=found.status) if place is None else _SeeOther(place)
     del response.headers["Content-Type"]
     for name, value in found.headers:
         response.headers[name] = value

@@ -12,7 +12,7 @@ import attrs
 from consentpanel._consent.ids import Purpose
 from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel._consent.regime import Regime
-from consentpanel._log import note_failure
+from consentpanel._log import note_failure, warn_once
 from consentpanel.client import Mixpanel
 from consentpanel.errors import ConfigurationError
 from consentpanel.panel._regimes import EITHER, under
@@ -151,6 +151,9 @@ class Notices:
                     self._made.pop(next(iter([*self._made]), key), None)
                 # Made twice where two ask at once, which does no harm.
                 return self._made.setdefault(key, made)
+            except ConfigurationError as error:
+                # Its text names arguments and rules, and nobody.
+                note_failure(f"the notice in {each!r} ({error})", error)
             except Exception as error:  # noqa: BLE001 - the publisher's own function
                 note_failure(f"the notice in {each!r}", error)
         raise ConfigurationError("the notice cannot be made in any language")
@@ -162,7 +165,18 @@ class Notices:
         made = self._source(language) if callable(self._source) else self._source
         if not hasattr(made, "uses"):
             raise ConfigurationError(f"the function for the notice must return a Notice, not {type(made).__name__}")
+        _warn_of_region(made, client)
         return made
+
+
+def _warn_of_region(made: Notice, client: Mixpanel) -> None:
+    """Warns, once, of a notice that tells another place than the one to which the client sends."""
+    told = getattr(made, "facts", {}).get("vendor", {}).get("region")
+    sends = client._configuration.region  # noqa: SLF001 - shared inside the package
+    if told is not None and sends is not None and told != sends:
+        warn_once(
+            f"the notice says that data is kept in the region {told}, and the client sends to {sends}: see api_host="
+        )
 
 
 def _without_contact(made: Notice, page: str) -> Notice:

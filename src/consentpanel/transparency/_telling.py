@@ -315,7 +315,8 @@ class Telling:
     def _names_of_actions(self, words: Words) -> Iterable[str]:
         if self.policy.planned_events is None:
             return [words("names_of_actions")]
-        planned = sorted(self.policy.planned_events)
+        has_flags = any(item.is_built_in for item in self.items)
+        planned = sorted(each for each in self.policy.planned_events if has_flags or each != EXPOSURE_EVENT)
         own = [event for event in planned if words.label(event) is None]
         # The vendor's own events say what they are.
         labels = dict.fromkeys(label for event in planned if (label := words.label(event)) is not None)
