@@ -71,8 +71,7 @@ def measured(session: nox.Session, command: str) -> None:
             "COVERAGE_FILE": f"{folder}/coverage",
             "COVERAGE_PROCESS_START": str(Path("pyproject.toml").resolve()),
             "CONSENTPANEL_REQUIRE_SERVICES": "1",
-            # On both cores: the other sessions are done before this one.
-            "PYTEST_ADDOPTS": "--hypothesis-profile=ci --durations=10 -n 2 --dist loadfile",
+            "PYTEST_ADDOPTS": "--hypothesis-profile=ci --durations=10",
         }
         session.run("bash", "-euo", "pipefail", "-c", command, env=env)
         session.run("coverage", "combine", "-q", env={"COVERAGE_FILE": env["COVERAGE_FILE"]})
