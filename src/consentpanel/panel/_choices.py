@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 from consentpanel.panel._answers import COVERS_HELD
 from consentpanel.panel._html import element, joined, text, void
-from consentpanel.panel._standing import PurposeView, Sent
+from consentpanel.panel._standing import PurposeView
 from consentpanel.panel._view import View
+from consentpanel.transparency._page import Entry
 
 #: The form of the buttons that say all at once. It is apart from that of the questions, whose first button is what the key
 #: Enter presses in a radio button (https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#implicit-submission).
@@ -162,7 +163,7 @@ def _table(view: View, purpose: PurposeView) -> str:
     return element("table", joined([head, body]), class_="cp-sent", role="table", aria_label=purpose.title)
 
 
-def _row(view: View, sent: Sent) -> str:
+def _row(view: View, sent: Entry) -> str:
     label = element("span", text(sent.label), class_="cp-label")
     path = element("code", text(sent.path)) if sent.path else ""
     notes = "".join(element("span", text(each), class_="cp-note") for each in (sent.reason, *sent.details) if each)

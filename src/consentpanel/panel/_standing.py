@@ -12,20 +12,8 @@ from consentpanel._consent.records import ConsentRecord, ConsentStatus
 from consentpanel.client._erasure import NUMBERS
 from consentpanel.panel._situation import Situation
 from consentpanel.transparency._notice import Notice
-from consentpanel.transparency._page import Use
+from consentpanel.transparency._page import Entry, Use
 from consentpanel.transparency._versions import short
-
-
-@attrs.frozen(kw_only=True)
-class Sent:
-    """One thing that is sent: what, in which form, an example, and why."""
-
-    label: str
-    form: str = ""
-    example: str | None = None
-    reason: str | None = None
-    details: tuple[str, ...] = ()
-    path: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +43,7 @@ class PurposeView:
     basis: str
     needs_consent: bool | None
     sensitive: str | None = None
-    sent: tuple[Sent, ...] = ()
+    sent: tuple[Entry, ...] = ()
     answer: bool | None = None
     is_sent: bool = False
     by_signal: bool = False
@@ -83,17 +71,7 @@ def _purpose_of(notice: Notice, use: Use, situation: Situation) -> PurposeView:
         basis=use.basis,
         needs_consent=use.needs_consent,
         sensitive=use.sensitive,
-        sent=tuple(
-            Sent(
-                label=entry.label,
-                form=entry.form,
-                example=entry.example,
-                reason=entry.reason,
-                details=tuple(entry.details),
-                path=entry.path,
-            )
-            for entry in use.entries
-        ),
+        sent=use.entries,
         answer=answer,
         is_sent=situation.is_available and (use.needs_consent is False if answer is None else answer),
         by_signal=by_signal,

@@ -51,16 +51,16 @@ class Entry:
         label: What it is.
         form: In which form it leaves.
         example: A value as it leaves; None where there is no good one.
-        details: When it is sent, with what exceptions, and what else it needs.
         reason: Why it is sent; None where nobody said.
+        details: When it is sent, with what exceptions, and what else it needs.
         path: Its name as the vendor knows it, where it is to be shown.
     """
 
     label: str
     form: str = ""
     example: str | None = None
-    details: tuple[str, ...] = ()
     reason: str | None = None
+    details: tuple[str, ...] = ()
     path: str | None = None
 
 
