@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -54,8 +55,19 @@ def _warnings_of_other_tests() -> None:
 @pytest.fixture(scope="session")
 def services() -> Any:
     """The module that starts servers, `scripts/services.py`."""
-    path = Path(__file__).parents[1] / "scripts" / "services.py"
-    spec = importlib.util.spec_from_file_location("consentpanel_services", path)
+    return _module_at(Path(__file__).parents[1] / "scripts" / "services.py", "consentpanel_services")
+
+
+@pytest.fixture(scope="session")
+def notice_in() -> Any:
+    """A function that is given a language and makes the notice of the panel's samples."""
+    home = Path(__file__).with_name("panel")
+    samples, shop = (_module_at(home / f"{name}.py", f"consentpanel_panel_{name}") for name in ("samples", "conftest"))
+    return shop.Shop(samples).notice
+
+
+def _module_at(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

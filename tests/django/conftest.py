@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -111,20 +109,3 @@ def empty(alias: str) -> None:
 
     for model in apps.get_app_config("consentpanel").get_models():
         model._base_manager.using(alias).all().delete()
-
-
-@pytest.fixture(scope="session")
-def notice_in() -> Any:
-    """A function that is given a language and makes the notice of the panel's samples."""
-    samples, shop = _module_of_panel("samples"), _module_of_panel("conftest")
-    return shop.Shop(samples).notice
-
-
-def _module_of_panel(name: str) -> ModuleType:
-    path = Path(__file__).parents[1] / "panel" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"consentpanel_panel_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
